@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Finds a BLAS with the cblas interface. Defines the target CBLAS::CBLAS and CBLAS_LINK, what a linker is told by hand.
+#
+# OpenBLAS is looked for unless BLA_VENDOR says otherwise; BLA_VENDOR=Generic links what the system calls libblas,
+# which on Debian is the alternative libblas.so.3.
+
+if(NOT DEFINED BLA_VENDOR)
+  set(BLA_VENDOR OpenBLAS)
+endif()
+find_package(BLAS QUIET)
+find_path(CBLAS_INCLUDE_DIR cblas.h PATH_SUFFIXES openblas)
+
+if(BLAS_FOUND)
+  include(CheckFunctionExists)
+  set(CMAKE_REQUIRED_LIBRARIES BLAS::BLAS)
+  check_function_exists(cblas_sgemm CBLAS_IN_BLAS)
+  unset(CMAKE_REQUIRED_LIBRARIES)
+  if(NOT CBLAS_IN_BLAS)
+    find_library(CBLAS_LIBRARY cblas)
+  endif()
+endif()
+
+include(FindPackageHandleStandardArgs)
+if(CBLAS_IN_BLAS)
+  find_package_handle_standard_args(CBLAS REQUIRED_VARS BLAS_LIBRARIES CBLAS_INCLUDE_DIR)
+else()
+  find_package_handle_standard_args(CBLAS REQUIRED_VARS BLAS_LIBRARIES CBLAS_LIBRARY CBLAS_INCLUDE_DIR)
+endif()
+
+if(CBLAS_FOUND AND NOT TARGET CBLAS::CBLAS)
+  add_library(CBLAS::CBLAS INTERFACE IMPORTED)
+  target_link_libraries(CBLAS::CBLAS INTERFACE ${CBLAS_LIBRARY} BLAS::BLAS)
+  target_include_directories(CBLAS::CBLAS INTERFACE "${CBLAS_INCLUDE_DIR}")
+  set(CBLAS_LINK "")
+  foreach(library IN LISTS CBLAS_LIBRARY BLAS_LIBRARIES)
+    get_filename_component(name "${library}" NAME)
+    string(REGEX REPLACE "^lib([^.]+)\\..*$" "-l\\1" name "${name}")
+    list(APPEND CBLAS_LINK "${name}")
+  endforeach()
+  list(REMOVE_DUPLICATES CBLAS_LINK)
+  list(JOIN CBLAS_LINK " " CBLAS_LINK)
+endif()

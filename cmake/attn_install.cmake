@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Installs the library, the header, the pkg-config file and the CMake package. Nothing installed holds an absolute
+# path, so the prefix can be moved.
+
+include(CMakePackageConfigHelpers)
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/attn")
+
+set(libraries attn)
+if(ATTN_BUILD_STATIC)
+  list(APPEND libraries attn_static)
+endif()
+install(TARGETS ${libraries} EXPORT attn
+        LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+        INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(FILES "${PROJECT_SOURCE_DIR}/include/attn/attn.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/attn")
+install(EXPORT attn NAMESPACE attn:: FILE attn-targets.cmake DESTINATION "${package_dir}")
+
+configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/attn-config.cmake.in"
+  "${PROJECT_BINARY_DIR}/attn-config.cmake" INSTALL_DESTINATION "${package_dir}")
+# Before 1.0 a minor release may break what is built on the one before.
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/attn-config-version.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/attn-config.cmake" "${PROJECT_BINARY_DIR}/attn-config-version.cmake"
+  "${PROJECT_SOURCE_DIR}/cmake/FindCBLAS.cmake" DESTINATION "${package_dir}")
+
+# ${pcfiledir} is where attn.pc lies; the prefix is found from there.
+file(RELATIVE_PATH pc_to_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+string(REGEX REPLACE "/$" "" pc_to_prefix "${pc_to_prefix}")
+configure_file("${PROJECT_SOURCE_DIR}/pkgconfig/attn.pc.in" "${PROJECT_BINARY_DIR}/attn.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/attn.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * attn.h: attention on CPUs. One pipeline serves every mechanism:
+ *
+ *     score    e_ij = modify(score(query_i, key_j))
+ *     softmax  a_ij = exp(e_ij / tau) / sum over the keys that query i may see
+ *     context  c_i  = sum_j a_ij value_j
+ *
+ * How it is used:
+ *
+ *     attn_engine *engine;          the means: threads, allocator, BLAS
+ *     attn_mechanism *mechanism;    the rule: a score function, its modifiers, its parameters
+ *     attn_engine_create(NULL, &engine);
+ *     attn_mechanism_create_scaled_dot(engine, &mechanism);
+ *     attn_forward(mechanism, &args);       args: borrowed views of query, key, value, context, ...
+ *
+ * Rules that hold for every function below:
+ *
+ *   Status     A function that can fail returns an attn_status, and attn_last_error() then says in words what was
+ *              got and what was wanted. A failed call leaves every output and every handle as it was.
+ *   Ownership  Handles are created and destroyed in pairs; destroying NULL does nothing. Tensors are borrowed: the
+ *              library reads them during the call they are given to, or, for parameters, while they stay bound.
+ *   Threads    Any number of threads may use one engine, and call attn_forward with one mechanism, at the same time.
+ *              Changing a handle (bind, set, destroy) must not run beside any other use of that same handle.
+ *
+ * Before version 1.0 the ABI may change between minor releases; attn_abi_version() changes with it.
+ *
+ * Binding generators: with ATTN_PLAIN_DECLARATIONS defined, preprocessing this file leaves declarations alone
+ * (no includes, no linkage block, no attributes).
+ */
+#ifndef ATTN_ATTN_H
+#define ATTN_ATTN_H
+
+#ifndef ATTN_PLAIN_DECLARATIONS
+#include <stddef.h>
+#include <stdint.h>
+#if defined(__GNUC__)
+#define ATTN_API __attribute__((visibility("default")))
+#else
+#define ATTN_API
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif
+#else
+#define ATTN_API
+#endif
+
+/* ---------------------------------------------------------------------------------------------- version */
+
+#define ATTN_VERSION_MAJOR 0
+#define ATTN_VERSION_MINOR 1
+#define ATTN_VERSION_PATCH 0
+
+/* The version of the library that is loaded, as "major.minor.patch". A static string. Since 0.1. */
+ATTN_API const char *attn_version(void);
+
+/* The number of the binary interface, which is also the SONAME's. A program compiled with another number than the
+ * library's must not go on. Since 0.1. */
+ATTN_API int32_t attn_abi_version(void);
+
+/* ----------------------------------------------------------------------------------------------- status */
+
+typedef int32_t attn_status;
+enum {
+    ATTN_OK = 0,
+    ATTN_ERR_ARGUMENT = 10,    /* a required argument is missing, or a value is outside its range */
+    ATTN_ERR_STRUCT_SIZE = 15, /* a struct_size that no version of the struct had */
+    ATTN_ERR_SHAPE = 20,       /* ranks or dimensions do not fit together */
+    ATTN_ERR_DTYPE = 30,       /* an element type that is not taken there */
+    ATTN_ERR_OVERLAP = 40,     /* an output shares memory with another argument or with itself */
+    ATTN_ERR_OVERFLOW = 50,    /* sizes whose product cannot be addressed */
+    ATTN_ERR_PARAMETER = 60,   /* a parameter that the mechanism has not, or one that it needs and that is not bound */
+    ATTN_ERR_BUFFER = 70,      /* a buffer of the caller's is too small */
+    ATTN_ERR_NOMEM = 80,       /* the allocator gave nothing */
+    ATTN_ERR_BACKEND = 90,     /* the BLAS or the machine cannot do what was asked */
+    ATTN_ERR_UNSUPPORTED = 100 /* well formed, but not in this version */
+};
+
+/* The name of a status ("ATTN_ERR_SHAPE") and what it means, for example "ATTN_ERR_SHAPE: ranks or dimensions do not
+ * fit together". Never NULL: an unknown number has a sentence too. A static string. Since 0.1. */
+ATTN_API const char *attn_status_string(attn_status status);
+
+/* The calling thread's last failure, in words: the function, the argument, what was got, what was wanted. Empty when
+ * nothing has failed on this thread. Belongs to the library and is valid until the thread's next failing call; a
+ * call that succeeds leaves it alone. Since 0.1. */
+ATTN_API const char *attn_last_error(void);
+
+/* The value of any ATTN_ constant of this header, or the size of a struct as this library knows it
+ * ("sizeof attn_forward_args"), by name: for languages that load the library without its header.
+ * ATTN_ERR_ARGUMENT: no such name, or a NULL. Since 0.1. */
+ATTN_API attn_status attn_constant(const char *name, int64_t *value);
+
+/* ---------------------------------------------------------------------------------------------- tensors */
+
+typedef int32_t attn_dtype;
+enum {
+    ATTN_F32 = 1,  /* IEEE binary32 */
+    ATTN_F64 = 2,  /* IEEE binary64 */
+    ATTN_F16 = 3,  /* IEEE binary16; not computed with in this version */
+    ATTN_BF16 = 4, /* bfloat16; not computed with in this version */
+    ATTN_I8 = 5,   /* signed 8-bit integer; not computed with in this version */
+    ATTN_BOOL = 6, /* one byte, 0 is false and anything else is true */
+    ATTN_I32 = 7,  /* signed 32-bit integer */
+    ATTN_I64 = 8   /* signed 64-bit integer */
+};
+
+/* A view of memory that belongs to the caller. This layout is frozen. Element (i, j, ...) lies at
+ * data + (i * stride[0] + j * stride[1] + ...) * size of the dtype, and must be aligned to that size. Strides count
+ * elements, may have any order and sign, and may be 0 to broadcast an input; the elements of an output must not lie
+ * on each other. Entries past ndim are not read. data may be NULL when a dimension is 0. */
+typedef struct attn_tensor {
+    void *data;
+    int32_t dtype;    /* an attn_dtype */
+    int32_t ndim;     /* 1 to 4 */
+    int64_t shape[4]; /* each >= 0 */
+    int64_t stride[4];
+} attn_tensor;
+
+/* Fills *tensor with a view of contiguous row-major data of the given shape (ndim entries, 1 to 4 of them).
+ * ATTN_ERR_ARGUMENT: a NULL tensor or shape. ATTN_ERR_DTYPE, ATTN_ERR_SHAPE, ATTN_ERR_OVERFLOW: as their names say.
+ * Since 0.1. */
+ATTN_API attn_status attn_tensor_init(attn_tensor *tensor, void *data, attn_dtype dtype, int32_t ndim,
+                                      const int64_t *shape);
+
+/* ----------------------------------------------------------------------------------------------- engine */
+
+/* The means to compute: threads, allocator, BLAS. It has no global state, so that two engines in one process do not
+ * know of each other. Mechanisms keep their engine alive: destroying it while they exist is allowed, and takes
+ * effect when the last of them is destroyed. */
+typedef struct attn_engine attn_engine;
+
+/* How to compute; the numbers mean the same either way. */
+typedef int32_t attn_way;
+enum {
+    ATTN_WAY_AUTOMATIC = 0, /* whatever is fastest; the environment variable ATTN_WAY (blas, tiles) may decide */
+    ATTN_WAY_BLAS = 1,      /* whole matrices through the BLAS: complete, on every machine */
+    ATTN_WAY_TILES = 2      /* fused tiles; ATTN_ERR_UNSUPPORTED in this version */
+};
+
+typedef int32_t attn_log_level;
+enum { ATTN_LOG_INFO = 10, ATTN_LOG_WARNING = 20 };
+
+/* Returns at least bytes bytes aligned to alignment (a power of two, at most 64), or NULL. bytes is never 0. */
+typedef void *(*attn_allocate_fn)(void *data, size_t bytes, size_t alignment);
+/* Takes back what attn_allocate_fn gave, with the same bytes. pointer is never NULL. */
+typedef void (*attn_release_fn)(void *data, void *pointer, size_t bytes);
+/* One item of a job; called once for each index. It does not fail and does not call back into the library. */
+typedef void (*attn_task_fn)(void *task_data, int64_t index);
+/* Runs task(task_data, i) for every i in 0 .. count - 1, in any order, on any threads, and returns when all are done.
+ */
+typedef void (*attn_execute_fn)(void *data, int64_t count, attn_task_fn task, void *task_data);
+/* A sentence for the application's log; message is valid during the call only. */
+typedef void (*attn_log_fn)(void *data, attn_log_level level, const char *message);
+
+typedef struct attn_engine_options {
+    uint32_t struct_size; /* sizeof(attn_engine_options), set by ATTN_ENGINE_OPTIONS_INIT */
+    int32_t threads;      /* the caller included; 0: one per CPU that this process may use; at most 1024 */
+    attn_way way;
+    int32_t reserved;          /* 0 */
+    attn_allocate_fn allocate; /* both or neither; NULL: the C library. Called from any thread that uses */
+    attn_release_fn release;   /* the engine; must be thread-safe if the engine is shared */
+    void *allocator_data;
+    attn_execute_fn execute; /* the application's own thread pool in place of the engine's, or NULL; */
+    void *executor_data;     /* threads is then the number of its threads, a hint */
+    attn_log_fn log;         /* called while the engine is created, or NULL; the library prints nothing itself */
+    void *log_data;
+} attn_engine_options;
+
+#define ATTN_ENGINE_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_engine_options), 0, ATTN_WAY_AUTOMATIC, 0, 0, 0, 0, 0, 0, 0, 0                           \
+    }
+
+/* Creates an engine; options NULL means all defaults. Its threads start when they are first needed.
+ * ATTN_ERR_ARGUMENT: a NULL engine, a value out of range, an unknown word in ATTN_WAY. ATTN_ERR_STRUCT_SIZE.
+ * ATTN_ERR_UNSUPPORTED: a way that this build has not. ATTN_ERR_NOMEM. Since 0.1. */
+ATTN_API attn_status attn_engine_create(const attn_engine_options *options, attn_engine **engine);
+
+/* Gives the engine back; NULL is fine. See attn_engine for mechanisms that still use it. Since 0.1. */
+ATTN_API void attn_engine_destroy(attn_engine *engine);
+
+/* Describes the engine as a JSON object: library version, CPU and its features, way, threads, the BLAS with its core
+ * and threading, and whether that BLAS suits this CPU. On entry *bytes is the room in json, on return what the text
+ * needs with its final NUL; json may be NULL to ask for that only.
+ * ATTN_ERR_BUFFER: it did not fit, and json is untouched. ATTN_ERR_ARGUMENT: a NULL. Since 0.1. */
+ATTN_API attn_status attn_engine_describe(const attn_engine *engine, char *json, size_t *bytes);
+
+/* -------------------------------------------------------------------------------------------- mechanism */
+
+/* The rule: a score function with its parameters, the modifiers of the scores, and the normaliser.
+ *
+ * Which decoder state is the query is the caller's choice: Bahdanau scores with the state before the step, Luong with
+ * the state after it. Values are usually the keys; leave value out of attn_forward_args then. */
+typedef struct attn_mechanism attn_mechanism;
+
+/* e = q.k                                   (Luong 2015, eq. 8, dot). No parameters; Dq = Dk.
+ * Every create function: ATTN_ERR_ARGUMENT for a NULL or a dimension below 1, ATTN_ERR_OVERFLOW for parameters that
+ * cannot be addressed, ATTN_ERR_NOMEM. Since 0.1, all of them. */
+ATTN_API attn_status attn_mechanism_create_dot(attn_engine *engine, attn_mechanism **mechanism);
+
+/* e = q.k / sqrt(Dk)                        (Vaswani 2017, eq. 1). No parameters; Dq = Dk. */
+ATTN_API attn_status attn_mechanism_create_scaled_dot(attn_engine *engine, attn_mechanism **mechanism);
+
+/* e = q^T W k                               (Luong 2015, eq. 8, general). W [Dq, Dk]. */
+ATTN_API attn_status attn_mechanism_create_general(attn_engine *engine, int64_t query_dim, int64_t key_dim,
+                                                   attn_mechanism **mechanism);
+
+/* What an additive score has beside its plain form; the flags may be joined by |. */
+enum {
+    ATTN_ADDITIVE_BIAS = 1,            /* b [A] inside the tanh */
+    ATTN_ADDITIVE_NORMALISED = 2,      /* g v / |v| in place of v, g [1] (Salimans and Kingma 2016) */
+    ATTN_ADDITIVE_QUERY_PROJECTED = 4, /* no W: queries come with A dimensions and are used as they are */
+    ATTN_ADDITIVE_KEY_PROJECTED = 8    /* no U: keys come with A dimensions and are used as they are */
+};
+
+/* e = v^T tanh(W q + U k + b)               (Bahdanau 2014, appendix A.1.2).
+ * W [A, Dq], U [A, Dk], v [A], A = hidden_dim; with the flags above b [A], g [1], or no W, or no U. An input that
+ * comes projected must have query_dim (or key_dim) equal to hidden_dim, else ATTN_ERR_SHAPE. */
+ATTN_API attn_status attn_mechanism_create_additive(attn_engine *engine, int64_t query_dim, int64_t key_dim,
+                                                    int64_t hidden_dim, uint32_t flags, attn_mechanism **mechanism);
+
+/* e = v^T tanh(W [q; k])                    (Luong 2015, eq. 8, concat). W [A, Dq + Dk], v [A], A = hidden_dim. */
+ATTN_API attn_status attn_mechanism_create_concat(attn_engine *engine, int64_t query_dim, int64_t key_dim,
+                                                  int64_t hidden_dim, attn_mechanism **mechanism);
+
+/* e_ij = (W q_i)_j                          (Luong 2015, eq. 9, location). W [max_keys, Dq]; at most max_keys keys.
+ * No key is read: attn_forward_args.key may be left out when there is a value. */
+ATTN_API attn_status attn_mechanism_create_location(attn_engine *engine, int64_t query_dim, int64_t max_keys,
+                                                    attn_mechanism **mechanism);
+
+/* Gives the mechanism back; NULL is fine. Since 0.1. */
+ATTN_API void attn_mechanism_destroy(attn_mechanism *mechanism);
+
+/* The score function's name: "dot", "scaled-dot", "general", "additive", "concat", "location". A static string; NULL
+ * for NULL. Since 0.1. */
+ATTN_API const char *attn_mechanism_name(const attn_mechanism *mechanism);
+
+/* A parameter, as attn_mechanism_param_info tells of it. */
+typedef struct attn_param_info {
+    uint32_t struct_size; /* sizeof(attn_param_info), set by ATTN_PARAM_INFO_INIT before the call */
+    int32_t ndim;
+    int64_t shape[4]; /* 1 past ndim */
+    int64_t elements; /* the product of the shape */
+    const char *name; /* "W", "U", "v", "b", "g"; static */
+    int32_t bound;    /* 1 if a tensor is bound to it */
+    int32_t reserved;
+} attn_param_info;
+
+#define ATTN_PARAM_INFO_INIT                                                                                           \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_param_info), 0, {0, 0, 0, 0}, 0, 0, 0, 0                                                 \
+    }
+
+/* The number of parameter tensors; and the number of trainable numbers in them, for example A (Dq + Dk + 1) for
+ * additive. ATTN_ERR_ARGUMENT: a NULL. Since 0.1. */
+ATTN_API attn_status attn_mechanism_param_count(const attn_mechanism *mechanism, int32_t *count);
+ATTN_API attn_status attn_mechanism_parameter_total(const attn_mechanism *mechanism, int64_t *total);
+
+/* Tells of parameter index, 0 .. count - 1. ATTN_ERR_ARGUMENT: a NULL or no such index. ATTN_ERR_STRUCT_SIZE.
+ * Since 0.1. */
+ATTN_API attn_status attn_mechanism_param_info(const attn_mechanism *mechanism, int32_t index, attn_param_info *info);
+
+/* Binds a tensor of exactly the parameter's shape, ATTN_F32 or ATTN_F64 like the query it will meet. The view is
+ * copied, the data is borrowed until it is bound anew or the mechanism is destroyed: training may update it in place
+ * between calls. A NULL tensor unbinds. ATTN_ERR_PARAMETER: no such name. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE,
+ * ATTN_ERR_OVERFLOW, ATTN_ERR_ARGUMENT. Since 0.1. */
+ATTN_API attn_status attn_mechanism_bind_param(attn_mechanism *mechanism, const char *name, const attn_tensor *tensor);
+
+/* Modifiers, in the order in which they apply (that of ONNX Attention, opset 23 to 25):
+ * scale, softcap, then bias (attn_forward_args.bias and ALiBi), then what may not be seen (mask, key lengths, causal,
+ * window), then the normaliser at its temperature. Each set function replaces what was set before; a refused one
+ * changes nothing. ATTN_ERR_ARGUMENT: a NULL or a value out of range. Since 0.1, all of them. */
+
+/* Multiplies the score. Any finite number; the default is 1, for scaled dot 1 / sqrt(Dk). */
+ATTN_API attn_status attn_mechanism_set_scale(attn_mechanism *mechanism, double scale);
+
+/* e = cap tanh(e / cap), cap > 0; 0 takes it away. */
+ATTN_API attn_status attn_mechanism_set_softcap(attn_mechanism *mechanism, double cap);
+
+/* Softmax of e / tau, tau > 0; the default is 1. */
+ATTN_API attn_status attn_mechanism_set_temperature(attn_mechanism *mechanism, double tau);
+
+typedef int32_t attn_normaliser;
+enum {
+    ATTN_SOFTMAX = 0,
+    ATTN_HARDMAX = 1 /* 1 on the highest score, the lowest index on a tie: softmax as tau -> 0 */
+};
+ATTN_API attn_status attn_mechanism_set_normaliser(attn_mechanism *mechanism, attn_normaliser normaliser);
+
+/* Where query i stands among the keys, which is what causal, window and ALiBi measure from. There is no default:
+ * whoever asks for one of them says which. */
+typedef int32_t attn_align;
+enum {
+    ATTN_ALIGN_NONE = 0,     /* takes the modifier away */
+    ATTN_ALIGN_TOP_LEFT = 1, /* position = attn_forward_args.query_start + i */
+    ATTN_ALIGN_BOTTOM_RIGHT =
+        2 /* position = (valid keys of the sequence) - Tq + i: the last query meets the last key */
+};
+
+/* Query i sees key j only if j <= position. */
+ATTN_API attn_status attn_mechanism_set_causal(attn_mechanism *mechanism, attn_align align);
+
+/* Query i sees key j only if position - left <= j <= position + right; -1 is unbounded, so left = 2, right = 0 sees
+ * 3 keys. */
+ATTN_API attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_t left, int64_t right,
+                                               attn_align align);
+
+/* Adds -slope |position - j| (Press 2022). slopes [Hq], one per query head, of the query's dtype; borrowed as a
+ * parameter is. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERFLOW too. With ATTN_ALIGN_NONE slopes may be NULL. */
+ATTN_API attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tensor *slopes, attn_align align);
+
+/* ---------------------------------------------------------------------------------------------- forward */
+
+/* Which scores attn_forward_args.scores receives. */
+typedef int32_t attn_scores_stage;
+enum {
+    ATTN_SCORES_RAW = 0,    /* after scale */
+    ATTN_SCORES_CAPPED = 1, /* after softcap */
+    ATTN_SCORES_MASKED = 2, /* after bias, and minus infinity where the key may not be seen */
+    ATTN_SCORES_WEIGHTS = 3 /* after the normaliser: the weights */
+};
+
+/* The arguments of attn_forward. B batch, Hq and Hk heads of query and of key (Hq a multiple of Hk; query head h uses
+ * key head h / (Hq / Hk)), Tq and Tk lengths, Dq, Dk, Dv dimensions. A tensor of lower rank stands for one whose
+ * leading dimensions are 1. query, key, value, bias and every output have one dtype, ATTN_F32 or ATTN_F64. */
+typedef struct attn_forward_args {
+    uint32_t struct_size;           /* sizeof(attn_forward_args), set by ATTN_FORWARD_ARGS_INIT */
+    attn_scores_stage scores_stage; /* what scores receives */
+    const attn_tensor *query;       /* [B, Hq, Tq, Dq] */
+    const attn_tensor *key;         /* [B, Hk, Tk, Dk] */
+    const attn_tensor *value;       /* [B, Hk, Tk, Dv]; NULL: the keys are the values */
+    const attn_tensor *mask;        /* ATTN_BOOL, true: may be seen; broadcasts to [B, Hq, Tq, Tk]. Or NULL */
+    const attn_tensor *bias;        /* added to the scores; broadcasts to [B, Hq, Tq, Tk]. Or NULL */
+    const attn_tensor *key_lengths; /* [B], ATTN_I32 or ATTN_I64, 0 .. Tk: the valid keys of each sequence. Or NULL */
+    int64_t query_start;            /* position of query 0 for ATTN_ALIGN_TOP_LEFT: the keys already in a cache */
+    const attn_tensor *context;     /* out [B, Hq, Tq, Dv] */
+    const attn_tensor *weights;     /* out [B, Hq, Tq, Tk], or NULL */
+    const attn_tensor *scores;      /* out [B, Hq, Tq, Tk], or NULL */
+    const attn_tensor *logsumexp;   /* out [B, Hq, Tq], natural logarithm of sum exp(e / tau), or NULL */
+    void *workspace;                /* scratch of the caller's, or NULL: the engine's allocator, for this call */
+    size_t workspace_size;          /* bytes, at least what attn_forward_workspace says */
+} attn_forward_args;
+
+#define ATTN_FORWARD_ARGS_INIT                                                                                         \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_forward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                  \
+    }
+
+/* Computes attention.
+ *
+ * Any of the four outputs may be left out, but not all. An output must not share memory with any input or other
+ * output. A key that may not be seen, or whose score is minus infinity, contributes exactly nothing, even where its
+ * value is infinite or NaN; a NaN in a score or value that is seen does reach the output. A query that sees no key
+ * gets context 0, weights 0, log-sum-exp minus infinity.
+ *
+ * Memory beside the arguments is bounded by a few megabytes plus a small multiple of Tk; it never grows with Tq x Tk.
+ * With a workspace the call allocates nothing. The result has the same bits for any number of engine threads.
+ *
+ * Errors: ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE, _DTYPE, _OVERLAP, _OVERFLOW, _PARAMETER, _BUFFER (workspace),
+ * _NOMEM. Thread safety: re-entrant; the mechanism is only read. Since 0.1. */
+ATTN_API attn_status attn_forward(const attn_mechanism *mechanism, const attn_forward_args *args);
+
+/* The bytes of workspace that attn_forward needs for these arguments (those that it would refuse are refused here
+ * with the same status; workspace and workspace_size are not looked at, and key_lengths are read). The answer depends
+ * on shapes, strides, dtype and which outputs are asked for, not on data. Any alignment will do. Since 0.1. */
+ATTN_API attn_status attn_forward_workspace(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                            size_t *bytes);
+
+#ifndef ATTN_PLAIN_DECLARATIONS
+#ifdef __cplusplus
+}
+#endif
+#endif
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * engine.c: creating and destroying engines. */
+#include "engine.h"
+
+#include "status.h"
+#include "structs.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_THREADS = 1024 };
+
+/* ATTN_WAY in the environment decides where the options do not, so that a test suite can run once per way. */
+static attn_status choose_way(attn_way asked, attn_way *way)
+{
+    static const struct {
+        const char *word;
+        attn_way way;
+    } words[] = {{"", ATTN_WAY_AUTOMATIC},
+                 {"automatic", ATTN_WAY_AUTOMATIC},
+                 {"blas", ATTN_WAY_BLAS},
+                 {"tiles", ATTN_WAY_TILES}};
+    if (asked < ATTN_WAY_AUTOMATIC || asked > ATTN_WAY_TILES) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "way is %" PRId32 ", which is none", asked);
+    }
+    const char *word = getenv("ATTN_WAY");
+    if (asked == ATTN_WAY_AUTOMATIC && word != NULL) {
+        size_t i = 0, count = sizeof words / sizeof *words;
+        while (i < count && strcmp(word, words[i].word) != 0) i++;
+        if (i == count) {
+            return attn_i_fail(ATTN_ERR_ARGUMENT,
+                               "the environment has ATTN_WAY=%.40s, but automatic, blas or tiles is "
+                               "meant",
+                               word);
+        }
+        asked = words[i].way;
+    }
+    if (asked == ATTN_WAY_TILES) {
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "the way is tiles, which this version has not; use blas or automatic");
+    }
+    *way = ATTN_WAY_BLAS;
+    return ATTN_OK;
+}
+
+static attn_status check_options(const attn_engine_options *options)
+{
+    if (options->threads < 0 || options->threads > MOST_THREADS) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "threads is %" PRId32 ", but 0 to %d are taken", options->threads,
+                           MOST_THREADS);
+    }
+    if (options->reserved != 0) return attn_i_fail(ATTN_ERR_ARGUMENT, "reserved is not 0");
+    if ((options->allocate == NULL) != (options->release == NULL)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "allocate and release belong together, but one of them is NULL");
+    }
+    return ATTN_OK;
+}
+
+static attn_status create(const attn_engine_options *given, attn_engine **created)
+{
+    if (created == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "engine is NULL");
+    attn_engine_options options = {0};
+    attn_way way;
+    attn_status status = ATTN_OK;
+    if (given != NULL) {
+        status = attn_i_struct_read(&options, sizeof options, sizeof options, given, given->struct_size,
+                                    "attn_engine_options");
+    }
+    if (status == ATTN_OK) status = check_options(&options);
+    if (status == ATTN_OK) status = choose_way(options.way, &way);
+    if (status != ATTN_OK) return status;
+
+    attn_i_allocator allocator = attn_i_allocator_default();
+    if (options.allocate != NULL) {
+        allocator = (attn_i_allocator){options.allocate, options.release, options.allocator_data};
+    }
+    attn_engine *engine = attn_i_allocate(&allocator, sizeof *engine);
+    if (engine == NULL) return attn_i_fail(ATTN_ERR_NOMEM, "no memory for an engine");
+    memset(engine, 0, sizeof *engine);
+    atomic_init(&engine->references, 1);
+    engine->allocator = allocator;
+    engine->way = way;
+    engine->has_executor = options.execute != NULL;
+    attn_i_cpu_detect(&engine->cpu);
+    attn_i_blas_describe(&engine->cpu, &engine->blas);
+    engine->threads = options.threads != 0 ? options.threads : engine->cpu.count;
+    engine->pool = attn_i_pool_create(&allocator, engine->threads, options.execute, options.executor_data);
+    if (engine->pool == NULL) {
+        attn_i_release(&allocator, engine, sizeof *engine);
+        return attn_i_fail(ATTN_ERR_NOMEM, "no memory for an engine's threads");
+    }
+    if (options.log != NULL && !engine->blas.suits_cpu) {
+        options.log(options.log_data, ATTN_LOG_WARNING, engine->blas.advice);
+    }
+    *created = engine;
+    return ATTN_OK;
+}
+
+attn_status attn_engine_create(const attn_engine_options *options, attn_engine **engine)
+{
+    attn_status status = create(options, engine);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_engine_create", status);
+}
+
+void attn_i_engine_take(attn_engine *engine)
+{
+    atomic_fetch_add_explicit(&engine->references, 1, memory_order_relaxed);
+}
+
+void attn_i_engine_drop(attn_engine *engine)
+{
+    if (atomic_fetch_sub_explicit(&engine->references, 1, memory_order_acq_rel) != 1) return;
+    attn_i_allocator allocator = engine->allocator;
+    attn_i_pool_destroy(engine->pool, &allocator);
+    attn_i_release(&allocator, engine, sizeof *engine);
+}
+
+void attn_engine_destroy(attn_engine *engine)
+{
+    if (engine != NULL) attn_i_engine_drop(engine);
+}
+
+const attn_i_kernels *attn_i_engine_kernels(const attn_engine *engine, attn_dtype dtype)
+{
+    (void)engine; /* one set so far */
+    return attn_i_kernels_portable(dtype);
+}

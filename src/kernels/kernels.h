@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * kernels.h: the table of kernels, the floor where numbers are touched. Each kernel is written once for any element
+ * type and instruction set, and compiled once for each set; the engine holds a table per element type. Kernels trust
+ * their arguments. `row` is a contiguous row of scores, n of them; strides count elements. */
+#ifndef ATTN_I_KERNELS_H
+#define ATTN_I_KERNELS_H
+
+#include "attn/attn.h"
+
+/* What the normaliser found in a row. */
+typedef enum attn_i_seen {
+    ATTN_I_SEEN_NONE, /* every score is minus infinity: the row is 0 */
+    ATTN_I_SEEN_SOME,
+    ATTN_I_SEEN_ALL
+} attn_i_seen;
+
+typedef struct attn_i_kernels {
+    const char *name; /* of the instruction set */
+
+    /* to[j] = from[j stride] */
+    void (*gather)(int64_t n, const void *from, int64_t stride, void *to);
+    /* to[j stride] = from[j]; minus zero becomes zero */
+    void (*scatter)(int64_t n, const void *from, void *to, int64_t stride);
+    void (*fill)(int64_t n, double value, void *to, int64_t stride);
+
+    /* row[j] = factor row[j] */
+    void (*scale)(int64_t n, double factor, void *row);
+    /* row[j] = cap tanh(row[j] / cap) */
+    void (*softcap)(int64_t n, double cap, void *row);
+    void (*add_bias)(int64_t n, const void *bias, int64_t stride, void *row);
+    /* row[j] -= slope[0] |distance + j|; distance is that of the row's first key from the query */
+    void (*add_alibi)(int64_t n, const void *slope, int64_t distance, void *row);
+    /* row[j] = minus infinity where mask[j stride] is 0 */
+    void (*hide)(int64_t n, const uint8_t *mask, int64_t stride, void *row);
+
+    /* The normalisers turn scores into weights in place and tell the log-sum-exp at the same temperature. A score of
+     * minus infinity was not seen: its weight is minus zero, a mark that adds nothing to a sum and tells it from a
+     * weight that is too small to hold. */
+    attn_i_seen (*softmax)(int64_t n, double temperature, void *row, double *logsumexp);
+    attn_i_seen (*hardmax)(int64_t n, double temperature, void *row, double *logsumexp);
+
+    /* scores[j] = sum over a of v[a] tanh(query[a] + keys[j key_stride + a]), j < n */
+    void (*tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
+                        int64_t key_stride, void *scores);
+
+    /* 1 if every element is finite */
+    int (*is_finite)(int64_t n, const void *row);
+    /* context[d] = sum over the seen keys j of weights[j] values[j row_stride + d column_stride], d < dims: the sum
+     * that is right when an unseen value is infinite or NaN */
+    void (*seen_context)(int64_t n, const void *weights, int64_t dims, const void *values, int64_t row_stride,
+                         int64_t column_stride, void *context);
+} attn_i_kernels;
+
+/* The portable set for ATTN_F32 or ATTN_F64. */
+const attn_i_kernels *attn_i_kernels_portable(attn_dtype dtype);
+
+#endif

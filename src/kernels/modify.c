@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * modify.c: kernels of the modifiers, each over one row of scores. */
+#include "kernels/elementary.h"
+
+void KERNEL(scale)(int64_t n, double factor, void *row)
+{
+    real *x = row, f = (real)factor;
+    for (int64_t j = 0; j < n; j++) x[j] *= f;
+}
+
+void KERNEL(softcap)(int64_t n, double cap, void *row)
+{
+    real *x = row, c = (real)cap;
+    for (int64_t j = 0; j < n; j++) x[j] = c * real_tanh(x[j] / c);
+}
+
+void KERNEL(add_bias)(int64_t n, const void *bias, int64_t stride, void *row)
+{
+    const real *b = bias;
+    real *x = row;
+    if (stride == 1) {
+        for (int64_t j = 0; j < n; j++) x[j] += b[j];
+    } else {
+        for (int64_t j = 0; j < n; j++) x[j] += b[j * stride];
+    }
+}
+
+void KERNEL(add_alibi)(int64_t n, const void *slope, int64_t distance, void *row)
+{
+    const real s = *(const real *)slope;
+    real *x = row;
+    for (int64_t j = 0; j < n; j++) {
+        int64_t d = distance + j;
+        x[j] -= s * (real)(d < 0 ? -d : d);
+    }
+}
+
+void KERNEL(hide)(int64_t n, const uint8_t *mask, int64_t stride, void *row)
+{
+    real *x = row;
+    for (int64_t j = 0; j < n; j++) x[j] = mask[j * stride] ? x[j] : (real)-INFINITY;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * real.h: what a kernel source is compiled with. The build gives ATTN_I_SET, the instruction set's name, and
+ * ATTN_I_BITS, 32 or 64; a kernel is written in terms of `real` and named through KERNEL(). */
+#ifndef ATTN_I_REAL_H
+#define ATTN_I_REAL_H
+
+#include "kernels/kernels.h"
+
+#define ATTN_I_PASTE4(a, b, c, d) a##b##_f##c##_##d
+#define ATTN_I_PASTE(a, b, c, d)  ATTN_I_PASTE4(a, b, c, d)
+#define KERNEL(name)              ATTN_I_PASTE(attn_i_, ATTN_I_SET, ATTN_I_BITS, name)
+
+#if ATTN_I_BITS == 32
+#include <float.h>
+typedef float real;
+#define REAL_MAX FLT_MAX
+#else
+#include <float.h>
+typedef double real;
+#define REAL_MAX DBL_MAX
+#endif
+
+/* How many partial results a loop over a row keeps: a multiple of every vector's length, so that the compiler can
+ * hold them in registers, and fixed, so that sums do not depend on the instruction set. */
+enum { LANES = 16 };
+
+void KERNEL(gather)(int64_t n, const void *from, int64_t stride, void *to);
+void KERNEL(scatter)(int64_t n, const void *from, void *to, int64_t stride);
+void KERNEL(fill)(int64_t n, double value, void *to, int64_t stride);
+void KERNEL(scale)(int64_t n, double factor, void *row);
+void KERNEL(softcap)(int64_t n, double cap, void *row);
+void KERNEL(add_bias)(int64_t n, const void *bias, int64_t stride, void *row);
+void KERNEL(add_alibi)(int64_t n, const void *slope, int64_t distance, void *row);
+void KERNEL(hide)(int64_t n, const uint8_t *mask, int64_t stride, void *row);
+attn_i_seen KERNEL(softmax)(int64_t n, double temperature, void *row, double *logsumexp);
+attn_i_seen KERNEL(hardmax)(int64_t n, double temperature, void *row, double *logsumexp);
+void KERNEL(tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
+                         int64_t key_stride, void *scores);
+int KERNEL(is_finite)(int64_t n, const void *row);
+void KERNEL(seen_context)(int64_t n, const void *weights, int64_t dims, const void *values, int64_t row_stride,
+                          int64_t column_stride, void *context);
+
+extern const attn_i_kernels KERNEL(table);
+
+#endif

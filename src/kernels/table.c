@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * table.c: the table of one set of kernels. */
+#include "kernels/real.h"
+
+#define STRING_OF(x) #x
+#define STRING(x)    STRING_OF(x)
+
+const attn_i_kernels KERNEL(table) = {
+    .name = STRING(ATTN_I_SET),
+    .gather = KERNEL(gather),
+    .scatter = KERNEL(scatter),
+    .fill = KERNEL(fill),
+    .scale = KERNEL(scale),
+    .softcap = KERNEL(softcap),
+    .add_bias = KERNEL(add_bias),
+    .add_alibi = KERNEL(add_alibi),
+    .hide = KERNEL(hide),
+    .softmax = KERNEL(softmax),
+    .hardmax = KERNEL(hardmax),
+    .tanh_scores = KERNEL(tanh_scores),
+    .is_finite = KERNEL(is_finite),
+    .seen_context = KERNEL(seen_context),
+};

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * mechanism.c: mechanisms as handles: made by the score functions, given parameters and modifiers by the caller. */
+#include "mechanism.h"
+
+#include "engine.h"
+#include "runtime/size.h"
+#include "score/score.h"
+#include "status.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+attn_i_mechanism_maker attn_i_mechanism_start(const char *where, attn_engine *engine, const attn_i_score *score,
+                                              attn_mechanism **mechanism)
+{
+    attn_i_mechanism_maker maker = {.mechanism = {.engine = engine, .score = score, .modifiers = {.temperature = 1}},
+                                    .where = where};
+    if (engine == NULL || mechanism == NULL) {
+        maker.status = attn_i_fail(ATTN_ERR_ARGUMENT, "%s: %s is NULL", where, engine == NULL ? "engine" : "mechanism");
+    }
+    return maker;
+}
+
+void attn_i_mechanism_dim(attn_i_mechanism_maker *maker, const char *name, int64_t dim)
+{
+    if (maker->status == ATTN_OK && dim < 1) {
+        maker->status =
+            attn_i_fail(ATTN_ERR_ARGUMENT, "%s: %s is %" PRId64 ", but at least 1 is needed", maker->where, name, dim);
+    }
+}
+
+void attn_i_mechanism_add(attn_i_mechanism_maker *maker, const char *name, int64_t rows, int64_t columns)
+{
+    if (maker->status != ATTN_OK) return;
+    attn_mechanism *m = &maker->mechanism;
+    attn_i_param param = {.name = name, .ndim = columns == 0 ? 1 : 2, .shape = {rows, 1, 1, 1}};
+    int64_t total = 0, bytes;
+    if (columns != 0) param.shape[1] = columns;
+    for (int32_t i = 0; i < m->param_count; i++) total += m->params[i].elements;
+    if (!attn_i_multiply(param.shape[0], param.shape[1], &param.elements) ||
+        !attn_i_add(total, param.elements, &total) || !attn_i_multiply(total, 8, &bytes)) {
+        maker->status =
+            attn_i_fail(ATTN_ERR_OVERFLOW, "%s: parameter %s of %" PRId64 " x %" PRId64 " elements cannot be addressed",
+                        maker->where, name, param.shape[0], param.shape[1]);
+        return;
+    }
+    m->params[m->param_count++] = param;
+}
+
+attn_status attn_i_mechanism_finish(attn_i_mechanism_maker *maker, attn_mechanism **mechanism)
+{
+    if (maker->status != ATTN_OK) return maker->status;
+    attn_engine *engine = maker->mechanism.engine;
+    attn_mechanism *made = attn_i_allocate(&engine->allocator, sizeof *made);
+    if (made == NULL) return attn_i_fail(ATTN_ERR_NOMEM, "%s: no memory for a mechanism", maker->where);
+    *made = maker->mechanism;
+    attn_i_engine_take(engine);
+    *mechanism = made;
+    return ATTN_OK;
+}
+
+void attn_mechanism_destroy(attn_mechanism *mechanism)
+{
+    if (mechanism == NULL) return;
+    attn_engine *engine = mechanism->engine;
+    attn_i_release(&engine->allocator, mechanism, sizeof *mechanism);
+    attn_i_engine_drop(engine);
+}
+
+const char *attn_mechanism_name(const attn_mechanism *mechanism)
+{
+    return mechanism == NULL ? NULL : mechanism->score->name;
+}
+
+const attn_i_param *attn_i_mechanism_param(const attn_mechanism *mechanism, const char *name)
+{
+    for (int32_t i = 0; i < mechanism->param_count; i++) {
+        if (strcmp(mechanism->params[i].name, name) == 0) return &mechanism->params[i];
+    }
+    return NULL;
+}
+
+static attn_status null_argument(const char *where, const char *name)
+{
+    return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: %s is NULL", where, name);
+}
+
+attn_status attn_mechanism_param_count(const attn_mechanism *mechanism, int32_t *count)
+{
+    if (mechanism == NULL) return null_argument("attn_mechanism_param_count", "mechanism");
+    if (count == NULL) return null_argument("attn_mechanism_param_count", "count");
+    *count = mechanism->param_count;
+    return ATTN_OK;
+}
+
+attn_status attn_mechanism_parameter_total(const attn_mechanism *mechanism, int64_t *total)
+{
+    if (mechanism == NULL) return null_argument("attn_mechanism_parameter_total", "mechanism");
+    if (total == NULL) return null_argument("attn_mechanism_parameter_total", "total");
+    *total = 0;
+    for (int32_t i = 0; i < mechanism->param_count; i++) *total += mechanism->params[i].elements;
+    return ATTN_OK;
+}
+
+attn_status attn_mechanism_param_info(const attn_mechanism *mechanism, int32_t index, attn_param_info *info)
+{
+    static const char where[] = "attn_mechanism_param_info";
+    if (mechanism == NULL) return null_argument(where, "mechanism");
+    if (info == NULL) return null_argument(where, "info");
+    if (info->struct_size < sizeof *info) {
+        return attn_i_fail(ATTN_ERR_STRUCT_SIZE,
+                           "%s: struct_size is %" PRIu32 ", but attn_param_info has %zu bytes (was it initialised?)",
+                           where, info->struct_size, sizeof *info);
+    }
+    if (index < 0 || index >= mechanism->param_count) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: index is %" PRId32 ", but %s has %" PRId32 " parameters", where,
+                           index, mechanism->score->name, mechanism->param_count);
+    }
+    const attn_i_param *param = &mechanism->params[index];
+    *info = (attn_param_info){.struct_size = info->struct_size,
+                              .ndim = param->ndim,
+                              .elements = param->elements,
+                              .name = param->name,
+                              .bound = param->dtype != 0};
+    memcpy(info->shape, param->shape, sizeof info->shape);
+    return ATTN_OK;
+}
+
+/* A tensor that is borrowed beyond the call: a parameter, or slopes. */
+static attn_status check_borrowed(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view)
+{
+    attn_status status = attn_i_tensor_check(tensor, name, most_dims, view);
+    if (status != ATTN_OK) return status;
+    if (tensor->dtype != ATTN_F32 && tensor->dtype != ATTN_F64) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_F32 or ATTN_F64 is needed", name,
+                           attn_i_dtype_name(tensor->dtype));
+    }
+    return ATTN_OK;
+}
+
+static attn_status bind(attn_mechanism *mechanism, const char *name, const attn_tensor *tensor)
+{
+    if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
+    if (name == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "name is NULL");
+    attn_i_param *param = (attn_i_param *)attn_i_mechanism_param(mechanism, name);
+    if (param == NULL) {
+        return attn_i_fail(ATTN_ERR_PARAMETER, "%s has no parameter \"%.40s\"", mechanism->score->name, name);
+    }
+    if (tensor == NULL) {
+        param->dtype = 0;
+        return ATTN_OK;
+    }
+    attn_i_view view;
+    attn_status status = check_borrowed(tensor, name, 4, &view);
+    if (status != ATTN_OK) return status;
+    int fits = tensor->ndim == param->ndim;
+    for (int32_t d = 0; fits && d < param->ndim; d++) fits = tensor->shape[d] == param->shape[d];
+    if (!fits) {
+        char got[ATTN_I_SHAPE_TEXT], wanted[ATTN_I_SHAPE_TEXT];
+        return attn_i_fail(ATTN_ERR_SHAPE, "%s has shape %s, but %s's %s is %s", name,
+                           attn_i_shape_text(tensor->ndim, tensor->shape, got), mechanism->score->name, name,
+                           attn_i_shape_text(param->ndim, param->shape, wanted));
+    }
+    param->view = view;
+    param->dtype = tensor->dtype;
+    return ATTN_OK;
+}
+
+attn_status attn_mechanism_bind_param(attn_mechanism *mechanism, const char *name, const attn_tensor *tensor)
+{
+    attn_status status = bind(mechanism, name, tensor);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_mechanism_bind_param", status);
+}
+
+attn_status attn_mechanism_set_scale(attn_mechanism *mechanism, double scale)
+{
+    static const char where[] = "attn_mechanism_set_scale";
+    if (mechanism == NULL) return null_argument(where, "mechanism");
+    if (!isfinite(scale)) return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: scale is %g, but must be finite", where, scale);
+    mechanism->modifiers.scale = scale;
+    mechanism->modifiers.has_scale = 1;
+    return ATTN_OK;
+}
+
+attn_status attn_mechanism_set_softcap(attn_mechanism *mechanism, double cap)
+{
+    static const char where[] = "attn_mechanism_set_softcap";
+    if (mechanism == NULL) return null_argument(where, "mechanism");
+    if (!isfinite(cap) || cap < 0) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: cap is %g, but must be finite and at least 0", where, cap);
+    }
+    mechanism->modifiers.softcap = cap;
+    return ATTN_OK;
+}
+
+attn_status attn_mechanism_set_temperature(attn_mechanism *mechanism, double tau)
+{
+    static const char where[] = "attn_mechanism_set_temperature";
+    if (mechanism == NULL) return null_argument(where, "mechanism");
+    if (!isfinite(tau) || tau <= 0) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: tau is %g, but must be finite and above 0", where, tau);
+    }
+    mechanism->modifiers.temperature = tau;
+    return ATTN_OK;
+}
+
+attn_status attn_mechanism_set_normaliser(attn_mechanism *mechanism, attn_normaliser normaliser)
+{
+    static const char where[] = "attn_mechanism_set_normaliser";
+    if (mechanism == NULL) return null_argument(where, "mechanism");
+    if (normaliser != ATTN_SOFTMAX && normaliser != ATTN_HARDMAX) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: normaliser is %" PRId32 ", which is none", where, normaliser);
+    }
+    mechanism->modifiers.normaliser = normaliser;
+    return ATTN_OK;
+}
+
+static attn_status check_align(const char *where, const attn_mechanism *mechanism, attn_align align)
+{
+    if (mechanism == NULL) return null_argument(where, "mechanism");
+    if (align < ATTN_ALIGN_NONE || align > ATTN_ALIGN_BOTTOM_RIGHT) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: align is %" PRId32 ", which is none", where, align);
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_mechanism_set_causal(attn_mechanism *mechanism, attn_align align)
+{
+    attn_status status = check_align("attn_mechanism_set_causal", mechanism, align);
+    if (status == ATTN_OK) mechanism->modifiers.causal = align;
+    return status;
+}
+
+attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_t left, int64_t right, attn_align align)
+{
+    static const char where[] = "attn_mechanism_set_window";
+    attn_status status = check_align(where, mechanism, align);
+    if (status != ATTN_OK) return status;
+    if (left < -1 || right < -1) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT,
+                           "%s: the window is (%" PRId64 ", %" PRId64 "), but -1 (unbounded) is the least", where, left,
+                           right);
+    }
+    mechanism->modifiers.left = left == -1 ? ATTN_I_UNBOUNDED : attn_i_min(left, ATTN_I_UNBOUNDED);
+    mechanism->modifiers.right = right == -1 ? ATTN_I_UNBOUNDED : attn_i_min(right, ATTN_I_UNBOUNDED);
+    mechanism->modifiers.window = align;
+    return ATTN_OK;
+}
+
+attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tensor *slopes, attn_align align)
+{
+    static const char where[] = "attn_mechanism_set_alibi";
+    attn_status status = check_align(where, mechanism, align);
+    if (status != ATTN_OK) return status;
+    if (align != ATTN_ALIGN_NONE) {
+        attn_i_view view;
+        status = check_borrowed(slopes, "slopes", 1, &view);
+        if (status != ATTN_OK) return attn_i_fail_in(where, status);
+        mechanism->modifiers.slopes = view;
+        mechanism->modifiers.slopes_dtype = slopes->dtype;
+    }
+    mechanism->modifiers.alibi = align;
+    return ATTN_OK;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * mechanism.h: what a mechanism is made of: a score function, its parameters, the modifiers. */
+#ifndef ATTN_I_MECHANISM_H
+#define ATTN_I_MECHANISM_H
+
+#include "attn/attn.h"
+#include "tensor.h"
+
+enum { ATTN_I_MOST_PARAMS = 8 };
+
+typedef struct attn_i_param {
+    const char *name;
+    int32_t ndim;
+    int64_t shape[4]; /* 1 past ndim */
+    int64_t elements;
+    attn_dtype dtype; /* of what is bound; 0: nothing is */
+    attn_i_view view; /* its shape ends with the parameter's */
+} attn_i_param;
+
+typedef struct attn_i_modifiers {
+    int has_scale; /* 0: the score function's own */
+    double scale;
+    double softcap; /* 0: none */
+    double temperature;
+    attn_normaliser normaliser;
+    attn_align causal, window, alibi;
+    int64_t left, right; /* of the window; ATTN_I_UNBOUNDED at most */
+    attn_dtype slopes_dtype;
+    attn_i_view slopes;
+} attn_i_modifiers;
+
+/* No sequence is so long; sums of a few of these stay far from overflow. */
+#define ATTN_I_UNBOUNDED (INT64_C(1) << 60)
+
+struct attn_i_score;
+
+struct attn_mechanism {
+    attn_engine *engine;
+    const struct attn_i_score *score;
+    int64_t query_dim, key_dim; /* 0: any */
+    int64_t hidden_dim;         /* A; for location the most keys */
+    uint32_t flags;             /* ATTN_ADDITIVE_ */
+    int32_t param_count;
+    attn_i_param params[ATTN_I_MOST_PARAMS];
+    attn_i_modifiers modifiers;
+};
+
+/* For the score functions' create functions. `start` checks the arguments that all have in common and fills *m, which
+ * is not yet a handle; `add` gives it a parameter of `rows` x `columns`, or of `rows` alone when columns is 0;
+ * `finish` makes the handle. The first failure is kept in `status` and the rest does nothing. */
+typedef struct attn_i_mechanism_maker {
+    attn_mechanism mechanism;
+    attn_status status;
+    const char *where;
+} attn_i_mechanism_maker;
+
+attn_i_mechanism_maker attn_i_mechanism_start(const char *where, attn_engine *engine, const struct attn_i_score *score,
+                                              attn_mechanism **mechanism);
+void attn_i_mechanism_dim(attn_i_mechanism_maker *maker, const char *name, int64_t dim);
+void attn_i_mechanism_add(attn_i_mechanism_maker *maker, const char *name, int64_t rows, int64_t columns);
+attn_status attn_i_mechanism_finish(attn_i_mechanism_maker *maker, attn_mechanism **mechanism);
+
+/* The parameter of that name, or NULL. */
+const attn_i_param *attn_i_mechanism_param(const attn_mechanism *mechanism, const char *name);
+
+#endif

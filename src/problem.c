@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * problem.c: checks the arguments of a call against each other and against the mechanism. Whatever can be wrong is
+ * found here, before anything is computed or written. */
+#include "problem.h"
+
+#include "runtime/size.h"
+#include "score/score.h"
+#include "status.h"
+
+#include <inttypes.h>
+
+static const char query_layout[] = "[B, Hq, Tq, Dq]";
+static const char key_layout[] = "[B, Hk, Tk, Dk]";
+static const char value_layout[] = "[B, Hk, Tk, Dv]";
+static const char score_layout[] = "[B, Hq, Tq, Tk]";
+static const char context_layout[] = "[B, Hq, Tq, Dv]";
+
+/* An optional tensor of the problem's dtype; view->data stays NULL where there is none. */
+static attn_status check_real(const attn_i_problem *p, const attn_tensor *tensor, const char *name, int32_t most_dims,
+                              attn_i_view *view)
+{
+    if (tensor == NULL) return ATTN_OK;
+    attn_status status = attn_i_tensor_check(tensor, name, most_dims, view);
+    if (status != ATTN_OK) return status;
+    if (tensor->dtype != p->dtype) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but query is %s", name, attn_i_dtype_name(tensor->dtype),
+                           attn_i_dtype_name(p->dtype));
+    }
+    return ATTN_OK;
+}
+
+static attn_status check_query(attn_i_problem *p, const attn_tensor *query)
+{
+    attn_status status = attn_i_tensor_check(query, "query", 4, &p->query);
+    if (status != ATTN_OK) return status;
+    if (query->dtype != ATTN_F32 && query->dtype != ATTN_F64) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "query is %s, but ATTN_F32 or ATTN_F64 is computed with",
+                           attn_i_dtype_name(query->dtype));
+    }
+    const int64_t *shape = p->query.shape;
+    p->dtype = query->dtype;
+    p->size = p->query.size;
+    p->batch = shape[0];
+    p->query_heads = shape[1];
+    p->queries = shape[2];
+    p->query_dim = shape[3];
+    if (p->query_dim == 0) return attn_i_fail(ATTN_ERR_SHAPE, "query has a last dimension of 0");
+    if (p->query_heads == 0) return attn_i_fail(ATTN_ERR_SHAPE, "query has no heads (dimension 1 of %s)", query_layout);
+    return ATTN_OK;
+}
+
+static attn_status check_key_and_value(attn_i_problem *p, const attn_tensor *key, const attn_tensor *value)
+{
+    const int reads_keys = p->mechanism->score->reads_keys;
+    if (key == NULL && (reads_keys || value == NULL)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "key is NULL%s", reads_keys ? "" : ", and so is value");
+    }
+    attn_status status = check_real(p, key, "key", 4, &p->key);
+    if (status == ATTN_OK) status = check_real(p, value, "value", 4, &p->value);
+    if (status != ATTN_OK) return status;
+
+    const attn_i_view *first = key != NULL ? &p->key : &p->value; /* sets heads and length */
+    const char *name = key != NULL ? "key" : "value";
+    p->key_heads = first->shape[1];
+    p->keys = first->shape[2];
+    p->key_dim = key != NULL ? p->key.shape[3] : 0;
+    if (first->shape[0] != p->batch) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "%s has batch %" PRId64 ", but query has %" PRId64, name, first->shape[0],
+                           p->batch);
+    }
+    if (p->key_heads == 0 || p->query_heads % p->key_heads != 0) {
+        return attn_i_fail(ATTN_ERR_SHAPE,
+                           "%s has %" PRId64 " heads, which does not divide the %" PRId64 " heads of query", name,
+                           p->key_heads, p->query_heads);
+    }
+    if (key != NULL && p->key_dim == 0) return attn_i_fail(ATTN_ERR_SHAPE, "key has a last dimension of 0");
+    p->group = p->query_heads / p->key_heads;
+    if (value == NULL) {
+        p->value = p->key;
+    } else if (key != NULL) {
+        const int64_t shape[4] = {p->batch, p->key_heads, p->keys, p->value.shape[3]};
+        status = attn_i_view_has_shape(&p->value, "value", value_layout, shape);
+        if (status != ATTN_OK) return status;
+    }
+    p->value_dim = p->value.shape[3];
+    return ATTN_OK;
+}
+
+/* The dimensions that the mechanism was made for, and its parameters. */
+static attn_status check_mechanism(attn_i_problem *p)
+{
+    const attn_mechanism *m = p->mechanism;
+    if (m->query_dim != 0 && p->query_dim != m->query_dim) {
+        return attn_i_fail(ATTN_ERR_SHAPE,
+                           "query has dimension %" PRId64 ", but the %s mechanism was made for %" PRId64, p->query_dim,
+                           m->score->name, m->query_dim);
+    }
+    if (m->key_dim != 0 && p->key_dim != m->key_dim) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "key has dimension %" PRId64 ", but the %s mechanism was made for %" PRId64,
+                           p->key_dim, m->score->name, m->key_dim);
+    }
+    for (int32_t i = 0; i < m->param_count; i++) {
+        const attn_i_param *param = &m->params[i];
+        if (param->dtype == 0) {
+            return attn_i_fail(ATTN_ERR_PARAMETER, "parameter %s of %s is not bound", param->name, m->score->name);
+        }
+        if (param->dtype != p->dtype) {
+            return attn_i_fail(ATTN_ERR_DTYPE, "parameter %s is %s, but query is %s", param->name,
+                               attn_i_dtype_name(param->dtype), attn_i_dtype_name(p->dtype));
+        }
+    }
+    attn_status status = m->score->check(p);
+    if (status != ATTN_OK) return status;
+    p->scale = m->modifiers.has_scale ? m->modifiers.scale : m->score->default_scale(p);
+    return ATTN_OK;
+}
+
+static attn_status check_lengths(attn_i_problem *p, const attn_tensor *lengths)
+{
+    if (lengths == NULL) return ATTN_OK;
+    attn_status status = attn_i_tensor_check(lengths, "key_lengths", 1, &p->lengths);
+    if (status != ATTN_OK) return status;
+    if (lengths->dtype != ATTN_I32 && lengths->dtype != ATTN_I64) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "key_lengths is %s, but ATTN_I32 or ATTN_I64 is needed",
+                           attn_i_dtype_name(lengths->dtype));
+    }
+    if (lengths->shape[0] != p->batch) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "key_lengths has %" PRId64 " elements, but the batch is %" PRId64,
+                           lengths->shape[0], p->batch);
+    }
+    for (int64_t b = 0; b < p->batch; b++) {
+        int64_t length = attn_i_problem_length(p, b);
+        if (length < 0 || length > p->keys) {
+            return attn_i_fail(ATTN_ERR_ARGUMENT,
+                               "key_lengths[%" PRId64 "] is %" PRId64 ", but there are %" PRId64 " keys", b, length,
+                               p->keys);
+        }
+    }
+    return ATTN_OK;
+}
+
+static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *args)
+{
+    const attn_i_modifiers *m = p->modifiers;
+    const int64_t scores[4] = {p->batch, p->query_heads, p->queries, p->keys};
+    attn_status status = ATTN_OK;
+    if (args->mask != NULL) {
+        status = attn_i_tensor_check(args->mask, "mask", 4, &p->mask);
+        if (status == ATTN_OK && args->mask->dtype != ATTN_BOOL) {
+            status = attn_i_fail(ATTN_ERR_DTYPE, "mask is %s, but ATTN_BOOL is needed (a float mask is a bias)",
+                                 attn_i_dtype_name(args->mask->dtype));
+        }
+        if (status == ATTN_OK) status = attn_i_view_broadcast(&p->mask, "mask", score_layout, scores);
+    }
+    if (status == ATTN_OK) status = check_real(p, args->bias, "bias", 4, &p->bias);
+    if (status == ATTN_OK && args->bias != NULL) {
+        status = attn_i_view_broadcast(&p->bias, "bias", score_layout, scores);
+    }
+    if (status == ATTN_OK) status = check_lengths(p, args->key_lengths);
+    if (status != ATTN_OK) return status;
+
+    if (m->alibi != ATTN_ALIGN_NONE) {
+        if (m->slopes.shape[3] != p->query_heads) {
+            return attn_i_fail(ATTN_ERR_SHAPE, "the ALiBi slopes are %" PRId64 ", but query has %" PRId64 " heads",
+                               m->slopes.shape[3], p->query_heads);
+        }
+        if (m->slopes_dtype != p->dtype) {
+            return attn_i_fail(ATTN_ERR_DTYPE, "the ALiBi slopes are %s, but query is %s",
+                               attn_i_dtype_name(m->slopes_dtype), attn_i_dtype_name(p->dtype));
+        }
+    }
+    if (args->query_start > ATTN_I_UNBOUNDED || args->query_start < -ATTN_I_UNBOUNDED) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "query_start is %" PRId64 ", which is no position", args->query_start);
+    }
+    p->query_start = args->query_start;
+    const int bottom_right = m->causal == ATTN_ALIGN_BOTTOM_RIGHT || m->window == ATTN_ALIGN_BOTTOM_RIGHT ||
+                             m->alibi == ATTN_ALIGN_BOTTOM_RIGHT;
+    if (bottom_right && p->query_start != 0) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT,
+                           "query_start is %" PRId64 ", but the mechanism is aligned bottom-right, where the lengths "
+                           "say where queries stand",
+                           p->query_start);
+    }
+    return ATTN_OK;
+}
+
+/* An optional output of this shape. */
+static attn_status check_output(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
+                                const char *layout, const int64_t *shape, attn_i_view *view)
+{
+    attn_status status = check_real(p, tensor, name, 4, view);
+    if (status != ATTN_OK || tensor == NULL) return status;
+    status = attn_i_view_has_shape(view, name, layout, shape);
+    return status == ATTN_OK ? attn_i_view_is_output(view, name) : status;
+}
+
+static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *args)
+{
+    if (args->context == NULL && args->weights == NULL && args->scores == NULL && args->logsumexp == NULL) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "context, weights, scores and logsumexp are all NULL");
+    }
+    if (args->scores_stage < ATTN_SCORES_RAW || args->scores_stage > ATTN_SCORES_WEIGHTS) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "scores_stage is %" PRId32 ", which is none", args->scores_stage);
+    }
+    const int64_t context[4] = {p->batch, p->query_heads, p->queries, p->value_dim};
+    const int64_t scores[4] = {p->batch, p->query_heads, p->queries, p->keys};
+    const int64_t rows[4] = {1, p->batch, p->query_heads, p->queries};
+    p->scores_stage = args->scores_stage;
+    attn_status status = check_output(p, args->context, "context", context_layout, context, &p->context);
+    if (status == ATTN_OK) status = check_output(p, args->weights, "weights", score_layout, scores, &p->weights);
+    if (status == ATTN_OK) status = check_output(p, args->scores, "scores", score_layout, scores, &p->scores);
+    if (status == ATTN_OK) {
+        status = check_output(p, args->logsumexp, "logsumexp", "[B, Hq, Tq]", rows, &p->logsumexp);
+    }
+    return status;
+}
+
+static attn_status check_overlap(const attn_i_problem *p)
+{
+    typedef struct named {
+        const char *name;
+        const attn_i_view *view;
+    } named;
+    const named outputs[] = {
+        {"context", &p->context}, {"weights", &p->weights}, {"scores", &p->scores}, {"logsumexp", &p->logsumexp}};
+    const named inputs[] = {{"query", &p->query}, {"key", &p->key},   {"value", &p->value},
+                            {"mask", &p->mask},   {"bias", &p->bias}, {"key_lengths", &p->lengths}};
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++) {
+        const named *meets = NULL;
+        for (size_t j = 0; j < sizeof inputs / sizeof *inputs; j++) {
+            if (attn_i_views_meet(outputs[i].view, inputs[j].view)) meets = &inputs[j];
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (attn_i_views_meet(outputs[i].view, outputs[j].view)) meets = &outputs[j];
+        }
+        if (meets != NULL) {
+            return attn_i_fail(ATTN_ERR_OVERLAP, "%s shares memory with %s", outputs[i].name, meets->name);
+        }
+        const attn_mechanism *m = p->mechanism;
+        for (int32_t j = 0; j < m->param_count; j++) {
+            if (attn_i_views_meet(outputs[i].view, &m->params[j].view)) {
+                return attn_i_fail(ATTN_ERR_OVERLAP, "%s shares memory with parameter %s", outputs[i].name,
+                                   m->params[j].name);
+            }
+        }
+        if (m->modifiers.alibi != ATTN_ALIGN_NONE && attn_i_views_meet(outputs[i].view, &m->modifiers.slopes)) {
+            return attn_i_fail(ATTN_ERR_OVERLAP, "%s shares memory with the ALiBi slopes", outputs[i].name);
+        }
+    }
+    return ATTN_OK;
+}
+
+/* Counts that loops below run over, some of which no single tensor holds (inputs may be broadcast). */
+static attn_status check_counts(const attn_i_problem *p)
+{
+    int64_t rows, scores;
+    if (!attn_i_multiply(p->batch, p->query_heads, &rows) || !attn_i_multiply(rows, p->queries, &rows) ||
+        !attn_i_multiply(rows, attn_i_max(p->keys, 1), &scores) || scores > ATTN_I_UNBOUNDED) {
+        return attn_i_fail(ATTN_ERR_OVERFLOW,
+                           "batch %" PRId64 " x heads %" PRId64 " x queries %" PRId64 " x keys %" PRId64
+                           " cannot be counted",
+                           p->batch, p->query_heads, p->queries, p->keys);
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                 attn_i_problem *problem)
+{
+    if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
+    *problem =
+        (attn_i_problem){.mechanism = mechanism, .modifiers = &mechanism->modifiers, .engine = mechanism->engine};
+    attn_status status = check_query(problem, args->query);
+    if (status == ATTN_OK) status = check_key_and_value(problem, args->key, args->value);
+    if (status == ATTN_OK) status = check_mechanism(problem);
+    if (status == ATTN_OK) status = check_counts(problem);
+    if (status == ATTN_OK) status = check_modifiers(problem, args);
+    if (status == ATTN_OK) status = check_outputs(problem, args);
+    if (status == ATTN_OK) status = check_overlap(problem);
+    if (status != ATTN_OK) return status;
+    problem->kernels = attn_i_engine_kernels(problem->engine, problem->dtype);
+    return ATTN_OK;
+}
+
+int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b)
+{
+    const attn_i_view *lengths = &problem->lengths;
+    if (lengths->data == NULL) return problem->keys;
+    const char *element = lengths->data + b * lengths->stride[3] * lengths->size;
+    return lengths->size == (int64_t)sizeof(int32_t) ? *(const int32_t *)(const void *)element
+                                                     : *(const int64_t *)(const void *)element;
+}

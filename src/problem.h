@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * problem.h: the arguments of one call, checked once, as a plain struct that everything below trusts. */
+#ifndef ATTN_I_PROBLEM_H
+#define ATTN_I_PROBLEM_H
+
+#include "attn/attn.h"
+#include "engine.h"
+#include "mechanism.h"
+#include "tensor.h"
+
+typedef struct attn_i_problem {
+    const attn_mechanism *mechanism;
+    const attn_i_modifiers *modifiers;
+    attn_engine *engine;
+    const attn_i_kernels *kernels;
+    attn_dtype dtype; /* ATTN_F32 or ATTN_F64 */
+    int64_t size;     /* of an element, in bytes */
+
+    int64_t batch, query_heads, key_heads, group; /* group = query_heads / key_heads */
+    int64_t queries, keys;                        /* Tq, Tk */
+    int64_t query_dim, key_dim, value_dim;        /* Dq, Dk, Dv; key_dim 0: there is no key */
+
+    attn_i_view query, key, value;
+    attn_i_view mask, bias; /* broadcast to [B, Hq, Tq, Tk]; data NULL: none */
+    attn_i_view lengths;    /* [1, 1, 1, B]; data NULL: none */
+    int64_t query_start;
+    double scale;
+
+    attn_i_view context, weights, scores; /* data NULL: not wanted */
+    attn_i_view logsumexp;                /* [1, B, Hq, Tq] */
+    attn_scores_stage scores_stage;
+} attn_i_problem;
+
+attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                 attn_i_problem *problem);
+
+/* The valid keys of sequence b. */
+int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b);
+
+#endif

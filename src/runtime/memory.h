@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * memory.h: the allocator of an engine, and the arena that a call's scratch is carved from. */
+#ifndef ATTN_I_MEMORY_H
+#define ATTN_I_MEMORY_H
+
+#include "attn/attn.h"
+
+enum { ATTN_I_ALIGNMENT = 64 };
+
+typedef struct attn_i_allocator {
+    attn_allocate_fn allocate;
+    attn_release_fn release;
+    void *data;
+} attn_i_allocator;
+
+/* The C library's. */
+attn_i_allocator attn_i_allocator_default(void);
+
+/* Both align to ATTN_I_ALIGNMENT; `release` takes NULL. */
+void *attn_i_allocate(const attn_i_allocator *allocator, size_t bytes);
+void attn_i_release(const attn_i_allocator *allocator, void *pointer, size_t bytes);
+
+/* Scratch is laid out by one function that runs twice: over an arena without memory, to measure, and over one with
+ * memory, to carve; so the two cannot disagree. */
+typedef struct attn_i_arena {
+    unsigned char *base; /* NULL: measuring */
+    int64_t used;        /* bytes so far */
+    int overflow;        /* set when a size could not be held; `used` is then meaningless */
+} attn_i_arena;
+
+/* count elements of the given size, aligned. NULL while measuring. */
+void *attn_i_carve(attn_i_arena *arena, int64_t count, int64_t size);
+/* The same for rows x columns elements. */
+void *attn_i_carve_matrix(attn_i_arena *arena, int64_t rows, int64_t columns, int64_t size);
+
+#endif

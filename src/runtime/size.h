@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * size.h: checked arithmetic on sizes. Each returns 0 and leaves *result alone when the value cannot be held. */
+#ifndef ATTN_I_SIZE_H
+#define ATTN_I_SIZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+static inline int attn_i_multiply(int64_t a, int64_t b, int64_t *result)
+{
+    int64_t product;
+    if (__builtin_mul_overflow(a, b, &product)) return 0;
+    *result = product;
+    return 1;
+}
+
+static inline int attn_i_add(int64_t a, int64_t b, int64_t *result)
+{
+    int64_t sum;
+    if (__builtin_add_overflow(a, b, &sum)) return 0;
+    *result = sum;
+    return 1;
+}
+
+static inline int64_t attn_i_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t attn_i_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline int64_t attn_i_clamp(int64_t x, int64_t low, int64_t high)
+{
+    return attn_i_max(low, attn_i_min(x, high));
+}
+
+static inline int64_t attn_i_divide_up(int64_t a, int64_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+#endif

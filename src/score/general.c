@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * general.c: the general score q^T W k (Luong 2015, eq. 8), computed as (q^T W) k: the queries are projected. */
+#include "score/score.h"
+
+static int64_t query_width(const attn_i_problem *p)
+{
+    return p->key_dim;
+}
+
+static void layout(const attn_i_problem *p, attn_i_arena *arena, attn_i_score_state *state)
+{
+    state->query_map = attn_i_operand_layout(arena, attn_i_score_param(p, "W"), 0, p->size);
+}
+
+static void load(const attn_i_problem *p, attn_i_score_state *state)
+{
+    attn_i_operand_load(&state->query_map, p->kernels, p->size);
+}
+
+static const attn_i_score general = {
+    .name = "general",
+    .reads_keys = 1,
+    .check = attn_i_score_check_nothing,
+    .default_scale = attn_i_score_scale_one,
+    .query_width = query_width,
+    .key_width = attn_i_score_width_none,
+    .layout = layout,
+    .load = load,
+    .prepare_queries = attn_i_score_map_queries,
+    .scores = attn_i_score_products,
+};
+
+attn_status attn_mechanism_create_general(attn_engine *engine, int64_t query_dim, int64_t key_dim,
+                                          attn_mechanism **mechanism)
+{
+    attn_i_mechanism_maker maker = attn_i_mechanism_start("attn_mechanism_create_general", engine, &general, mechanism);
+    attn_i_mechanism_dim(&maker, "query_dim", query_dim);
+    attn_i_mechanism_dim(&maker, "key_dim", key_dim);
+    attn_i_mechanism_add(&maker, "W", query_dim, key_dim);
+    maker.mechanism.query_dim = query_dim;
+    maker.mechanism.key_dim = key_dim;
+    return attn_i_mechanism_finish(&maker, mechanism);
+}

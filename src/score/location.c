@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * location.c: the location score e_ij = (W q_i)_j (Luong 2015, eq. 9). Row j of W plays the part of key j. */
+#include "runtime/blas.h"
+#include "score/score.h"
+#include "status.h"
+
+#include <inttypes.h>
+
+static attn_status check(const attn_i_problem *p)
+{
+    if (p->keys <= p->mechanism->hidden_dim) return ATTN_OK;
+    return attn_i_fail(ATTN_ERR_SHAPE, "there are %" PRId64 " keys, but the location mechanism was made for %" PRId64,
+                       p->keys, p->mechanism->hidden_dim);
+}
+
+static void layout(const attn_i_problem *p, attn_i_arena *arena, attn_i_score_state *state)
+{
+    attn_i_matrix places = attn_i_matrix_transpose(attn_i_score_param(p, "W"));
+    state->query_map = attn_i_operand_layout(arena, places, 0, p->size);
+}
+
+static void load(const attn_i_problem *p, attn_i_score_state *state)
+{
+    attn_i_operand_load(&state->query_map, p->kernels, p->size);
+}
+
+static void scores(const attn_i_problem *p, const attn_i_score_state *state, const attn_i_score_block *blocks,
+                   int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const attn_i_score_block *block = &blocks[i];
+        attn_i_matrix places =
+            attn_i_matrix_columns(state->query_map.use, block->first, block->scores.columns, p->size);
+        attn_i_blas_multiply(p->dtype, block->queries, places, block->scores, 0);
+    }
+}
+
+static const attn_i_score location = {
+    .name = "location",
+    .check = check,
+    .default_scale = attn_i_score_scale_one,
+    .query_width = attn_i_score_width_none,
+    .key_width = attn_i_score_width_none,
+    .layout = layout,
+    .load = load,
+    .scores = scores,
+};
+
+attn_status attn_mechanism_create_location(attn_engine *engine, int64_t query_dim, int64_t max_keys,
+                                           attn_mechanism **mechanism)
+{
+    attn_i_mechanism_maker maker =
+        attn_i_mechanism_start("attn_mechanism_create_location", engine, &location, mechanism);
+    attn_i_mechanism_dim(&maker, "query_dim", query_dim);
+    attn_i_mechanism_dim(&maker, "max_keys", max_keys);
+    attn_i_mechanism_add(&maker, "W", max_keys, query_dim);
+    maker.mechanism.query_dim = query_dim;
+    maker.mechanism.hidden_dim = max_keys;
+    return attn_i_mechanism_finish(&maker, mechanism);
+}

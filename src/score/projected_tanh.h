@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * projected_tanh.h: the score v^T tanh(q' + k') of projected queries and keys, which additive and concat share: they
+ * differ in where the projections come from. */
+#ifndef ATTN_I_PROJECTED_TANH_H
+#define ATTN_I_PROJECTED_TANH_H
+
+#include "score/score.h"
+
+/* For a score's layout: queries and keys are projected by these matrices, [A, Dq] and [A, Dk] (data NULL: they come
+ * projected); v, and where the mechanism has them b and g, are its parameters. */
+void attn_i_projected_tanh_layout(const attn_i_problem *, attn_i_arena *, attn_i_score_state *, attn_i_matrix w,
+                                  attn_i_matrix u);
+
+/* The other functions of the score. */
+void attn_i_projected_tanh_load(const attn_i_problem *, attn_i_score_state *);
+void attn_i_projected_tanh_queries(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from,
+                                   attn_i_matrix to);
+void attn_i_projected_tanh_scores(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_block *,
+                                  int64_t count);
+
+#endif

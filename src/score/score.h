@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * score.h: what a score function is to the pipeline. A score function is one file that fills one of these and defines
+ * the public function that creates its mechanism; nothing else in the library knows it by name. */
+#ifndef ATTN_I_SCORE_H
+#define ATTN_I_SCORE_H
+
+#include "operand.h"
+#include "problem.h"
+#include "runtime/memory.h"
+
+/* A score function's parameters as its functions want them during one call. */
+typedef struct attn_i_score_state {
+    attn_i_operand query_map; /* what prepare_queries multiplies by, [Dq, query width]; data NULL: nothing */
+    attn_i_operand key_map;   /* what prepare_keys multiplies by, [Dk, key width]; data NULL: nothing */
+    void *v, *b;              /* contiguous vectors, or NULL */
+} attn_i_score_state;
+
+/* A block of scores to compute: prepared queries [rows, query width], the prepared keys [keys, key width] that it
+ * spans, the first of them being key `first` of the sequence, and the scores [rows, keys]. */
+typedef struct attn_i_score_block {
+    attn_i_matrix queries, keys, scores;
+    int64_t first;
+} attn_i_score_block;
+
+typedef struct attn_i_score {
+    const char *name;
+    int reads_keys;
+
+    /* Whether the call's dimensions suit, beyond those that the mechanism was made for. */
+    attn_status (*check)(const attn_i_problem *);
+    /* The scale when none was set. */
+    double (*default_scale)(const attn_i_problem *);
+
+    /* The dimensions that prepared queries and keys have; 0: they are used as they come. Prepared rows are contiguous;
+     * a key that is used as it comes can be read by the BLAS, and has contiguous rows if `contiguous_keys`. */
+    int64_t (*query_width)(const attn_i_problem *);
+    int64_t (*key_width)(const attn_i_problem *);
+    int contiguous_keys;
+
+    /* Lays out the state's scratch (see attn_i_arena); then, once it exists, fills it. */
+    void (*layout)(const attn_i_problem *, attn_i_arena *, attn_i_score_state *);
+    void (*load)(const attn_i_problem *, attn_i_score_state *);
+
+    /* From rows as they come to prepared rows. Only called where the width is not 0. */
+    void (*prepare_queries)(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
+    void (*prepare_keys)(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
+
+    /* Computes the unscaled scores of all blocks. */
+    void (*scores)(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_block *, int64_t count);
+} attn_i_score;
+
+/* What several score functions answer alike. */
+attn_status attn_i_score_check_nothing(const attn_i_problem *);
+double attn_i_score_scale_one(const attn_i_problem *);
+int64_t attn_i_score_width_none(const attn_i_problem *);
+void attn_i_score_layout_nothing(const attn_i_problem *, attn_i_arena *, attn_i_score_state *);
+void attn_i_score_load_nothing(const attn_i_problem *, attn_i_score_state *);
+/* queries keys^T, block by block */
+void attn_i_score_products(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_block *,
+                           int64_t count);
+/* from query_map, from key_map */
+void attn_i_score_map_queries(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
+void attn_i_score_map_keys(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
+
+/* A bound parameter as a matrix, a vector being one row; data NULL where the mechanism has no such parameter. */
+attn_i_matrix attn_i_score_param(const attn_i_problem *, const char *name);
+
+#endif

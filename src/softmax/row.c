@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * row.c: what happens to one query's scores after the score function, in the order of MODIFIERS in attn.h. */
+#include "softmax/row.h"
+
+#include "runtime/size.h"
+
+#include <math.h>
+
+int attn_i_row_wants_all_keys(const attn_i_problem *p)
+{
+    return p->scores.data != NULL && p->scores_stage < ATTN_SCORES_MASKED;
+}
+
+/* Element (b, h, i, j). */
+static char *element(const attn_i_view *view, int64_t b, int64_t h, int64_t i, int64_t j)
+{
+    return attn_i_view_at(view, b, h) + (i * view->stride[2] + j * view->stride[3]) * view->size;
+}
+
+/* Writes the row to an output of all keys, those outside the span being `outside`. */
+static void write_row(const attn_i_problem *p, const attn_i_view *output, int64_t b, int64_t h, int64_t i,
+                      attn_i_span span, const void *row, double outside)
+{
+    if (output->data == NULL) return;
+    const int64_t step = output->stride[3];
+    p->kernels->fill(span.first, outside, element(output, b, h, i, 0), step);
+    p->kernels->scatter(span.end - span.first, row, element(output, b, h, i, span.first), step);
+    p->kernels->fill(p->keys - span.end, outside, element(output, b, h, i, span.end), step);
+}
+
+static void write_stage(const attn_i_problem *p, attn_scores_stage stage, int64_t b, int64_t h, int64_t i,
+                        attn_i_span span, const void *row, double outside)
+{
+    if (p->scores_stage == stage) write_row(p, &p->scores, b, h, i, span, row, outside);
+}
+
+/* Makes minus infinity of the scores that may not be seen. */
+static void hide(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, char *row)
+{
+    const attn_i_span visible = attn_i_visible(p, b, i);
+    const int64_t first = attn_i_clamp(visible.first, span.first, span.end);
+    const int64_t end = attn_i_clamp(visible.end, span.first, span.end);
+    p->kernels->fill(first - span.first, -INFINITY, row, 1);
+    p->kernels->fill(span.end - end, -INFINITY, row + (end - span.first) * p->size, 1);
+    if (p->mask.data != NULL) {
+        p->kernels->hide(end - first, (const uint8_t *)element(&p->mask, b, h, i, first), p->mask.stride[3],
+                         row + (first - span.first) * p->size);
+    }
+}
+
+attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
+{
+    const attn_i_kernels *kernels = p->kernels;
+    const attn_i_modifiers *m = p->modifiers;
+    const int64_t n = span.end - span.first;
+    if (p->scale != 1) kernels->scale(n, p->scale, row);
+    write_stage(p, ATTN_SCORES_RAW, b, h, i, span, row, NAN);
+    if (m->softcap != 0) kernels->softcap(n, m->softcap, row);
+    write_stage(p, ATTN_SCORES_CAPPED, b, h, i, span, row, NAN);
+    if (p->bias.data != NULL) kernels->add_bias(n, element(&p->bias, b, h, i, span.first), p->bias.stride[3], row);
+    if (m->alibi != ATTN_ALIGN_NONE) {
+        kernels->add_alibi(n, element(&m->slopes, 0, 0, 0, h), span.first - attn_i_position(p, m->alibi, b, i), row);
+    }
+    hide(p, b, h, i, span, row);
+    write_stage(p, ATTN_SCORES_MASKED, b, h, i, span, row, -INFINITY);
+
+    double logsumexp;
+    attn_i_seen seen = m->normaliser == ATTN_SOFTMAX ? kernels->softmax(n, m->temperature, row, &logsumexp)
+                                                     : kernels->hardmax(n, m->temperature, row, &logsumexp);
+    if (p->logsumexp.data != NULL) kernels->fill(1, logsumexp, element(&p->logsumexp, 0, b, h, i), 1);
+    write_row(p, &p->weights, b, h, i, span, row, 0);
+    write_stage(p, ATTN_SCORES_WEIGHTS, b, h, i, span, row, 0);
+    return seen;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * row.h: what happens to one query's scores after the score function: modifiers, visibility, normaliser, and the
+ * outputs that are rows of scores. */
+#ifndef ATTN_I_ROW_H
+#define ATTN_I_ROW_H
+
+#include "visible.h"
+
+/* row holds the unscaled scores of query i (of head h, sequence b) against the keys of span, outside of which it sees
+ * nothing; they become its weights. Writes the query's row of scores, weights and logsumexp where they are wanted. */
+attn_i_seen attn_i_row_finish(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span,
+                              void *row);
+
+/* 1 if the scores of keys that a query may not see are wanted too. */
+int attn_i_row_wants_all_keys(const attn_i_problem *problem);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * visible.c: which keys a query may see by where it stands: key lengths, causal, window. */
+#include "visible.h"
+
+#include "runtime/size.h"
+
+int64_t attn_i_position(const attn_i_problem *problem, attn_align align, int64_t b, int64_t i)
+{
+    return i + (align == ATTN_ALIGN_BOTTOM_RIGHT ? attn_i_problem_length(problem, b) - problem->queries
+                                                 : problem->query_start);
+}
+
+attn_i_span attn_i_visible(const attn_i_problem *problem, int64_t b, int64_t i)
+{
+    const attn_i_modifiers *m = problem->modifiers;
+    int64_t first = 0, end = attn_i_problem_length(problem, b);
+    if (m->causal != ATTN_ALIGN_NONE) {
+        end = attn_i_min(end, attn_i_position(problem, m->causal, b, i) + 1);
+    }
+    if (m->window != ATTN_ALIGN_NONE) {
+        int64_t position = attn_i_position(problem, m->window, b, i);
+        first = attn_i_max(first, position - m->left);
+        end = attn_i_min(end, position + m->right + 1);
+    }
+    return first < end ? (attn_i_span){first, end} : (attn_i_span){0, 0};
+}
+
+/* Both ends of the run move forward with i, so the first query that sees anything and the last one span it. */
+attn_i_span attn_i_visible_to_all(const attn_i_problem *problem, int64_t b, int64_t first, int64_t last)
+{
+    attn_i_span all = {0, 0};
+    for (int64_t i = first; i <= last; i++) {
+        attn_i_span one = attn_i_visible(problem, b, i);
+        if (one.first == one.end) continue;
+        if (all.first == all.end) all.first = one.first;
+        all.end = one.end;
+    }
+    return all;
+}

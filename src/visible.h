@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * visible.h: which keys a query may see by where it stands: key lengths, causal, window. They are always one run of
+ * keys; the boolean mask then makes holes in it. */
+#ifndef ATTN_I_VISIBLE_H
+#define ATTN_I_VISIBLE_H
+
+#include "problem.h"
+
+/* Keys first .. end - 1; first == end when there are none. */
+typedef struct attn_i_span {
+    int64_t first, end;
+} attn_i_span;
+
+/* What query i of sequence b may see. */
+attn_i_span attn_i_visible(const attn_i_problem *problem, int64_t b, int64_t i);
+
+/* The least run that holds what queries first .. last may see. */
+attn_i_span attn_i_visible_to_all(const attn_i_problem *problem, int64_t b, int64_t first, int64_t last);
+
+/* Where query i of sequence b stands among the keys. */
+int64_t attn_i_position(const attn_i_problem *problem, attn_align align, int64_t b, int64_t i);
+
+#endif
