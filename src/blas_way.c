@@ -7,6 +7,7 @@
  * weights multiplied with the values. All products run on the calling thread, the rows on the engine's. */
 #include "blas_way.h"
 
+#include "context.h"
 #include "operand.h"
 #include "runtime/blas.h"
 #include "runtime/size.h"
@@ -38,6 +39,7 @@ typedef struct run {
     attn_i_score_state state;
     attn_i_operand key, value; /* of one key head; used where they lie, unless the BLAS cannot read them there */
     char *raw_queries, *queries, *keys, *scores, *contexts;
+    attn_i_context_scratch context;
     attn_i_score_block *blocks;
     unsigned char *seen; /* an attn_i_seen for each row */
 
@@ -91,6 +93,7 @@ static void lay_out(run *r, attn_i_arena *arena)
     r->queries = attn_i_carve_matrix(arena, rows, r->query_width, p->size);
     r->keys = attn_i_carve_matrix(arena, r->key_width > 0 ? r->heads * p->keys : 0, r->key_width, p->size);
     r->scores = attn_i_carve_matrix(arena, rows, r->score_stride, p->size);
+    if (wants_context) r->context = attn_i_context_layout(p, arena);
     r->contexts = attn_i_carve_matrix(arena, wants_context ? rows : 0, p->value_dim, p->size);
     r->blocks = attn_i_carve(arena, r->heads * attn_i_divide_up(r->rows, r->block_rows), sizeof *r->blocks);
     r->seen = attn_i_carve(arena, rows, sizeof *r->seen);
@@ -238,28 +241,19 @@ static void finish_chunk(run *r)
     attn_i_parallel(r->p->engine->pool, attn_i_divide_up(rows, rows_per_item(r)), work, finish_rows, r);
 }
 
-/* weights x values for one block, from scratch to the caller's context. */
-static void multiply_values(run *r, const attn_i_score_block *block, int64_t head, int64_t x)
+/* Weights times values for one block, and to the caller's context. */
+static void compute_context(const run *r, const attn_i_score_block *block, int64_t head, int64_t x)
 {
     const attn_i_problem *p = r->p;
-    const attn_i_kernels *kernels = p->kernels;
     attn_i_matrix all = r->value.copied ? r->value.use : head_matrix(r, &p->value, r->first_head + head);
     attn_i_matrix values = attn_i_matrix_rows(all, block->first, block->scores.columns, p->size);
     attn_i_matrix contexts = attn_i_matrix_dense(r->contexts, block->scores.rows, p->value_dim);
-    attn_i_blas_multiply(p->dtype, block->scores, values, contexts, 0);
+    attn_i_context_compute(p, &r->context, block->scores, r->seen + x, values, contexts);
     for (int64_t k = 0; k < contexts.rows; k++) {
-        const attn_i_seen seen = (attn_i_seen)r->seen[x + k];
-        char *context = contexts.data + k * p->value_dim * p->size;
-        if (seen == ATTN_I_SEEN_NONE) {
-            kernels->fill(p->value_dim, 0, context, 1);
-        } else if (seen == ATTN_I_SEEN_SOME && !kernels->is_finite(p->value_dim, context)) {
-            kernels->seen_context(values.rows, block->scores.data + k * block->scores.row_stride * p->size,
-                                  p->value_dim, values.data, values.row_stride, values.column_stride, context);
-        }
         const place at = place_in_chunk(r, x + k);
-        kernels->scatter(p->value_dim, context,
-                         attn_i_view_at(&p->context, at.b, at.h) + at.i * p->context.stride[2] * p->size,
-                         p->context.stride[3]);
+        p->kernels->scatter(p->value_dim, contexts.data + k * p->value_dim * p->size,
+                            attn_i_view_at(&p->context, at.b, at.h) + at.i * p->context.stride[2] * p->size,
+                            p->context.stride[3]);
     }
 }
 
@@ -268,7 +262,7 @@ static void compute_contexts(run *r)
     const int64_t per_head = blocks_per_head(r);
     for (int64_t head = 0; head < r->chunk_heads; head++) {
         for (int64_t k = 0; k < per_head; k++) {
-            multiply_values(r, &r->blocks[head * per_head + k], head, head * r->chunk_rows + k * r->block_rows);
+            compute_context(r, &r->blocks[head * per_head + k], head, head * r->chunk_rows + k * r->block_rows);
         }
     }
 }

@@ -7,6 +7,7 @@
 #include "structs.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,24 @@ static attn_status choose_way(attn_way asked, attn_way *way)
     }
     *way = ATTN_WAY_BLAS;
     return ATTN_OK;
+}
+
+/* So does ATTN_KERNELS. */
+static attn_status choose_kernels(const char *name, attn_engine *engine)
+{
+    if (name == NULL) name = getenv("ATTN_KERNELS");
+    if (name != NULL && *name == '\0') name = NULL;
+    engine->kernels_f32 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F32);
+    engine->kernels_f64 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F64);
+    if (engine->kernels_f32 != NULL) return ATTN_OK;
+
+    char names[64] = "";
+    const char *one;
+    for (size_t i = 0; (one = attn_i_kernels_name(&engine->cpu, i)) != NULL; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", i == 0 ? "" : ", ", one);
+    }
+    return attn_i_fail(ATTN_ERR_UNSUPPORTED, "kernels is \"%.40s\", but this build and CPU have %s", name, names);
 }
 
 static attn_status check_options(const attn_engine_options *options)
@@ -85,10 +104,14 @@ static attn_status create(const attn_engine_options *given, attn_engine **create
     attn_i_cpu_detect(&engine->cpu);
     attn_i_blas_describe(&engine->cpu, &engine->blas);
     engine->threads = options.threads != 0 ? options.threads : engine->cpu.count;
-    engine->pool = attn_i_pool_create(&allocator, engine->threads, options.execute, options.executor_data);
-    if (engine->pool == NULL) {
+    status = choose_kernels(options.kernels, engine);
+    if (status == ATTN_OK) {
+        engine->pool = attn_i_pool_create(&allocator, engine->threads, options.execute, options.executor_data);
+        if (engine->pool == NULL) status = attn_i_fail(ATTN_ERR_NOMEM, "no memory for an engine's threads");
+    }
+    if (status != ATTN_OK) {
         attn_i_release(&allocator, engine, sizeof *engine);
-        return attn_i_fail(ATTN_ERR_NOMEM, "no memory for an engine's threads");
+        return status;
     }
     if (options.log != NULL && !engine->blas.suits_cpu) {
         options.log(options.log_data, ATTN_LOG_WARNING, engine->blas.advice);
@@ -123,6 +146,5 @@ void attn_engine_destroy(attn_engine *engine)
 
 const attn_i_kernels *attn_i_engine_kernels(const attn_engine *engine, attn_dtype dtype)
 {
-    (void)engine; /* one set so far */
-    return attn_i_kernels_portable(dtype);
+    return dtype == ATTN_F32 ? engine->kernels_f32 : engine->kernels_f64;
 }

@@ -20,6 +20,7 @@ struct attn_engine {
     attn_way way;    /* never automatic */
     int32_t threads; /* never 0 */
     int has_executor;
+    const attn_i_kernels *kernels_f32, *kernels_f64;
     attn_i_cpu cpu;
     attn_i_blas_info blas;
 };

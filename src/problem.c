@@ -11,7 +11,6 @@
 #include <inttypes.h>
 
 static const char query_layout[] = "[B, Hq, Tq, Dq]";
-static const char key_layout[] = "[B, Hk, Tk, Dk]";
 static const char value_layout[] = "[B, Hk, Tk, Dv]";
 static const char score_layout[] = "[B, Hq, Tq, Tk]";
 static const char context_layout[] = "[B, Hq, Tq, Dv]";

@@ -165,16 +165,18 @@ typedef struct attn_engine_options {
     void *executor_data;     /* threads is then the number of its threads, a hint */
     attn_log_fn log;         /* called while the engine is created, or NULL; the library prints nothing itself */
     void *log_data;
+    const char *kernels; /* the instruction set to compute with: "portable", or "avx2" or "avx512" on x86-64; NULL: the
+                            widest that this CPU has, unless the environment variable ATTN_KERNELS names one */
 } attn_engine_options;
 
 #define ATTN_ENGINE_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_engine_options), 0, ATTN_WAY_AUTOMATIC, 0, 0, 0, 0, 0, 0, 0, 0                           \
+        (uint32_t)sizeof(attn_engine_options), 0, ATTN_WAY_AUTOMATIC, 0, 0, 0, 0, 0, 0, 0, 0, 0                        \
     }
 
 /* Creates an engine; options NULL means all defaults. Its threads start when they are first needed.
  * ATTN_ERR_ARGUMENT: a NULL engine, a value out of range, an unknown word in ATTN_WAY. ATTN_ERR_STRUCT_SIZE.
- * ATTN_ERR_UNSUPPORTED: a way that this build has not. ATTN_ERR_NOMEM. Since 0.1. */
+ * ATTN_ERR_UNSUPPORTED: a way or kernels that this build or CPU has not. ATTN_ERR_NOMEM. Since 0.1. */
 ATTN_API attn_status attn_engine_create(const attn_engine_options *options, attn_engine **engine);
 
 /* Gives the engine back; NULL is fine. See attn_engine for mechanisms that still use it. Since 0.1. */
@@ -333,13 +335,14 @@ typedef struct attn_forward_args {
     const attn_tensor *mask;        /* ATTN_BOOL, true: may be seen; broadcasts to [B, Hq, Tq, Tk]. Or NULL */
     const attn_tensor *bias;        /* added to the scores; broadcasts to [B, Hq, Tq, Tk]. Or NULL */
     const attn_tensor *key_lengths; /* [B], ATTN_I32 or ATTN_I64, 0 .. Tk: the valid keys of each sequence. Or NULL */
-    int64_t query_start;            /* position of query 0 for ATTN_ALIGN_TOP_LEFT: the keys already in a cache */
-    const attn_tensor *context;     /* out [B, Hq, Tq, Dv] */
-    const attn_tensor *weights;     /* out [B, Hq, Tq, Tk], or NULL */
-    const attn_tensor *scores;      /* out [B, Hq, Tq, Tk], or NULL */
-    const attn_tensor *logsumexp;   /* out [B, Hq, Tq], natural logarithm of sum exp(e / tau), or NULL */
-    void *workspace;                /* scratch of the caller's, or NULL: the engine's allocator, for this call */
-    size_t workspace_size;          /* bytes, at least what attn_forward_workspace says */
+    int64_t query_start; /* position of query 0 for ATTN_ALIGN_TOP_LEFT: the keys already in a cache; 0 where a modifier
+                            is aligned bottom-right */
+    const attn_tensor *context;   /* out [B, Hq, Tq, Dv] */
+    const attn_tensor *weights;   /* out [B, Hq, Tq, Tk], or NULL */
+    const attn_tensor *scores;    /* out [B, Hq, Tq, Tk], or NULL */
+    const attn_tensor *logsumexp; /* out [B, Hq, Tq], natural logarithm of sum exp(e / tau), or NULL */
+    void *workspace;              /* scratch of the caller's, or NULL: the engine's allocator, for this call */
+    size_t workspace_size;        /* bytes, at least what attn_forward_workspace says */
 } attn_forward_args;
 
 #define ATTN_FORWARD_ARGS_INIT                                                                                         \

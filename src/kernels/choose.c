@@ -1,11 +1,52 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * choose.c: which set of kernels is used. */
+ * choose.c: which set of kernels an engine computes with. Nothing of a set runs before the CPU is known to have what it
+ * was compiled for. */
 #include "kernels/kernels.h"
 
-extern const attn_i_kernels attn_i_portable_f32_table, attn_i_portable_f64_table;
+#include <string.h>
 
-const attn_i_kernels *attn_i_kernels_portable(attn_dtype dtype)
+typedef struct kernel_set {
+    const attn_i_kernels *f32, *f64;
+    const char *features[5]; /* all of them are needed, by the names of attn_i_cpu */
+} kernel_set;
+
+extern const attn_i_kernels attn_i_portable_f32_table, attn_i_portable_f64_table;
+#if defined(ATTN_I_X86_KERNELS)
+extern const attn_i_kernels attn_i_avx2_f32_table, attn_i_avx2_f64_table;
+extern const attn_i_kernels attn_i_avx512_f32_table, attn_i_avx512_f64_table;
+#endif
+
+/* From narrow to wide. */
+static const kernel_set sets[] = {
+    {&attn_i_portable_f32_table, &attn_i_portable_f64_table, {NULL}},
+#if defined(ATTN_I_X86_KERNELS)
+    {&attn_i_avx2_f32_table, &attn_i_avx2_f64_table, {"avx2"}},
+    {&attn_i_avx512_f32_table, &attn_i_avx512_f64_table, {"avx512f", "avx512dq", "avx512bw", "avx512vl"}},
+#endif
+};
+
+static int runs_on(const kernel_set *set, const attn_i_cpu *cpu)
 {
-    return dtype == ATTN_F32 ? &attn_i_portable_f32_table : &attn_i_portable_f64_table;
+    for (size_t i = 0; set->features[i] != NULL; i++) {
+        if (!attn_i_cpu_has(cpu, set->features[i])) return 0;
+    }
+    return 1;
+}
+
+const attn_i_kernels *attn_i_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype)
+{
+    const kernel_set *chosen = NULL;
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        if (runs_on(&sets[i], cpu) && (name == NULL || strcmp(name, sets[i].f32->name) == 0)) chosen = &sets[i];
+    }
+    return chosen == NULL ? NULL : dtype == ATTN_F32 ? chosen->f32 : chosen->f64;
+}
+
+const char *attn_i_kernels_name(const attn_i_cpu *cpu, size_t index)
+{
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        if (runs_on(&sets[i], cpu) && index-- == 0) return sets[i].f32->name;
+    }
+    return NULL;
 }

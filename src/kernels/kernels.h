@@ -7,6 +7,7 @@
 #define ATTN_I_KERNELS_H
 
 #include "attn/attn.h"
+#include "runtime/cpu.h"
 
 /* What the normaliser found in a row. */
 typedef enum attn_i_seen {
@@ -46,13 +47,19 @@ typedef struct attn_i_kernels {
 
     /* 1 if every element is finite */
     int (*is_finite)(int64_t n, const void *row);
-    /* context[d] = sum over the seen keys j of weights[j] values[j row_stride + d column_stride], d < dims: the sum
-     * that is right when an unseen value is infinite or NaN */
-    void (*seen_context)(int64_t n, const void *weights, int64_t dims, const void *values, int64_t row_stride,
-                         int64_t column_stride, void *context);
+    /* to[j to_stride] = from[j stride], or 0 where that is not finite; 1 if all are finite */
+    int (*gather_finite)(int64_t n, const void *from, int64_t stride, void *to, int64_t to_stride);
+    /* to[j] += weight[0] from[j stride] for those that are not finite */
+    void (*add_not_finite)(int64_t n, const void *weight, const void *from, int64_t stride, void *to);
+    /* 1 if the weight has the mark of an unseen key */
+    int (*is_unseen)(const void *weight);
 } attn_i_kernels;
 
-/* The portable set for ATTN_F32 or ATTN_F64. */
-const attn_i_kernels *attn_i_kernels_portable(attn_dtype dtype);
+/* The set of that name for ATTN_F32 or ATTN_F64, or with name NULL the widest; NULL if this build or this CPU has not
+ * that set. */
+const attn_i_kernels *attn_i_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype);
+
+/* The names of the sets that this CPU can run, from narrow to wide; NULL past the last. */
+const char *attn_i_kernels_name(const attn_i_cpu *cpu, size_t index);
 
 #endif

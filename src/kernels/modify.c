@@ -3,6 +3,8 @@
  * modify.c: kernels of the modifiers, each over one row of scores. */
 #include "kernels/elementary.h"
 
+#include <math.h>
+
 void KERNEL(scale)(int64_t n, double factor, void *row)
 {
     real *x = row, f = (real)factor;
@@ -11,8 +13,9 @@ void KERNEL(scale)(int64_t n, double factor, void *row)
 
 void KERNEL(softcap)(int64_t n, double cap, void *row)
 {
-    real *x = row, c = (real)cap;
-    for (int64_t j = 0; j < n; j++) x[j] = c * real_tanh(x[j] / c);
+    real *x = row;
+    const vec c = splat((real)cap);
+    for (int64_t j = 0; j < n; j += WIDTH) store_part(c * vec_tanh(load_part(x + j, n - j, 0) / c), n - j, x + j);
 }
 
 void KERNEL(add_bias)(int64_t n, const void *bias, int64_t stride, void *row)

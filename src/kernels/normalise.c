@@ -3,20 +3,25 @@
  * normalise.c: kernels of the normalisers: softmax and hardmax of one row. */
 #include "kernels/elementary.h"
 
-/* So many terms are summed in float32 at a time; the sums of these are added in float64. */
-enum { BLOCK = 1024 };
+#include <math.h>
 
+/* So many terms are summed in the lanes of one vector; the sums of these are added in float64. */
+enum { BLOCK = 64 * LANES };
+
+#define HIDDEN ((real)-INFINITY)
+
+/* The greatest score. It passes over NaN; where nothing is seen it is 0, to be subtracted from scores all the same. */
 static real maximum(int64_t n, const real *x)
 {
-    real lanes[LANES], most = (real)-INFINITY;
-    for (int l = 0; l < LANES; l++) lanes[l] = most;
-    int64_t j = 0;
-    for (; j + LANES <= n; j += LANES) {
-        for (int l = 0; l < LANES; l++) lanes[l] = x[j + l] > lanes[l] ? x[j + l] : lanes[l];
+    vec most = splat(HIDDEN);
+    for (int64_t j = 0; j < n; j += WIDTH) {
+        vec score = load_part(x + j, n - j, HIDDEN);
+        most = choose(score > most, score, most);
     }
-    for (; j < n; j++) most = x[j] > most ? x[j] : most;
-    for (int l = 0; l < LANES; l++) most = lanes[l] > most ? lanes[l] : most;
-    return most;
+    real lanes[WIDTH], all = HIDDEN;
+    store(most, lanes);
+    for (int l = 0; l < WIDTH; l++) all = lanes[l] > all ? lanes[l] : all;
+    return all == HIDDEN ? 0 : all;
 }
 
 /* 1 / temperature, kept finite: where the temperature is too small for it, 0 times the result is still 0 and anything
@@ -24,95 +29,77 @@ static real maximum(int64_t n, const real *x)
 static real inverse(double temperature)
 {
     double i = 1.0 / temperature;
-    return i < REAL_MAX ? (real)i : (real)REAL_MAX;
+    return i < REAL_MAX ? (real)i : REAL_MAX;
 }
 
-/* p[j] = exp((x[j] - most) inverse), minus zero where x[j] is minus infinity; in place if store. Returns the sum and
- * counts the scores that are minus infinity. */
-static double exponentials(int64_t n, real *x, real most, real inverse, int store, int64_t *unseen)
+typedef struct total {
+    double sum;
+    int64_t unseen; /* scores of minus infinity */
+} total;
+
+/* exp((x - most) inverse) of each score, minus zero where it is minus infinity: their sum, and in place if store. */
+static inline total exponentials(int64_t n, real *x, real most, real inverse, int store_them)
 {
-    const real hidden = (real)-INFINITY;
-    double total = 0;
-    int64_t count = 0;
+    total all = {0, 0};
     for (int64_t start = 0; start < n; start += BLOCK) {
-        int64_t end = start + BLOCK < n ? start + BLOCK : n, j = start;
-        real sums[LANES] = {0};
-        int counts[LANES] = {0};
-        for (; j + LANES <= end; j += LANES) {
-            real p[LANES];
-            for (int l = 0; l < LANES; l++) {
-                real score = x[j + l];
-                real e = real_exp((score - most) * inverse);
-                p[l] = score == hidden ? (real)-0.0 : e;
-                sums[l] += p[l];
-                counts[l] += score == hidden;
-            }
-            if (store) {
-                for (int l = 0; l < LANES; l++) x[j + l] = p[l];
+        const int64_t end = start + BLOCK < n ? start + BLOCK : n;
+        lane_sums sums = {{{0}}};
+        truth unseen = {0};
+        for (int64_t j = start; j < end; j += LANES) {
+            for (int64_t k = 0, at = j; k < VECTORS && at < end; k++, at += WIDTH) {
+                const vec score = load_part(x + at, end - at, HIDDEN);
+                const truth hidden = score == splat(HIDDEN);
+                const vec p = choose(hidden, splat((real)-0.0), vec_exp((score - most) * inverse));
+                sums.part[k] += p;
+                unseen += hidden;
+                if (store_them) store_part(p, end - at, x + at);
             }
         }
-        for (; j < end; j++) {
-            real score = x[j];
-            real p = score == hidden ? (real)-0.0 : real_exp((score - most) * inverse);
-            sums[0] += p;
-            counts[0] += score == hidden;
-            if (store) x[j] = p;
-        }
-        real sum = 0;
-        for (int l = 0; l < LANES; l++) {
-            sum += sums[l];
-            count += counts[l];
-        }
-        total += (double)sum;
+        all.sum += (double)sum_lanes(sums);
+        for (int l = 0; l < WIDTH; l++) all.unseen -= (int64_t)unseen[l];
     }
-    *unseen = count;
-    return total;
+    const int64_t padding = (WIDTH - n % WIDTH) % WIDTH;
+    all.unseen -= padding;
+    return all;
 }
 
-static attn_i_seen seen(int64_t n, int64_t unseen)
+static double logarithm(int64_t n, total all, real most, real inverse)
 {
-    return unseen == n ? ATTN_I_SEEN_NONE : unseen > 0 ? ATTN_I_SEEN_SOME : ATTN_I_SEEN_ALL;
+    return all.unseen == n ? -INFINITY : (double)most * (double)inverse + log(all.sum);
 }
 
-/* The maximum passes over NaN; where nothing else is seen it is minus infinity, and must not be subtracted from the
- * scores that are. */
-static real safe_maximum(int64_t n, const real *x)
+static attn_i_seen seen(int64_t n, total all)
 {
-    real most = maximum(n, x);
-    return most == (real)-INFINITY ? 0 : most;
+    return all.unseen == n ? ATTN_I_SEEN_NONE : all.unseen > 0 ? ATTN_I_SEEN_SOME : ATTN_I_SEEN_ALL;
 }
 
 attn_i_seen KERNEL(softmax)(int64_t n, double temperature, void *row, double *logsumexp)
 {
-    real *x = row, most = safe_maximum(n, x), inv = inverse(temperature);
-    int64_t unseen;
-    double total = exponentials(n, x, most, inv, 1, &unseen);
-    if (unseen == n) {
-        *logsumexp = -INFINITY;
-        return ATTN_I_SEEN_NONE;
-    }
-    *logsumexp = (double)most * (double)inv + log(total);
-    real factor = (real)(1.0 / total);
-    if (isnan(total)) { /* the product would take the mark off the unseen */
+    real *x = row, most = maximum(n, x), inv = inverse(temperature);
+    const total all = exponentials(n, x, most, inv, 1);
+    *logsumexp = logarithm(n, all, most, inv);
+    if (all.unseen == n) return ATTN_I_SEEN_NONE;
+    const real factor = (real)(1.0 / all.sum);
+    if (isnan(factor)) { /* the product would take the mark off the unseen */
         for (int64_t j = 0; j < n; j++) x[j] = x[j] == 0 && signbit(x[j]) ? x[j] : factor;
     } else {
         for (int64_t j = 0; j < n; j++) x[j] *= factor;
     }
-    return seen(n, unseen);
+    return seen(n, all);
 }
 
 attn_i_seen KERNEL(hardmax)(int64_t n, double temperature, void *row, double *logsumexp)
 {
-    real *x = row, most = safe_maximum(n, x), inv = inverse(temperature);
-    int64_t unseen, first = n;
-    double total = exponentials(n, x, most, inv, 0, &unseen);
-    *logsumexp = unseen == n ? -INFINITY : (double)most * (double)inv + log(total);
+    real *x = row, most = maximum(n, x), inv = inverse(temperature);
+    const total all = exponentials(n, x, most, inv, 0);
+    *logsumexp = logarithm(n, all, most, inv);
     int poisoned = 0; /* a NaN among the scores makes every weight NaN, as it does in softmax */
     for (int64_t j = 0; j < n; j++) poisoned |= x[j] != x[j];
+    int64_t first = n;
     for (int64_t j = 0; j < n; j++) {
-        const int hidden = x[j] == (real)-INFINITY;
+        const int hidden = x[j] == HIDDEN;
         if (first == n && !hidden && x[j] == most) first = j;
         x[j] = hidden ? (real)-0.0 : poisoned ? (real)NAN : j == first ? 1 : 0;
     }
-    return seen(n, unseen);
+    return seen(n, all);
 }

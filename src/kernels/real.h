@@ -11,19 +11,15 @@
 #define ATTN_I_PASTE(a, b, c, d)  ATTN_I_PASTE4(a, b, c, d)
 #define KERNEL(name)              ATTN_I_PASTE(attn_i_, ATTN_I_SET, ATTN_I_BITS, name)
 
-#if ATTN_I_BITS == 32
 #include <float.h>
+
+#if ATTN_I_BITS == 32
 typedef float real;
 #define REAL_MAX FLT_MAX
 #else
-#include <float.h>
 typedef double real;
 #define REAL_MAX DBL_MAX
 #endif
-
-/* How many partial results a loop over a row keeps: a multiple of every vector's length, so that the compiler can
- * hold them in registers, and fixed, so that sums do not depend on the instruction set. */
-enum { LANES = 16 };
 
 void KERNEL(gather)(int64_t n, const void *from, int64_t stride, void *to);
 void KERNEL(scatter)(int64_t n, const void *from, void *to, int64_t stride);
@@ -38,8 +34,9 @@ attn_i_seen KERNEL(hardmax)(int64_t n, double temperature, void *row, double *lo
 void KERNEL(tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
                          int64_t key_stride, void *scores);
 int KERNEL(is_finite)(int64_t n, const void *row);
-void KERNEL(seen_context)(int64_t n, const void *weights, int64_t dims, const void *values, int64_t row_stride,
-                          int64_t column_stride, void *context);
+int KERNEL(gather_finite)(int64_t n, const void *from, int64_t stride, void *to, int64_t to_stride);
+void KERNEL(add_not_finite)(int64_t n, const void *weight, const void *from, int64_t stride, void *to);
+int KERNEL(is_unseen)(const void *weight);
 
 extern const attn_i_kernels KERNEL(table);
 

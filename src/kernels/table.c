@@ -20,5 +20,7 @@ const attn_i_kernels KERNEL(table) = {
     .hardmax = KERNEL(hardmax),
     .tanh_scores = KERNEL(tanh_scores),
     .is_finite = KERNEL(is_finite),
-    .seen_context = KERNEL(seen_context),
+    .gather_finite = KERNEL(gather_finite),
+    .add_not_finite = KERNEL(add_not_finite),
+    .is_unseen = KERNEL(is_unseen),
 };

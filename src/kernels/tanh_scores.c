@@ -8,18 +8,16 @@ void KERNEL(tanh_scores)(int64_t hidden, const void *v, const void *query, int64
                          int64_t key_stride, void *scores)
 {
     const real *w = v, *q = query;
-    real *score = scores;
     for (int64_t j = 0; j < n; j++) {
         const real *k = (const real *)keys + j * key_stride;
-        real sums[LANES] = {0};
-        int64_t a = 0;
-        for (; a + LANES <= hidden; a += LANES) {
-            for (int l = 0; l < LANES; l++) sums[l] += w[a + l] * real_tanh(q[a + l] + k[a + l]);
+        lane_sums sums = {{{0}}};
+        for (int64_t a = 0; a < hidden; a += LANES) {
+            for (int64_t l = 0, at = a; l < VECTORS && at < hidden; l++, at += WIDTH) {
+                const int64_t rest = hidden - at;
+                const vec sum = load_part(q + at, rest, 0) + load_part(k + at, rest, 0);
+                sums.part[l] += load_part(w + at, rest, 0) * vec_tanh(sum);
+            }
         }
-        for (; a < hidden; a++) sums[0] += w[a] * real_tanh(q[a] + k[a]);
-        for (int step = LANES / 2; step > 0; step /= 2) {
-            for (int l = 0; l < step; l++) sums[l] += sums[l + step];
-        }
-        score[j] = sums[0];
+        ((real *)scores)[j] = sum_lanes(sums);
     }
 }

@@ -119,3 +119,12 @@ void attn_i_cpu_detect(attn_i_cpu *cpu)
     cpu->count = usable_cpus();
     detect(cpu);
 }
+
+int attn_i_cpu_has(const attn_i_cpu *cpu, const char *feature)
+{
+    const size_t length = strlen(feature);
+    for (const char *at = cpu->features; *at != '\0'; at += strcspn(at, " "), at += *at == ' ') {
+        if (strcspn(at, " ") == length && strncmp(at, feature, length) == 0) return 1;
+    }
+    return 0;
+}

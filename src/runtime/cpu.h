@@ -16,4 +16,7 @@ typedef struct attn_i_cpu {
 
 void attn_i_cpu_detect(attn_i_cpu *cpu);
 
+/* 1 if the feature is among cpu->features. */
+int attn_i_cpu_has(const attn_i_cpu *cpu, const char *feature);
+
 #endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * context.h: the last stage of the pipeline by whole matrices: weights times values. */
+#ifndef ATTN_I_CONTEXT_H
+#define ATTN_I_CONTEXT_H
+
+#include "problem.h"
+#include "runtime/memory.h"
+
+/* Scratch for one product. */
+typedef struct attn_i_context_scratch {
+    char *values;          /* a tile of values without what is not finite */
+    unsigned char *finite; /* for each key of the tile, whether all of its value is */
+} attn_i_context_scratch;
+
+attn_i_context_scratch attn_i_context_layout(const attn_i_problem *problem, attn_i_arena *arena);
+
+/* contexts = weights values. seen[i] is an attn_i_seen of row i. What a row does not see adds nothing to it, whatever
+ * its value is: the result has the same bits as with finite values there. */
+void attn_i_context_compute(const attn_i_problem *problem, const attn_i_context_scratch *scratch, attn_i_matrix weights,
+                            const unsigned char *seen, attn_i_matrix values, attn_i_matrix contexts);
+
+#endif

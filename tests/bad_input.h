@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * bad_input.h: what test_bad_input.c breaks. Everything that a call can see (arguments, tensors, their data, handles,
+ * results) lies in one struct, with which every public function succeeds; every public function is called with it.
+ */
+#ifndef ATTN_TESTS_BAD_INPUT_H
+#define ATTN_TESTS_BAD_INPUT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support.h"
+
+/* ---------------------------------------------------------------------------------------------- the call */
+
+enum { B = 2, HQ = 4, HK = 2, TQ = 3, TK = 5, DQ = 3, DK = 4, DV = 6, A = 4, TAIL = 4096 };
+
+struct call {
+    attn_forward_args args;
+    unsigned char args_tail[TAIL]; /* what a later version's struct would have more */
+    attn_engine_options options;
+    unsigned char options_tail[TAIL];
+    attn_param_info info;
+
+    attn_tensor query, key, value, mask, bias, key_lengths, context, weights, scores, logsumexp;
+    attn_tensor param, slopes, made_tensor; /* param fits W of general */
+
+    /* Handles: general is what most calls use. location was made for 4 keys; narrow for keys of 3 dimensions. */
+    attn_engine *engine, *made_engine;
+    attn_mechanism *mechanism, *made, *general, *dot, *location, *narrow, *causal, *sloped, *sloped_double, *unbound,
+        *doubles;
+
+    /* Arguments by value, and pointers that are passed on. */
+    attn_forward_args *forward_args;
+    attn_engine_options *engine_options;
+    attn_engine **engine_out;
+    attn_mechanism **mechanism_out;
+    attn_param_info *info_out;
+    attn_tensor *tensor_out, *bound, *alibi;
+    const char *name, *constant;
+    const int64_t *shape;
+    int32_t *count_out;
+    int64_t *total_out, *value_out;
+    size_t *bytes_out;
+    char *json;
+    int64_t query_dim, key_dim, hidden_dim, max_keys, left, right, shape_in[4], one_byte_less;
+    int32_t index, align, normaliser, tensor_dtype, tensor_ndim, count;
+    uint32_t flags;
+    int64_t total, constant_value;
+    size_t bytes;
+    void *tensor_data;
+    double scale, cap, tau;
+
+    /* Memory. */
+    _Alignas(64) float query_data[B * HQ * TQ * DQ], key_data[B * HK * TK * DK], value_data[B * HK * TK * DV],
+        bias_data[TQ * TK], context_data[B * HQ * TQ * DV], weights_data[B * HQ * TQ * TK],
+        scores_data[B * HQ * TQ * TK], logsumexp_data[B * HQ * TQ], param_data[DQ * DK], slopes_data[HQ];
+    double double_data[DQ * DK + HQ];
+    int64_t lengths_data[B];
+    unsigned char mask_data[TQ * TK], workspace[1 << 16];
+    char json_data[8192];
+};
+
+_Static_assert(offsetof(struct call, args_tail) == sizeof(attn_forward_args), "the tail follows the struct");
+_Static_assert(offsetof(struct call, options_tail) - offsetof(struct call, options) == sizeof(attn_engine_options),
+               "the tail follows the struct");
+
+/* An allocator that counts, and refuses what no test needs. */
+static int64_t blocks_alive, bytes_alive;
+
+static void *counting_allocate(void *data, size_t bytes, size_t alignment)
+{
+    void *block = NULL;
+    (void)data;
+    if (bytes == 0 || bytes > (size_t)1 << 26 || posix_memalign(&block, alignment, bytes) != 0) return NULL;
+    blocks_alive++;
+    bytes_alive += (int64_t)bytes;
+    return block;
+}
+
+static void counting_release(void *data, void *pointer, size_t bytes)
+{
+    (void)data;
+    blocks_alive--;
+    bytes_alive -= (int64_t)bytes;
+    free(pointer);
+}
+
+static void view(attn_tensor *tensor, void *data, attn_dtype dtype, int32_t ndim, int64_t a, int64_t b, int64_t c,
+                 int64_t d)
+{
+    const int64_t all[4] = {a, b, c, d};
+    MUST(attn_tensor_init(tensor, data, dtype, ndim, all + 4 - ndim));
+}
+
+static void view_all(struct call *c)
+{
+    view(&c->query, c->query_data, ATTN_F32, 4, B, HQ, TQ, DQ);
+    view(&c->key, c->key_data, ATTN_F32, 4, B, HK, TK, DK);
+    view(&c->value, c->value_data, ATTN_F32, 4, B, HK, TK, DV);
+    view(&c->mask, c->mask_data, ATTN_BOOL, 4, 1, 1, TQ, TK);
+    view(&c->bias, c->bias_data, ATTN_F32, 4, 1, 1, TQ, TK);
+    view(&c->key_lengths, c->lengths_data, ATTN_I64, 1, 0, 0, 0, B);
+    view(&c->context, c->context_data, ATTN_F32, 4, B, HQ, TQ, DV);
+    view(&c->weights, c->weights_data, ATTN_F32, 4, B, HQ, TQ, TK);
+    view(&c->scores, c->scores_data, ATTN_F32, 4, B, HQ, TQ, TK);
+    view(&c->logsumexp, c->logsumexp_data, ATTN_F32, 3, 0, B, HQ, TQ);
+    view(&c->param, c->param_data, ATTN_F32, 2, 0, 0, DQ, DK);
+    view(&c->slopes, c->slopes_data, ATTN_F32, 1, 0, 0, 0, HQ);
+    view(&c->made_tensor, c->param_data, ATTN_F32, 1, 0, 0, 0, 1);
+}
+
+static void make_mechanisms(struct call *c)
+{
+    attn_tensor t;
+    MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->general));
+    MUST(attn_mechanism_create_general(c->engine, DQ, DQ, &c->narrow));
+    MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->unbound));
+    MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->doubles));
+    MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->causal));
+    MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->sloped));
+    MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->sloped_double));
+    MUST(attn_mechanism_create_dot(c->engine, &c->dot));
+    MUST(attn_mechanism_create_location(c->engine, DQ, TK - 1, &c->location));
+    MUST(attn_mechanism_bind_param(c->general, "W", &c->param));
+    MUST(attn_mechanism_bind_param(c->causal, "W", &c->param));
+    MUST(attn_mechanism_bind_param(c->sloped, "W", &c->param));
+    MUST(attn_mechanism_bind_param(c->sloped_double, "W", &c->param));
+    MUST(attn_mechanism_bind_param(c->unbound, "W", &c->param));
+    MUST(attn_mechanism_bind_param(c->unbound, "W", NULL));
+    view(&t, c->param_data, ATTN_F32, 2, 0, 0, DQ, DQ);
+    MUST(attn_mechanism_bind_param(c->narrow, "W", &t));
+    view(&t, c->param_data, ATTN_F32, 2, 0, 0, TK - 1, DQ);
+    MUST(attn_mechanism_bind_param(c->location, "W", &t));
+    view(&t, c->double_data, ATTN_F64, 2, 0, 0, DQ, DK);
+    MUST(attn_mechanism_bind_param(c->doubles, "W", &t));
+    view(&t, c->double_data, ATTN_F64, 1, 0, 0, 0, HQ);
+    MUST(attn_mechanism_set_alibi(c->sloped_double, &t, ATTN_ALIGN_TOP_LEFT));
+    view(&t, c->slopes_data, ATTN_F32, 1, 0, 0, 0, HQ);
+    MUST(attn_mechanism_set_alibi(c->sloped, &t, ATTN_ALIGN_TOP_LEFT));
+    MUST(attn_mechanism_set_causal(c->causal, ATTN_ALIGN_BOTTOM_RIGHT));
+    c->mechanism = c->general;
+}
+
+static void create(struct call *c)
+{
+    struct rng rng = {1};
+    memset(c, 0xA5, sizeof *c);
+    memset(c->args_tail, 0, TAIL);
+    memset(c->options_tail, 0, TAIL);
+    float *blocks[] = {c->query_data, c->key_data, c->value_data, c->bias_data, c->param_data, c->slopes_data};
+    const size_t counts[] = {B * HQ * TQ * DQ, B * HK * TK * DK, B * HK * TK * DV, TQ * TK, DQ * DK, HQ};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        for (size_t k = 0; k < counts[i]; k++) blocks[i][k] = (float)rng_normal(&rng);
+    }
+    for (size_t i = 0; i < DQ * DK + HQ; i++) c->double_data[i] = rng_normal(&rng);
+    memset(c->mask_data, 1, sizeof c->mask_data);
+    c->lengths_data[0] = TK;
+    c->lengths_data[1] = 2;
+
+    c->options = (attn_engine_options)ATTN_ENGINE_OPTIONS_INIT;
+    c->options.threads = 2;
+    c->options.allocate = counting_allocate;
+    c->options.release = counting_release;
+    MUST(attn_engine_create(&c->options, &c->engine));
+    view_all(c);
+    make_mechanisms(c);
+
+    c->args = (attn_forward_args)ATTN_FORWARD_ARGS_INIT;
+    c->args.query = &c->query, c->args.key = &c->key, c->args.value = &c->value;
+    c->args.mask = &c->mask, c->args.bias = &c->bias, c->args.key_lengths = &c->key_lengths;
+    c->args.context = &c->context, c->args.weights = &c->weights;
+    c->args.scores = &c->scores, c->args.logsumexp = &c->logsumexp;
+    c->info = (attn_param_info)ATTN_PARAM_INFO_INIT;
+    c->forward_args = &c->args, c->engine_options = &c->options, c->info_out = &c->info;
+    c->engine_out = &c->made_engine, c->mechanism_out = &c->made, c->tensor_out = &c->made_tensor;
+    c->bound = &c->param, c->alibi = &c->slopes, c->name = "W", c->constant = "ATTN_F32";
+    c->shape = c->shape_in, c->count_out = &c->count, c->total_out = &c->total, c->value_out = &c->constant_value;
+    c->bytes_out = &c->bytes, c->json = c->json_data, c->bytes = sizeof c->json_data;
+    c->query_dim = c->key_dim = c->hidden_dim = c->max_keys = A;
+    for (int i = 0; i < 4; i++) c->shape_in[i] = 2;
+    c->index = c->align = c->normaliser = 0, c->left = c->right = -1, c->flags = 0;
+    c->tensor_dtype = ATTN_F32, c->tensor_ndim = 4, c->tensor_data = c->key_data;
+    c->scale = c->cap = c->tau = 1;
+    size_t needed;
+    MUST(attn_forward_workspace(c->mechanism, &c->args, &needed));
+    assert_in_range(needed, 1, sizeof c->workspace);
+    c->one_byte_less = (int64_t)needed - 1;
+}
+
+static void destroy(struct call *c)
+{
+    attn_mechanism *all[] = {c->general, c->dot,           c->location, c->narrow, c->causal,
+                             c->sloped,  c->sloped_double, c->unbound,  c->doubles};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) attn_mechanism_destroy(all[i]);
+    attn_engine_destroy(c->engine);
+    if (blocks_alive != 0 || bytes_alive != 0) fail_msg("%lld blocks leaked", (long long)blocks_alive);
+}
+
+/* ----------------------------------------------------------------------------------------- the functions */
+
+#define FUNCTIONS(X)                                                                                                   \
+    X(attn_forward, (c->mechanism, c->forward_args))                                                                   \
+    X(attn_forward_workspace, (c->mechanism, c->forward_args, c->bytes_out))                                           \
+    X(attn_constant, (c->constant, c->value_out))                                                                      \
+    X(attn_tensor_init, (c->tensor_out, c->tensor_data, c->tensor_dtype, c->tensor_ndim, c->shape))                    \
+    X(attn_engine_create, (c->engine_options, c->engine_out))                                                          \
+    X(attn_engine_describe, (c->engine, c->json, c->bytes_out))                                                        \
+    X(attn_mechanism_create_dot, (c->engine, c->mechanism_out))                                                        \
+    X(attn_mechanism_create_scaled_dot, (c->engine, c->mechanism_out))                                                 \
+    X(attn_mechanism_create_general, (c->engine, c->query_dim, c->key_dim, c->mechanism_out))                          \
+    X(attn_mechanism_create_additive,                                                                                  \
+      (c->engine, c->query_dim, c->key_dim, c->hidden_dim, c->flags, c->mechanism_out))                                \
+    X(attn_mechanism_create_concat, (c->engine, c->query_dim, c->key_dim, c->hidden_dim, c->mechanism_out))            \
+    X(attn_mechanism_create_location, (c->engine, c->query_dim, c->max_keys, c->mechanism_out))                        \
+    X(attn_mechanism_param_count, (c->mechanism, c->count_out))                                                        \
+    X(attn_mechanism_parameter_total, (c->mechanism, c->total_out))                                                    \
+    X(attn_mechanism_param_info, (c->mechanism, c->index, c->info_out))                                                \
+    X(attn_mechanism_bind_param, (c->mechanism, c->name, c->bound))                                                    \
+    X(attn_mechanism_set_scale, (c->mechanism, c->scale))                                                              \
+    X(attn_mechanism_set_softcap, (c->mechanism, c->cap))                                                              \
+    X(attn_mechanism_set_temperature, (c->mechanism, c->tau))                                                          \
+    X(attn_mechanism_set_normaliser, (c->mechanism, c->normaliser))                                                    \
+    X(attn_mechanism_set_causal, (c->mechanism, c->align))                                                             \
+    X(attn_mechanism_set_window, (c->mechanism, c->left, c->right, c->align))                                          \
+    X(attn_mechanism_set_alibi, (c->mechanism, c->alibi, c->align))
+
+struct function {
+    const char *name;
+    attn_status (*call)(struct call *c);
+};
+
+#define WRAP(f, arguments)                                                                                             \
+    static attn_status call_##f(struct call *c)                                                                        \
+    {                                                                                                                  \
+        return f arguments;                                                                                            \
+    }                                                                                                                  \
+    static const struct function in_##f = {#f, call_##f};
+FUNCTIONS(WRAP)
+
+#define LIST(f, arguments) &in_##f,
+static const struct function *const functions[] = {FUNCTIONS(LIST)};
+
+#endif

@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Installs the build into an empty prefix, moves the prefix, and uses the library from there as others would: through
+# pkg-config (shared and static), find_package and add_subdirectory, in C and in C++, with Make and with Ninja.
+set -eu
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+here=$SOURCE/tests/consumers CXX=${CXX:-c++}
+
+"$CMAKE" --install "$BUILD" --prefix "$scratch/first" > "$scratch/log"
+mv "$scratch/first" "$scratch/moved"
+prefix=$scratch/moved
+if grep -rlE "$scratch/first|$BUILD|$SOURCE|/usr/lib/[^ ;]*blas" "$prefix"/lib*/cmake "$prefix"/lib*/pkgconfig; then
+    echo "an installed file names an absolute path" >&2
+    exit 1
+fi
+pkgconfig=$(find "$prefix" -name attn.pc -exec dirname {} \;)
+libraries=$(dirname "$pkgconfig")
+export PKG_CONFIG_PATH="$pkgconfig" LD_LIBRARY_PATH="$libraries"
+
+expect="attn $(sed -n 's/^Version: //p' "$pkgconfig/attn.pc"): 2.9717 3.9717 2.9999 3.9999"
+check() {
+    got=$("$2")
+    [ "$got" = "$expect" ] || { echo "$1 printed '$got', not '$expect'" >&2; exit 1; }
+    echo "$1: $got"
+}
+
+[ "$(pkg-config --libs-only-l attn | tr -d ' ')" = -lattn ] || { echo "pkg-config --libs names more than -lattn" >&2; exit 1; }
+# shellcheck disable=SC2046 # words are meant
+{
+    "$CC" -std=c11 -Wall -Werror "$here/consumer.c" $(pkg-config --cflags --libs attn) -o "$scratch/c"
+    cp "$here/consumer.c" "$scratch/consumer.cpp"
+    "$CXX" -std=c++17 -Wall -Werror "$scratch/consumer.cpp" $(pkg-config --cflags --libs attn) -o "$scratch/cpp"
+    "$CC" -std=c11 "$here/consumer.c" $(pkg-config --cflags attn) -L"$libraries" -Wl,-Bstatic -lattn -Wl,-Bdynamic \
+        $(pkg-config --static --libs attn | sed 's/-lattn//') -o "$scratch/static"
+}
+check "pkg-config, C" "$scratch/c"
+check "pkg-config, C++" "$scratch/cpp"
+check "pkg-config, static" "$scratch/static"
+
+configure() {
+    directory=$1
+    shift
+    "$CMAKE" -S "$here" -B "$scratch/$directory" "$@" > "$scratch/log" 2>&1 && "$CMAKE" --build "$scratch/$directory" >> "$scratch/log" 2>&1 ||
+        { cat "$scratch/log" >&2; exit 1; }
+}
+configure package -G "Unix Makefiles" -DCMAKE_PREFIX_PATH="$prefix"
+check "find_package, C" "$scratch/package/consumer_c"
+check "find_package, C++" "$scratch/package/consumer_cpp"
+check "find_package, static" "$scratch/package/consumer_static"
+generator="Unix Makefiles"
+if command -v ninja > /dev/null; then generator=Ninja; fi
+configure subdirectory -G "$generator" -DATTN_SOURCE="$SOURCE"
+check "add_subdirectory ($generator), C" "$scratch/subdirectory/consumer_c"
+check "add_subdirectory ($generator), C++" "$scratch/subdirectory/consumer_cpp"

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * twin.c: attention by the formulas, and a first-order bound on the rounding of each result. Its own sums are
+ * compensated, so that it is nearly exact against a float64 implementation as well.
+ */
+#include "reference/twin.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The magnitudes. Let eps be the precision of the implementation under test. Every magnitude below is the sum of the
+ * absolute values of everything that was added or multiplied on the way, each term times the derivative of what follows
+ * it:
+ *
+ *   score    dot, location: |scale| sum |q_d k_d|;  general: |scale| |q|^T |W| |k|
+ *            additive, concat: |scale| sum_a |v_a| (|t_a| + (1 - t_a^2) z_a), where t_a = tanh(.) and z_a is the sum of
+ *            the absolute terms inside it (t_a: the rounding of tanh itself; z_a: what comes through tanh)
+ *   softcap  M' = (1 - t^2) M + |e|, t = tanh(r / cap)
+ *   bias     M' = M + |bias| + |slope distance| + |e|
+ *   weights  x = e / tau carries X_ij = M_ij / tau + |x_ij - max| (the difference is rounded, too), so that
+ *            a_ij = exp(x_ij - max) / sum carries A_ij = a_ij (X_ij + sum_j' a_ij' X_ij' + 3): the 3 is one each for
+ *            exp, the sum and the quotient
+ *   context  sum_j A_ij |v_jd| (the 3 above leaves room for this sum)
+ *   lse      sum_j a_ij X_ij + |max| + |lse| + 1
+ *
+ * One rounding is eps / 2, so a chain of n roundings of one term needs a factor n / 2 in the worst case. Sums of n
+ * terms do not reach their worst case: roundings have random signs, which makes the error of a sum of mixed signs about
+ * eps / 2 times its magnitude, and of a sum of n positive terms added one by one eps / 2 sqrt(n / 3). With 8 or more
+ * partial sums (any vector code), 4096 positive terms give about 7 eps, 700 terms 3 eps. The chains beside the sums
+ * (scale, cap, 1 / tau, projections, g / |v|) are some six roundings long. A factor of 16 holds both, and a wrong
+ * term shows as a ratio of 1 / eps.
+ */
+
+static double *numbers(int64_t count)
+{
+    double *block = calloc(count > 0 ? (size_t)count : 1, sizeof *block);
+    if (!block) {
+        fprintf(stderr, "twin: out of memory\n");
+        abort();
+    }
+    return block;
+}
+
+/* A sum that keeps what each addition rounds off (Knuth's two-sum). */
+struct sum {
+    double value, rest;
+};
+
+static void sum_add(struct sum *sum, double term)
+{
+    double next = sum->value + term;
+    double added = next - sum->value;
+    sum->rest += (sum->value - (next - added)) + (term - added);
+    sum->value = next;
+}
+
+static double sum_total(struct sum sum)
+{
+    return isfinite(sum.rest) ? sum.value + sum.rest : sum.value;
+}
+
+/* Rows of what stands on one side of a score, after its projection, and the magnitude of each number. */
+struct side {
+    double *value, *magnitude;
+    int64_t width;
+};
+
+/* out = M x + shift for each row x, M [width, dim] in a matrix of stride columns; M NULL: out = x + shift. */
+static struct side project(const double *rows, int64_t count, int64_t dim, const double *matrix, int64_t stride,
+                           int64_t width, const double *shift)
+{
+    struct side side = {numbers(count * width), numbers(count * width), width};
+    for (int64_t i = 0; i < count; i++) {
+        const double *x = rows + i * dim;
+        for (int64_t a = 0; a < width; a++) {
+            struct sum value = {shift ? shift[a] : 0.0, 0.0};
+            double magnitude = fabs(value.value);
+            for (int64_t d = matrix ? 0 : a; d < (matrix ? dim : a + 1); d++) {
+                double term = matrix ? matrix[a * stride + d] * x[d] : x[d];
+                sum_add(&value, term);
+                magnitude += fabs(term);
+            }
+            side.value[i * width + a] = sum_total(value);
+            side.magnitude[i * width + a] = magnitude;
+        }
+    }
+    return side;
+}
+
+/* The effective v of additive and concat: v, or g v / |v|. */
+static double *score_vector(const struct twin_problem *p)
+{
+    double *v = numbers(p->hidden_dim);
+    struct sum square = {0.0, 0.0};
+    for (int64_t a = 0; a < p->hidden_dim; a++) sum_add(&square, p->v[a] * p->v[a]);
+    for (int64_t a = 0; a < p->hidden_dim; a++) v[a] = p->g ? p->g[0] * p->v[a] / sqrt(sum_total(square)) : p->v[a];
+    return v;
+}
+
+static double scale_of(const struct twin_problem *p)
+{
+    if (p->scale_given) return p->scale;
+    return p->score == TWIN_SCALED_DOT ? 1.0 / sqrt((double)p->key_dim) : 1.0;
+}
+
+/* Raw scores and magnitudes of one head. */
+static void score_head(const struct twin_problem *p, const double *query, const double *key, double *raw,
+                       double *magnitude)
+{
+    bool hidden = p->score == TWIN_ADDITIVE || p->score == TWIN_CONCAT;
+    double *v = hidden ? score_vector(p) : NULL;
+    double scale = scale_of(p);
+    struct side left, right = {NULL, NULL, 0};
+
+    if (hidden) {
+        bool concat = p->score == TWIN_CONCAT;
+        int64_t columns = p->query_dim + p->key_dim;
+        left = project(query, p->queries, p->query_dim, p->W, concat ? columns : p->query_dim, p->hidden_dim,
+                       concat ? NULL : p->b);
+        right = project(key, p->keys, p->key_dim, concat ? p->W + p->query_dim : p->U, concat ? columns : p->key_dim,
+                        p->hidden_dim, NULL);
+    } else if (p->score == TWIN_LOCATION) {
+        left = project(query, p->queries, p->query_dim, p->W, p->query_dim, p->keys, NULL);
+    } else {
+        left = project(query, p->queries, p->query_dim, NULL, 0, p->query_dim, NULL);
+        right =
+            project(key, p->keys, p->key_dim, p->score == TWIN_GENERAL ? p->W : NULL, p->key_dim, p->query_dim, NULL);
+    }
+    for (int64_t i = 0; i < p->queries; i++) {
+        for (int64_t j = 0; j < p->keys; j++) {
+            const double *l = left.value + i * left.width, *lm = left.magnitude + i * left.width;
+            const double *r = right.value + j * right.width, *rm = right.magnitude + j * right.width;
+            struct sum e = {0.0, 0.0};
+            double m = 0.0;
+            for (int64_t d = 0; d < right.width; d++) {
+                if (hidden) {
+                    double t = tanh(l[d] + r[d]);
+                    sum_add(&e, v[d] * t);
+                    m += fabs(v[d]) * (fabs(t) + (1.0 - t * t) * (lm[d] + rm[d]));
+                } else {
+                    sum_add(&e, l[d] * r[d]);
+                    m += lm[d] * rm[d];
+                }
+            }
+            raw[i * p->keys + j] = scale * (p->score == TWIN_LOCATION ? l[j] : sum_total(e));
+            magnitude[i * p->keys + j] = fabs(scale) * (p->score == TWIN_LOCATION ? lm[j] : m);
+        }
+    }
+    free(v);
+    free(left.value);
+    free(left.magnitude);
+    free(right.value);
+    free(right.magnitude);
+}
+
+/* Where query i of sequence b stands among the keys. */
+static int64_t position(const struct twin_problem *p, int64_t b, int64_t i, enum twin_align align)
+{
+    if (align == TWIN_TOP_LEFT) return p->query_start + i;
+    return (p->key_lengths ? p->key_lengths[b] : p->keys) - p->queries + i;
+}
+
+static bool may_see(const struct twin_problem *p, int64_t b, int64_t i, int64_t j, int64_t at)
+{
+    if (p->mask && !p->mask[at]) return false;
+    if (p->key_lengths && j >= p->key_lengths[b]) return false;
+    if (p->causal != TWIN_NONE && j > position(p, b, i, p->causal)) return false;
+    if (p->window != TWIN_NONE) {
+        int64_t centre = position(p, b, i, p->window);
+        if (p->left >= 0 && j < centre - p->left) return false;
+        if (p->right >= 0 && j > centre + p->right) return false;
+    }
+    return true;
+}
+
+/* Stages capped and masked of the row of query i, from its raw stage. */
+static void modify_row(const struct twin_problem *p, struct twin_result *r, int64_t b, int64_t h, int64_t i,
+                       int64_t row)
+{
+    for (int64_t j = 0; j < p->keys; j++) {
+        int64_t at = row * p->keys + j;
+        double e = r->scores[TWIN_RAW][at], m = r->scores_magnitude[TWIN_RAW][at];
+        if (p->softcap > 0.0) {
+            double t = tanh(e / p->softcap);
+            e = p->softcap * t;
+            m = (1.0 - t * t) * m + fabs(e);
+        }
+        r->scores[TWIN_CAPPED][at] = e;
+        r->scores_magnitude[TWIN_CAPPED][at] = m;
+        if (p->bias) {
+            e += p->bias[at];
+            m += fabs(p->bias[at]) + fabs(e);
+        }
+        if (p->alibi != TWIN_NONE) {
+            double slant = p->slopes[h] * fabs((double)(position(p, b, i, p->alibi) - j));
+            e -= slant;
+            m += fabs(slant) + fabs(e);
+        }
+        r->scores[TWIN_MASKED][at] = may_see(p, b, i, j, at) ? e : -INFINITY;
+        r->scores_magnitude[TWIN_MASKED][at] = m;
+    }
+}
+
+/* The weights and the log-sum-exp of one row. A score of minus infinity is a key that is not seen. */
+static void normalise_row(const struct twin_problem *p, struct twin_result *r, int64_t row)
+{
+    const double *e = r->scores[TWIN_MASKED] + row * p->keys, *m = r->scores_magnitude[TWIN_MASKED] + row * p->keys;
+    double *weight = r->scores[TWIN_WEIGHTS] + row * p->keys;
+    double *bound = r->scores_magnitude[TWIN_WEIGHTS] + row * p->keys;
+    double tau = p->temperature > 0.0 ? p->temperature : 1.0;
+    int64_t best = -1;
+    struct sum total = {0.0, 0.0};
+    double mean = 0.0; /* sum_j a_ij X_ij */
+
+    for (int64_t j = 0; j < p->keys; j++) {
+        bool seen = e[j] != -INFINITY;
+        if (seen && (best < 0 || e[j] > e[best] || (isnan(e[j]) && !isnan(e[best])))) best = j;
+    }
+    if (best < 0) {
+        r->logsumexp[row] = -INFINITY;
+        return;
+    }
+    for (int64_t j = 0; j < p->keys; j++) {
+        if (e[j] == -INFINITY) continue;
+        weight[j] = exp((e[j] - e[best]) / tau);
+        sum_add(&total, weight[j]);
+    }
+    for (int64_t j = 0; j < p->keys; j++) {
+        if (e[j] == -INFINITY) continue;
+        weight[j] /= sum_total(total);
+        bound[j] = (m[j] + fabs(e[j] - e[best])) / tau;
+        mean += weight[j] * bound[j];
+    }
+    r->logsumexp[row] = e[best] / tau + log(sum_total(total));
+    r->logsumexp_magnitude[row] = mean + fabs(e[best]) / tau + fabs(r->logsumexp[row]) + 1.0;
+    for (int64_t j = 0; j < p->keys; j++) {
+        if (e[j] == -INFINITY) continue;
+        if (p->hardmax) {
+            bool near = e[best] - e[j] <= p->tie * (m[j] + m[best]);
+            weight[j] = isnan(e[best]) ? e[best] : (j == best ? 1.0 : 0.0);
+            bound[j] = near && j != best ? INFINITY : 0.0;
+            if (near && j != best) bound[best] = INFINITY;
+        } else {
+            bound[j] = weight[j] * (bound[j] + mean + 3.0);
+        }
+    }
+}
+
+static void context_row(const struct twin_problem *p, struct twin_result *r, const double *value, int64_t row)
+{
+    int64_t dim = p->value ? p->value_dim : p->key_dim;
+    const double *e = r->scores[TWIN_MASKED] + row * p->keys;
+    const double *weight = r->scores[TWIN_WEIGHTS] + row * p->keys;
+    const double *bound = r->scores_magnitude[TWIN_WEIGHTS] + row * p->keys;
+
+    for (int64_t d = 0; d < dim; d++) {
+        struct sum total = {0.0, 0.0};
+        double magnitude = 0.0;
+        for (int64_t j = 0; j < p->keys; j++) {
+            if (e[j] == -INFINITY) continue;
+            sum_add(&total, weight[j] * value[j * dim + d]);
+            if (isinf(bound[j]))
+                magnitude = INFINITY; /* a tie of hardmax: any finite number is taken */
+            else
+                magnitude += (p->hardmax ? weight[j] : bound[j]) * fabs(value[j * dim + d]);
+        }
+        r->context[row * dim + d] = sum_total(total);
+        r->context_magnitude[row * dim + d] = magnitude;
+    }
+}
+
+void twin_run(const struct twin_problem *p, struct twin_result *result)
+{
+    int64_t dim = p->value ? p->value_dim : p->key_dim;
+    int64_t rows = p->batch * p->query_heads * p->queries;
+    const double *values = p->value ? p->value : p->key;
+
+    memset(result, 0, sizeof *result);
+    result->context = numbers(rows * dim);
+    result->context_magnitude = numbers(rows * dim);
+    result->logsumexp = numbers(rows);
+    result->logsumexp_magnitude = numbers(rows);
+    for (int stage = 0; stage < TWIN_STAGES; stage++) {
+        result->scores[stage] = numbers(rows * p->keys);
+        result->scores_magnitude[stage] = numbers(rows * p->keys);
+    }
+    for (int64_t b = 0; b < p->batch; b++) {
+        for (int64_t h = 0; h < p->query_heads; h++) {
+            int64_t key_head = b * p->key_heads + h / (p->query_heads / p->key_heads);
+            int64_t first = (b * p->query_heads + h) * p->queries;
+            score_head(p, p->query + first * p->query_dim, p->key ? p->key + key_head * p->keys * p->key_dim : NULL,
+                       result->scores[TWIN_RAW] + first * p->keys,
+                       result->scores_magnitude[TWIN_RAW] + first * p->keys);
+            for (int64_t i = 0; i < p->queries; i++) {
+                modify_row(p, result, b, h, i, first + i);
+                normalise_row(p, result, first + i);
+                context_row(p, result, values + key_head * p->keys * dim, first + i);
+            }
+        }
+    }
+}
+
+void twin_free(struct twin_result *result)
+{
+    free(result->context);
+    free(result->context_magnitude);
+    free(result->logsumexp);
+    free(result->logsumexp_magnitude);
+    for (int stage = 0; stage < TWIN_STAGES; stage++) {
+        free(result->scores[stage]);
+        free(result->scores_magnitude[stage]);
+    }
+    memset(result, 0, sizeof *result);
+}

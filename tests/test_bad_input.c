@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * test_bad_input.c: wrong calls. Each row starts from a struct with which every function succeeds and changes a field
+ * or two. A refused call must leave the whole struct as it was, byte for byte, and its handles as good as before.
+ */
+#define _POSIX_C_SOURCE 200112L
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bad_input.h"
+
+/* ---------------------------------------------------------------------------------------------- checking */
+
+struct change {
+    size_t at, size;
+    int64_t number;
+    size_t from; /* another field, whose bytes are copied; 0: the number */
+    double real; /* for fields of 8 bytes where it is not 0 */
+    const char *text;
+};
+
+#define FIELD_SIZE(field) sizeof(((struct call *)0)->field)
+#define SET(field, number)                                                                                             \
+    {                                                                                                                  \
+        offsetof(struct call, field), FIELD_SIZE(field), (number), 0, 0, #field " = " #number                          \
+    }
+#define REAL(field, real)                                                                                              \
+    {                                                                                                                  \
+        offsetof(struct call, field), FIELD_SIZE(field), 0, 0, (real), #field " = " #real                              \
+    }
+#define COPY(field, other)                                                                                             \
+    {                                                                                                                  \
+        offsetof(struct call, field), FIELD_SIZE(field), 0, offsetof(struct call, other), 0, #field " = " #other       \
+    }
+
+struct row {
+    const struct function *function;
+    attn_status status;
+    const char *word; /* that the sentence holds */
+    struct change changes[8];
+};
+
+#define IN(function, status, word, ...)                                                                                \
+    {                                                                                                                  \
+        &in_attn_##function, ATTN_ERR_##status, word,                                                                  \
+        {                                                                                                              \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+    }
+
+/* Little-endian or not: the low bytes of an integer of any size. */
+static void put(void *field, size_t size, int64_t number)
+{
+    const int8_t n8 = (int8_t)number;
+    const int32_t n32 = (int32_t)number;
+    memcpy(field, size == 8 ? (const void *)&number : size == 4 ? (const void *)&n32 : (const void *)&n8, size);
+}
+
+static void change(struct call *c, const struct change *change)
+{
+    unsigned char *field = (unsigned char *)c + change->at;
+    if (change->from != 0) {
+        memmove(field, (unsigned char *)c + change->from, change->size);
+    } else if (change->real != 0) {
+        memcpy(field, &change->real, sizeof change->real);
+    } else {
+        put(field, change->size, change->number);
+    }
+}
+
+/* What the tests start from, as it was created; and the results that it leads to. */
+static struct call *pristine, *original, *computed, *before;
+
+/* The same handles still compute the same, and a success says nothing. */
+static void check_still_works(const char *what)
+{
+    char sentence[512];
+    snprintf(sentence, sizeof sentence, "%s", attn_last_error());
+    MUST(attn_forward(pristine->mechanism, &pristine->args));
+    if (memcmp(pristine, computed, sizeof *pristine) != 0) fail_msg("%s: attn_forward computes otherwise now", what);
+    memcpy(pristine, original, sizeof *pristine);
+    assert_string_equal(sentence, attn_last_error());
+}
+
+/* Changes *pristine (which is where its own pointers point), calls, and puts it back. */
+static void check_refused(const struct function *function, attn_status status, const char *word,
+                          const struct change *changes, int count)
+{
+    char what[256];
+    snprintf(what, sizeof what, "%s with %s%s%s", function->name, changes[0].text, count > 1 ? ", " : "",
+             count > 1 ? changes[1].text : "");
+    for (int i = 0; i < count; i++) change(pristine, &changes[i]);
+    memcpy(before, pristine, sizeof *before);
+    const int64_t alive = blocks_alive;
+    const attn_status got = function->call(pristine);
+    const char *sentence = attn_last_error();
+    const size_t length = strlen(function->name);
+    if (got != status) fail_msg("%s: %s (%s)", what, attn_status_string(got), got == ATTN_OK ? "" : sentence);
+    if (strncmp(sentence, function->name, length) != 0 || sentence[length] != ':') {
+        fail_msg("%s: the sentence does not begin with the function: %s", what, sentence);
+    }
+    if (strstr(sentence + length, word) == NULL) fail_msg("%s: the sentence lacks \"%s\": %s", what, word, sentence);
+    if (function == &in_attn_engine_describe && status == ATTN_ERR_BUFFER) before->bytes = pristine->bytes;
+    if (memcmp(before, pristine, sizeof *before) != 0) fail_msg("%s: something was written", what);
+    if (blocks_alive != alive) fail_msg("%s: memory leaked", what);
+    /* attn_forward_workspace refuses what attn_forward refuses, the workspace apart. */
+    if (function == &in_attn_forward && status != ATTN_ERR_BUFFER && status != ATTN_ERR_NOMEM) {
+        if (in_attn_forward_workspace.call(pristine) != status) fail_msg("%s: but has a workspace", what);
+        if (strstr(attn_last_error(), word) == NULL) fail_msg("%s: %s", what, attn_last_error());
+        if (memcmp(before, pristine, sizeof *before) != 0) fail_msg("%s: its workspace was written", what);
+    }
+    memcpy(pristine, original, sizeof *pristine);
+    check_still_works(what);
+}
+
+/* ------------------------------------------------------------------------------------------------- rows */
+
+static const struct row rows[] = {
+    IN(forward, ARGUMENT, "mechanism", SET(mechanism, 0)),
+    IN(forward, ARGUMENT, "args", SET(forward_args, 0)),
+    IN(forward, ARGUMENT, "query", SET(args.query, 0)),
+    IN(forward, ARGUMENT, "key", SET(args.key, 0)),
+    IN(forward, ARGUMENT, "value", COPY(mechanism, location), SET(args.key, 0), SET(args.value, 0)),
+    IN(forward, ARGUMENT, "logsumexp", SET(args.context, 0), SET(args.weights, 0), SET(args.scores, 0),
+       SET(args.logsumexp, 0)),
+    IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, 0)),
+    IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, sizeof(attn_forward_args) - 1)),
+    IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, 4097)),
+    IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, UINT32_MAX)),
+    IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, sizeof(attn_forward_args) + 1), SET(args_tail[0], 1)),
+    IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, 4096),
+       SET(args_tail[4095 - sizeof(attn_forward_args)], 1)),
+    IN(forward, ARGUMENT, "scores_stage", SET(args.scores_stage, -1)),
+    IN(forward, ARGUMENT, "scores_stage", SET(args.scores_stage, 4)),
+    IN(forward, DTYPE, "query", SET(query.dtype, ATTN_I32)),
+    IN(forward, DTYPE, "key", SET(key.dtype, ATTN_F64)),
+    IN(forward, DTYPE, "value", SET(value.dtype, ATTN_F64)),
+    IN(forward, DTYPE, "bias", SET(bias.dtype, ATTN_BOOL)),
+    IN(forward, DTYPE, "mask", SET(mask.dtype, ATTN_F32)),
+    IN(forward, DTYPE, "key_lengths", SET(key_lengths.dtype, ATTN_F64)),
+    IN(forward, DTYPE, "context", SET(context.dtype, ATTN_F64)),
+    IN(forward, DTYPE, "logsumexp", SET(logsumexp.dtype, ATTN_I32)),
+    IN(forward, DTYPE, "W", COPY(mechanism, doubles)),
+    IN(forward, DTYPE, "slopes", COPY(mechanism, sloped_double)),
+    IN(forward, SHAPE, "slopes", COPY(mechanism, sloped), SET(query.shape[1], 2)),
+    IN(forward, SHAPE, "heads", SET(query.shape[1], 3)),
+    IN(forward, SHAPE, "heads", SET(query.shape[1], 0)),
+    IN(forward, SHAPE, "heads", SET(key.shape[1], 0)),
+    IN(forward, SHAPE, "heads", SET(key.shape[1], 8)),
+    IN(forward, SHAPE, "batch", SET(key.shape[0], 1)),
+    IN(forward, SHAPE, "value", SET(value.shape[0], 1)),
+    IN(forward, SHAPE, "value", SET(value.shape[1], 1)),
+    IN(forward, SHAPE, "value", SET(value.shape[2], 4)),
+    IN(forward, SHAPE, "context", SET(value.shape[3], 0)),
+    IN(forward, SHAPE, "context", SET(args.value, 0)),
+    IN(forward, SHAPE, "query", SET(query.shape[3], 0)),
+    IN(forward, SHAPE, "key", SET(key.shape[3], 0)),
+    IN(forward, SHAPE, "query", SET(query.shape[3], 2)),
+    IN(forward, SHAPE, "key", COPY(mechanism, narrow)),
+    IN(forward, SHAPE, "dot", COPY(mechanism, dot)),
+    IN(forward, SHAPE, "location", COPY(mechanism, location)),
+    IN(forward, SHAPE, "mask", SET(mask.shape[3], 4)),
+    IN(forward, SHAPE, "mask", SET(mask.shape[1], 2)),
+    IN(forward, SHAPE, "bias", SET(bias.shape[2], 2)),
+    IN(forward, SHAPE, "bias", SET(bias.shape[0], 0)),
+    IN(forward, SHAPE, "key_lengths", SET(key_lengths.shape[0], 1)),
+    IN(forward, SHAPE, "key_lengths", SET(key_lengths.ndim, 2)),
+    IN(forward, SHAPE, "context", SET(context.ndim, 3)),
+    IN(forward, SHAPE, "weights", SET(weights.shape[3], 4)),
+    IN(forward, SHAPE, "scores", SET(scores.shape[0], 1)),
+    IN(forward, SHAPE, "logsumexp", SET(logsumexp.shape[2], 2)),
+    IN(forward, PARAMETER, "W", COPY(mechanism, unbound)),
+    IN(forward, ARGUMENT, "key_lengths[0]", SET(lengths_data[0], -1)),
+    IN(forward, ARGUMENT, "key_lengths[1]", SET(lengths_data[1], TK + 1)),
+    IN(forward, ARGUMENT, "key_lengths[1]", SET(lengths_data[1], INT64_MIN)),
+    IN(forward, ARGUMENT, "query_start", COPY(mechanism, causal), SET(args.query_start, 1)),
+    IN(forward, ARGUMENT, "query_start", SET(args.query_start, INT64_MAX)),
+    IN(forward, ARGUMENT, "query_start", SET(args.query_start, INT64_MIN)),
+    IN(forward, OVERFLOW, "queries", SET(query.shape[2], INT64_C(1) << 61), SET(query.stride[2], 0)),
+    IN(forward, OVERFLOW, "keys", SET(key.shape[2], INT64_C(1) << 61), SET(key.stride[2], 0), SET(args.value, 0)),
+    IN(forward, OVERFLOW, "batch", SET(query.shape[0], INT64_MAX), SET(query.stride[0], 0), SET(key.stride[0], 0),
+       SET(key.shape[0], INT64_MAX), SET(args.value, 0)),
+    IN(forward, OVERFLOW, "scratch", COPY(mechanism, dot), SET(query.shape[3], INT64_C(1) << 62),
+       SET(key.shape[3], INT64_C(1) << 62), SET(query.stride[3], 0), SET(key.stride[3], 0)),
+    IN(forward, NOMEM, "memory", SET(key.shape[2], INT64_C(1) << 40), SET(key.stride[2], 0), SET(args.value, 0),
+       SET(args.mask, 0), SET(args.bias, 0), SET(args.context, 0), SET(args.weights, 0), SET(args.scores, 0)),
+    IN(forward, OVERFLOW, "mask", SET(mask.shape[0], B), SET(mask.stride[0], INT64_MIN)),
+    IN(forward, OVERFLOW, "context", SET(context.stride[0], INT64_MAX / 4)),
+    IN(forward, OVERFLOW, "weights", SET(weights.stride[0], INT64_MIN / 4)),
+    IN(forward, OVERLAP, "query", COPY(logsumexp.data, query.data)),
+    IN(forward, OVERLAP, "key", COPY(logsumexp.data, key.data)),
+    IN(forward, OVERLAP, "value", COPY(logsumexp.data, value.data)),
+    IN(forward, OVERLAP, "mask", COPY(logsumexp.data, mask.data)),
+    IN(forward, OVERLAP, "logsumexp", COPY(logsumexp.data, bias.data)),
+    IN(forward, OVERLAP, "key_lengths", COPY(logsumexp.data, key_lengths.data)),
+    IN(forward, OVERLAP, "parameter W", COPY(logsumexp.data, param.data)),
+    IN(forward, OVERLAP, "slopes", COPY(mechanism, sloped), COPY(logsumexp.data, slopes.data)),
+    IN(forward, OVERLAP, "weights", COPY(logsumexp.data, weights.data)),
+    IN(forward, OVERLAP, "scores", COPY(scores.data, weights.data)),
+    IN(forward, OVERLAP, "context", COPY(context.data, key.data)),
+    IN(forward, OVERLAP, "context", SET(context.stride[2], DV - 1)),
+    IN(forward, OVERLAP, "weights", SET(weights.stride[0], 3)),
+    IN(forward, OVERLAP, "scores", SET(scores.stride[1], -2)),
+    IN(forward, BUFFER, "workspace_size", COPY(args.workspace, json), COPY(args.workspace_size, one_byte_less)),
+    IN(forward, BUFFER, "workspace_size", COPY(args.workspace, json), SET(args.workspace_size, 0)),
+    IN(forward_workspace, ARGUMENT, "bytes", SET(bytes_out, 0)),
+    IN(forward_workspace, ARGUMENT, "args", SET(forward_args, 0)),
+    IN(constant, ARGUMENT, "name", SET(constant, 0)),
+    IN(constant, ARGUMENT, "value", SET(value_out, 0)),
+    IN(constant, ARGUMENT, "\"W\"", COPY(constant, name)),
+    IN(tensor_init, ARGUMENT, "tensor", SET(tensor_out, 0)),
+    IN(tensor_init, ARGUMENT, "shape", SET(shape, 0)),
+    IN(tensor_init, ARGUMENT, "data", SET(tensor_data, 0)),
+    IN(tensor_init, SHAPE, "dimensions", SET(tensor_ndim, 0)),
+    IN(tensor_init, SHAPE, "dimensions", SET(tensor_ndim, 5)),
+    IN(tensor_init, SHAPE, "-3", SET(shape_in[1], -3)),
+    IN(tensor_init, DTYPE, "77", SET(tensor_dtype, 77)),
+    IN(tensor_init, OVERFLOW, "elements", SET(shape_in[0], INT64_MAX)),
+    IN(tensor_init, OVERFLOW, "tensor", SET(shape_in[3], INT64_MAX / 8)),
+    IN(engine_create, ARGUMENT, "engine", SET(engine_out, 0)),
+    IN(engine_create, ARGUMENT, "threads", SET(options.threads, -1)),
+    IN(engine_create, ARGUMENT, "threads", SET(options.threads, 1025)),
+    IN(engine_create, ARGUMENT, "reserved", SET(options.reserved, 1)),
+    IN(engine_create, ARGUMENT, "allocate", SET(options.allocate, 0)),
+    IN(engine_create, ARGUMENT, "release", SET(options.release, 0)),
+    IN(engine_create, ARGUMENT, "way", SET(options.way, 3)),
+    IN(engine_create, ARGUMENT, "way", SET(options.way, -1)),
+    IN(engine_create, UNSUPPORTED, "tiles", SET(options.way, ATTN_WAY_TILES)),
+    IN(engine_create, STRUCT_SIZE, "struct_size", SET(options.struct_size, 0)),
+    IN(engine_create, STRUCT_SIZE, "struct_size", SET(options.struct_size, sizeof(attn_engine_options) - 1)),
+    IN(engine_create, STRUCT_SIZE, "struct_size", SET(options.struct_size, 4097)),
+    IN(engine_create, STRUCT_SIZE, "struct_size", SET(options.struct_size, UINT32_MAX)),
+    IN(engine_create, STRUCT_SIZE, "struct_size", SET(options.struct_size, 4096), SET(options_tail[9], 1)),
+    IN(engine_describe, ARGUMENT, "engine", SET(engine, 0)),
+    IN(engine_describe, ARGUMENT, "bytes", SET(bytes_out, 0)),
+    IN(engine_describe, BUFFER, "json", SET(bytes, 0)),
+    IN(engine_describe, BUFFER, "json", SET(bytes, 100)),
+    IN(mechanism_create_general, ARGUMENT, "query_dim", SET(query_dim, 0)),
+    IN(mechanism_create_general, ARGUMENT, "key_dim", SET(key_dim, -1)),
+    IN(mechanism_create_general, OVERFLOW, "W", SET(key_dim, INT64_MAX / 4)),
+    IN(mechanism_create_general, OVERFLOW, "W", SET(key_dim, INT64_MAX / 16)),
+    IN(mechanism_create_additive, ARGUMENT, "query_dim", SET(query_dim, INT64_MIN)),
+    IN(mechanism_create_additive, ARGUMENT, "key_dim", SET(key_dim, 0)),
+    IN(mechanism_create_additive, ARGUMENT, "hidden_dim", SET(hidden_dim, 0)),
+    IN(mechanism_create_additive, ARGUMENT, "flags", SET(flags, 16)),
+    IN(mechanism_create_additive, ARGUMENT, "flags", SET(flags, UINT32_MAX)),
+    IN(mechanism_create_additive, SHAPE, "query_dim", SET(flags, ATTN_ADDITIVE_QUERY_PROJECTED), SET(query_dim, A + 1)),
+    IN(mechanism_create_additive, SHAPE, "key_dim", SET(flags, ATTN_ADDITIVE_KEY_PROJECTED), SET(key_dim, A + 1)),
+    IN(mechanism_create_additive, OVERFLOW, "v", SET(hidden_dim, (INT64_C(1) << 59) - 1), SET(query_dim, 1),
+       SET(key_dim, 1)),
+    IN(mechanism_create_concat, ARGUMENT, "query_dim", SET(query_dim, 0)),
+    IN(mechanism_create_concat, ARGUMENT, "key_dim", SET(key_dim, 0)),
+    IN(mechanism_create_concat, ARGUMENT, "hidden_dim", SET(hidden_dim, 0)),
+    IN(mechanism_create_concat, OVERFLOW, "query_dim", SET(query_dim, INT64_MAX)),
+    IN(mechanism_create_location, ARGUMENT, "query_dim", SET(query_dim, 0)),
+    IN(mechanism_create_location, ARGUMENT, "max_keys", SET(max_keys, 0)),
+    IN(mechanism_create_location, OVERFLOW, "W", SET(max_keys, INT64_MAX)),
+    IN(mechanism_param_count, ARGUMENT, "count", SET(count_out, 0)),
+    IN(mechanism_parameter_total, ARGUMENT, "total", SET(total_out, 0)),
+    IN(mechanism_param_info, ARGUMENT, "info", SET(info_out, 0)),
+    IN(mechanism_param_info, ARGUMENT, "index", SET(index, -1)),
+    IN(mechanism_param_info, ARGUMENT, "index", SET(index, 1)),
+    IN(mechanism_param_info, STRUCT_SIZE, "struct_size", SET(info.struct_size, 0)),
+    IN(mechanism_param_info, STRUCT_SIZE, "struct_size", SET(info.struct_size, sizeof(attn_param_info) - 1)),
+    IN(mechanism_bind_param, ARGUMENT, "name", SET(name, 0)),
+    IN(mechanism_bind_param, PARAMETER, "ATTN_F32", COPY(name, constant)),
+    IN(mechanism_bind_param, PARAMETER, "dot", COPY(mechanism, dot)),
+    IN(mechanism_bind_param, SHAPE, "W", SET(param.ndim, 1)),
+    IN(mechanism_bind_param, SHAPE, "W", SET(param.ndim, 3), SET(param.shape[2], 1)),
+    IN(mechanism_bind_param, DTYPE, "W", SET(param.dtype, ATTN_I32)),
+    IN(mechanism_set_scale, ARGUMENT, "scale", REAL(scale, (double)NAN)),
+    IN(mechanism_set_scale, ARGUMENT, "scale", REAL(scale, (double)INFINITY)),
+    IN(mechanism_set_softcap, ARGUMENT, "cap", REAL(cap, -1e-300)),
+    IN(mechanism_set_softcap, ARGUMENT, "cap", REAL(cap, (double)NAN)),
+    IN(mechanism_set_softcap, ARGUMENT, "cap", REAL(cap, (double)INFINITY)),
+    IN(mechanism_set_temperature, ARGUMENT, "tau", SET(tau, 0)),
+    IN(mechanism_set_temperature, ARGUMENT, "tau", REAL(tau, -1.0)),
+    IN(mechanism_set_temperature, ARGUMENT, "tau", REAL(tau, (double)NAN)),
+    IN(mechanism_set_temperature, ARGUMENT, "tau", REAL(tau, (double)INFINITY)),
+    IN(mechanism_set_normaliser, ARGUMENT, "normaliser", SET(normaliser, 2)),
+    IN(mechanism_set_normaliser, ARGUMENT, "normaliser", SET(normaliser, -1)),
+    IN(mechanism_set_causal, ARGUMENT, "align", SET(align, 3)),
+    IN(mechanism_set_causal, ARGUMENT, "align", SET(align, -1)),
+    IN(mechanism_set_window, ARGUMENT, "align", SET(align, 3)),
+    IN(mechanism_set_window, ARGUMENT, "window", SET(left, -2), SET(align, 1)),
+    IN(mechanism_set_window, ARGUMENT, "window", SET(right, INT64_MIN), SET(align, 1)),
+    IN(mechanism_set_alibi, ARGUMENT, "slopes", SET(alibi, 0), SET(align, 2)),
+    IN(mechanism_set_alibi, ARGUMENT, "align", SET(align, -1)),
+    IN(mechanism_set_alibi, SHAPE, "slopes", SET(slopes.ndim, 2), SET(align, 1)),
+};
+
+static int rows_setup(void **state)
+{
+    struct call **all[] = {&pristine, &original, &computed, &before};
+    (void)state;
+    for (int i = 0; i < 4; i++) *all[i] = aligned_alloc(64, sizeof **all[i]);
+    create(pristine);
+    memcpy(original, pristine, sizeof *original);
+    MUST(attn_forward(pristine->mechanism, &pristine->args));
+    memcpy(computed, pristine, sizeof *computed);
+    memcpy(pristine, original, sizeof *pristine);
+    return 0;
+}
+
+static int start_afresh(void **state)
+{
+    (void)state;
+    memcpy(pristine, original, sizeof *pristine);
+    return 0;
+}
+
+static int rows_teardown(void **state)
+{
+    (void)state;
+    memcpy(pristine, original, sizeof *pristine);
+    destroy(pristine);
+    free(pristine), free(original), free(computed), free(before);
+    return 0;
+}
+
+static void every_wrong_call_is_refused_in_words_and_changes_nothing(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int count = 0;
+        while (count < 8 && rows[i].changes[count].text != NULL) count++;
+        check_refused(rows[i].function, rows[i].status, rows[i].word, rows[i].changes, count);
+        check_refused(rows[i].function, rows[i].status, rows[i].word, rows[i].changes, count);
+    }
+}
+
+static void every_handle_and_result_that_is_missing_is_named(void **state)
+{
+    static const struct change missing[] = {SET(mechanism, 0), SET(engine, 0), SET(mechanism_out, 0)};
+    (void)state;
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        const int makes = strncmp(functions[i]->name, "attn_mechanism_create", 21) == 0;
+        const int uses = !makes && strncmp(functions[i]->name, "attn_mechanism", 14) == 0;
+        if (uses) check_refused(functions[i], ATTN_ERR_ARGUMENT, "mechanism is NULL", &missing[0], 1);
+        if (makes) check_refused(functions[i], ATTN_ERR_ARGUMENT, "engine is NULL", &missing[1], 1);
+        if (makes) check_refused(functions[i], ATTN_ERR_ARGUMENT, "mechanism is NULL", &missing[2], 1);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------ every tensor */
+
+enum { INPUT, OUTPUT, BORROWED };
+
+static const struct tensor_argument {
+    const struct function *function;
+    size_t at;
+    const char *name;
+    int use;
+} tensor_arguments[] = {
+#define TENSOR(function, field, name, use)                                                                             \
+    {                                                                                                                  \
+        &in_attn_##function, offsetof(struct call, field), name, use                                                   \
+    }
+    TENSOR(forward, query, "query", INPUT),
+    TENSOR(forward, key, "key", INPUT),
+    TENSOR(forward, value, "value", INPUT),
+    TENSOR(forward, mask, "mask", INPUT),
+    TENSOR(forward, bias, "bias", INPUT),
+    TENSOR(forward, key_lengths, "key_lengths", INPUT),
+    TENSOR(forward, context, "context", OUTPUT),
+    TENSOR(forward, weights, "weights", OUTPUT),
+    TENSOR(forward, scores, "scores", OUTPUT),
+    TENSOR(forward, logsumexp, "logsumexp", OUTPUT),
+    TENSOR(mechanism_bind_param, param, "W", INPUT),
+    TENSOR(mechanism_set_alibi, slopes, "slopes", BORROWED),
+};
+
+static void refuse_part(const struct tensor_argument *t, size_t part, size_t size, int64_t number, attn_status status,
+                        const char *word)
+{
+    char text[96];
+    snprintf(text, sizeof text, "%s: byte %zu = %lld", t->name, part, (long long)number);
+    const struct change changes[] = {{t->at + part, size, number, 0, 0, text}, SET(align, 1)};
+    check_refused(t->function, status, word, changes, 2);
+}
+
+static void every_tensor_is_checked_in_every_part(void **state)
+{
+    static const int64_t dtypes[] = {0, 9, -1, INT32_MIN, ATTN_F16, ATTN_BF16, ATTN_I8},
+                         ndims[] = {0, -1, 5, INT32_MAX};
+    const size_t shape = offsetof(attn_tensor, shape), stride = offsetof(attn_tensor, stride);
+    (void)state;
+    for (size_t i = 0; i < sizeof tensor_arguments / sizeof *tensor_arguments; i++) {
+        const struct tensor_argument *t = &tensor_arguments[i];
+        const attn_tensor *tensor = (const attn_tensor *)(const void *)((unsigned char *)pristine + t->at);
+        const size_t last = 8 * (size_t)(tensor->ndim - 1);
+        const int64_t data = (int64_t)(intptr_t)tensor->data;
+        for (int k = 0; k < 7; k++) {
+            refuse_part(t, offsetof(attn_tensor, dtype), 4, dtypes[k], ATTN_ERR_DTYPE, t->name);
+        }
+        for (int k = 0; k < 4; k++) {
+            refuse_part(t, offsetof(attn_tensor, ndim), 4, ndims[k], ATTN_ERR_SHAPE, t->name);
+        }
+        refuse_part(t, offsetof(attn_tensor, data), sizeof(void *), 0, ATTN_ERR_ARGUMENT, t->name);
+        if (tensor->dtype != ATTN_BOOL) {
+            refuse_part(t, offsetof(attn_tensor, data), sizeof(void *), data + 2, ATTN_ERR_ARGUMENT, t->name);
+        }
+        refuse_part(t, stride + last, 8, INT64_MAX, ATTN_ERR_OVERFLOW, t->name);
+        refuse_part(t, stride + last, 8, INT64_MIN, ATTN_ERR_OVERFLOW, t->name);
+        if (t->use == OUTPUT) refuse_part(t, stride + last, 8, 0, ATTN_ERR_OVERLAP, t->name);
+        for (size_t d = 0; d <= last; d += 8) {
+            refuse_part(t, shape + d, 8, -1, ATTN_ERR_SHAPE, t->name);
+            refuse_part(t, shape + d, 8, INT64_MIN, ATTN_ERR_SHAPE, t->name);
+            if (t->use != BORROWED) refuse_part(t, shape + d, 8, tensor->shape[d / 8] + 7, ATTN_ERR_SHAPE, "");
+        }
+    }
+}
+
+/* -------------------------------------------------------------------------------------------- the others */
+
+static void structs_of_later_versions_are_taken_if_what_they_add_is_zero(void **state)
+{
+    (void)state;
+    pristine->args.struct_size = pristine->options.struct_size = TAIL;
+    MUST(attn_forward(pristine->mechanism, &pristine->args));
+    assert_memory_equal(pristine->context_data, computed->context_data, sizeof computed->context_data);
+    MUST(attn_engine_create(&pristine->options, &pristine->made_engine));
+    attn_engine_destroy(pristine->made_engine);
+    memcpy(pristine, original, sizeof *pristine);
+}
+
+static void environment_with_an_unknown_way_is_refused(void **state)
+{
+    static const struct change nothing = SET(options.way, ATTN_WAY_AUTOMATIC);
+    (void)state;
+    assert_int_equal(setenv("ATTN_WAY", "nonsense", 1), 0);
+    check_refused(&in_attn_engine_create, ATTN_ERR_ARGUMENT, "ATTN_WAY=nonsense", &nothing, 1);
+    assert_int_equal(setenv("ATTN_WAY", "tiles", 1), 0);
+    check_refused(&in_attn_engine_create, ATTN_ERR_UNSUPPORTED, "tiles", &nothing, 1);
+    assert_int_equal(unsetenv("ATTN_WAY"), 0);
+}
+
+/* Broadcast values of any width are no reason to fail while no context is asked for. */
+static void values_that_nobody_reads_may_be_of_any_width(void **state)
+{
+    (void)state;
+    pristine->args.context = NULL;
+    pristine->value.shape[3] = INT64_MAX;
+    pristine->value.stride[3] = 0;
+    MUST(attn_forward(pristine->mechanism, &pristine->args));
+    for (int i = 0; i < B * HQ * TQ * TK; i++) {
+        assert_true(fabsf(pristine->weights_data[i] - computed->weights_data[i]) < 1e-5f);
+    }
+    memcpy(pristine, original, sizeof *pristine);
+}
+
+#define AFRESH(test) cmocka_unit_test_setup(test, start_afresh)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        AFRESH(every_wrong_call_is_refused_in_words_and_changes_nothing),
+        AFRESH(every_handle_and_result_that_is_missing_is_named),
+        AFRESH(every_tensor_is_checked_in_every_part),
+        AFRESH(structs_of_later_versions_are_taken_if_what_they_add_is_zero),
+        AFRESH(environment_with_an_unknown_way_is_refused),
+        AFRESH(values_that_nobody_reads_may_be_of_any_width),
+    };
+    unsetenv("ATTN_WAY");
+    return cmocka_run_group_tests_name("bad input", tests, rows_setup, rows_teardown);
+}

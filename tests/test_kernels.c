@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * test_kernels.c: the kernels one by one: exp and tanh within 2 ulp of a correctly rounded result, as a row sees them
+ * (through softmax and softcap), the same at every place in a row, and the edges of the normalisers. */
+#include "kernels/kernels.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* |got - want| in units of float32's last place at want. */
+static double ulps(float got, double want)
+{
+    if (isnan(want)) return isnan(got) ? 0 : HUGE_VAL;
+    if (isinf((float)want) || isinf(got)) return (float)want == got ? 0 : HUGE_VAL;
+    int exponent;
+    frexp(want, &exponent);
+    return fabs((double)got - want) / ldexp(1, exponent < -125 ? -149 : exponent - 24);
+}
+
+static float from_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static attn_i_cpu cpu;
+
+static const attn_i_kernels *widest(attn_dtype dtype)
+{
+    return attn_i_kernels_choose(&cpu, NULL, dtype);
+}
+
+static void tanh_is_within_two_ulp(void **state)
+{
+    (void)state;
+    const attn_i_kernels *kernels = widest(ATTN_F32);
+    enum { COUNT = 37 };
+    double worst = 0;
+    for (uint32_t bits = 0; bits < 0x7f800000u; bits += 9973u * COUNT) {
+        float row[COUNT], x[COUNT];
+        for (uint32_t j = 0; j < COUNT; j++) x[j] = row[j] = from_bits((bits + j * 9973u) | (j & 1) << 31);
+        kernels->softcap(COUNT, 1.0, row);
+        for (int j = 0; j < COUNT; j++) {
+            if (isfinite(x[j])) worst = fmax(worst, ulps(row[j], tanh((double)x[j])));
+        }
+    }
+    print_message("tanh: %.2f ulp\n", worst);
+    assert_true(worst <= 2);
+}
+
+static void exp_is_within_two_ulp(void **state)
+{
+    (void)state;
+    const attn_i_kernels *kernels = widest(ATTN_F32);
+    double worst = 0;
+    /* Beside a 0, e^x has a weight of e^x / (1 + e^x), rounded twice more; where x is low enough, of e^x. */
+    for (uint32_t bits = 0x41900000u; bits < 0x42d20000u; bits += 97) { /* 18 to 105 */
+        float x = -from_bits(bits), row[2] = {0, x};
+        double logsumexp;
+        kernels->softmax(2, 1.0, row, &logsumexp);
+        worst = fmax(worst, ulps(row[1], exp((double)x)));
+    }
+    print_message("exp: %.2f ulp\n", worst);
+    assert_true(worst <= 2);
+}
+
+/* The same in float64, against the wider type where there is one. */
+static void float64_is_within_two_ulp(void **state)
+{
+    (void)state;
+    const attn_i_kernels *kernels = widest(ATTN_F64);
+    double worst_exp = 0, worst_tanh = 0, logsumexp;
+    if (sizeof(long double) == sizeof(double)) skip();
+    for (int i = 0; i < 200000; i++) {
+        int exponent;
+        double x = ldexp(1.0 + i * 4.9e-6, i % 36 - 30), row[2] = {x, -x};
+        kernels->softcap(2, 1.0, row);
+        long double want = tanhl((long double)x);
+        frexp((double)want, &exponent);
+        worst_tanh = fmax(worst_tanh, (double)fabsl(row[0] - want) / ldexp(1, exponent - 53));
+        assert_true(row[1] == -row[0]);
+
+        double low = -37.0 - i * 0.0035, pair[2] = {0, low}; /* to -737, where results are subnormal */
+        kernels->softmax(2, 1.0, pair, &logsumexp);
+        want = expl((long double)low);
+        frexp((double)want, &exponent);
+        worst_exp = fmax(worst_exp, (double)fabsl(pair[1] - want) / ldexp(1, exponent < -1021 ? -1074 : exponent - 53));
+    }
+    print_message("float64: exp %.2f ulp, tanh %.2f ulp\n", worst_exp, worst_tanh);
+    assert_true(worst_exp <= 2 && worst_tanh <= 2);
+}
+
+/* The rest of a row must not be computed by another rule than its vectors. */
+static void a_number_comes_out_the_same_at_every_place(void **state)
+{
+    (void)state;
+    const attn_i_kernels *kernels = widest(ATTN_F32);
+    for (int64_t n = 1; n <= 70; n++) {
+        float row[70], first;
+        for (int64_t j = 0; j < n; j++) row[j] = 0.37f;
+        kernels->softcap(n, 1.5, row);
+        first = row[0];
+        for (int64_t j = 0; j < n; j++) assert_memory_equal(&row[j], &first, sizeof first);
+        double logsumexp;
+        kernels->softmax(n, 0.7, row, &logsumexp);
+        first = row[0];
+        for (int64_t j = 0; j < n; j++) assert_memory_equal(&row[j], &first, sizeof first);
+    }
+}
+
+static void unseen_weights_are_marked_and_written_as_zero(void **state)
+{
+    (void)state;
+    const attn_i_kernels *kernels = widest(ATTN_F32);
+    for (int64_t n = 2; n <= 40; n++) {
+        float row[40], out[40];
+        double logsumexp;
+        for (int64_t j = 0; j < n; j++) row[j] = j % 2 ? -INFINITY : j == 0 ? 0 : -500.0f;
+        assert_int_equal(kernels->softmax(n, 1.0, row, &logsumexp), ATTN_I_SEEN_SOME);
+        assert_true(logsumexp == 0);
+        assert_true(row[0] == 1);
+        for (int64_t j = 1; j < n; j++) assert_true(row[j] == 0 && !signbit(row[j]) == (j % 2 == 0));
+        kernels->scatter(n, row, out, 1);
+        for (int64_t j = 1; j < n; j++) assert_true(out[j] == 0 && !signbit(out[j]));
+    }
+}
+
+static void normalisers_meet_infinity_and_nan(void **state)
+{
+    (void)state;
+    for (attn_dtype dtype = ATTN_F32; dtype <= ATTN_F64; dtype++) {
+        const attn_i_kernels *kernels = widest(dtype);
+        const struct {
+            double in[3], hard[3]; /* what hardmax makes of it; softmax makes NaN of an infinity */
+            attn_i_seen seen;
+        } cases[] = {
+            {{-INFINITY, -INFINITY, -INFINITY}, {0, 0, 0}, ATTN_I_SEEN_NONE},
+            {{-INFINITY, NAN, -INFINITY}, {0, NAN, 0}, ATTN_I_SEEN_SOME},
+            {{NAN, 1, 2}, {NAN, NAN, NAN}, ATTN_I_SEEN_ALL},
+            {{1, INFINITY, INFINITY}, {0, 1, 0}, ATTN_I_SEEN_ALL},
+            {{2, 7, 7}, {0, 1, 0}, ATTN_I_SEEN_ALL},
+            {{-1e30, -INFINITY, -1e30}, {1, 0, 0}, ATTN_I_SEEN_SOME},
+        };
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            double wide[3], logsumexp;
+            float narrow[3];
+            void *row = dtype == ATTN_F32 ? (void *)narrow : (void *)wide;
+            for (int pass = 0; pass < 2; pass++) {
+                for (int j = 0; j < 3; j++) {
+                    wide[j] = cases[i].in[j];
+                    narrow[j] = (float)wide[j];
+                }
+                attn_i_seen seen =
+                    pass ? kernels->hardmax(3, 1e-300, row, &logsumexp) : kernels->softmax(3, 1.0, row, &logsumexp);
+                assert_int_equal(seen, cases[i].seen);
+                for (int j = 0; pass && j < 3; j++) {
+                    double got = dtype == ATTN_F32 ? (double)narrow[j] : wide[j], want = cases[i].hard[j];
+                    if (!(got == want || (isnan(got) && isnan(want)))) fail_msg("case %zu, weight %d: %g", i, j, got);
+                }
+            }
+        }
+    }
+}
+
+enum { LONGEST = 1300 };
+
+typedef union numbers {
+    float f32[LONGEST];
+    double f64[LONGEST];
+} numbers;
+
+/* Between -4 and 4, every ninth minus infinity if holes. */
+static void fill(numbers *to, attn_dtype dtype, unsigned seed, int holes)
+{
+    for (int j = 0; j < LONGEST; j++) {
+        seed = seed * 1664525u + 1013904223u;
+        double x = (double)(seed >> 8) / 2097152.0 - 4.0;
+        if (holes && j % 9 == 5) x = -INFINITY;
+        if (dtype == ATTN_F32) to->f32[j] = (float)x;
+        if (dtype == ATTN_F64) to->f64[j] = x;
+    }
+}
+
+static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, int64_t n)
+{
+    static numbers rows[8][2], other, keys;
+    uint8_t mask[LONGEST];
+    double logsumexp[2][2];
+    int flags[2];
+    fill(&other, dtype, 1, 0);
+    fill(&keys, dtype, 2, 0);
+    for (int j = 0; j < LONGEST; j++) mask[j] = (uint8_t)(j % 5);
+    memset(rows, 0, sizeof rows);
+    for (int s = 0; s < 2; s++) {
+        const attn_i_kernels *k = two[s];
+        for (int r = 0; r < 6; r++) fill(&rows[r][s], dtype, 7 + (unsigned)r, r < 2);
+        k->softmax(n, 0.7, &rows[0][s], &logsumexp[0][s]);
+        k->hardmax(n, 0.7, &rows[1][s], &logsumexp[1][s]);
+        k->scale(n, 0.3, &rows[2][s]);
+        k->softcap(n, 2.5, &rows[2][s]);
+        k->add_bias(n / 2, &other, 2, &rows[3][s]);
+        k->add_bias(n, &other, 1, &rows[3][s]);
+        k->add_alibi(n, &other, -n / 2, &rows[4][s]);
+        k->hide(n, mask, 1, &rows[5][s]);
+        k->tanh_scores(n, &other, &rows[3][s], LONGEST - n < 40 ? LONGEST - n : 40, &keys, 1, &rows[6][s]);
+        flags[s] = k->gather_finite(n, &rows[5][s], 1, &rows[7][s], 1);
+        k->add_not_finite(n, &other, &rows[5][s], 1, &rows[3][s]);
+        k->scatter(n / 2, &rows[0][s], &rows[4][s], 2);
+        k->gather(n / 2, &rows[4][s], 2, &rows[5][s]);
+    }
+    for (int r = 0; r < 8; r++) assert_memory_equal(&rows[r][0], &rows[r][1], sizeof rows[r][0]);
+    for (int l = 0; l < 2; l++) assert_memory_equal(&logsumexp[l][0], &logsumexp[l][1], sizeof(double));
+    assert_int_equal(flags[0], flags[1]);
+}
+
+/* Every kernel that computes, over rows of every length up to two registers and some: sums are cut the same way on
+ * every instruction set, and no set contracts a product and a sum, so that the bits are the portable set's. */
+static void every_set_gives_the_bits_of_the_portable_one(void **state)
+{
+    (void)state;
+    for (size_t set = 1; attn_i_kernels_name(&cpu, set) != NULL; set++) {
+        print_message("%s against portable\n", attn_i_kernels_name(&cpu, set));
+        for (attn_dtype dtype = ATTN_F32; dtype <= ATTN_F64; dtype++) {
+            const attn_i_kernels *two[2] = {attn_i_kernels_choose(&cpu, "portable", dtype),
+                                            attn_i_kernels_choose(&cpu, attn_i_kernels_name(&cpu, set), dtype)};
+            for (int64_t n = 0; n < 1200; n = n < 70 ? n + 1 : n * 2 + 1) {
+                compare_sets(two, dtype, n);
+            }
+        }
+    }
+}
+
+int main(void)
+{
+    attn_i_cpu_detect(&cpu);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tanh_is_within_two_ulp),
+        cmocka_unit_test(exp_is_within_two_ulp),
+        cmocka_unit_test(float64_is_within_two_ulp),
+        cmocka_unit_test(a_number_comes_out_the_same_at_every_place),
+        cmocka_unit_test(unseen_weights_are_marked_and_written_as_zero),
+        cmocka_unit_test(normalisers_meet_infinity_and_nan),
+        cmocka_unit_test(every_set_gives_the_bits_of_the_portable_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * plot_terminal.c: the matrix as text. Column words stand in a staircase above their columns, so that they read from
+ * left to right in any script; a matrix wider than the terminal is printed in blocks of columns.
+ */
+#include "plot.h"
+#include "text.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { CELL = 2, USUAL_WIDTH = 80, NARROWEST = 40, BROADEST = 10000, WIDEST_WORD = 24, LEGEND_CELLS = 12 };
+
+typedef enum { SHADES, COLOURS_256, COLOURS_24_BIT } paint;
+
+/* How the page is divided: words of the rows, cells, and a margin where the last column words end and the strongest
+ * word of each row is named. */
+typedef struct page {
+    const plot *p;
+    FILE *out;
+    paint paint;
+    int gutter;  /* the words of the rows */
+    size_t fits; /* columns of the matrix in a block */
+    int margin;
+} page;
+
+static paint paint_for_standard_output(void)
+{
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM"), *colorterm = getenv("COLORTERM");
+    if (!isatty(STDOUT_FILENO) || (no_color != NULL && no_color[0] != '\0')) return SHADES;
+    if (term == NULL || strcmp(term, "dumb") == 0) return SHADES;
+    bool exact = colorterm != NULL && (strcmp(colorterm, "truecolor") == 0 || strcmp(colorterm, "24bit") == 0);
+    return exact ? COLOURS_24_BIT : COLOURS_256;
+}
+
+static int terminal_width(void)
+{
+    const char *columns = getenv("COLUMNS");
+    long width = columns != NULL ? strtol(columns, NULL, 10) : 0;
+    struct winsize size;
+    if (width <= 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) width = size.ws_col;
+    if (width <= 0) width = USUAL_WIDTH;
+    return width < NARROWEST ? NARROWEST : width > BROADEST ? BROADEST : (int)width;
+}
+
+static int widest_of(char *const *words, size_t count, int most)
+{
+    int widest = 0;
+    for (size_t i = 0; i < count; ++i) {
+        int width = text_width(words[i]);
+        if (width > widest) widest = width;
+    }
+    return widest < most ? widest : most;
+}
+
+static page lay_out(const plot *p, FILE *out)
+{
+    page g = {.p = p, .out = out, .paint = paint_for_standard_output()};
+    int width = terminal_width(), third = width / 3 < WIDEST_WORD ? width / 3 : WIDEST_WORD;
+    g.gutter = widest_of(p->row_words, p->rows, third);
+    int number = (int)strlen(plot_format(p, p->largest).text) + 2;
+    int word = widest_of(p->column_words, p->columns, third - number);
+    g.margin = number + word;
+    g.fits = (size_t)(width - g.gutter - 1 - g.margin - 1) / CELL;
+    if (g.fits > p->columns) g.fits = p->columns;
+    return g;
+}
+
+/* 0 to 255. */
+static int byte_of(double intensity)
+{
+    return (int)(intensity * 255 + 0.5);
+}
+
+/* The step of 0 to 5 in the 256-colour cube, whose levels are 0, 95, 135, 175, 215, 255. */
+static int cube_step(double intensity)
+{
+    int value = byte_of(intensity);
+    return value < 48 ? 0 : value < 115 ? 1 : (value - 35) / 40;
+}
+
+static void print_cell(const page *g, double part)
+{
+    static const char *const shades[] = {"  ", "░░", "▒▒", "▓▓", "██"};
+    plot_colour c = plot_colour_of(part);
+    switch (g->paint) {
+    case SHADES:
+        (void)fputs(shades[(int)(part * 4 + 0.5)], g->out);
+        break;
+    case COLOURS_256:
+        (void)fprintf(g->out, "\033[48;5;%dm  ",
+                      16 + 36 * cube_step(c.red) + 6 * cube_step(c.green) + cube_step(c.blue));
+        break;
+    case COLOURS_24_BIT:
+        (void)fprintf(g->out, "\033[48;2;%d;%d;%dm  ", byte_of(c.red), byte_of(c.green), byte_of(c.blue));
+        break;
+    }
+}
+
+static void end_cells(const page *g)
+{
+    if (g->paint != SHADES) (void)fputs("\033[0m", g->out);
+}
+
+static void print_word(const page *g, const char *word, int columns)
+{
+    char *shown = text_shortened(word, columns);
+    (void)fputs(shown, g->out);
+    free(shown);
+}
+
+/* The words of columns first to last - 1, each on a line of its own above those to its right, joined to its column. */
+static void print_staircase(const page *g, size_t first, size_t last)
+{
+    for (size_t column = first; column < last; ++column) {
+        (void)fprintf(g->out, "%*s", g->gutter + 1, "");
+        for (size_t i = first; i < column; ++i) (void)fputs("│ ", g->out);
+        (void)fputs("┌ ", g->out);
+        print_word(g, g->p->column_words[column], CELL * (int)(last - column - 1) + g->margin);
+        (void)fputc('\n', g->out);
+    }
+}
+
+static void print_row(const page *g, size_t row, size_t first, size_t last)
+{
+    const plot *p = g->p;
+    char *word = text_shortened(p->row_words[row], g->gutter);
+    (void)fprintf(g->out, "%*s%s ", g->gutter - text_width(word), "", word);
+    free(word);
+    for (size_t column = first; column < last; ++column) print_cell(g, plot_part(p, plot_weight(p, row, column)));
+    end_cells(g);
+    size_t strongest = plot_strongest(p, row);
+    double weight = plot_weight(p, row, strongest);
+    if (last == p->columns && weight > 0) {
+        plot_number number = plot_format(p, weight);
+        (void)fprintf(g->out, " %s ", number.text);
+        print_word(g, p->column_words[strongest], g->margin - (int)strlen(number.text) - 1);
+    }
+    (void)fputc('\n', g->out);
+}
+
+static void print_legend(const page *g)
+{
+    (void)fprintf(g->out, "\n%*s0 ", g->gutter + 1, "");
+    int cells = g->paint == SHADES ? 5 : LEGEND_CELLS;
+    for (int i = 0; i < cells; ++i) print_cell(g, i / (double)(cells - 1));
+    end_cells(g);
+    (void)fprintf(g->out, " %s\n", plot_format(g->p, g->p->largest).text);
+}
+
+void plot_write_terminal(const plot *p, FILE *stream)
+{
+    page g = lay_out(p, stream);
+    (void)fprintf(stream, "%s\n", p->title);
+    if (p->note != NULL) (void)fprintf(stream, "%s\n", p->note);
+    for (size_t first = 0; first < p->columns; first += g.fits) {
+        size_t last = p->columns - first < g.fits ? p->columns : first + g.fits;
+        (void)fputc('\n', stream);
+        if (g.fits < p->columns) {
+            (void)fprintf(stream, "columns %zu to %zu of 0 to %zu\n", first, last - 1, p->columns - 1);
+        }
+        print_staircase(&g, first, last);
+        for (size_t row = 0; row < p->rows; ++row) print_row(&g, row, first, last);
+    }
+    print_legend(&g);
+}
