@@ -121,5 +121,5 @@ const char *attn_version(void)
 
 int32_t attn_abi_version(void)
 {
-    return ATTN_I_ABI_VERSION;
+    return ATTN_ABI_VERSION;
 }

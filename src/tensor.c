@@ -67,15 +67,16 @@ static int find_extent(attn_i_view *view)
     return 1;
 }
 
-attn_status attn_i_tensor_check(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view)
+/* All of attn_i_tensor_check but that data must be there. */
+static attn_status check_form(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view)
 {
     if (tensor == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "%s is NULL", name);
     if (!is_dtype(tensor->dtype)) {
         return attn_i_fail(ATTN_ERR_DTYPE, "%s has dtype %" PRId32 ", which is none", name, tensor->dtype);
     }
     if (tensor->ndim < 1 || tensor->ndim > most_dims) {
-        return attn_i_fail(ATTN_ERR_SHAPE, "%s has %" PRId32 " dimensions, but 1 to %" PRId32 " are taken", name,
-                           tensor->ndim, most_dims);
+        return attn_i_fail(ATTN_ERR_SHAPE, "%s has %" PRId32 " dimensions, but %s%" PRId32 " %s taken", name,
+                           tensor->ndim, most_dims > 1 ? "1 to " : "", most_dims, most_dims > 1 ? "are" : "is");
     }
     *view = (attn_i_view){.data = tensor->data, .shape = {1, 1, 1, 1}, .size = attn_i_dtype_size(tensor->dtype)};
     for (int32_t d = 0; d < tensor->ndim; d++) {
@@ -87,9 +88,6 @@ attn_status attn_i_tensor_check(const attn_tensor *tensor, const char *name, int
         view->shape[to] = tensor->shape[d];
         view->stride[to] = tensor->shape[d] > 1 ? tensor->stride[d] : 0;
     }
-    if (!is_empty(view) && tensor->data == NULL) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s has elements, but its data is NULL", name);
-    }
     if ((uintptr_t)tensor->data % (uintptr_t)view->size != 0) {
         return attn_i_fail(ATTN_ERR_ARGUMENT,
                            "%s has data at %p, which is not aligned to its %" PRId64 "-byte elements", name,
@@ -99,6 +97,15 @@ attn_status attn_i_tensor_check(const attn_tensor *tensor, const char *name, int
         return attn_i_fail(ATTN_ERR_OVERFLOW, "%s reaches beyond what can be addressed", name);
     }
     return ATTN_OK;
+}
+
+attn_status attn_i_tensor_check(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view)
+{
+    attn_status status = check_form(tensor, name, most_dims, view);
+    if (status == ATTN_OK && view->data == NULL && !is_empty(view)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s has elements, but its data is NULL", name);
+    }
+    return status;
 }
 
 attn_status attn_i_view_has_shape(const attn_i_view *view, const char *name, const char *layout, const int64_t *shape)
@@ -176,7 +183,7 @@ attn_status attn_tensor_init(attn_tensor *tensor, void *data, attn_dtype dtype, 
         }
     }
     attn_i_view view;
-    attn_status status = attn_i_tensor_check(&made, "tensor", 4, &view);
+    attn_status status = check_form(&made, "tensor", 4, &view);
     if (status != ATTN_OK) return attn_i_fail_in(where, status);
     *tensor = made;
     return ATTN_OK;

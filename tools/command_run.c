@@ -62,7 +62,7 @@ static const struct option options[OPTIONS + 1] = {
     [SCORE] = {"score", required_argument, NULL, OPTION_FIRST + SCORE},
     [SCALE] = {"scale", required_argument, NULL, OPTION_FIRST + SCALE},
     [SOFTCAP] = {"softcap", required_argument, NULL, OPTION_FIRST + SOFTCAP},
-    [CAUSAL] = {"causal", no_argument, NULL, OPTION_FIRST + CAUSAL},
+    [CAUSAL] = {"causal", required_argument, NULL, OPTION_FIRST + CAUSAL},
     [WINDOW] = {"window", required_argument, NULL, OPTION_FIRST + WINDOW},
     [ALIGN] = {"align", required_argument, NULL, OPTION_FIRST + ALIGN},
     [QUERY_START] = {"query-start", required_argument, NULL, OPTION_FIRST + QUERY_START},
@@ -127,11 +127,10 @@ static request parse(int argc, char **argv)
     if (r.given[SCORE] == NULL) fail("attn run needs --score NAME (attn run --help says more)");
     if (r.given[QUERY] == NULL) fail("attn run needs --query FILE (attn run --help says more)");
     if (r.given[SCORES] != NULL) split_scores(&r);
-    bool positional = r.given[CAUSAL] != NULL || r.given[WINDOW] != NULL || r.given[ALIBI] != NULL;
-    if (positional && r.given[ALIGN] == NULL) {
-        fail("--causal, --window and --alibi need --align top-left or bottom-right");
-    }
-    if (!positional && r.given[ALIGN] != NULL) fail("--align is for --causal, --window and --alibi, and none is given");
+    if (r.given[ALIGN] == NULL) r.given[ALIGN] = r.given[CAUSAL];
+    bool measured = r.given[WINDOW] != NULL || r.given[ALIBI] != NULL;
+    if (measured && r.given[ALIGN] == NULL) fail("--window and --alibi need --align top-left or bottom-right");
+    if (!measured && r.given[ALIGN] != r.given[CAUSAL]) fail("--align is for --window and --alibi, and none is given");
     bool any_output = false;
     for (int i = INPUTS; i < TENSORS; ++i) any_output = any_output || r.given[i] != NULL;
     if (!any_output) {
@@ -178,9 +177,11 @@ static void set_modifiers(attn_mechanism *mechanism, const request *r, const att
         require(attn_mechanism_set_temperature(mechanism, options_number("--temperature", r->given[TEMPERATURE])));
     }
     if (r->given[HARDMAX] != NULL) require(attn_mechanism_set_normaliser(mechanism, ATTN_HARDMAX));
+    if (r->given[CAUSAL] != NULL) {
+        require(attn_mechanism_set_causal(mechanism, options_word("--causal", r->given[CAUSAL], aligns)));
+    }
     if (r->given[ALIGN] == NULL) return;
     attn_align align = options_word("--align", r->given[ALIGN], aligns);
-    if (r->given[CAUSAL] != NULL) require(attn_mechanism_set_causal(mechanism, align));
     if (r->given[WINDOW] != NULL) set_window(mechanism, r->given[WINDOW], align);
     if (slopes != NULL) require(attn_mechanism_set_alibi(mechanism, slopes, align));
 }
@@ -279,10 +280,10 @@ const command command_run = {
         "  --alibi FILE          and add -slope |position - j|: the slopes [Hq]\n"
         "  --mask FILE           bool, true may be seen: broadcasts to [B, Hq, Tq, Tk]\n"
         "  --lengths FILE        i4 or i8 [B]: the valid keys of each sequence\n"
-        "  --causal              a query sees keys up to its position\n"
-        "  --window LEFT,RIGHT   and so many before and after it; -1 is unbounded\n"
-        "  --align ALIGN         what a position is, for --causal, --window and --alibi: top-left (query i stands at\n"
-        "                        the query start + i) or bottom-right (the last query stands at the last key)\n"
+        "  --causal ALIGN        a query sees keys up to its position: top-left (query i stands at the query start\n"
+        "                        + i) or bottom-right (the last query stands at the last valid key)\n"
+        "  --window LEFT,RIGHT   and so many before and after its position; -1 is unbounded\n"
+        "  --align ALIGN         what a position is for --window and --alibi; that of --causal without it\n"
         "  --query-start N       the position of the first query for top-left; 0 without it\n"
         "  --temperature X       softmax of e / X\n"
         "  --hardmax             1 on the highest score instead\n"

@@ -52,11 +52,13 @@ extern "C" {
 #define ATTN_VERSION_MINOR 1
 #define ATTN_VERSION_PATCH 0
 
+/* The number of the binary interface that this header describes; also the SONAME's. */
+#define ATTN_ABI_VERSION 0
+
 /* The version of the library that is loaded, as "major.minor.patch". A static string. Since 0.1. */
 ATTN_API const char *attn_version(void);
 
-/* The number of the binary interface, which is also the SONAME's. A program compiled with another number than the
- * library's must not go on. Since 0.1. */
+/* The library's ATTN_ABI_VERSION. A program that finds another one than its own must not go on. Since 0.1. */
 ATTN_API int32_t attn_abi_version(void);
 
 /* ----------------------------------------------------------------------------------------------- status */
@@ -117,9 +119,10 @@ typedef struct attn_tensor {
     int64_t stride[4];
 } attn_tensor;
 
-/* Fills *tensor with a view of contiguous row-major data of the given shape (ndim entries, 1 to 4 of them).
- * ATTN_ERR_ARGUMENT: a NULL tensor or shape. ATTN_ERR_DTYPE, ATTN_ERR_SHAPE, ATTN_ERR_OVERFLOW: as their names say.
- * Since 0.1. */
+/* Fills *tensor with a view of contiguous row-major data of the given shape (ndim entries, 1 to 4 of them). data may be
+ * NULL, to be set before the tensor is used: a shape can be checked before memory for it is found.
+ * ATTN_ERR_ARGUMENT: a NULL tensor or shape, misaligned data. ATTN_ERR_DTYPE, ATTN_ERR_SHAPE, ATTN_ERR_OVERFLOW: as
+ * their names say. Since 0.1. */
 ATTN_API attn_status attn_tensor_init(attn_tensor *tensor, void *data, attn_dtype dtype, int32_t ndim,
                                       const int64_t *shape);
 

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""command.py COMMAND: the command attn as its users meet it: its numbers against NumPy, its files as NumPy writes and
+reads them, its pictures, and one sentence with exit status 2 for everything that is wrong."""
+
+import io
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+
+COMMAND = os.path.abspath(sys.argv.pop(1))
+ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:exitcode=99", UBSAN_OPTIONS="exitcode=98", LC_ALL="C.UTF-8")
+ENGLISH = "The agreement on the European Economic Area was signed in August 1992 ."
+FRENCH = "L' accord sur la zone économique européenne a été signé en août 1992 ."
+
+
+def attn(*arguments, stdin=b""):
+    return subprocess.run([COMMAND, *arguments], input=stdin, capture_output=True, env=ENVIRONMENT, timeout=60)
+
+
+def softmax(scores):
+    most = scores.max(-1, keepdims=True)
+    exponentials = np.exp(scores - np.where(np.isfinite(most), most, 0))
+    total = exponentials.sum(-1, keepdims=True)
+    return np.where(total > 0, exponentials / np.where(total > 0, total, 1), 0)
+
+
+class InAnEmptyFolder(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(folder.name)
+        self.random = np.random.default_rng(3)
+
+    def good(self, *arguments, stdin=b""):
+        done = attn(*arguments, stdin=stdin)
+        self.assertEqual((done.returncode, done.stderr), (0, b""), arguments)
+        return done.stdout
+
+    def bad(self, *arguments, stdin=b"", sentence=""):
+        """One sentence, status 2, and not a file more than before."""
+        before = sorted(os.listdir())
+        done = attn(*arguments, stdin=stdin)
+        self.assertEqual(done.returncode, 2, (arguments, done.stderr))
+        self.assertEqual(done.stdout, b"", arguments)
+        self.assertRegex(done.stderr.decode(), r"\Aattn: [^\n]+\n\Z", arguments)
+        self.assertIn(sentence, done.stderr.decode(), arguments)
+        self.assertEqual(sorted(os.listdir()), before, arguments)
+
+    def normal(self, name, *shape, dtype="f4"):
+        array = self.random.normal(size=shape).astype(dtype)
+        np.save(name, array)
+        return array
+
+
+class Numbers(InAnEmptyFolder):
+    def check(self, dtype, tolerance):
+        q, k = self.normal("q.npy", 2, 4, 3, 6, dtype=dtype), self.normal("k.npy", 2, 2, 5, 6, dtype=dtype)
+        v = self.normal("v.npy", 2, 2, 5, 7, dtype=dtype)
+        np.save("k.npy", np.asfortranarray(k))
+        np.save("v.npy", v.astype(v.dtype.newbyteorder(">")))
+        w, u, b = (self.normal(n, *s, dtype=dtype) for n, s in (("W.npy", (8, 6)), ("U.npy", (8, 6)), ("b.npy", (8,))))
+        a, g = self.normal("a.npy", 8, dtype=dtype), self.normal("g.npy", 1, dtype=dtype)
+        m, c, s = (self.normal(n, *x, dtype=dtype) for n, x in (("M.npy", (6, 6)), ("C.npy", (8, 12)), ("S.npy", (9, 6))))
+        kk, vv = np.repeat(k, 2, 1), np.repeat(v, 2, 1)
+        dot = np.einsum("bhid,bhjd->bhij", q, kk)
+
+        def tanh(left, right, vector):
+            return np.einsum("a,bhija->bhij", vector, np.tanh(left[:, :, :, None] + right[:, :, None]))
+
+        normalised = g * a / np.linalg.norm(a)
+        cases = {
+            "dot": ([], dot),
+            "scaled-dot": ([], dot / np.sqrt(6)),
+            "general": (["W=M.npy"], np.einsum("bhid,de,bhje->bhij", q, m, kk)),
+            "additive": (["W=W.npy", "U=U.npy", "v=a.npy"], tanh(q @ w.T, kk @ u.T, a)),
+            "additive ": (["W=W.npy", "U=U.npy", "v=a.npy", "b=b.npy", "g=g.npy"], tanh(q @ w.T + b, kk @ u.T, normalised)),
+            "concat": (["W=C.npy", "v=a.npy"], tanh(q @ c[:, :6].T, kk @ c[:, 6:].T, a)),
+            "location": (["W=S.npy"], (q @ s.T)[..., :5]),
+        }
+        for name, (params, scores) in cases.items():
+            options = [x for p in params for x in ("--param", p)]
+            self.good("run", "--score", name.strip(), "--query", "q.npy", "--key", "k.npy", "--value", "v.npy", *options,
+                      "--context", "c.npy", "--weights", "w.npy", "--scores", "raw=s.npy", "--logsumexp", "l.npy")
+            weights = softmax(scores)
+            for file, want in (("c", weights @ vv), ("w", weights), ("s", scores), ("l", np.log(np.exp(scores).sum(-1)))):
+                got = np.load(file + ".npy")
+                self.assertEqual((got.dtype, got.shape), (q.dtype, want.shape))
+                np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance, err_msg=name + file)
+        return q, dot, vv
+
+    def test_every_score_agrees_with_numpy(self):
+        self.check("f4", 1e-4)
+        self.check("f8", 1e-11)
+
+    def test_modifiers_agree_with_numpy(self):
+        q, dot, vv = self.check("f8", 1e-11)
+        bias, slopes = self.normal("bias.npy", 3, 5, dtype="f8"), self.normal("slopes.npy", 4, dtype="f8")
+        mask, lengths = self.random.random((2, 1, 3, 5)) > 0.3, np.array([5, 3], "i4")
+        np.save("mask.npy", mask)
+        np.save("lengths.npy", lengths)
+        keys = np.arange(5)
+        position = (lengths[:, None] - 3 + np.arange(3))[:, None, :, None]
+        scores = 2 * np.tanh(dot * 0.3 / 2) + bias - slopes[None, :, None, None] * np.abs(position - keys)
+        seen = mask & (keys < lengths[:, None, None, None]) & (keys <= position) & (keys >= position - 2)
+        weights = softmax(np.where(seen, scores, -np.inf) / 0.7)
+        self.good("run", "--score", "dot", "--query", "q.npy", "--key", "k.npy", "--value", "v.npy", "--scale", "0.3",
+                  "--softcap", "2", "--bias", "bias.npy", "--mask", "mask.npy", "--lengths", "lengths.npy", "--alibi",
+                  "slopes.npy", "--causal", "bottom-right", "--window", "2,-1", "--temperature", ".7", "--weights", "w.npy",
+                  "--context", "c.npy")
+        np.testing.assert_allclose(np.load("w.npy"), weights, atol=1e-12)
+        np.testing.assert_allclose(np.load("c.npy"), weights @ vv, atol=1e-12)
+        out = self.good("run", "--score", "dot", "--query", "q.npy", "--key", "k.npy", "--causal", "top-left",
+                        "--query-start", "1", "--hardmax", "--weights", "-")
+        visible = np.where(keys <= np.arange(3)[:, None] + 1, dot, -np.inf)
+        np.testing.assert_array_equal(np.load(io.BytesIO(out)), np.eye(5)[visible.argmax(-1)])
+
+    def test_streams_and_low_ranks(self):
+        q, k = self.normal("q.npy", 6, dtype="f8"), self.normal("k.npy", 5, 6, dtype="f8")
+        out = self.good("run", "--score", "dot", "--query", "-", "--key", "k.npy", stdin=Path("q.npy").read_bytes())
+        np.testing.assert_allclose(np.load(io.BytesIO(out)), softmax(k @ q) @ k, atol=1e-12)
+        places = self.normal("S.npy", 7, 6, dtype="f8")
+        out = self.good("run", "--score", "location", "--query", "q.npy", "--value", "k.npy", "--param", "W=S.npy")
+        np.testing.assert_allclose(np.load(io.BytesIO(out)), softmax((places @ q)[:5]) @ k, atol=1e-12)
+
+
+def raw(name, header, data=b"", version=(1, 0), length=None):
+    header = header.encode("latin1")
+    size = struct.pack("<H" if version[0] == 1 else "<I", len(header) if length is None else length)
+    with open(name, "wb") as file:
+        file.write(b"\x93NUMPY" + bytes(version) + size + header + data)
+
+
+class Refusals(InAnEmptyFolder):
+    RUN = ("run", "--score", "scaled-dot", "--query", "q.npy", "--key", "k.npy")
+
+    def setUp(self):
+        super().setUp()
+        self.normal("q.npy", 3, 4)
+        self.normal("k.npy", 5, 4)
+        self.normal("q8.npy", 3, 4, dtype="f8")
+        os.mkdir("folder")
+
+    def test_files_that_are_no_arrays(self):
+        header = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }"
+        raw("huge.npy", header % "(4611686018427387904, 4611686018427387904)")
+        raw("big.npy", header % "(1000000000, 100000000)")
+        raw("digits.npy", header % "(99999999999999999999,)")
+        raw("negative.npy", header % "(-1, 4)")
+        raw("header past the end.npy", header % "(2,2)", length=60000)
+        raw("header of gigabytes.npy", header % "(1,2)", b"", (2, 0), 4000000000)
+        raw("version 4.npy", header % "(1,2)", bytes(8), (4, 0))
+        raw("key missing.npy", "{'descr': '<f4', 'shape': (1,2)}", bytes(8))
+        raw("key twice.npy", "{'descr': '<f4', 'descr': '<f4','fortran_order': False, 'shape': (1,2)}", bytes(8))
+        raw("program.npy", "import os; os.system('touch x')")
+        raw("short.npy", header % "(1,2)", bytes(7))
+        raw("long.npy", header % "(1,2)", bytes(9))
+        raw("no tuple.npy", header % "(2)", bytes(8))
+        raw("garbage after.npy", header % "(1,2)" + "x", bytes(8))
+        np.save("object.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+        np.save("record.npy", np.zeros(3, dtype=[("a", "f4")]))
+        np.save("half.npy", np.zeros((2, 2), "f2"))
+        np.save("complex.npy", np.zeros((2, 2), "c8"))
+        np.save("scalar.npy", np.float32(3))
+        np.save("rank 5.npy", np.zeros((1, 1, 1, 1, 1), "f4"))
+        np.save("whole numbers.npy", np.zeros((3, 4), "i4"))
+        Path("empty.npy").touch()
+        Path("zip.npy").write_bytes(b"PK\3\4" + b"x" * 100)
+        for name in sorted(os.listdir()):
+            if name not in ("q.npy", "k.npy", "q8.npy"):
+                self.bad("run", "--score", "dot", "--query", name, "--key", "k.npy", "--context", "x.npy", sentence=name)
+
+    def test_command_lines(self):
+        run = self.RUN
+        for arguments in [
+            (), ("nonsense",), ("bad\nname",), ("info", "--bogus"), ("info", "extra"), ("info", "--json=3"), ("run",),
+            ("run", "--score"), ("run", "--score", "dot"), ("run", "--score", "dot", "--query", "q.npy"),
+            ("run", "--score", "what", "--query", "q.npy", "--key", "k.npy"),
+            ("run", "--score", "dot", "--query", "none.npy", "--key", "k.npy"),
+            ("run", "--score", "dot", "--query", "-", "--key", "-"),
+            ("run", "--score", "dot", "--query", "q.npy", "--key", "q8.npy"),
+            ("run", "--score", "additive", "--query", "q.npy", "--key", "k.npy"),
+            ("run", "--score", "general", "--query", "q.npy", "--key", "k.npy"),
+            ("run", "--score", "location", "--query", "q.npy", "--key", "k.npy"),
+            (*run, "--scale", "abc"), (*run, "--scale", "nan"), (*run, "--scale", "1", "--scale", "2"),
+            (*run, "--softcap", "-1"), (*run, "--temperature", "0"), (*run, "--query-start", "1.5"),
+            (*run, "--window", "3", "--align", "top-left"), (*run, "--window", "3,3"), (*run, "--align", "top-left"),
+            (*run, "--window", "x,3", "--align", "top-left"), (*run, "--causal"), (*run, "--causal", "middle"),
+            (*run, "--causal", "bottom-right", "--query-start", "2"), (*run, "--threads", "-1"),
+            (*run, "--threads", "99999999999"), (*run, "--way", "fast"), (*run, "--way", "tiles"),
+            (*run, "--scores", "raw"), (*run, "--scores", "what=x"), (*run, "--param", "W"), (*run, "--param", "=x"),
+            (*run, "--param", "W=q.npy"), (*run, "--mask", "q.npy"), (*run, "--lengths", "q.npy"),
+            (*run, "--alibi", "q.npy", "--align", "top-left"),
+        ]:
+            self.bad(*arguments)
+
+    def test_outputs_that_cannot_be_written(self):
+        run = self.RUN
+        for arguments in [
+            ("--context", "none/x.npy"), ("--context", "folder"), ("--context", ""), ("--context", "-", "--weights", "-"),
+            ("--context", "x.npy", "--weights", "./x.npy"), ("--context", "x.npy", "--weights", "none/x.npy"),
+            ("--context", "x.npy", "--weights", "/dev/full"),
+        ]:
+            self.bad(*run, *arguments)
+        np.save("old.npy", np.arange(3))
+        before = Path("old.npy").read_bytes()
+        self.bad(*run, "--context", "old.npy", "--weights", "/dev/full")
+        self.assertEqual(Path("old.npy").read_bytes(), before)
+        for arguments in [("info",), ("--help",), ("--version",), ("align", "a", "b"), run]:
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT)
+            self.assertEqual((done.returncode, done.stderr.count(b"\n")), (2, 1), arguments)
+
+    def test_plots_and_words(self):
+        np.save("nan.npy", np.array([[np.nan, 1]]))
+        np.save("below.npy", np.array([[-1.0, 1]]))
+        np.save("wide.npy", np.ones((2, 501)))
+        np.save("none.npy", np.ones((0, 4)))
+        np.save("w.npy", np.ones((3, 4)))
+        Path("latin.txt").write_bytes(b"caf\xe9 x y")
+        Path("escape.txt").write_bytes(b"a \x1b[31m b")
+        Path("four.txt").write_text("a b c d")
+        for arguments in [
+            (), ("a", "b"), ("missing",), ("nan.npy",), ("below.npy",), ("wide.npy",), ("none.npy",), ("w.npy", "-o", "x"),
+            ("w.npy", "-o", "x.gif"), ("w.npy", "-o", "none/x.png"), ("w.npy", "-o", "x.png", "-o", "none/x.svg"),
+            ("w.npy", "--rows", "latin.txt"), ("w.npy", "--rows", "escape.txt"), ("w.npy", "--rows", "four.txt"),
+            ("w.npy", "--head", "1"), ("w.npy", "--batch", "x"), ("w.npy", "--title", b"a\xff"), ("w.npy", "-o"),
+        ]:
+            self.bad("plot", *arguments)
+        for arguments in [("",), ("a",), ("", "b"), ("a", "b", "c"), (b"\xff", "b"), ("a\033", "b"), ("a", "b", "-o", "x.jpg"),
+                          ("a", "b", "--dim", "0"), ("a", "b", "--temperature", "0"), ("a " * 501, "b")]:
+            self.bad("align", *arguments)
+
+    def test_mutated_files_never_crash(self):
+        numbers = random.Random(1)
+        stored = io.BytesIO()
+        np.save(stored, np.random.rand(2, 3).astype("f4"))
+        pieces = [b"(", b")", b",", b"'", b"{", b"}", b"-", b"9" * 20, b"True", b"descr", b"\0", b"\xff", b"0", b"<f8", b"|O"]
+        for _ in range(300):
+            data = bytearray(stored.getvalue())
+            for _ in range(numbers.randint(1, 4)):
+                at = numbers.randrange(min(len(data), 100))
+                change = numbers.randrange(4)
+                if change == 0:
+                    data[at] = numbers.randrange(256)
+                elif change == 1:
+                    data[at:at] = numbers.choice(pieces)
+                elif change == 2:
+                    del data[at:at + numbers.randint(1, 5)]
+                else:
+                    data = data[:numbers.randrange(len(data)) + 1]
+            done = attn("plot", "-", stdin=bytes(data))
+            self.assertIn(done.returncode, (0, 2), (bytes(data), done.stderr))
+            if done.returncode == 0:
+                np.load(io.BytesIO(bytes(data)))
+
+
+class Pictures(InAnEmptyFolder):
+    def test_alignment_finds_words_spelled_alike(self):
+        shown = self.good("align", ENGLISH, FRENCH).decode()
+        files = [x for e in ("png", "svg", "pdf", "html") for x in ("-o", "alignment." + e)]
+        self.good("align", ENGLISH, FRENCH, *files, "--weights", "w.npy")
+        weights, english, french = np.load("w.npy"), ENGLISH.split(), FRENCH.split()
+        self.assertEqual(weights.shape, (len(french), len(english)))
+        np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+        for target, source in (("économique", "Economic"), ("européenne", "European"), ("signé", "signed"), ("1992", "1992"),
+                               (".", ".")):
+            row = weights[french.index(target)]
+            self.assertEqual(english[row.argmax()], source)
+            self.assertGreater(row.max(), 0.9)
+        for word in english + french:
+            self.assertIn(word, shown)
+        starts = {"png": b"\x89PNG\r\n", "svg": b"<?xml", "pdf": b"%PDF", "html": b"<!DOCTYPE html>"}
+        for ending, start in starts.items():
+            self.assertTrue(Path("alignment." + ending).read_bytes().startswith(start), ending)
+        page = Path("alignment.html").read_text("utf-8")
+        for word in english + french:
+            self.assertIn(word.replace("'", "&#39;"), page.replace("&#x27;", "&#39;").replace("'", "&#39;"))
+        self.assertNotRegex(page, r"https?://(?!www\.w3\.org)")
+
+    def test_labels_cannot_break_out_of_the_page(self):
+        np.save("w.npy", np.array([[1.0]]))
+        Path("rows.txt").write_text("</script><img/src=x>")
+        Path("columns.txt").write_text("\"'&<q>")
+        self.good("plot", "w.npy", "--rows", "rows.txt", "--columns", "columns.txt", "-o", "x.html", "-o", "x.svg")
+        page = Path("x.html").read_text("utf-8")
+        self.assertNotIn("<img", page)
+        self.assertNotIn("<q>", page)
+        self.assertEqual(page.count("</script>"), 1)
+
+    def test_the_same_twice(self):
+        for ending in ("png", "svg", "html"):
+            self.good("align", "a b", "b c", "-o", "1." + ending)
+            self.good("align", "a b", "b c", "-o", "2." + ending)
+            self.assertEqual(Path("1." + ending).read_bytes(), Path("2." + ending).read_bytes())
+
+    def test_info(self):
+        import json
+        self.assertIn(b"suits cpu", self.good("info"))
+        told = json.loads(self.good("info", "--json"))
+        self.assertIn(told["way"], ("blas", "tiles"))
+        self.assertTrue(told["blas"]["library"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
