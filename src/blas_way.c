@@ -65,7 +65,9 @@ static void cut(run *r)
     if (r->score_stride % 256 == 0) r->score_stride += 16;
 
     int64_t rows = attn_i_clamp(CHUNK_SCORES / r->score_stride, 1, CHUNK_ROWS);
-    rows = attn_i_min(rows, attn_i_max(CHUNK_ELEMENTS / (p->query_dim + r->query_width + p->value_dim), 1));
+    const int64_t width = attn_i_min(p->query_dim, CHUNK_ELEMENTS) + attn_i_min(r->query_width, CHUNK_ELEMENTS) +
+                          attn_i_min(p->value_dim, CHUNK_ELEMENTS);
+    rows = attn_i_min(rows, attn_i_max(CHUNK_ELEMENTS / width, 1));
     r->rows = attn_i_min(rows, r->head_rows);
     r->heads = 1;
     if (r->rows == r->head_rows && !r->key.copied && !r->value.copied) {

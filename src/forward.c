@@ -43,6 +43,8 @@ static attn_status forward(const attn_mechanism *mechanism, const attn_forward_a
             return attn_i_fail(ATTN_ERR_BUFFER, "workspace_size is %zu, but %" PRId64 " bytes are needed",
                                args.workspace_size, workspace);
         }
+        status = attn_i_problem_check_workspace(&problem, args.workspace, (size_t)workspace);
+        if (status != ATTN_OK) return status;
         uintptr_t misaligned = (uintptr_t)args.workspace % ATTN_I_ALIGNMENT;
         attn_i_blas_way_run(&problem, (char *)args.workspace + (misaligned == 0 ? 0 : ATTN_I_ALIGNMENT - misaligned));
         return ATTN_OK;

@@ -7,6 +7,7 @@
 #include "runtime/size.h"
 #include "score/score.h"
 #include "status.h"
+#include "structs.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -109,7 +110,7 @@ attn_status attn_mechanism_param_info(const attn_mechanism *mechanism, int32_t i
     static const char where[] = "attn_mechanism_param_info";
     if (mechanism == NULL) return null_argument(where, "mechanism");
     if (info == NULL) return null_argument(where, "info");
-    if (info->struct_size < sizeof *info) {
+    if (info->struct_size < sizeof *info || info->struct_size > ATTN_I_LARGEST_STRUCT) {
         return attn_i_fail(ATTN_ERR_STRUCT_SIZE,
                            "%s: struct_size is %" PRIu32 ", but attn_param_info has %zu bytes (was it initialised?)",
                            where, info->struct_size, sizeof *info);

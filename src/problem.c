@@ -128,7 +128,8 @@ static attn_status check_lengths(attn_i_problem *p, const attn_tensor *lengths)
         return attn_i_fail(ATTN_ERR_SHAPE, "key_lengths has %" PRId64 " elements, but the batch is %" PRId64,
                            lengths->shape[0], p->batch);
     }
-    for (int64_t b = 0; b < p->batch; b++) {
+    const int64_t different = p->lengths.stride[3] == 0 ? attn_i_min(p->batch, 1) : p->batch;
+    for (int64_t b = 0; b < different; b++) {
         int64_t length = attn_i_problem_length(p, b);
         if (length < 0 || length > p->keys) {
             return attn_i_fail(ATTN_ERR_ARGUMENT,
@@ -215,37 +216,52 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
     return status;
 }
 
+typedef struct named {
+    const char *kind, *name; /* kind: "parameter " or nothing */
+    const attn_i_view *view;
+} named;
+
+enum { MOST_TENSORS = 16 + ATTN_I_MOST_PARAMS, OUTPUTS = 4 };
+
+/* The tensors of a call, the outputs first. Returns how many. */
+static int list_tensors(const attn_i_problem *p, named list[MOST_TENSORS])
+{
+    const attn_mechanism *m = p->mechanism;
+    const named fixed[] = {{"", "context", &p->context},     {"", "weights", &p->weights}, {"", "scores", &p->scores},
+                           {"", "logsumexp", &p->logsumexp}, {"", "query", &p->query},     {"", "key", &p->key},
+                           {"", "value", &p->value},         {"", "mask", &p->mask},       {"", "bias", &p->bias},
+                           {"", "key_lengths", &p->lengths}};
+    int count = 0;
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) list[count++] = fixed[i];
+    if (m->modifiers.alibi != ATTN_ALIGN_NONE) list[count++] = (named){"", "the ALiBi slopes", &m->modifiers.slopes};
+    for (int32_t i = 0; i < m->param_count; i++)
+        list[count++] = (named){"parameter ", m->params[i].name, &m->params[i].view};
+    return count;
+}
+
+/* Each output must lie apart from every input and from the other outputs. */
 static attn_status check_overlap(const attn_i_problem *p)
 {
-    typedef struct named {
-        const char *name;
-        const attn_i_view *view;
-    } named;
-    const named outputs[] = {
-        {"context", &p->context}, {"weights", &p->weights}, {"scores", &p->scores}, {"logsumexp", &p->logsumexp}};
-    const named inputs[] = {{"query", &p->query}, {"key", &p->key},   {"value", &p->value},
-                            {"mask", &p->mask},   {"bias", &p->bias}, {"key_lengths", &p->lengths}};
-    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++) {
-        const named *meets = NULL;
-        for (size_t j = 0; j < sizeof inputs / sizeof *inputs; j++) {
-            if (attn_i_views_meet(outputs[i].view, inputs[j].view)) meets = &inputs[j];
+    named list[MOST_TENSORS];
+    const int count = list_tensors(p, list);
+    for (int i = 0; i < OUTPUTS; i++) {
+        for (int j = i + 1; j < count; j++) {
+            if (!attn_i_views_meet(list[i].view, list[j].view)) continue;
+            return attn_i_fail(ATTN_ERR_OVERLAP, "%s shares memory with %s%s", list[i].name, list[j].kind,
+                               list[j].name);
         }
-        for (size_t j = 0; j < i; j++) {
-            if (attn_i_views_meet(outputs[i].view, outputs[j].view)) meets = &outputs[j];
-        }
-        if (meets != NULL) {
-            return attn_i_fail(ATTN_ERR_OVERLAP, "%s shares memory with %s", outputs[i].name, meets->name);
-        }
-        const attn_mechanism *m = p->mechanism;
-        for (int32_t j = 0; j < m->param_count; j++) {
-            if (attn_i_views_meet(outputs[i].view, &m->params[j].view)) {
-                return attn_i_fail(ATTN_ERR_OVERLAP, "%s shares memory with parameter %s", outputs[i].name,
-                                   m->params[j].name);
-            }
-        }
-        if (m->modifiers.alibi != ATTN_ALIGN_NONE && attn_i_views_meet(outputs[i].view, &m->modifiers.slopes)) {
-            return attn_i_fail(ATTN_ERR_OVERLAP, "%s shares memory with the ALiBi slopes", outputs[i].name);
-        }
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *workspace, size_t bytes)
+{
+    const attn_i_view view = {.first = workspace, .end = (char *)workspace + bytes};
+    named list[MOST_TENSORS];
+    const int count = list_tensors(problem, list);
+    for (int i = 0; i < count; i++) {
+        if (!attn_i_views_meet(&view, list[i].view)) continue;
+        return attn_i_fail(ATTN_ERR_OVERLAP, "workspace shares memory with %s%s", list[i].kind, list[i].name);
     }
     return ATTN_OK;
 }

@@ -35,6 +35,9 @@ typedef struct attn_i_problem {
 attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
                                  attn_i_problem *problem);
 
+/* ATTN_ERR_OVERLAP unless the caller's scratch lies apart from every tensor. */
+attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *workspace, size_t bytes);
+
 /* The valid keys of sequence b. */
 int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b);
 

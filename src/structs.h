@@ -6,6 +6,9 @@
 
 #include "attn/attn.h"
 
+/* No struct of ours comes near this; a larger struct_size is garbage, and must not make us read or write that far. */
+enum { ATTN_I_LARGEST_STRUCT = 4096 };
+
 /* Copies the caller's struct into ours. `theirs_size` is its struct_size, `least` the size of the struct's first
  * version, `size` that of ours. A shorter one is completed by zeros; a longer one (from a newer header) is taken as
  * long as what we do not know is zero. `what` names the struct in the sentence of a failure. */

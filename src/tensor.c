@@ -61,7 +61,7 @@ static int find_extent(attn_i_view *view)
     }
     if (!attn_i_multiply(low, view->size, &low) || !attn_i_multiply(high, view->size, &high)) return 0;
     uintptr_t data = (uintptr_t)view->data;
-    if (data < (uintptr_t)-low || UINTPTR_MAX - data < (uintptr_t)high) return 0;
+    if (data < (uintptr_t)0 - (uintptr_t)low || UINTPTR_MAX - data < (uintptr_t)high) return 0;
     view->first = view->data + low;
     view->end = view->data + high;
     return 1;

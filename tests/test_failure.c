@@ -25,11 +25,6 @@
 #else
 #define UNDER_TSAN 0
 #endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-#define UNDER_ASAN 1
-#else
-#define UNDER_ASAN 0
-#endif
 
 /* ------------------------------------------------------------------------------------ the failing allocator */
 
@@ -106,7 +101,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     return real(thread, attributes, start, argument);
 }
 
-#if defined(__GLIBC__) && !UNDER_ASAN && !UNDER_TSAN
+#if defined(__GLIBC__) && !UNDER_TSAN && !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer)
 #define HEARS_MALLOC 1
 
 static _Thread_local int listening;
@@ -154,11 +149,6 @@ int posix_memalign(void **block, size_t alignment, size_t bytes)
     return *block == NULL ? ENOMEM : 0;
 }
 
-void *aligned_alloc(size_t alignment, size_t bytes)
-{
-    if (listening) hear(__builtin_return_address(0));
-    return __libc_memalign(alignment, bytes);
-}
 #else
 #define HEARS_MALLOC 0
 static int listening;

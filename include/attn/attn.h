@@ -328,7 +328,8 @@ enum {
 
 /* The arguments of attn_forward. B batch, Hq and Hk heads of query and of key (Hq a multiple of Hk; query head h uses
  * key head h / (Hq / Hk)), Tq and Tk lengths, Dq, Dk, Dv dimensions. A tensor of lower rank stands for one whose
- * leading dimensions are 1. query, key, value, bias and every output have one dtype, ATTN_F32 or ATTN_F64. */
+ * leading dimensions are 1. query, key, value, bias and every output have one dtype, ATTN_F32 or ATTN_F64. B, Tq, Tk
+ * and Dv may be 0. Sizes must agree exactly; to broadcast a query, key or value, give it a stride of 0. */
 typedef struct attn_forward_args {
     uint32_t struct_size;           /* sizeof(attn_forward_args), set by ATTN_FORWARD_ARGS_INIT */
     attn_scores_stage scores_stage; /* what scores receives */
@@ -356,11 +357,14 @@ typedef struct attn_forward_args {
 /* Computes attention.
  *
  * Any of the four outputs may be left out, but not all. An output must not share memory with any input or other
- * output. A key that may not be seen, or whose score is minus infinity, contributes exactly nothing, even where its
- * value is infinite or NaN; a NaN in a score or value that is seen does reach the output. A query that sees no key
- * gets context 0, weights 0, log-sum-exp minus infinity.
+ * output, nor the workspace with any tensor; tensors count as sharing memory when the addresses that they reach from
+ * and to overlap, even if their elements interleave. A key that may not be seen, or whose score is minus infinity,
+ * contributes exactly nothing, even where its value is infinite or NaN; a NaN in a score or value that is seen does
+ * reach the output. A query that sees no key gets context 0, weights 0, log-sum-exp minus infinity.
  *
- * Memory beside the arguments is bounded by a few megabytes plus a small multiple of Tk; it never grows with Tq x Tk.
+ * Memory beside the arguments is a few megabytes, and for scores that project keys Tk x A of one key head; and a copy
+ * of what has strides that the BLAS cannot read: parameters, and one key head's keys and values. It never grows with
+ * Tq x Tk.
  * With a workspace the call allocates nothing. The result has the same bits for any number of engine threads.
  *
  * Errors: ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE, _DTYPE, _OVERLAP, _OVERFLOW, _PARAMETER, _BUFFER (workspace),

@@ -5,16 +5,22 @@
 
 #include <math.h>
 
+/* Narrowed without becoming infinite, which 0 times it would make NaN of. */
+static real narrowed(double x)
+{
+    return x > REAL_MAX ? REAL_MAX : x < -REAL_MAX ? -REAL_MAX : (real)x;
+}
+
 void KERNEL(scale)(int64_t n, double factor, void *row)
 {
-    real *x = row, f = (real)factor;
+    real *x = row, f = narrowed(factor);
     for (int64_t j = 0; j < n; j++) x[j] *= f;
 }
 
 void KERNEL(softcap)(int64_t n, double cap, void *row)
 {
     real *x = row;
-    const vec c = splat((real)cap);
+    const vec c = splat(cap < REAL_MIN ? REAL_MIN : narrowed(cap)); /* it is divided by */
     for (int64_t j = 0; j < n; j += WIDTH) store_part(c * vec_tanh(load_part(x + j, n - j, 0) / c), n - j, x + j);
 }
 

@@ -16,9 +16,11 @@
 #if ATTN_I_BITS == 32
 typedef float real;
 #define REAL_MAX FLT_MAX
+#define REAL_MIN FLT_MIN
 #else
 typedef double real;
 #define REAL_MAX DBL_MAX
+#define REAL_MIN DBL_MIN
 #endif
 
 void KERNEL(gather)(int64_t n, const void *from, int64_t stride, void *to);

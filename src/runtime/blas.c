@@ -28,27 +28,57 @@ extern char *openblas_get_corename(void) WEAK;
 extern char *bli_info_get_version_str(void) WEAK;
 extern void MKL_Get_Version_String(char *, int) WEAK;
 
-/* A serial build of OpenBLAS shares its buffers between callers without a lock, so that two threads inside it give
- * wrong results. All our calls then pass through here, whichever engine they come from. */
-static pthread_mutex_t serial_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t serial_once = PTHREAD_ONCE_INIT;
+/* Held by every call into the BLAS, and by a fork. Calls share it, but for those into a serial build of OpenBLAS: that
+ * one shares its buffers between callers without a lock, so that two threads inside it give wrong results, whichever
+ * engines they come from. A fork holds it alone: OpenBLAS stops its threads before a fork, which a product that they
+ * work on would not survive, and the child must not find the lock taken by a thread that it has not. */
+static pthread_rwlock_t blas_lock;
+static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
 static int serial;
 
-static void lock_serial(void)
+static void initialise_lock(void)
 {
-    pthread_mutex_lock(&serial_lock);
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+#if defined(__GLIBC__)
+    /* Or calls that keep coming would keep a fork waiting. */
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
+    pthread_rwlock_init(&blas_lock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
 }
 
-static void unlock_serial(void)
+static void before_fork(void)
 {
-    pthread_mutex_unlock(&serial_lock);
+    pthread_rwlock_wrlock(&blas_lock);
 }
 
-static void find_serial(void)
+static void after_fork(void)
+{
+    pthread_rwlock_unlock(&blas_lock);
+}
+
+static void prepare_blas(void)
 {
     serial = openblas_get_parallel != NULL && openblas_get_parallel() == 0;
-    /* A fork while another thread is inside must not leave the child with a lock that nobody opens. */
-    if (serial) pthread_atfork(lock_serial, unlock_serial, unlock_serial);
+    initialise_lock();
+    /* Registered after OpenBLAS registered its own handler, ours runs first. */
+    pthread_atfork(before_fork, after_fork, initialise_lock);
+}
+
+static void enter_blas(void)
+{
+    pthread_once(&blas_once, prepare_blas);
+    if (serial) {
+        pthread_rwlock_wrlock(&blas_lock);
+    } else {
+        pthread_rwlock_rdlock(&blas_lock);
+    }
+}
+
+static void leave_blas(void)
+{
+    pthread_rwlock_unlock(&blas_lock);
 }
 
 /* With one row, or one column, the stride along it is of no meaning to us but is checked by the BLAS. */
@@ -120,8 +150,7 @@ void attn_i_blas_multiply(attn_dtype dtype, attn_i_matrix a, attn_i_matrix b, at
         }
         return;
     }
-    pthread_once(&serial_once, find_serial);
-    if (serial) lock_serial();
+    enter_blas();
     for (int64_t i = 0; i < c.rows; i += ATTN_I_BLAS_LIMIT) {
         int64_t m = attn_i_min(c.rows - i, ATTN_I_BLAS_LIMIT);
         attn_i_matrix ai = attn_i_matrix_rows(a, i, m, size), ci = attn_i_matrix_rows(c, i, m, size);
@@ -135,7 +164,7 @@ void attn_i_blas_multiply(attn_dtype dtype, attn_i_matrix a, attn_i_matrix b, at
             }
         }
     }
-    if (serial) unlock_serial();
+    leave_blas();
 }
 
 /* The vector width of OpenBLAS's kernel sets (its "cores"): those that are not named here are unknown. */

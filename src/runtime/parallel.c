@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "runtime/parallel.h"
 
+#include <fenv.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -32,6 +33,7 @@ struct attn_i_pool {
     attn_task_fn task;
     void *data;
     int64_t count;
+    fenv_t mode; /* of the caller: rounding, and how subnormal numbers are treated */
     atomic_int_least64_t next;
 
     pthread_t workers[]; /* threads - 1 */
@@ -104,6 +106,7 @@ static void *worker(void *argument)
         attn_task_fn task = pool->task;
         void *data = pool->data;
         int64_t count = pool->count;
+        fesetenv(&pool->mode);
         pthread_mutex_unlock(&pool->lock);
         draw_items(pool, task, data, count);
         pthread_mutex_lock(&pool->lock);
@@ -156,6 +159,7 @@ void attn_i_parallel(attn_i_pool *pool, int64_t count, int64_t work, attn_task_f
             pool->task = task;
             pool->data = data;
             pool->count = count;
+            fegetenv(&pool->mode);
             pool->job++;
             pool->open = 1;
             atomic_store(&pool->next, 0);
