@@ -227,10 +227,11 @@ enum { MOST_TENSORS = 16 + ATTN_I_MOST_PARAMS, OUTPUTS = 4 };
 static int list_tensors(const attn_i_problem *p, named list[MOST_TENSORS])
 {
     const attn_mechanism *m = p->mechanism;
-    const named fixed[] = {{"", "context", &p->context},     {"", "weights", &p->weights}, {"", "scores", &p->scores},
-                           {"", "logsumexp", &p->logsumexp}, {"", "query", &p->query},     {"", "key", &p->key},
-                           {"", "value", &p->value},         {"", "mask", &p->mask},       {"", "bias", &p->bias},
-                           {"", "key_lengths", &p->lengths}};
+    const named fixed[] = {{"", "context", &p->context}, {"", "weights", &p->weights},
+                           {"", "scores", &p->scores},   {"", "logsumexp", &p->logsumexp},
+                           {"", "query", &p->query},     {"", "key", &p->key},
+                           {"", "value", &p->value},     {"", "key_lengths", &p->lengths},
+                           {"", "mask", &p->mask},       {"", "bias", &p->bias}};
     int count = 0;
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) list[count++] = fixed[i];
     if (m->modifiers.alibi != ATTN_ALIGN_NONE) list[count++] = (named){"", "the ALiBi slopes", &m->modifiers.slopes};
