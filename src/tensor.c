@@ -48,6 +48,14 @@ static int is_empty(const attn_i_view *view)
     return view->shape[0] == 0 || view->shape[1] == 0 || view->shape[2] == 0 || view->shape[3] == 0;
 }
 
+/* An empty tensor may have no address and any strides: nothing must be computed from them. */
+static void anchor(attn_i_view *view)
+{
+    static char nothing;
+    if (view->data == NULL) view->data = &nothing;
+    for (int d = 0; d < 4; d++) view->stride[d] = 0;
+}
+
 /* Finds the lowest and the highest byte of the view. 0 if they cannot be addressed. */
 static int find_extent(attn_i_view *view)
 {
@@ -88,6 +96,7 @@ static attn_status check_form(const attn_tensor *tensor, const char *name, int32
         view->shape[to] = tensor->shape[d];
         view->stride[to] = tensor->shape[d] > 1 ? tensor->stride[d] : 0;
     }
+    if (is_empty(view)) anchor(view);
     if ((uintptr_t)tensor->data % (uintptr_t)view->size != 0) {
         return attn_i_fail(ATTN_ERR_ARGUMENT,
                            "%s has data at %p, which is not aligned to its %" PRId64 "-byte elements", name,

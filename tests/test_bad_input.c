@@ -220,7 +220,6 @@ static const struct row rows[] = {
     IN(constant, ARGUMENT, "\"W\"", COPY(constant, name)),
     IN(tensor_init, ARGUMENT, "tensor", SET(tensor_out, 0)),
     IN(tensor_init, ARGUMENT, "shape", SET(shape, 0)),
-    IN(tensor_init, ARGUMENT, "data", SET(tensor_data, 0)),
     IN(tensor_init, SHAPE, "dimensions", SET(tensor_ndim, 0)),
     IN(tensor_init, SHAPE, "dimensions", SET(tensor_ndim, 5)),
     IN(tensor_init, SHAPE, "-3", SET(shape_in[1], -3)),

@@ -202,12 +202,12 @@ static void *call_until_told(void *data)
 
 static void a_forked_child_computes_and_exits(void **state)
 {
-    attn_engine *one = engine_of(1), *own = engine_of(4);
-    (void)state;
-    if (UNDER_TSAN) skip();
     const char *threading = getenv("ATTN_EXPECT_THREADING");
     if (threading != NULL && strcmp(threading, "openmp") == 0) skip(); /* libgomp hangs in a child, whoever asks it */
-    alarm(60);                                                         /* the parent may not hang either */
+    if (UNDER_TSAN) skip();
+    attn_engine *one = engine_of(1), *own = engine_of(4);
+    (void)state;
+    alarm(60); /* the parent may not hang either */
     for (int k = 0; k < 2; k++) {
         const enum kind kind = k == 0 ? ADDITIVE : SCALED_DOT;
         struct problem p, expected, other;
