@@ -17,7 +17,7 @@
 
 typedef struct shape {
     const char *name;
-    int         batch, heads, length, dim, causal;
+    int batch, heads, length, dim, causal;
 } shape;
 
 static const shape shapes[] = {
@@ -49,7 +49,7 @@ static double now(void)
 static float *numbers(size_t count)
 {
     static unsigned seed = 1;
-    float          *data = malloc(count * sizeof *data);
+    float *data = malloc(count * sizeof *data);
     if (data == NULL) {
         fprintf(stderr, "attn_bench: no memory for %zu numbers\n", count);
         exit(1);
@@ -78,7 +78,8 @@ static void bare_products(const shape *s, int queries, const float *q, const flo
                           float *context)
 {
     for (int h = 0; h < s->batch * s->heads; h++) {
-        size_t at = (size_t)h * (size_t)s->length * (size_t)s->dim, query = (size_t)h * (size_t)queries * (size_t)s->dim;
+        size_t at = (size_t)h * (size_t)s->length * (size_t)s->dim,
+               query = (size_t)h * (size_t)queries * (size_t)s->dim;
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, queries, s->length, s->dim, 1, q + query, s->dim, k + at,
                     s->dim, 0, scores, s->length);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, queries, s->dim, s->length, 1, scores, s->length, v + at,
@@ -88,11 +89,11 @@ static void bare_products(const shape *s, int queries, const float *q, const flo
 
 static void run(attn_engine *engine, const shape *s)
 {
-    const int    queries = s->causal == 2 ? 1 : s->length;
+    const int queries = s->causal == 2 ? 1 : s->length;
     const size_t keys = (size_t)s->batch * (size_t)s->heads * (size_t)s->length * (size_t)s->dim;
-    float       *q = numbers(keys), *k = numbers(keys), *v = numbers(keys), *c = numbers(keys);
-    float       *scores = numbers((size_t)queries * (size_t)s->length);
-    attn_tensor  query, key, value, context;
+    float *q = numbers(keys), *k = numbers(keys), *v = numbers(keys), *c = numbers(keys);
+    float *scores = numbers((size_t)queries * (size_t)s->length);
+    attn_tensor query, key, value, context;
     const int64_t query_shape[4] = {s->batch, s->heads, queries, s->dim};
     const int64_t key_shape[4] = {s->batch, s->heads, s->length, s->dim};
     check(attn_tensor_init(&query, q, ATTN_F32, 4, query_shape));
@@ -112,7 +113,7 @@ static void run(attn_engine *engine, const shape *s)
     args.workspace = malloc(args.workspace_size);
 
     double ours[MOST_ROUNDS], bare[MOST_ROUNDS], start = now();
-    int    rounds = 0;
+    int rounds = 0;
     for (int warm = 0; warm < 2; warm++) {
         check(attn_forward(mechanism, &args));
         bare_products(s, queries, q, k, v, scores, c);
@@ -144,7 +145,7 @@ static void run(attn_engine *engine, const shape *s)
 /* The value of a string or number in the engine's JSON; enough for the keys that are asked for here. */
 static void print_member(const char *json, const char *section, const char *key)
 {
-    char        wanted[64];
+    char wanted[64];
     const char *at = strstr(json, section);
     snprintf(wanted, sizeof wanted, "\"%s\":", key);
     at = at == NULL ? NULL : strstr(at, wanted);
@@ -162,8 +163,8 @@ int main(int argc, char **argv)
         return 2;
     }
     attn_engine *engine;
-    char         json[8192];
-    size_t       bytes = sizeof json;
+    char json[8192];
+    size_t bytes = sizeof json;
     check(attn_engine_create(NULL, &engine));
     check(attn_engine_describe(engine, json, &bytes));
     printf("libattn %s, %s, ", attn_version(), "float32");

@@ -32,20 +32,20 @@ static float *numbers(size_t count, unsigned seed)
 
 int main(void)
 {
-    attn_engine    *engine;
+    attn_engine *engine;
     attn_mechanism *additive;
     check(attn_engine_create(NULL, &engine));
     check(attn_mechanism_create_additive(engine, STATE, ANNOTATION, HIDDEN, ATTN_ADDITIVE_BIAS, &additive));
 
     /* The mechanism says what its parameters are. */
-    float  *parameters[8] = {NULL};
+    float *parameters[8] = {NULL};
     int32_t count;
     int64_t total;
     check(attn_mechanism_param_count(additive, &count));
     check(attn_mechanism_parameter_total(additive, &total));
     for (int32_t i = 0; i < count; i++) {
         attn_param_info info = ATTN_PARAM_INFO_INIT;
-        attn_tensor     tensor;
+        attn_tensor tensor;
         check(attn_mechanism_param_info(additive, i, &info));
         parameters[i] = numbers((size_t)info.elements, (unsigned)i + 1);
         check(attn_tensor_init(&tensor, parameters[i], ATTN_F32, info.ndim, info.shape));
@@ -53,9 +53,9 @@ int main(void)
     }
     printf("%s: %d parameter tensors, %lld numbers\n", attn_mechanism_name(additive), (int)count, (long long)total);
 
-    int64_t     lengths[BATCH] = {7, 4, 1};
-    float      *states = numbers(BATCH * STATE, 10), *annotations = numbers(BATCH * LENGTH * ANNOTATION, 11);
-    float       contexts[BATCH][ANNOTATION], weights[BATCH][LENGTH];
+    int64_t lengths[BATCH] = {7, 4, 1};
+    float *states = numbers(BATCH * STATE, 10), *annotations = numbers(BATCH * LENGTH * ANNOTATION, 11);
+    float contexts[BATCH][ANNOTATION], weights[BATCH][LENGTH];
     attn_tensor query, key, key_lengths, context, weight;
     check(attn_tensor_init(&query, states, ATTN_F32, 4, (const int64_t[]){BATCH, 1, 1, STATE}));
     check(attn_tensor_init(&key, annotations, ATTN_F32, 4, (const int64_t[]){BATCH, 1, LENGTH, ANNOTATION}));

@@ -23,9 +23,9 @@ static void check(attn_status status)
 
 int main(void)
 {
-    float           context[WORDS][DIM], weights[WORDS][WORDS];
-    attn_tensor     sentence, out, alignment;
-    attn_engine    *engine;
+    float context[WORDS][DIM], weights[WORDS][WORDS];
+    attn_tensor sentence, out, alignment;
+    attn_engine *engine;
     attn_mechanism *mechanism;
     check(attn_tensor_init(&sentence, vectors, ATTN_F32, 2, (const int64_t[]){WORDS, DIM}));
     check(attn_tensor_init(&out, context, ATTN_F32, 2, (const int64_t[]){WORDS, DIM}));

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034 # read by scripts, which use the variables
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # What the scripts share; to be read by them, from the root of the tree.

@@ -80,7 +80,7 @@ static attn_status create(const attn_engine_options *given, attn_engine **create
 {
     if (created == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "engine is NULL");
     attn_engine_options options = {0};
-    attn_way way;
+    attn_way way = ATTN_WAY_BLAS;
     attn_status status = ATTN_OK;
     if (given != NULL) {
         status = attn_i_struct_read(&options, sizeof options, sizeof options, given, given->struct_size,

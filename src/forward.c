@@ -33,7 +33,7 @@ static attn_status forward(const attn_mechanism *mechanism, const attn_forward_a
 {
     attn_forward_args args;
     attn_i_problem problem;
-    int64_t scratch, workspace;
+    int64_t scratch = 0, workspace = 0;
     attn_status status = check(mechanism, given, &args, &problem);
     if (status == ATTN_OK) status = workspace_bytes(&problem, &scratch, &workspace);
     if (status != ATTN_OK) return status;

@@ -42,8 +42,10 @@ check "pkg-config, static" "$scratch/static"
 configure() {
     directory=$1
     shift
-    "$CMAKE" -S "$here" -B "$scratch/$directory" "$@" > "$scratch/log" 2>&1 && "$CMAKE" --build "$scratch/$directory" >> "$scratch/log" 2>&1 ||
-        { cat "$scratch/log" >&2; exit 1; }
+    if ! { "$CMAKE" -S "$here" -B "$scratch/$directory" "$@" && "$CMAKE" --build "$scratch/$directory"; } > "$scratch/log" 2>&1; then
+        cat "$scratch/log" >&2
+        exit 1
+    fi
 }
 configure package -G "Unix Makefiles" -DCMAKE_PREFIX_PATH="$prefix"
 check "find_package, C" "$scratch/package/consumer_c"

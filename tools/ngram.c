@@ -55,7 +55,8 @@ static uint64_t hash(const uint32_t *characters, size_t count, unsigned char kin
 
 static void count_in(uint64_t h, float *vector, size_t dim)
 {
-    vector[(h & UINT32_MAX) % dim] += (h >> 63) != 0 ? 1.0F : -1.0F;
+    size_t component = (h & UINT32_MAX) % dim; /* NOLINT(clang-analyzer-core.DivideZero): dim is at least 1 */
+    vector[component] += (h >> 63) != 0 ? 1.0F : -1.0F;
 }
 
 void ngram_embed(const char *word, float *vector, size_t dim)

@@ -214,8 +214,9 @@ static void draw_values(cairo_t *cr, const layout *l, const plot *p)
         cairo_text_extents_t e = extents(cr, size, number.text);
         if (e.x_advance > l->cell - 4) continue;
         ink(cr, part > 0.5 ? 1 : part < 0.03 ? 0.6 : 0.15);
-        draw_text(cr, size, l->x + l->cell * ((double)(i % p->columns) + 0.5) - e.x_advance / 2,
-                  l->y + l->cell * ((double)(i / p->columns) + 0.5) + drop, 0, number.text);
+        size_t row = i / p->columns, column = i % p->columns;
+        draw_text(cr, size, l->x + l->cell * ((double)column + 0.5) - e.x_advance / 2,
+                  l->y + l->cell * ((double)row + 0.5) + drop, 0, number.text);
     }
 }
 

@@ -68,7 +68,7 @@ static void detect(attn_i_cpu *cpu)
 {
     cpu->architecture = "x86_64";
     unsigned brand[12] = {0}, leaves[8][4] = {{0}};
-    if (__get_cpuid_max(0x80000000u, NULL) >= 0x80000004u) {
+    if ((unsigned)__get_cpuid_max(0x80000000u, NULL) >= 0x80000004u) {
         for (unsigned i = 0; i < 3; i++) {
             __get_cpuid(0x80000002u + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2], &brand[4 * i + 3]);
         }

@@ -7,10 +7,10 @@
 
 int main(void)
 {
-    float          data[4] = {1, 2, 3, 4}, context[4];
-    const int64_t  shape[2] = {2, 2};
-    attn_tensor    in, out;
-    attn_engine   *engine;
+    float data[4] = {1, 2, 3, 4}, context[4];
+    const int64_t shape[2] = {2, 2};
+    attn_tensor in, out;
+    attn_engine *engine;
     attn_mechanism *mechanism;
     if (attn_tensor_init(&in, data, ATTN_F32, 2, shape) != ATTN_OK) return 1;
     if (attn_tensor_init(&out, context, ATTN_F32, 2, shape) != ATTN_OK) return 1;
@@ -23,7 +23,7 @@ int main(void)
     attn_mechanism_destroy(mechanism);
     attn_engine_destroy(engine);
     if (status != ATTN_OK) return 1;
-    printf("attn %s: %.4f %.4f %.4f %.4f\n", attn_version(), (double)context[0], (double)context[1],
-           (double)context[2], (double)context[3]);
+    printf("attn %s: %.4f %.4f %.4f %.4f\n", attn_version(), (double)context[0], (double)context[1], (double)context[2],
+           (double)context[3]);
     return 0;
 }
