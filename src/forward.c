@@ -31,7 +31,7 @@ static attn_status workspace_bytes(const attn_i_problem *problem, int64_t *scrat
 
 static attn_status forward(const attn_mechanism *mechanism, const attn_forward_args *given)
 {
-    attn_forward_args args;
+    attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
     attn_i_problem problem;
     int64_t scratch = 0, workspace = 0;
     attn_status status = check(mechanism, given, &args, &problem);
@@ -68,7 +68,7 @@ attn_status attn_forward(const attn_mechanism *mechanism, const attn_forward_arg
 
 static attn_status forward_workspace(const attn_mechanism *mechanism, const attn_forward_args *given, size_t *bytes)
 {
-    attn_forward_args args;
+    attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
     attn_i_problem problem;
     int64_t scratch, workspace;
     attn_status status = check(mechanism, given, &args, &problem);
