@@ -46,13 +46,12 @@ const char *attn_last_error(void)
     return last_error;
 }
 
-attn_status attn_i_fail(attn_status status, const char *format, ...)
+void attn_i_say(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(last_error, sizeof last_error, format, arguments);
     va_end(arguments);
-    return status;
 }
 
 attn_status attn_i_fail_in(const char *where, attn_status status)
