@@ -38,7 +38,8 @@ typedef struct run {
     /* Scratch. */
     attn_i_score_state state;
     attn_i_operand key, value; /* of one key head; used where they lie, unless the BLAS cannot read them there */
-    char *raw_queries, *queries, *keys, *scores, *contexts;
+    char *raw_queries, *queries, *keys, *scores; /* of a chunk */
+    char *contexts;                              /* of a block */
     attn_i_context_scratch context;
     attn_i_score_block *blocks;
     unsigned char *seen; /* an attn_i_seen for each row */
@@ -96,7 +97,7 @@ static void lay_out(run *r, attn_i_arena *arena)
     r->keys = attn_i_carve_matrix(arena, r->key_width > 0 ? r->heads * p->keys : 0, r->key_width, p->size);
     r->scores = attn_i_carve_matrix(arena, rows, r->score_stride, p->size);
     if (wants_context) r->context = attn_i_context_layout(p, arena);
-    r->contexts = attn_i_carve_matrix(arena, wants_context ? rows : 0, p->value_dim, p->size);
+    r->contexts = attn_i_carve_matrix(arena, wants_context ? r->block_rows : 0, p->value_dim, p->size);
     r->blocks = attn_i_carve(arena, r->heads * attn_i_divide_up(r->rows, r->block_rows), sizeof *r->blocks);
     r->seen = attn_i_carve(arena, rows, sizeof *r->seen);
 }
@@ -119,20 +120,16 @@ attn_status attn_i_blas_way_scratch(const attn_i_problem *problem, int64_t *byte
     return ATTN_OK;
 }
 
-/* Where a row of the chunk comes from. */
+/* Where row x of the chunk comes from. */
 typedef struct place {
     int64_t b, h, i; /* sequence, query head, query */
 } place;
 
-static place place_of(const run *r, int64_t head, int64_t row)
+static place place_of(const run *r, int64_t x)
 {
     const attn_i_problem *p = r->p;
+    const int64_t head = r->first_head + x / r->chunk_rows, row = r->first_row + x % r->chunk_rows;
     return (place){head / p->key_heads, head % p->key_heads * p->group + row % p->group, row / p->group};
-}
-
-static place place_in_chunk(const run *r, int64_t x)
-{
-    return place_of(r, r->first_head + x / r->chunk_rows, r->first_row + x % r->chunk_rows);
 }
 
 static void prepare_keys(run *r)
@@ -167,7 +164,7 @@ static void prepare_queries(run *r)
     const int64_t rows = r->chunk_heads * r->chunk_rows;
     attn_i_matrix raw = attn_i_matrix_dense(r->raw_queries, rows, p->query_dim);
     for (int64_t x = 0; x < rows; x++) {
-        place at = place_in_chunk(r, x);
+        place at = place_of(r, x);
         p->kernels->gather(p->query_dim, attn_i_view_at(&p->query, at.b, at.h) + at.i * p->query.stride[2] * p->size,
                            p->query.stride[3], raw.data + x * p->query_dim * p->size);
     }
@@ -183,7 +180,7 @@ static attn_i_score_block make_block(const run *r, int64_t head, int64_t index)
     const attn_i_problem *p = r->p;
     const int64_t start = index * r->block_rows, count = attn_i_min(r->block_rows, r->chunk_rows - start);
     const int64_t x = head * r->chunk_rows + start; /* the block's first row in the chunk */
-    const place first = place_in_chunk(r, x), last = place_in_chunk(r, x + count - 1);
+    const place first = place_of(r, x), last = place_of(r, x + count - 1);
     attn_i_span span = {0, p->keys};
     if (!attn_i_row_wants_all_keys(p)) span = attn_i_visible_to_all(p, first.b, first.i, last.i);
     const int64_t keys = span.end - span.first;
@@ -227,7 +224,7 @@ static void finish_rows(void *data, int64_t item)
     const int64_t first = item * rows_per_item(r);
     const int64_t end = attn_i_min(first + rows_per_item(r), r->chunk_heads * r->chunk_rows);
     for (int64_t x = first; x < end; x++) {
-        const place at = place_in_chunk(r, x);
+        const place at = place_of(r, x);
         const attn_i_score_block *block =
             &r->blocks[x / r->chunk_rows * blocks_per_head(r) + x % r->chunk_rows / r->block_rows];
         const attn_i_span span = {block->first, block->first + block->scores.columns};
@@ -252,7 +249,7 @@ static void compute_context(const run *r, const attn_i_score_block *block, int64
     attn_i_matrix contexts = attn_i_matrix_dense(r->contexts, block->scores.rows, p->value_dim);
     attn_i_context_compute(p, &r->context, block->scores, r->seen + x, values, contexts);
     for (int64_t k = 0; k < contexts.rows; k++) {
-        const place at = place_in_chunk(r, x + k);
+        const place at = place_of(r, x + k);
         p->kernels->scatter(p->value_dim, contexts.data + k * p->value_dim * p->size,
                             attn_i_view_at(&p->context, at.b, at.h) + at.i * p->context.stride[2] * p->size,
                             p->context.stride[3]);
