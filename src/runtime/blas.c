@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The largest dimension that goes to the BLAS in one call: what its int holds, less some room for one that rounds up.
@@ -203,6 +204,23 @@ static void describe_openblas(attn_i_blas_info *info)
     info->vector_bits = core_vector_bits(info->core);
 }
 
+/* Either somebody told OpenBLAS to, or it is older than the CPU and does not know better. */
+static void advise_on_core(const attn_i_cpu *cpu, attn_i_blas_info *info)
+{
+    const char *forced = getenv("OPENBLAS_CORETYPE"), *fitting = cpu->vector_bits >= 512 ? "SkylakeX" : "Haswell";
+    int used = snprintf(info->advice, sizeof info->advice,
+                        "OpenBLAS runs its %s kernels (%d-bit vectors) on a CPU with %d-bit vectors and can be several "
+                        "times faster: ",
+                        info->core, info->vector_bits, cpu->vector_bits);
+    if (forced != NULL && *forced != '\0') {
+        snprintf(info->advice + used, sizeof info->advice - (size_t)used,
+                 "the environment has OPENBLAS_CORETYPE=%.20s; take it away, or set it to %s", forced, fitting);
+    } else {
+        snprintf(info->advice + used, sizeof info->advice - (size_t)used,
+                 "take a newer OpenBLAS, or set OPENBLAS_CORETYPE=%s before the process starts", fitting);
+    }
+}
+
 void attn_i_blas_describe(const attn_i_cpu *cpu, attn_i_blas_info *info)
 {
     *info = (attn_i_blas_info){.library = "BLAS", .version = "", .core = "", .threading = "unknown", .suits_cpu = 1};
@@ -225,10 +243,7 @@ void attn_i_blas_describe(const attn_i_cpu *cpu, attn_i_blas_info *info)
 
     if (info->vector_bits != 0 && info->vector_bits < cpu->vector_bits) {
         info->suits_cpu = 0;
-        snprintf(info->advice, sizeof info->advice,
-                 "OpenBLAS runs its %s kernels (%d-bit vectors) on a CPU with %d-bit vectors; a newer OpenBLAS, or "
-                 "OPENBLAS_CORETYPE=%s set before the process starts, can be several times faster",
-                 info->core, info->vector_bits, cpu->vector_bits, cpu->vector_bits >= 512 ? "SkylakeX" : "Haswell");
+        advise_on_core(cpu, info);
     } else if (strcmp(info->library, "BLAS") == 0) {
         info->suits_cpu = 0;
         snprintf(info->advice, sizeof info->advice,
