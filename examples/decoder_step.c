@@ -42,7 +42,7 @@ int main(void)
     int32_t count;
     int64_t total;
     check(attn_mechanism_param_count(additive, &count));
-    check(attn_mechanism_parameter_total(additive, &total));
+    check(attn_mechanism_param_total(additive, &total));
     for (int32_t i = 0; i < count; i++) {
         attn_param_info info = ATTN_PARAM_INFO_INIT;
         attn_tensor tensor;

@@ -96,10 +96,10 @@ attn_status attn_mechanism_param_count(const attn_mechanism *mechanism, int32_t 
     return ATTN_OK;
 }
 
-attn_status attn_mechanism_parameter_total(const attn_mechanism *mechanism, int64_t *total)
+attn_status attn_mechanism_param_total(const attn_mechanism *mechanism, int64_t *total)
 {
-    if (mechanism == NULL) return null_argument("attn_mechanism_parameter_total", "mechanism");
-    if (total == NULL) return null_argument("attn_mechanism_parameter_total", "total");
+    if (mechanism == NULL) return null_argument("attn_mechanism_param_total", "mechanism");
+    if (total == NULL) return null_argument("attn_mechanism_param_total", "total");
     *total = 0;
     for (int32_t i = 0; i < mechanism->param_count; i++) *total += mechanism->params[i].elements;
     return ATTN_OK;

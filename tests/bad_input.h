@@ -219,7 +219,7 @@ static void destroy(struct call *c)
     X(attn_mechanism_create_concat, (c->engine, c->query_dim, c->key_dim, c->hidden_dim, c->mechanism_out))            \
     X(attn_mechanism_create_location, (c->engine, c->query_dim, c->max_keys, c->mechanism_out))                        \
     X(attn_mechanism_param_count, (c->mechanism, c->count_out))                                                        \
-    X(attn_mechanism_parameter_total, (c->mechanism, c->total_out))                                                    \
+    X(attn_mechanism_param_total, (c->mechanism, c->total_out))                                                        \
     X(attn_mechanism_param_info, (c->mechanism, c->index, c->info_out))                                                \
     X(attn_mechanism_bind_param, (c->mechanism, c->name, c->bound))                                                    \
     X(attn_mechanism_set_scale, (c->mechanism, c->scale))                                                              \

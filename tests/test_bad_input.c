@@ -265,7 +265,7 @@ static const struct row rows[] = {
     IN(mechanism_create_location, ARGUMENT, "max_keys", SET(max_keys, 0)),
     IN(mechanism_create_location, OVERFLOW, "W", SET(max_keys, INT64_MAX)),
     IN(mechanism_param_count, ARGUMENT, "count", SET(count_out, 0)),
-    IN(mechanism_parameter_total, ARGUMENT, "total", SET(total_out, 0)),
+    IN(mechanism_param_total, ARGUMENT, "total", SET(total_out, 0)),
     IN(mechanism_param_info, ARGUMENT, "info", SET(info_out, 0)),
     IN(mechanism_param_info, ARGUMENT, "index", SET(index, -1)),
     IN(mechanism_param_info, ARGUMENT, "index", SET(index, 1)),

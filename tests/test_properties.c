@@ -365,7 +365,7 @@ static void scaling_keeps_the_variance_of_the_scores_at_one(struct pair *p)
 static void assert_total(attn_mechanism *mechanism, int64_t want)
 {
     int64_t total = -1;
-    MUST(attn_mechanism_parameter_total(mechanism, &total));
+    MUST(attn_mechanism_param_total(mechanism, &total));
     assert_int_equal(total, want);
 }
 

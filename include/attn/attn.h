@@ -260,7 +260,7 @@ typedef struct attn_param_info {
 /* The number of parameter tensors; and the number of trainable numbers in them, for example A (Dq + Dk + 1) for
  * additive. ATTN_ERR_ARGUMENT: a NULL. Since 0.1. */
 ATTN_API attn_status attn_mechanism_param_count(const attn_mechanism *mechanism, int32_t *count);
-ATTN_API attn_status attn_mechanism_parameter_total(const attn_mechanism *mechanism, int64_t *total);
+ATTN_API attn_status attn_mechanism_param_total(const attn_mechanism *mechanism, int64_t *total);
 
 /* Tells of parameter index, 0 .. count - 1. ATTN_ERR_ARGUMENT: a NULL or no such index. ATTN_ERR_STRUCT_SIZE.
  * Since 0.1. */
