@@ -2,9 +2,13 @@
 #
 # What all C code of this project is compiled with: attn_compile_options(target).
 
-set(attn_sanitizer_flags "")
+# Flags for compiler and linker alike.
+set(attn_instrument_flags "")
 if(ATTN_SANITIZE)
-  set(attn_sanitizer_flags -fsanitize=${ATTN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  list(APPEND attn_instrument_flags -fsanitize=${ATTN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+endif()
+if(ATTN_COVERAGE)
+  list(APPEND attn_instrument_flags --coverage -fprofile-update=atomic)
 endif()
 
 function(attn_compile_options target)
@@ -12,7 +16,6 @@ function(attn_compile_options target)
     C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF C_VISIBILITY_PRESET hidden)
   target_compile_options(${target} PRIVATE
     -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-    $<$<BOOL:${ATTN_WERROR}>:-Werror> ${attn_sanitizer_flags}
-    $<$<BOOL:${ATTN_COVERAGE}>:--coverage>)
-  target_link_options(${target} PRIVATE ${attn_sanitizer_flags} $<$<BOOL:${ATTN_COVERAGE}>:--coverage>)
+    $<$<BOOL:${ATTN_WERROR}>:-Werror> ${attn_instrument_flags})
+  target_link_options(${target} PRIVATE ${attn_instrument_flags})
 endfunction()

@@ -235,6 +235,7 @@ static const struct row rows[] = {
     IN(engine_create, ARGUMENT, "way", SET(options.way, 3)),
     IN(engine_create, ARGUMENT, "way", SET(options.way, -1)),
     IN(engine_create, UNSUPPORTED, "tiles", SET(options.way, ATTN_WAY_TILES)),
+    IN(engine_create, UNSUPPORTED, "kernels", COPY(options.kernels, name)), /* the name of a parameter */
     IN(engine_create, STRUCT_SIZE, "struct_size", SET(options.struct_size, 0)),
     IN(engine_create, STRUCT_SIZE, "struct_size", SET(options.struct_size, sizeof(attn_engine_options) - 1)),
     IN(engine_create, STRUCT_SIZE, "struct_size", SET(options.struct_size, 4097)),

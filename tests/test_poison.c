@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * test_poison.c: values that are infinite or NaN, in every way in which values can lie and over more keys than one tile
+ * of the context's product: hidden, they change no bit; seen, they reach the dimensions that they are in and no other.
+ */
+#include "support.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { KEYS = 5000, DIM = 6, HIDDEN = 4100, SEEN = 2500, POISONED_DIM = 4 };
+
+struct scene {
+    struct array query, key, value, mask, context, lone;
+    attn_mechanism *mechanism;
+};
+
+/* queries x KEYS, key HIDDEN masked for all. by_columns: keys follow each other within a dimension; gaps: neither
+ * rows nor columns can be read where they lie. */
+static void create(struct scene *s, attn_dtype dtype, int64_t queries, bool by_columns, bool gaps)
+{
+    struct rng rng = {7};
+    const int64_t query[2] = {queries, DIM}, key[2] = {KEYS, DIM}, mask[2] = {1, KEYS};
+    const int64_t turned[2] = {DIM, KEYS}, wide[2] = {KEYS, 2 * DIM};
+    array_create(&s->query, dtype, 2, query, LAYOUT_PLAIN, NULL);
+    array_create(&s->key, dtype, 2, key, LAYOUT_PLAIN, NULL);
+    array_create(&s->value, dtype, 2, by_columns ? turned : gaps ? wide : key, LAYOUT_PLAIN, NULL);
+    array_create(&s->mask, ATTN_BOOL, 2, mask, LAYOUT_PLAIN, NULL);
+    array_create(&s->context, dtype, 2, query, LAYOUT_PLAIN, NULL);
+    array_create(&s->lone, dtype, 2, query, LAYOUT_PLAIN, NULL);
+    if (by_columns) {
+        s->value.tensor.stride[0] = 1;
+        s->value.tensor.stride[1] = KEYS;
+    } else if (gaps) {
+        s->value.tensor.stride[1] = 2;
+    }
+    memcpy(s->value.tensor.shape, key, sizeof key);
+    array_fill_normal(&s->query, &rng, 1);
+    array_fill_normal(&s->key, &rng, 0.2); /* flat: every key has a weight that counts */
+    array_fill_normal(&s->value, &rng, 1);
+    for (int64_t j = 0; j < KEYS; j++) array_set(&s->mask, j, j != HIDDEN);
+    MUST(attn_mechanism_create_dot(engine, &s->mechanism));
+}
+
+static void destroy(struct scene *s)
+{
+    struct array *arrays[] = {&s->query, &s->key, &s->value, &s->mask, &s->context, &s->lone};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) array_destroy(arrays[i]);
+    attn_mechanism_destroy(s->mechanism);
+}
+
+static void forward(struct scene *s, const struct array *context)
+{
+    attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+    args.query = &s->query.tensor;
+    args.key = &s->key.tensor;
+    args.value = &s->value.tensor;
+    args.mask = &s->mask.tensor;
+    args.context = &context->tensor;
+    MUST(attn_forward(s->mechanism, &args));
+}
+
+static void check(attn_dtype dtype, int64_t queries, bool by_columns, bool gaps, double poison)
+{
+    struct scene s;
+    create(&s, dtype, queries, by_columns, gaps);
+    forward(&s, &s.lone);
+    for (int64_t d = 0; d < DIM; d++) array_set(&s.value, HIDDEN * DIM + d, poison);
+    forward(&s, &s.context);
+    assert_true(array_same_bits(&s.context, &s.lone, 0, queries * DIM));
+
+    /* A second one, that is seen, in one dimension. */
+    array_set(&s.value, SEEN * DIM + POISONED_DIM, poison);
+    forward(&s, &s.context);
+    for (int64_t i = 0; i < queries; i++) {
+        for (int64_t d = 0; d < DIM; d++) {
+            const double got = array_get(&s.context, i * DIM + d);
+            if (d != POISONED_DIM) {
+                assert_true(array_same_bits(&s.context, &s.lone, i * DIM + d, 1));
+            } else {
+                assert_true(isnan(poison) ? isnan(got) : got == poison);
+            }
+        }
+    }
+    destroy(&s);
+}
+
+static void hidden_poison_changes_no_bit_and_seen_poison_stays_in_its_dimension(void **state)
+{
+    (void)state;
+    const double poisons[] = {NAN, INFINITY, -INFINITY};
+    const int64_t queries[] = {1, 2, 37};
+    for (attn_dtype dtype = ATTN_F32; dtype <= ATTN_F64; dtype++) {
+        for (int q = 0; q < 3; q++) {
+            for (int layout = 0; layout < 3; layout++) {
+                for (int p = 0; p < 3; p++) check(dtype, queries[q], layout == 1, layout == 2, poisons[p]);
+            }
+        }
+    }
+}
+
+/* A weight that has underflowed is no hidden key: 0 times infinity is NaN, as the formula says. */
+static void poison_reaches_a_query_through_a_weight_of_zero(void **state)
+{
+    (void)state;
+    struct scene s;
+    create(&s, ATTN_F32, 1, false, false);
+    for (int64_t d = 0; d < DIM; d++) array_set(&s.query, d, 1000.0);
+    for (int64_t d = 0; d < DIM; d++) array_set(&s.key, SEEN * DIM + d, -1000.0);
+    array_set(&s.value, SEEN * DIM + POISONED_DIM, INFINITY);
+    forward(&s, &s.context);
+    for (int64_t d = 0; d < DIM; d++) assert_true(isnan(array_get(&s.context, d)) == (d == POISONED_DIM));
+    destroy(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hidden_poison_changes_no_bit_and_seen_poison_stays_in_its_dimension),
+        cmocka_unit_test(poison_reaches_a_query_through_a_weight_of_zero),
+    };
+    return cmocka_run_group_tests_name("poison", tests, engine_setup, engine_teardown);
+}
