@@ -17,7 +17,8 @@
  * Rules that hold for every function below:
  *
  *   Status     A function that can fail returns an attn_status, and attn_last_error() then says in words what was
- *              got and what was wanted. A failed call leaves every output and every handle as it was.
+ *              got and what was wanted. A failed call leaves every output and every handle as it was, unless its
+ *              description says otherwise.
  *   Ownership  Handles are created and destroyed in pairs; destroying NULL does nothing. Tensors are borrowed: the
  *              library reads them during the call they are given to, or, for parameters, while they stay bound.
  *   Threads    Any number of threads may use one engine, and call attn_forward with one mechanism, at the same time.
@@ -150,8 +151,8 @@ typedef void *(*attn_allocate_fn)(void *data, size_t bytes, size_t alignment);
 typedef void (*attn_release_fn)(void *data, void *pointer, size_t bytes);
 /* One item of a job; called once for each index. It does not fail and does not call back into the library. */
 typedef void (*attn_task_fn)(void *task_data, int64_t index);
-/* Runs task(task_data, i) for every i in 0 .. count - 1, in any order, on any threads, and returns when all are done.
- */
+/* Runs task(task_data, i) for every i in 0 .. count - 1, in any order, on any threads, and returns when all are done;
+ * threads other than the caller's compute in its floating-point mode, or the result may depend on them. */
 typedef void (*attn_execute_fn)(void *data, int64_t count, attn_task_fn task, void *task_data);
 /* A sentence for the application's log; message is valid during the call only. */
 typedef void (*attn_log_fn)(void *data, attn_log_level level, const char *message);
@@ -297,10 +298,9 @@ ATTN_API attn_status attn_mechanism_set_normaliser(attn_mechanism *mechanism, at
  * whoever asks for one of them says which. */
 typedef int32_t attn_align;
 enum {
-    ATTN_ALIGN_NONE = 0,     /* takes the modifier away */
-    ATTN_ALIGN_TOP_LEFT = 1, /* position = attn_forward_args.query_start + i */
-    ATTN_ALIGN_BOTTOM_RIGHT =
-        2 /* position = (valid keys of the sequence) - Tq + i: the last query meets the last key */
+    ATTN_ALIGN_NONE = 0,        /* takes the modifier away */
+    ATTN_ALIGN_TOP_LEFT = 1,    /* position = attn_forward_args.query_start + i */
+    ATTN_ALIGN_BOTTOM_RIGHT = 2 /* position = (valid keys) - Tq + i: the last query meets the last key */
 };
 
 /* Query i sees key j only if j <= position. */
