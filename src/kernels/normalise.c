@@ -10,16 +10,23 @@ enum { BLOCK = 64 * LANES };
 
 #define HIDDEN ((real)-INFINITY)
 
+static vec greater(vec score, vec most)
+{
+    return choose(score > most, score, most);
+}
+
 /* The greatest score. It passes over NaN; where nothing is seen it is 0, to be subtracted from scores all the same. */
 static real maximum(int64_t n, const real *x)
 {
-    vec most = splat(HIDDEN);
-    for (int64_t j = 0; j < n; j += WIDTH) {
-        vec score = load_part(x + j, n - j, HIDDEN);
-        most = choose(score > most, score, most);
+    enum { CHAINS = 4 }; /* one comparison must not wait for the one before */
+    vec most[CHAINS] = {splat(HIDDEN), splat(HIDDEN), splat(HIDDEN), splat(HIDDEN)};
+    int64_t j = 0;
+    for (; j + CHAINS * WIDTH <= n; j += CHAINS * WIDTH) {
+        for (int c = 0; c < CHAINS; c++) most[c] = greater(load(x + j + c * WIDTH), most[c]);
     }
+    for (; j < n; j += WIDTH) most[0] = greater(load_part(x + j, n - j, HIDDEN), most[0]);
     real lanes[WIDTH], all = HIDDEN;
-    store(most, lanes);
+    store(greater(greater(most[0], most[1]), greater(most[2], most[3])), lanes);
     for (int l = 0; l < WIDTH; l++) all = lanes[l] > all ? lanes[l] : all;
     return all == HIDDEN ? 0 : all;
 }
