@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Finds a BLAS with the cblas interface. Defines the target CBLAS::CBLAS and CBLAS_LINK, what a linker is told by hand.
+# Finds a BLAS with the cblas interface. Defines the target CBLAS::CBLAS, CBLAS_LINK (what a linker is told by hand) and
+# CBLAS_IS_OPENBLAS.
 #
 # OpenBLAS is looked for unless BLA_VENDOR says otherwise; BLA_VENDOR=Generic links what the system calls libblas,
 # which on Debian is the alternative libblas.so.3.
@@ -15,6 +16,7 @@ if(BLAS_FOUND)
   include(CheckFunctionExists)
   set(CMAKE_REQUIRED_LIBRARIES BLAS::BLAS)
   check_function_exists(cblas_sgemm CBLAS_IN_BLAS)
+  check_function_exists(openblas_get_corename CBLAS_TELLS_OPENBLAS)
   unset(CMAKE_REQUIRED_LIBRARIES)
   if(NOT CBLAS_IN_BLAS)
     find_library(CBLAS_LIBRARY cblas)
@@ -26,6 +28,11 @@ if(CBLAS_IN_BLAS)
   find_package_handle_standard_args(CBLAS REQUIRED_VARS BLAS_LIBRARIES CBLAS_INCLUDE_DIR)
 else()
   find_package_handle_standard_args(CBLAS REQUIRED_VARS BLAS_LIBRARIES CBLAS_LIBRARY CBLAS_INCLUDE_DIR)
+endif()
+
+# Linked by its own name it cannot turn out to be another BLAS when the program starts.
+if(BLA_VENDOR STREQUAL "OpenBLAS" AND CBLAS_TELLS_OPENBLAS)
+  set(CBLAS_IS_OPENBLAS ON)
 endif()
 
 if(CBLAS_FOUND AND NOT TARGET CBLAS::CBLAS)

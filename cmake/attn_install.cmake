@@ -23,8 +23,18 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/attn-config-version.cmak
 install(FILES "${PROJECT_BINARY_DIR}/attn-config.cmake" "${PROJECT_BINARY_DIR}/attn-config-version.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/FindCBLAS.cmake" DESTINATION "${package_dir}")
 
-# ${pcfiledir} is where attn.pc lies; the prefix is found from there.
-file(RELATIVE_PATH pc_to_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
-string(REGEX REPLACE "/$" "" pc_to_prefix "${pc_to_prefix}")
+# ${pcfiledir} is where attn.pc lies; the prefix is found from there, so that it can be moved. Not so in /usr, where
+# pkg-config must recognise the system's directories by their names, or where directories are given absolutely.
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr" OR IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
+  set(pc_prefix "${CMAKE_INSTALL_PREFIX}")
+  set(pc_libdir "${CMAKE_INSTALL_FULL_LIBDIR}")
+  set(pc_includedir "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
+else()
+  file(RELATIVE_PATH pc_to_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+  string(REGEX REPLACE "/$" "" pc_to_prefix "${pc_to_prefix}")
+  set(pc_prefix "\${pcfiledir}/${pc_to_prefix}")
+  set(pc_libdir "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
+  set(pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
+endif()
 configure_file("${PROJECT_SOURCE_DIR}/pkgconfig/attn.pc.in" "${PROJECT_BINARY_DIR}/attn.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/attn.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

@@ -36,7 +36,7 @@ install_packages() {
 
 build_packages="gcc g++ libc6-dev make cmake pkg-config libopenblas-dev libcairo2-dev libunistring-dev fonts-dejavu-core"
 test_packages="libcmocka-dev libopenblas0-openmp libopenblas0-serial libblas-dev python3 python3-numpy python3-cffi mandoc"
-check_packages="clang clang-format clang-tidy shellcheck ninja-build"
+check_packages="git clang clang-format clang-tidy shellcheck ninja-build"
 
 # build preset [option...]: configures and builds one of CMakePresets.json.
 build() {

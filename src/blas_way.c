@@ -96,7 +96,7 @@ static void lay_out(run *r, attn_i_arena *arena)
     r->queries = attn_i_carve_matrix(arena, rows, r->query_width, p->size);
     r->keys = attn_i_carve_matrix(arena, r->key_width > 0 ? r->heads * p->keys : 0, r->key_width, p->size);
     r->scores = attn_i_carve_matrix(arena, rows, r->score_stride, p->size);
-    if (wants_context) r->context = attn_i_context_layout(p, arena);
+    if (wants_context) r->context = attn_i_context_layout(p, r->value.use, arena);
     r->contexts = attn_i_carve_matrix(arena, wants_context ? r->block_rows : 0, p->value_dim, p->size);
     r->blocks = attn_i_carve(arena, r->heads * attn_i_divide_up(r->rows, r->block_rows), sizeof *r->blocks);
     r->seen = attn_i_carve(arena, rows, sizeof *r->seen);

@@ -3,29 +3,48 @@
  * context.c: weights times values, a tile of keys at a time. A weight of 0 does not keep an infinite or NaN value out
  * of a matrix product. Such values are rare, so the product is taken as if there were none; when a row that does not
  * see everything comes out not finite, it is taken again with 0 in their place, and what is not finite is added to the
- * rows that do see it. The two products have the same shapes, hence the same bits wherever no such value was. */
+ * rows that do see it. The two products have the same shapes, hence the same bits wherever no such value was (but
+ * for a BLAS whose sums depend on how far apart rows lie, see leading()). */
 #include "context.h"
 
 #include "runtime/blas.h"
 #include "runtime/size.h"
 
-/* Large enough to cost a product nothing, small enough for a copy of the values. */
-enum { KEY_TILE = 2048 };
+/* Keys of a tile: enough to cost a product nothing, few enough for a copy of their values. */
+enum { MOST_TILE_KEYS = 2048, LEAST_TILE_KEYS = 16, TILE_ELEMENTS = 1 << 19 };
 
-attn_i_context_scratch attn_i_context_layout(const attn_i_problem *p, attn_i_arena *arena)
+/* The distance between the rows (or columns) of a copy: the values' own if that is not far more than they need, since
+ * a BLAS may sum in another order otherwise. */
+static int64_t leading(attn_i_matrix values)
 {
-    const int64_t keys = attn_i_min(p->keys, KEY_TILE);
-    return (attn_i_context_scratch){attn_i_carve_matrix(arena, keys, p->value_dim, p->size),
-                                    attn_i_carve(arena, keys, 1)};
+    const int64_t least = values.column_stride == 1 ? values.columns : attn_i_min(values.rows, MOST_TILE_KEYS);
+    const int64_t own = values.column_stride == 1 ? values.row_stride : values.column_stride;
+    return own >= least && own <= 4 * least ? own : least;
 }
 
-/* A copy of the tile without what is not finite, lying as the tile does: the BLAS may sum in another order otherwise.
- */
+static int64_t tile_keys(const attn_i_problem *p, attn_i_matrix values)
+{
+    const int64_t width = attn_i_max(values.column_stride == 1 ? leading(values) : p->value_dim, 1);
+    return attn_i_clamp(TILE_ELEMENTS / width, LEAST_TILE_KEYS, MOST_TILE_KEYS);
+}
+
+attn_i_context_scratch attn_i_context_layout(const attn_i_problem *p, attn_i_matrix values, attn_i_arena *arena)
+{
+    attn_i_context_scratch scratch = {.tile = tile_keys(p, values), .leading = leading(values)};
+    const int64_t keys = attn_i_min(scratch.tile, p->keys);
+    const int64_t lines = values.column_stride == 1 ? keys : p->value_dim;
+    scratch.values = attn_i_carve_matrix(arena, lines, scratch.leading, p->size);
+    scratch.finite = attn_i_carve(arena, keys, 1);
+    return scratch;
+}
+
+/* A copy of the tile without what is not finite, lying as the tile does. */
 static attn_i_matrix clean(const attn_i_problem *p, const attn_i_context_scratch *scratch, attn_i_matrix tile)
 {
-    attn_i_matrix copy = attn_i_matrix_dense(scratch->values, tile.rows, tile.columns);
+    attn_i_matrix copy = {scratch->values, tile.rows, tile.columns, scratch->leading, 1};
     if (tile.column_stride != 1) {
-        copy = attn_i_matrix_transpose(attn_i_matrix_dense(scratch->values, tile.columns, tile.rows));
+        copy.row_stride = 1;
+        copy.column_stride = scratch->leading;
     }
     for (int64_t j = 0; j < tile.rows; j++) {
         scratch->finite[j] = (unsigned char)p->kernels->gather_finite(
@@ -52,16 +71,16 @@ static void add_what_is_not_finite(const attn_i_problem *p, const attn_i_context
 static void multiply(const attn_i_problem *p, const attn_i_context_scratch *scratch, attn_i_matrix weights,
                      attn_i_matrix values, attn_i_matrix contexts, int cleaned)
 {
-    for (int64_t first = 0; first == 0 || first < values.rows; first += KEY_TILE) {
-        const int64_t keys = attn_i_min(values.rows - first, KEY_TILE);
+    for (int64_t first = 0; first == 0 || first < values.rows; first += scratch->tile) {
+        const int64_t keys = attn_i_min(values.rows - first, scratch->tile);
         attn_i_matrix part = attn_i_matrix_columns(weights, first, keys, p->size);
         attn_i_matrix tile = attn_i_matrix_rows(values, first, keys, p->size);
         attn_i_blas_multiply(p->dtype, part, cleaned ? clean(p, scratch, tile) : tile, contexts, first > 0);
     }
-    for (int64_t first = 0; cleaned && first < values.rows; first += KEY_TILE) {
-        const int64_t keys = attn_i_min(values.rows - first, KEY_TILE);
+    for (int64_t first = 0; cleaned && first < values.rows; first += scratch->tile) {
+        const int64_t keys = attn_i_min(values.rows - first, scratch->tile);
         attn_i_matrix tile = attn_i_matrix_rows(values, first, keys, p->size);
-        if (values.rows > KEY_TILE) clean(p, scratch, tile); /* to know again which are not finite */
+        if (values.rows > scratch->tile) clean(p, scratch, tile); /* to know again which are not finite */
         add_what_is_not_finite(p, scratch, attn_i_matrix_columns(weights, first, keys, p->size), tile, contexts);
     }
 }

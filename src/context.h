@@ -11,12 +11,15 @@
 typedef struct attn_i_context_scratch {
     char *values;          /* a tile of values without what is not finite */
     unsigned char *finite; /* for each key of the tile, whether all of its value is */
+    int64_t tile;          /* keys of a tile, at most */
+    int64_t leading;       /* from one row of the copy to the next, or from one column */
 } attn_i_context_scratch;
 
-attn_i_context_scratch attn_i_context_layout(const attn_i_problem *problem, attn_i_arena *arena);
+/* values: those of any key head, as the product will read them. */
+attn_i_context_scratch attn_i_context_layout(const attn_i_problem *problem, attn_i_matrix values, attn_i_arena *arena);
 
 /* contexts = weights values. seen[i] is an attn_i_seen of row i. What a row does not see adds nothing to it, whatever
- * its value is: the result has the same bits as with finite values there. */
+ * its value is. */
 void attn_i_context_compute(const attn_i_problem *problem, const attn_i_context_scratch *scratch, attn_i_matrix weights,
                             const unsigned char *seen, attn_i_matrix values, attn_i_matrix contexts);
 

@@ -12,6 +12,8 @@
 #define STRING(x)    STRING_OF(x)
 #define VERSION      STRING(ATTN_VERSION_MAJOR) "." STRING(ATTN_VERSION_MINOR) "." STRING(ATTN_VERSION_PATCH)
 
+enum { LONGEST_STRING = 300 };
+
 /* Text that grows to what fits and counts the rest. */
 typedef struct text {
     char bytes[4096];
@@ -29,11 +31,12 @@ static void put(text *t, const char *format, ...)
     if (wrote > 0) t->length += (size_t)wrote;
 }
 
-/* A JSON string. What is not printable ASCII cannot be trusted to be UTF-8, and becomes '?'. */
+/* A JSON string, of foreign words only so many that the whole always fits. What is not printable ASCII cannot be
+ * trusted to be UTF-8, and becomes '?'. */
 static void put_string(text *t, const char *string)
 {
     put(t, "\"");
-    for (const char *c = string; *c != '\0'; c++) {
+    for (const char *c = string; *c != '\0' && c - string < LONGEST_STRING; c++) {
         if (*c == '"' || *c == '\\') {
             put(t, "\\%c", *c);
         } else {

@@ -48,8 +48,10 @@ static attn_status choose_way(attn_way asked, attn_way *way)
 /* So does ATTN_KERNELS. */
 static attn_status choose_kernels(const char *name, attn_engine *engine)
 {
-    if (name == NULL) name = getenv("ATTN_KERNELS");
-    if (name != NULL && *name == '\0') name = NULL;
+    if (name == NULL) {
+        name = getenv("ATTN_KERNELS");
+        if (name != NULL && *name == '\0') name = NULL;
+    }
     engine->kernels_f32 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F32);
     engine->kernels_f64 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F64);
     if (engine->kernels_f32 != NULL) return ATTN_OK;

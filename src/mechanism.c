@@ -9,6 +9,7 @@
 #include "status.h"
 #include "structs.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -26,6 +27,10 @@ attn_i_mechanism_maker attn_i_mechanism_start(const char *where, attn_engine *en
 
 void attn_i_mechanism_dim(attn_i_mechanism_maker *maker, const char *name, int64_t dim)
 {
+    if (maker->status == ATTN_OK && dim > ATTN_I_BLAS_LIMIT) {
+        maker->status = attn_i_fail(ATTN_ERR_OVERFLOW, "%s: %s is %" PRId64 ", more than a BLAS can count",
+                                    maker->where, name, dim);
+    }
     if (maker->status == ATTN_OK && dim < 1) {
         maker->status =
             attn_i_fail(ATTN_ERR_ARGUMENT, "%s: %s is %" PRId64 ", but at least 1 is needed", maker->where, name, dim);
@@ -47,6 +52,7 @@ void attn_i_mechanism_add(attn_i_mechanism_maker *maker, const char *name, int64
                         maker->where, name, param.shape[0], param.shape[1]);
         return;
     }
+    assert(m->param_count < ATTN_I_MOST_PARAMS);
     m->params[m->param_count++] = param;
 }
 
@@ -239,6 +245,10 @@ attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_t left, i
     static const char where[] = "attn_mechanism_set_window";
     attn_status status = check_align(where, mechanism, align);
     if (status != ATTN_OK) return status;
+    if (align == ATTN_ALIGN_NONE) {
+        mechanism->modifiers.window = align;
+        return ATTN_OK;
+    }
     if (left < -1 || right < -1) {
         return attn_i_fail(ATTN_ERR_ARGUMENT,
                            "%s: the window is (%" PRId64 ", %" PRId64 "), but -1 (unbounded) is the least", where, left,

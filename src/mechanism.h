@@ -30,8 +30,9 @@ typedef struct attn_i_modifiers {
     attn_i_view slopes;
 } attn_i_modifiers;
 
-/* No sequence is so long; sums of a few of these stay far from overflow. */
-#define ATTN_I_UNBOUNDED (INT64_C(1) << 60)
+/* No sequence is longer and no position farther from 0; past twice that, a window has no end. Sums stay in an int64. */
+#define ATTN_I_MOST_POSITIONS (INT64_C(1) << 60)
+#define ATTN_I_UNBOUNDED      (INT64_C(1) << 62)
 
 struct attn_i_score;
 

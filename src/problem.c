@@ -170,7 +170,7 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
                                attn_i_dtype_name(m->slopes_dtype), attn_i_dtype_name(p->dtype));
         }
     }
-    if (args->query_start > ATTN_I_UNBOUNDED || args->query_start < -ATTN_I_UNBOUNDED) {
+    if (args->query_start > ATTN_I_MOST_POSITIONS || args->query_start < -ATTN_I_MOST_POSITIONS) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "query_start is %" PRId64 ", which is no position", args->query_start);
     }
     p->query_start = args->query_start;
@@ -272,11 +272,26 @@ static attn_status check_counts(const attn_i_problem *p)
 {
     int64_t rows, scores;
     if (!attn_i_multiply(p->batch, p->query_heads, &rows) || !attn_i_multiply(rows, p->queries, &rows) ||
-        !attn_i_multiply(rows, attn_i_max(p->keys, 1), &scores) || scores > ATTN_I_UNBOUNDED) {
+        !attn_i_multiply(rows, attn_i_max(p->keys, 1), &scores) || scores > ATTN_I_MOST_POSITIONS) {
         return attn_i_fail(ATTN_ERR_OVERFLOW,
                            "batch %" PRId64 " x heads %" PRId64 " x queries %" PRId64 " x keys %" PRId64
                            " cannot be counted",
                            p->batch, p->query_heads, p->queries, p->keys);
+    }
+    return ATTN_OK;
+}
+
+/* What must be copied has rows of these lengths. */
+static attn_status check_dims(const attn_i_problem *p)
+{
+    const struct {
+        const char *name;
+        int64_t dim;
+    } dims[] = {{"query", p->query_dim}, {"key", p->key_dim}, {"value", p->context.data == NULL ? 0 : p->value_dim}};
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+        if (dims[i].dim <= ATTN_I_BLAS_LIMIT) continue;
+        return attn_i_fail(ATTN_ERR_OVERFLOW, "%s has a last dimension of %" PRId64 ", more than a BLAS can count",
+                           dims[i].name, dims[i].dim);
     }
     return ATTN_OK;
 }
@@ -293,6 +308,7 @@ attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_for
     if (status == ATTN_OK) status = check_counts(problem);
     if (status == ATTN_OK) status = check_modifiers(problem, args);
     if (status == ATTN_OK) status = check_outputs(problem, args);
+    if (status == ATTN_OK) status = check_dims(problem);
     if (status == ATTN_OK) status = check_overlap(problem);
     if (status != ATTN_OK) return status;
     problem->kernels = attn_i_engine_kernels(problem->engine, problem->dtype);

@@ -160,8 +160,9 @@ attn_status attn_i_view_is_output(const attn_i_view *view, const char *name)
         if (view->shape[d] == 1) continue;
         if (steps[d] <= covered) {
             return attn_i_fail(ATTN_ERR_OVERLAP,
-                               "%s is an output, but its elements lie on each other (stride %" PRId64 ")", name,
-                               view->stride[d]);
+                               "%s is an output, but its dimension of stride %" PRId64
+                               " does not step past the smaller ones",
+                               name, view->stride[d]);
         }
         covered += (view->shape[d] - 1) * steps[d];
     }

@@ -20,23 +20,26 @@ struct scene {
     attn_mechanism *mechanism;
 };
 
-/* queries x KEYS, key HIDDEN masked for all. by_columns: keys follow each other within a dimension; gaps: neither
- * rows nor columns can be read where they lie. */
-static void create(struct scene *s, attn_dtype dtype, int64_t queries, bool by_columns, bool gaps)
+/* How values lie: row after row; by columns; with gaps between elements, which no BLAS reads; between rows, which it
+ * does. */
+enum layout { ROWS, COLUMNS, SPREAD, GAPPED_ROWS, LAYOUTS };
+
+/* queries x KEYS, key HIDDEN masked for all. */
+static void create(struct scene *s, attn_dtype dtype, int64_t queries, enum layout layout)
 {
     struct rng rng = {7};
     const int64_t query[2] = {queries, DIM}, key[2] = {KEYS, DIM}, mask[2] = {1, KEYS};
     const int64_t turned[2] = {DIM, KEYS}, wide[2] = {KEYS, 2 * DIM};
     array_create(&s->query, dtype, 2, query, LAYOUT_PLAIN, NULL);
     array_create(&s->key, dtype, 2, key, LAYOUT_PLAIN, NULL);
-    array_create(&s->value, dtype, 2, by_columns ? turned : gaps ? wide : key, LAYOUT_PLAIN, NULL);
+    array_create(&s->value, dtype, 2, layout == COLUMNS ? turned : layout == ROWS ? key : wide, LAYOUT_PLAIN, NULL);
     array_create(&s->mask, ATTN_BOOL, 2, mask, LAYOUT_PLAIN, NULL);
     array_create(&s->context, dtype, 2, query, LAYOUT_PLAIN, NULL);
     array_create(&s->lone, dtype, 2, query, LAYOUT_PLAIN, NULL);
-    if (by_columns) {
+    if (layout == COLUMNS) {
         s->value.tensor.stride[0] = 1;
         s->value.tensor.stride[1] = KEYS;
-    } else if (gaps) {
+    } else if (layout == SPREAD) {
         s->value.tensor.stride[1] = 2;
     }
     memcpy(s->value.tensor.shape, key, sizeof key);
@@ -65,10 +68,10 @@ static void forward(struct scene *s, const struct array *context)
     MUST(attn_forward(s->mechanism, &args));
 }
 
-static void check(attn_dtype dtype, int64_t queries, bool by_columns, bool gaps, double poison)
+static void check(attn_dtype dtype, int64_t queries, enum layout layout, double poison)
 {
     struct scene s;
-    create(&s, dtype, queries, by_columns, gaps);
+    create(&s, dtype, queries, layout);
     forward(&s, &s.lone);
     for (int64_t d = 0; d < DIM; d++) array_set(&s.value, HIDDEN * DIM + d, poison);
     forward(&s, &s.context);
@@ -97,8 +100,8 @@ static void hidden_poison_changes_no_bit_and_seen_poison_stays_in_its_dimension(
     const int64_t queries[] = {1, 2, 37};
     for (attn_dtype dtype = ATTN_F32; dtype <= ATTN_F64; dtype++) {
         for (int q = 0; q < 3; q++) {
-            for (int layout = 0; layout < 3; layout++) {
-                for (int p = 0; p < 3; p++) check(dtype, queries[q], layout == 1, layout == 2, poisons[p]);
+            for (int layout = 0; layout < LAYOUTS; layout++) {
+                for (int p = 0; p < 3; p++) check(dtype, queries[q], (enum layout)layout, poisons[p]);
             }
         }
     }
@@ -109,7 +112,7 @@ static void poison_reaches_a_query_through_a_weight_of_zero(void **state)
 {
     (void)state;
     struct scene s;
-    create(&s, ATTN_F32, 1, false, false);
+    create(&s, ATTN_F32, 1, ROWS);
     for (int64_t d = 0; d < DIM; d++) array_set(&s.query, d, 1000.0);
     for (int64_t d = 0; d < DIM; d++) array_set(&s.key, SEEN * DIM + d, -1000.0);
     array_set(&s.value, SEEN * DIM + POISONED_DIM, INFINITY);

@@ -110,8 +110,9 @@ enum {
 
 /* A view of memory that belongs to the caller. This layout is frozen. Element (i, j, ...) lies at
  * data + (i * stride[0] + j * stride[1] + ...) * size of the dtype, and must be aligned to that size. Strides count
- * elements, may have any order and sign, and may be 0 to broadcast an input; the elements of an output must not lie
- * on each other. Entries past ndim are not read. data may be NULL when a dimension is 0. */
+ * elements, may have any order and sign, and may be 0 to broadcast an input. The elements of an output must lie apart
+ * in the plain way: sorted by stride, each dimension steps past all that the smaller ones cover. Entries past ndim are
+ * not read. data may be NULL when a dimension is 0. */
 typedef struct attn_tensor {
     void *data;
     int32_t dtype;    /* an attn_dtype */
@@ -166,7 +167,7 @@ typedef struct attn_engine_options {
     attn_release_fn release;   /* the engine; must be thread-safe if the engine is shared */
     void *allocator_data;
     attn_execute_fn execute; /* the application's own thread pool in place of the engine's, or NULL; */
-    void *executor_data;     /* threads is then the number of its threads, a hint */
+    void *executor_data;     /* threads is then its size, a hint. Entered by every caller, also at once */
     attn_log_fn log;         /* called while the engine is created, or NULL; the library prints nothing itself */
     void *log_data;
     const char *kernels; /* the instruction set to compute with: "portable", or "avx2" or "avx512" on x86-64; NULL: the
@@ -339,8 +340,8 @@ typedef struct attn_forward_args {
     const attn_tensor *mask;        /* ATTN_BOOL, true: may be seen; broadcasts to [B, Hq, Tq, Tk]. Or NULL */
     const attn_tensor *bias;        /* added to the scores; broadcasts to [B, Hq, Tq, Tk]. Or NULL */
     const attn_tensor *key_lengths; /* [B], ATTN_I32 or ATTN_I64, 0 .. Tk: the valid keys of each sequence. Or NULL */
-    int64_t query_start; /* position of query 0 for ATTN_ALIGN_TOP_LEFT: the keys already in a cache; 0 where a modifier
-                            is aligned bottom-right */
+    int64_t query_start; /* position of query 0 for ATTN_ALIGN_TOP_LEFT, -2^60 .. 2^60: the keys already in a cache; 0
+                            where a modifier is aligned bottom-right */
     const attn_tensor *context;   /* out [B, Hq, Tq, Dv] */
     const attn_tensor *weights;   /* out [B, Hq, Tq, Tk], or NULL */
     const attn_tensor *scores;    /* out [B, Hq, Tq, Tk], or NULL */

@@ -16,15 +16,15 @@ void KERNEL(gather)(int64_t n, const void *from, int64_t stride, void *to)
     }
 }
 
-/* Adding 0 turns the mark of an unseen weight, minus zero, into the zero that it stands for. */
+/* The mark of an unseen weight, minus zero, becomes the zero that it stands for. */
 void KERNEL(scatter)(int64_t n, const void *from, void *to, int64_t stride)
 {
     const real *source = from;
     real *target = to;
     if (stride == 1) {
-        for (int64_t j = 0; j < n; j++) target[j] = source[j] + 0;
+        for (int64_t j = 0; j < n; j++) target[j] = source[j] == 0 ? 0 : source[j];
     } else {
-        for (int64_t j = 0; j < n; j++) target[j * stride] = source[j] + 0;
+        for (int64_t j = 0; j < n; j++) target[j * stride] = source[j] == 0 ? 0 : source[j];
     }
 }
 

@@ -44,9 +44,11 @@ typedef struct total {
     int64_t unseen; /* scores of minus infinity */
 } total;
 
-/* exp((x - most) inverse) of each score, minus zero where it is minus infinity: their sum, and in place if store. */
+/* exp((x - most) inverse) of each score, minus zero where it is minus infinity: their sum, and in place if store_them.
+ * A temperature above 1 divides before the difference is taken, which could overflow, one below 1 after it. */
 static inline total exponentials(int64_t n, real *x, real most, real inverse, int store_them)
 {
+    const real before = inverse < 1 ? inverse : 1, after = inverse < 1 ? 1 : inverse;
     total all = {0, 0};
     for (int64_t start = 0; start < n; start += BLOCK) {
         const int64_t end = start + BLOCK < n ? start + BLOCK : n;
@@ -56,7 +58,7 @@ static inline total exponentials(int64_t n, real *x, real most, real inverse, in
             for (int64_t k = 0, at = j; k < VECTORS && at < end; k++, at += WIDTH) {
                 const vec score = load_part(x + at, end - at, HIDDEN);
                 const truth hidden = score == splat(HIDDEN);
-                const vec p = choose(hidden, splat((real)-0.0), vec_exp((score - most) * inverse));
+                const vec p = choose(hidden, splat((real)-0.0), vec_exp((score * before - most * before) * after));
                 sums.part[k] += p;
                 unseen += hidden;
                 if (store_them) store_part(p, end - at, x + at);
@@ -102,6 +104,7 @@ attn_i_seen KERNEL(hardmax)(int64_t n, double temperature, void *row, double *lo
     *logsumexp = logarithm(n, all, most, inv);
     int poisoned = 0; /* a NaN among the scores makes every weight NaN, as it does in softmax */
     for (int64_t j = 0; j < n; j++) poisoned |= x[j] != x[j];
+    if (most == (real)INFINITY && !poisoned) *logsumexp = INFINITY; /* though the sum took infinity from infinity */
     int64_t first = n;
     for (int64_t j = 0; j < n; j++) {
         const int hidden = x[j] == HIDDEN;

@@ -15,17 +15,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The largest dimension that goes to the BLAS in one call: what its int holds, less some room for one that rounds up.
- * Smaller in a test, which cannot have matrices of 2^31 rows. */
-#ifndef ATTN_I_BLAS_LIMIT
-#define ATTN_I_BLAS_LIMIT (INT_MAX - 1024)
-#endif
-
+/* A library that was configured for OpenBLAS refers to it by force: from an archive, a weak reference would fetch
+ * nothing. Otherwise it may be any BLAS, and its names are there or not. */
 #define WEAK __attribute__((weak))
-extern int openblas_get_parallel(void) WEAK; /* 0 serial, 1 pthread, 2 openmp */
-extern int openblas_get_num_threads(void) WEAK;
-extern char *openblas_get_config(void) WEAK;
-extern char *openblas_get_corename(void) WEAK;
+#if defined(ATTN_I_OPENBLAS)
+#define OPENBLAS
+#else
+#define OPENBLAS WEAK
+#endif
+extern int openblas_get_parallel(void) OPENBLAS; /* 0 serial, 1 pthread, 2 openmp */
+extern int openblas_get_num_threads(void) OPENBLAS;
+extern char *openblas_get_config(void) OPENBLAS;
+extern char *openblas_get_corename(void) OPENBLAS;
 extern char *bli_info_get_version_str(void) WEAK;
 extern void MKL_Get_Version_String(char *, int) WEAK;
 
@@ -59,9 +60,19 @@ static void after_fork(void)
     pthread_rwlock_unlock(&blas_lock);
 }
 
+static int is_openblas(void)
+{
+#if defined(ATTN_I_OPENBLAS)
+    return 1;
+#else
+    return openblas_get_parallel != NULL && openblas_get_num_threads != NULL && openblas_get_config != NULL &&
+           openblas_get_corename != NULL;
+#endif
+}
+
 static void prepare_blas(void)
 {
-    serial = openblas_get_parallel != NULL && openblas_get_parallel() == 0;
+    serial = is_openblas() && openblas_get_parallel() == 0;
     initialise_lock();
     /* Registered after OpenBLAS registered its own handler, ours runs first. */
     pthread_atfork(before_fork, after_fork, initialise_lock);
@@ -195,9 +206,9 @@ static void describe_openblas(attn_i_blas_info *info)
 {
     static const char *const threadings[] = {"serial", "pthread", "openmp"};
     info->library = "OpenBLAS";
-    if (openblas_get_config != NULL) info->version = openblas_get_config();
-    if (openblas_get_corename != NULL) info->core = openblas_get_corename();
-    if (openblas_get_num_threads != NULL) info->threads = openblas_get_num_threads();
+    info->version = openblas_get_config();
+    info->core = openblas_get_corename();
+    info->threads = openblas_get_num_threads();
     int parallel = openblas_get_parallel();
     if (parallel >= 0 && parallel <= 2) info->threading = threadings[parallel];
     info->serialised = parallel == 0;
@@ -224,7 +235,7 @@ static void advise_on_core(const attn_i_cpu *cpu, attn_i_blas_info *info)
 void attn_i_blas_describe(const attn_i_cpu *cpu, attn_i_blas_info *info)
 {
     *info = (attn_i_blas_info){.library = "BLAS", .version = "", .core = "", .threading = "unknown", .suits_cpu = 1};
-    if (openblas_get_parallel != NULL) {
+    if (is_openblas()) {
         describe_openblas(info);
     } else if (bli_info_get_version_str != NULL) {
         info->library = "BLIS";

@@ -10,6 +10,13 @@
 #include "runtime/cpu.h"
 #include "runtime/matrix.h"
 
+/* The largest dimension that goes to the BLAS in one call: what its int holds, less some room for one that rounds up.
+ * Numbers of rows and of keys beyond it are cut; a matrix that must be copied has no more columns. Smaller in a test,
+ * which cannot have matrices of 2^31 rows. */
+#ifndef ATTN_I_BLAS_LIMIT
+#define ATTN_I_BLAS_LIMIT (INT32_MAX - 1024)
+#endif
+
 /* c = a b, or c += a b. ATTN_F32 or ATTN_F64. Columns of c lie side by side (column_stride 1); a and b pass
  * attn_i_blas_takes. Any sizes, also 0: a product over nothing is 0. */
 void attn_i_blas_multiply(attn_dtype dtype, attn_i_matrix a, attn_i_matrix b, attn_i_matrix c, int accumulate);

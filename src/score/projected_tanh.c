@@ -25,15 +25,23 @@ void attn_i_projected_tanh_layout(const attn_i_problem *p, attn_i_arena *arena, 
     if (attn_i_mechanism_param(p->mechanism, "b") != NULL) state->b = attn_i_carve(arena, hidden, p->size);
 }
 
-/* g / |v|, the weight normalisation of v. */
-static double normalisation(const attn_i_problem *p, const void *v, const void *g)
+static double get(const attn_i_problem *p, const void *v, int64_t a)
 {
-    double sum = 0;
-    for (int64_t a = 0; a < p->mechanism->hidden_dim; a++) {
-        double x = p->dtype == ATTN_F32 ? (double)((const float *)v)[a] : ((const double *)v)[a];
-        sum += x * x;
+    return p->dtype == ATTN_F32 ? (double)((const float *)v)[a] : ((const double *)v)[a];
+}
+
+/* v becomes g v / |v|. Divided by its greatest element first, v's squares neither overflow nor vanish. */
+static void normalise(const attn_i_problem *p, void *v, double g)
+{
+    const int64_t hidden = p->mechanism->hidden_dim;
+    double most = 0, squares = 0;
+    for (int64_t a = 0; a < hidden; a++) most = fmax(most, fabs(get(p, v, a)));
+    for (int64_t a = 0; a < hidden; a++) squares += (get(p, v, a) / most) * (get(p, v, a) / most);
+    for (int64_t a = 0; a < hidden; a++) {
+        const double x = get(p, v, a) / most * (g / sqrt(squares));
+        if (p->dtype == ATTN_F32) ((float *)v)[a] = (float)x;
+        if (p->dtype == ATTN_F64) ((double *)v)[a] = x;
     }
-    return (p->dtype == ATTN_F32 ? (double)*(const float *)g : *(const double *)g) / sqrt(sum);
 }
 
 void attn_i_projected_tanh_load(const attn_i_problem *p, attn_i_score_state *state)
@@ -45,7 +53,7 @@ void attn_i_projected_tanh_load(const attn_i_problem *p, attn_i_score_state *sta
     attn_i_operand_load(&state->key_map, kernels, p->size);
     kernels->gather(hidden, v.data, v.column_stride, state->v);
     if (b.data != NULL) kernels->gather(hidden, b.data, b.column_stride, state->b);
-    if (g.data != NULL) kernels->scale(hidden, normalisation(p, state->v, g.data), state->v);
+    if (g.data != NULL) normalise(p, state->v, get(p, g.data, 0));
 }
 
 void attn_i_projected_tanh_queries(const attn_i_problem *p, const attn_i_score_state *state, attn_i_matrix from,
