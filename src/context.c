@@ -68,6 +68,8 @@ static void add_what_is_not_finite(const attn_i_problem *p, const attn_i_context
     }
 }
 
+/* What is not finite is added as soon as its tile is done: it stays in its own element, whatever else is summed there.
+ */
 static void multiply(const attn_i_problem *p, const attn_i_context_scratch *scratch, attn_i_matrix weights,
                      attn_i_matrix values, attn_i_matrix contexts, int cleaned)
 {
@@ -76,12 +78,7 @@ static void multiply(const attn_i_problem *p, const attn_i_context_scratch *scra
         attn_i_matrix part = attn_i_matrix_columns(weights, first, keys, p->size);
         attn_i_matrix tile = attn_i_matrix_rows(values, first, keys, p->size);
         attn_i_blas_multiply(p->dtype, part, cleaned ? clean(p, scratch, tile) : tile, contexts, first > 0);
-    }
-    for (int64_t first = 0; cleaned && first < values.rows; first += scratch->tile) {
-        const int64_t keys = attn_i_min(values.rows - first, scratch->tile);
-        attn_i_matrix tile = attn_i_matrix_rows(values, first, keys, p->size);
-        if (values.rows > scratch->tile) clean(p, scratch, tile); /* to know again which are not finite */
-        add_what_is_not_finite(p, scratch, attn_i_matrix_columns(weights, first, keys, p->size), tile, contexts);
+        if (cleaned) add_what_is_not_finite(p, scratch, part, tile, contexts);
     }
 }
 

@@ -235,8 +235,9 @@ static int list_tensors(const attn_i_problem *p, named list[MOST_TENSORS])
     int count = 0;
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) list[count++] = fixed[i];
     if (m->modifiers.alibi != ATTN_ALIGN_NONE) list[count++] = (named){"", "the ALiBi slopes", &m->modifiers.slopes};
-    for (int32_t i = 0; i < m->param_count; i++)
+    for (int32_t i = 0; i < m->param_count; i++) {
         list[count++] = (named){"parameter ", m->params[i].name, &m->params[i].view};
+    }
     return count;
 }
 
