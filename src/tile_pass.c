@@ -37,7 +37,9 @@ typedef struct pass {
     const attn_i_tile_work *w;
     attn_i_lanes *lanes;
     attn_i_span sees[ATTN_I_LANES]; /* of each lane, by position */
+    attn_i_span common;             /* what all lanes see */
     attn_i_spans all;               /* spans with rows */
+    int referenced;                 /* every lane has a reference that weights in registers can do with */
     int clean;                      /* values that are not finite are kept apart */
     /* The tile at hand. */
     attn_i_span keys;
@@ -111,6 +113,7 @@ static attn_i_span intersect(attn_i_span a, attn_i_span b)
 static attn_i_span look(pass *t)
 {
     attn_i_span any = {0, 0};
+    t->common = t->w->keys;
     for (int64_t l = 0; l < t->w->rows; l++) {
         attn_i_span one = {0, 0};
         if (l > 0 && query_of(t, l) == query_of(t, l - 1)) {
@@ -119,6 +122,7 @@ static attn_i_span look(pass *t)
             one = intersect(attn_i_visible(t->p, t->w->b, query_of(t, l)), t->w->keys);
         }
         t->sees[l] = one;
+        t->common = intersect(t->common, one);
         if (one.first == one.end) continue;
         if (any.first == any.end) any = one;
         any.first = attn_i_min(any.first, one.first);
@@ -173,9 +177,11 @@ static void add_piece(pass *t, int64_t first, int64_t count, attn_i_spans spans,
 static void cut_tile(pass *t)
 {
     const int64_t n = t->keys.end - t->keys.first;
+    const int edges = t->keys.first < t->common.first || t->keys.end > t->common.end;
     t->count = 0;
-    if (sees_all(t, 0, n, t->all) || t->plan->writes_scores) {
-        add_piece(t, 0, n, t->all, !sees_all(t, 0, n, t->all));
+    if (edges) set_edges(t);
+    if (!edges || t->plan->writes_scores) {
+        add_piece(t, 0, n, t->all, edges);
         return;
     }
     for (int64_t first = 0; first < n; first += PIECE_KEYS) {
@@ -228,39 +234,47 @@ static void move_references(pass *t, const float *most)
             moved = 1;
         }
         *reference = to;
+        t->referenced = 0;
     }
     if (moved) t->kernels->tile_multiply(t->p->context.data != NULL ? t->p->value_dim : 0, factor, t->s->context);
 }
 
-/* 1 if weights can be made in registers: each lane that sees any key of the tile has a reference, be it that a look at the
- * first keys gives it one. */
+static int sees_any(const pass *t, int64_t lane, int64_t first, int64_t end)
+{
+    return t->sees[lane].first < end && t->sees[lane].end > first;
+}
+
+static int has_reference(const pass *t, int64_t lane)
+{
+    return fabsf(t->lanes->reference[lane]) <= most_reference;
+}
+
+/* 1 if each lane that sees any key of the tile has a reference, be it that a look at the first keys gives it one. */
 static int find_references(pass *t)
 {
+    const int64_t first = t->keys.first, end = t->keys.end, count = attn_i_min(PIECE_KEYS, end - first);
     int missing = 0;
+    if (t->referenced) return 1;
     for (int64_t l = 0; l < t->w->rows; l++) {
-        const float reference = t->lanes->reference[l];
-        if (t->lanes->first_key[l] == t->lanes->end_key[l]) continue;
-        if (reference == -INFINITY) {
-            missing = 1;
-            if (t->lanes->first_key[l] >= PIECE_KEYS) return 0;
-        } else if (!(fabsf(reference) <= most_reference)) {
-            return 0;
+        if (has_reference(t, l) || !sees_any(t, l, first, end)) continue;
+        missing = 1;
+        if (t->lanes->reference[l] != -INFINITY || !sees_any(t, l, first, first + count)) return 0;
+    }
+    if (missing) {
+        float most[ATTN_I_LANES];
+        for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
+        t->kernels->products(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, first), count, t->all, t->s->tile,
+                             ATTN_I_LANES, 0);
+        if (t->pieces[0].edges) t->kernels->tile_edges(count, t->all, t->lanes, 0, t->s->tile);
+        t->kernels->tile_maximum(count, t->all, t->s->tile, most);
+        for (int64_t l = 0; l < t->w->rows; l++) {
+            if (has_reference(t, l) || !sees_any(t, l, first, end)) continue;
+            if (!(fabsf(most[l]) <= most_reference)) return 0;
+            t->lanes->reference[l] = ceilf(most[l]);
         }
     }
-    if (!missing) return 1;
-
-    float most[ATTN_I_LANES];
-    const int64_t count = attn_i_min(PIECE_KEYS, t->keys.end - t->keys.first);
-    for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
-    t->kernels->products(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first), count, t->all,
-                         t->s->mask, ATTN_I_LANES, 0);
-    t->kernels->tile_edges(count, t->all, t->lanes, 0, t->s->mask);
-    t->kernels->tile_maximum(count, t->all, t->s->mask, most);
-    for (int64_t l = 0; l < t->w->rows; l++) {
-        if (t->lanes->first_key[l] == t->lanes->end_key[l] || t->lanes->reference[l] != -INFINITY) continue;
-        if (!(fabsf(most[l]) <= most_reference)) return 0;
-        t->lanes->reference[l] = ceilf(most[l]);
-    }
+    t->referenced = 1;
+    for (int64_t l = 0; l < t->w->rows; l++) t->referenced &= has_reference(t, l);
     return 1;
 }
 
@@ -270,19 +284,22 @@ static int find_references(pass *t)
 static int weights_in_registers(pass *t)
 {
     if (!t->plan->plain || !find_references(t)) return 0;
-    float kept[ATTN_I_LANES]; /* lanes that see nothing yet have no reference; any number will do */
-    memcpy(kept, t->lanes->reference, sizeof kept);
-    for (int l = 0; l < ATTN_I_LANES; l++) {
-        if (!(fabsf(kept[l]) <= most_reference)) t->lanes->reference[l] = 0;
+    /* Lanes that see nothing yet have no reference; any number will do. */
+    attn_i_lanes *lanes = t->lanes, some;
+    if (!t->referenced) {
+        some = *t->lanes;
+        lanes = &some;
+        for (int l = 0; l < ATTN_I_LANES; l++) {
+            if (!has_reference(t, l)) some.reference[l] = 0;
+        }
     }
     int good = 1;
     for (int i = 0; i < t->count && good; i++) {
         const piece *one = &t->pieces[i];
         good = t->kernels->weights(t->plan->depth, t->s->queries,
                                    rows_from(t->w->key_rows, t->keys.first + one->first), one->count, one->spans,
-                                   t->lanes, one->first, one->edges, t->s->tile + one->first * ATTN_I_LANES);
+                                   lanes, one->first, one->edges, t->s->tile + one->first * ATTN_I_LANES);
     }
-    memcpy(t->lanes->reference, kept, sizeof kept);
     return good;
 }
 
@@ -436,8 +453,9 @@ static void add_context(pass *t)
 static void run(pass *t, attn_i_span keys)
 {
     const int64_t dim = t->p->context.data != NULL ? t->p->value_dim : 0;
+    t->referenced = 0;
     for (int l = 0; l < ATTN_I_LANES; l++) {
-        t->lanes->reference[l] = -INFINITY;
+        t->lanes->reference[l] = l < t->w->rows ? -INFINITY : 0;
         t->lanes->sum[l] = 0;
     }
     memset(t->s->context, 0, (size_t)(dim * ATTN_I_LANES) * sizeof(float));
@@ -445,7 +463,6 @@ static void run(pass *t, attn_i_span keys)
         /* Tiles begin at multiples of their size, so that a mask's blocks are whole in them. */
         t->keys.first = first;
         t->keys.end = attn_i_min((first / ATTN_I_TILE_KEYS + 1) * ATTN_I_TILE_KEYS, keys.end);
-        set_edges(t);
         cut_tile(t);
         const shows mask = load_mask(t);
         if (mask == NOTHING) continue;

@@ -16,21 +16,26 @@
 
 /* Unrolls a loop of constant length, so that arrays indexed by it live in registers. */
 #if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL       _Pragma("clang loop unroll(full)")
+#define NOT_UNROLLED _Pragma("clang loop unroll(disable)")
 #else
-#define UNROLL _Pragma("GCC unroll 32")
+#define UNROLL       _Pragma("GCC unroll 32")
+#define NOT_UNROLLED _Pragma("GCC unroll 1")
 #endif
 
-/* Keeps the compiler from loading the vector anew for each use of it. */
+/* Keeps the compiler from loading the vector anew for each use of it, and from moving the use of one before another. */
 #if defined(__aarch64__)
-#define IN_REGISTER(v) __asm__("" : "+w"(v))
+#define IN_REGISTER(v) __asm__ volatile("" : "+w"(v))
 #elif defined(__AVX512F__)
-#define IN_REGISTER(v) __asm__("" : "+v"(v))
+#define IN_REGISTER(v) __asm__ volatile("" : "+v"(v))
 #elif defined(__SSE2__)
-#define IN_REGISTER(v) __asm__("" : "+x"(v))
+#define IN_REGISTER(v) __asm__ volatile("" : "+x"(v))
 #else
 #define IN_REGISTER(v) (void)(v)
 #endif
+
+/* Keeps the compiler from having a register for every sum of this pointer and something else. */
+#define OPAQUE(pointer) __asm__("" : "+r"(pointer))
 
 /* a > b ? a : b, hence b where either is no number. */
 static ALWAYS_INLINE vec greater_of(vec a, vec b)
@@ -79,7 +84,7 @@ static inline int powers_fit(bits_vec powers)
 }
 
 /* Where the lanes do not see the key. */
-static ALWAYS_INLINE truth unseen_by(const attn_i_lanes *state, int lane, int32_t key)
+static ALWAYS_INLINE truth unseen_by(const attn_i_lanes *state, int64_t lane, int32_t key)
 {
     truth first, end, at = (truth){0} + key;
     memcpy(&first, state->first_key + lane, sizeof first);

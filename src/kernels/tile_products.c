@@ -8,9 +8,11 @@
 
 /* The sizes of blocks: rows of 6, 4, 2 and 1, and as many vectors as there are spans where a span is a vector,
  * otherwise what the registers hold beside the operands. */
-enum { MOST_ROWS = 6, MOST_VECTORS = 4, UNROLLED = 4 };
+enum { MOST_ROWS = 6, MOST_VECTORS = 4, LAST = 4, UNROLLED = 4 };
 #if defined(__AVX512F__)
 enum { PANEL = 0 };
+#define DEFINE_LASTS DEFINE_LAST(4, 1) DEFINE_LAST(4, 2) DEFINE_LAST(4, 3) DEFINE_LAST(4, 4)
+#define LASTS        {last_4_1, last_4_2, last_4_3, last_4_4}
 #define FOR_EACH_SIZE(define)                                                                                          \
     define(6, 1) define(4, 1) define(2, 1) define(1, 1) define(6, 2) define(4, 2) define(2, 2) define(1, 2)            \
     define(6, 3) define(4, 3) define(2, 3) define(1, 3) define(6, 4) define(4, 4) define(2, 4) define(1, 4)
@@ -21,6 +23,8 @@ enum { PANEL = 0 };
     }
 #elif defined(__aarch64__)
 enum { PANEL = 4 };
+#define DEFINE_LASTS DEFINE_LAST(4, 4)
+#define LASTS        {last_4_4}
 #define FOR_EACH_SIZE(define) define(6, 4) define(4, 4) define(2, 4) define(1, 4)
 #define TABLE(name)                                                                                                    \
     {                                                                                                                  \
@@ -28,6 +32,8 @@ enum { PANEL = 4 };
     }
 #else
 enum { PANEL = 2 };
+#define DEFINE_LASTS DEFINE_LAST(4, 2)
+#define LASTS        {last_4_2}
 #define FOR_EACH_SIZE(define) define(6, 2) define(4, 2) define(2, 2) define(1, 2)
 #define TABLE(name)                                                                                                    \
     {                                                                                                                  \
@@ -37,7 +43,7 @@ enum { PANEL = 2 };
 
 typedef vec block[MOST_ROWS][MOST_VECTORS];
 
-/* One element of each row, times the lanes. */
+/* One element of each row, times the lanes; that of row r is a[r row_step]. */
 static ALWAYS_INLINE void step(int rows, int vectors, const float *lanes, const float *a, int64_t row_step, block acc)
 {
     vec b[MOST_VECTORS];
@@ -54,33 +60,37 @@ static ALWAYS_INLINE void step(int rows, int vectors, const float *lanes, const 
     }
 }
 
-/* acc = rows x lanes; element d of row r is a[r row_step + d depth_step]. */
+/* acc = rows x lanes; element d of row r is a[r row_step + d depth_step]. What is left over from whole steps comes first,
+ * so that the accumulators stay where the loop has them. */
 static ALWAYS_INLINE void multiply(int rows, int vectors, int64_t depth, const float *lanes, const float *a,
                                    int64_t row_step, int64_t depth_step, block acc)
 {
+    const float *end = lanes + depth * ATTN_I_LANES;
     UNROLL for (int r = 0; r < rows; r++)
     {
         UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
     }
-    for (; depth >= UNROLLED; depth -= UNROLLED) {
-        UNROLL for (int u = 0; u < UNROLLED; u++)
-        {
-            step(rows, vectors, lanes + u * ATTN_I_LANES, a + u * depth_step, row_step, acc);
-        }
-        lanes += UNROLLED * ATTN_I_LANES;
-        a += UNROLLED * depth_step;
-    }
-    for (; depth > 0; depth--) {
+    NOT_UNROLLED for (int64_t d = depth % UNROLLED; d > 0; d--)
+    {
         step(rows, vectors, lanes, a, row_step, acc);
         lanes += ATTN_I_LANES;
         a += depth_step;
     }
+    while (lanes != end) {
+        UNROLL for (int u = 0; u < UNROLLED; u++)
+        {
+            step(rows, vectors, lanes + u * ATTN_I_LANES, a, row_step, acc);
+            a += depth_step;
+            OPAQUE(a);
+        }
+        lanes += UNROLLED * ATTN_I_LANES;
+    }
 }
 
-/* The rows of the next block where n are left: 6, 4, 2 or 1; and the place of that number in a TABLE. */
+/* The rows of the next block where n are left. n / 2 is the place of that number in a TABLE. */
 static int block_rows(int64_t n)
 {
-    return n >= 6 ? 6 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+    return n >= 6 && n != 8 ? 6 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
 }
 
 /* Panels of lanes: vectors `vectors` from lane `lane` on. */
@@ -135,51 +145,38 @@ void KERNEL(products)(int64_t depth, const float *lanes, attn_i_rows rows, int64
 
 /* ----------------------------------------------------------------------------------------------- weights */
 
-/* key: of the block's first row, as the lanes count keys. */
-typedef void weight_block(int64_t depth, const float *lanes, attn_i_rows keys, const attn_i_lanes *state, int lane,
-                          int32_t key, int edges, bits_vec *powers, float *to);
-
-static ALWAYS_INLINE void block_weights(int rows, int vectors, block acc, const attn_i_lanes *state, int lane,
-                                        int32_t key, int edges, bits_vec *powers, float *to)
+/* A block's products, just written, become weights. key: of its first row, as the lanes count keys. */
+static ALWAYS_INLINE bits_vec weigh_block(int rows, int64_t lane, int64_t end, const attn_i_lanes *state, int32_t key,
+                                          int edges, float *tile, bits_vec powers)
 {
-    bits_vec all = *powers;
-    UNROLL for (int r = 0; r < rows; r++)
-    {
-        UNROLL for (int v = 0; v < vectors; v++)
+    for (; lane < end; lane += WIDTH) {
+        const vec reference = load(state->reference + lane), floor = reference - splat(ATTN_I_ROOM);
+        const vec offset = power_offset(reference);
+        UNROLL for (int r = 0; r < rows; r++)
         {
-            const vec reference = load(state->reference + lane + v * WIDTH);
-            const vec floor = reference - splat(ATTN_I_ROOM);
-            vec x = acc[r][v];
+            float *place = tile + r * ATTN_I_LANES + lane;
+            vec x = load(place);
             truth unseen = {0};
             if (edges) {
-                unseen = unseen_by(state, lane + v * WIDTH, key + r);
+                unseen = unseen_by(state, lane, key + r);
                 x = choose(unseen, floor, x);
             }
-            vec weight = power_above(x, floor, power_offset(reference), &all);
-            if (edges) weight = choose(unseen, splat(0), weight);
-            store(weight, to + r * ATTN_I_LANES + v * WIDTH);
+            const vec weight = power_above(x, floor, offset, &powers);
+            store(edges ? choose(unseen, splat(0), weight) : weight, place);
         }
     }
-    *powers = all;
+    return powers;
 }
 
-#define DEFINE(rows_, vectors)                                                                                         \
-    static void weight_##rows_##_##vectors(int64_t depth, const float *lanes, attn_i_rows keys,                        \
-                                           const attn_i_lanes *state, int lane, int32_t key, int edges,                \
-                                           bits_vec *powers, float *to)                                                \
-    {                                                                                                                  \
-        block acc;                                                                                                     \
-        multiply(rows_, vectors, depth, lanes, keys.data, keys.stride, 1, acc);                                        \
-        if (edges) {                                                                                                   \
-            block_weights(rows_, vectors, acc, state, lane, key, 1, powers, to);                                       \
-        } else {                                                                                                       \
-            block_weights(rows_, vectors, acc, state, lane, key, 0, powers, to);                                       \
-        }                                                                                                              \
+#define WEIGH(rows, edges) weigh_block(rows, lane, end, state, key, edges, tile, powers)
+static bits_vec weigh(int64_t rows, int64_t lane, int64_t end, const attn_i_lanes *state, int32_t key, int edges,
+                      float *tile, bits_vec powers)
+{
+    if (edges) {
+        return rows == 6 ? WEIGH(6, 1) : rows == 4 ? WEIGH(4, 1) : rows == 2 ? WEIGH(2, 1) : WEIGH(1, 1);
     }
-FOR_EACH_SIZE(DEFINE)
-#undef DEFINE
-
-static weight_block *const weight_blocks[][4] = TABLE(weight);
+    return rows == 6 ? WEIGH(6, 0) : rows == 4 ? WEIGH(4, 0) : rows == 2 ? WEIGH(2, 0) : WEIGH(1, 0);
+}
 
 int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
                     const attn_i_lanes *state, int64_t first_key, int edges, float *to)
@@ -190,9 +187,9 @@ int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t
         n = block_rows(count - j);
         const attn_i_rows from = {keys.data + j * keys.stride, keys.stride};
         for (int lane = p.lane; lane < p.end; lane += p.step) {
-            weight_blocks[p.index][n / 2](depth, lanes + lane, from, state, lane, (int32_t)(first_key + j), edges,
-                                          &powers, to + j * ATTN_I_LANES + lane);
+            product_blocks[p.index][n / 2](depth, lanes + lane, from, to + j * ATTN_I_LANES + lane, ATTN_I_LANES, 0);
         }
+        powers = weigh(n, p.lane, p.end, state, (int32_t)(first_key + j), edges, to + j * ATTN_I_LANES, powers);
     }
     return powers_fit(powers);
 }
@@ -221,6 +218,37 @@ FOR_EACH_SIZE(DEFINE)
 
 static context_block *const context_blocks[][4] = TABLE(context);
 
+/* The last block of 4, which also adds up the weights. */
+#define DEFINE_LAST(rows_, vectors)                                                                                    \
+    static void last_##rows_##_##vectors(int64_t count, const float *weights, const float *values, int64_t stride,     \
+                                         float *context, float *sum)                                                   \
+    {                                                                                                                  \
+        vec total[MOST_VECTORS];                                                                                       \
+        block acc;                                                                                                     \
+        UNROLL for (int v = 0; v < vectors; v++) total[v] = splat(0);                                                  \
+        UNROLL for (int r = 0; r < rows_; r++)                                                                         \
+        {                                                                                                              \
+            UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);                                             \
+        }                                                                                                              \
+        for (int64_t j = 0; j < count; j++) {                                                                          \
+            UNROLL for (int v = 0; v < vectors; v++) total[v] += load(weights + v * WIDTH);                            \
+            step(rows_, vectors, weights, values, 1, acc);                                                             \
+            weights += ATTN_I_LANES;                                                                                   \
+            values += stride;                                                                                          \
+        }                                                                                                              \
+        UNROLL for (int v = 0; v < vectors; v++)                                                                       \
+        {                                                                                                              \
+            store(load(sum + v * WIDTH) + total[v], sum + v * WIDTH);                                                  \
+            UNROLL for (int r = 0; r < rows_; r++)                                                                     \
+            {                                                                                                          \
+                float *place = context + r * ATTN_I_LANES + v * WIDTH;                                                 \
+                store(load(place) + acc[r][v], place);                                                                 \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+DEFINE_LASTS
+static void (*const last_blocks[])(int64_t, const float *, const float *, int64_t, float *, float *) = LASTS;
+
 static void add_up(int64_t count, const float *weights, int lane, float *sum)
 {
     vec even = splat(0), odd = splat(0);
@@ -237,12 +265,17 @@ void KERNEL(context)(int64_t count, const float *weights, attn_i_rows values, in
                      float *context, float *sum)
 {
     const panels p = panels_of(spans);
-    for (int lane = p.lane; lane < p.end; lane += WIDTH) add_up(count, weights, lane, sum);
-    for (int64_t d = 0, n; d < dim; d += n) {
-        n = block_rows(dim - d);
+    const int64_t last = dim >= LAST ? dim - LAST : dim; /* where the weights are added up on the way */
+    for (int64_t d = 0, n; d < last; d += n) {
+        n = block_rows(last - d);
         for (int lane = p.lane; lane < p.end; lane += p.step) {
             context_blocks[p.index][n / 2](count, weights + lane, values.data + d, values.stride,
                                            context + d * ATTN_I_LANES + lane);
         }
+    }
+    for (int lane = p.lane; lane < p.end && dim < LAST; lane += WIDTH) add_up(count, weights, lane, sum);
+    for (int lane = p.lane; lane < p.end && dim >= LAST; lane += p.step) {
+        last_blocks[p.index](count, weights + lane, values.data + last, values.stride,
+                             context + last * ATTN_I_LANES + lane, sum + lane);
     }
 }
