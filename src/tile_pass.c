@@ -36,7 +36,8 @@ typedef struct pass {
     const attn_i_tile_scratch *s;
     const attn_i_tile_work *w;
     attn_i_lanes *lanes;
-    attn_i_span sees[ATTN_I_LANES]; /* of each lane, by position */
+    int64_t query[ATTN_I_LANES], head[ATTN_I_LANES]; /* that each lane is */
+    attn_i_span sees[ATTN_I_LANES];                  /* of each lane, by position */
     attn_i_span common;             /* what all lanes see */
     attn_i_spans all;               /* spans with rows */
     int referenced;                 /* every lane has a reference that weights in registers can do with */
@@ -95,12 +96,25 @@ attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, att
 
 static int64_t query_of(const pass *t, int64_t lane)
 {
-    return (t->w->first_row + lane) / t->p->group;
+    return t->query[lane];
 }
 
 static int64_t head_of(const pass *t, int64_t lane)
 {
-    return t->w->key_head * t->p->group + (t->w->first_row + lane) % t->p->group;
+    return t->head[lane];
+}
+
+/* Which query and head each lane is, counted on from the first. */
+static void name_lanes(pass *t)
+{
+    int64_t query = t->w->first_row / t->p->group, member = t->w->first_row % t->p->group;
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        t->query[l] = query;
+        t->head[l] = t->w->key_head * t->p->group + member;
+        if (++member < t->p->group) continue;
+        member = 0;
+        query++;
+    }
 }
 
 static attn_i_span intersect(attn_i_span a, attn_i_span b)
@@ -486,12 +500,35 @@ static int is_poisoned(const pass *t)
     return 0;
 }
 
+/* Brings the lines that the context will be written to near: they are wanted when the pass ends, all at once. */
+static void fetch_output(const pass *t)
+{
+    const attn_i_view *context = &t->p->context;
+    if (context->data == NULL || context->stride[3] != 1) return;
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        const float *row = (const float *)(void *)attn_i_view_at(context, t->w->b, t->head[l]) +
+                           t->query[l] * context->stride[2];
+        for (int64_t d = 0; d < t->p->value_dim; d += 16) __builtin_prefetch(row + d, 1, 2);
+    }
+}
+
+void attn_i_tile_fetch(const attn_i_tile_plan *plan, const attn_i_tile_work *work)
+{
+    if (work->queries.data == NULL) return;
+    for (int64_t l = 0; l < work->rows; l++) {
+        const float *row = work->queries.data + (work->first_row + l) * work->queries.stride;
+        for (int64_t d = 0; d < plan->depth; d += 16) __builtin_prefetch(row + d, 0, 2);
+    }
+}
+
 void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work)
 {
     pass t = {.plan = plan, .p = plan->p, .kernels = plan->kernels, .s = scratch, .w = work, .lanes = scratch->lanes};
     t.all = (attn_i_spans){0, (int)attn_i_divide_up(work->rows, ATTN_I_SPAN_LANES)};
+    name_lanes(&t);
     attn_i_span keys = look(&t);
     if (plan->writes_scores) keys = work->keys;
+    fetch_output(&t);
     load_queries(&t);
     run(&t, keys);
     if (!is_poisoned(&t)) return;

@@ -49,6 +49,9 @@ typedef struct attn_i_tile_work {
     attn_i_rows key_rows, value_rows; /* prepared, from key 0 on */
 } attn_i_tile_work;
 
+/* Brings the queries of a pass that is to come near. */
+void attn_i_tile_fetch(const attn_i_tile_plan *plan, const attn_i_tile_work *work);
+
 /* Leaves context, reference and sum in the scratch, and unnormalised rows in the outputs of scores and weights. */
 void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work);
 

@@ -55,7 +55,7 @@ typedef struct run {
     attn_i_lanes *lanes; /* of each pass, where keys are split */
     float *contexts;
 
-    int64_t first_head, chunk_heads; /* the chunk at hand */
+    int64_t first_head, chunk_heads, passes; /* the chunk at hand */
 } run;
 
 /* ---------------------------------------------------------------------------------------------- sources */
@@ -351,6 +351,10 @@ static void compute_pass(void *data, int64_t pass)
     const int64_t slot = take_slot(r);
     const attn_i_tile_work w = work_of(r, pass);
     const attn_i_tile_scratch *s = &r->slot[slot];
+    if (pass + 1 < r->passes) {
+        const attn_i_tile_work next = work_of(r, pass + 1);
+        attn_i_tile_fetch(&r->plan, &next);
+    }
     attn_i_tile_pass(&r->plan, s, &w);
     if (r->splits == 1) {
         attn_i_tile_finish(&r->plan, s, &w);
@@ -405,7 +409,8 @@ void attn_i_tiles_way_run(const attn_i_problem *problem, void *scratch)
         prepare(&r, &r.key);
         prepare(&r, &r.value);
         const int64_t tiles = r.chunk_heads * r.tiles, work = tiles * r.tile_rows * problem->keys;
-        attn_i_parallel(problem->engine->pool, tiles * r.splits, work * 4, compute_pass, &r);
+        r.passes = tiles * r.splits;
+        attn_i_parallel(problem->engine->pool, r.passes, work * 4, compute_pass, &r);
         if (r.splits > 1) attn_i_parallel(problem->engine->pool, tiles, work, merge_splits, &r);
     }
 }
