@@ -19,9 +19,6 @@ enum {
     ROOM_BEFORE_MOVE = 16 /* exponents that a score may exceed the reference by before it is moved */
 };
 
-/* Beyond, scores and reference are no longer exact to a whole number once the offset is added. */
-static const float most_reference = 0x1p21f;
-
 /* Keys first .. first + count - 1 of the tile, and the spans of lanes that see any of them. */
 typedef struct piece {
     int64_t first, count;
@@ -260,7 +257,7 @@ static int sees_any(const pass *t, int64_t lane, int64_t first, int64_t end)
 
 static int has_reference(const pass *t, int64_t lane)
 {
-    return fabsf(t->lanes->reference[lane]) <= most_reference;
+    return fabsf(t->lanes->reference[lane]) <= ATTN_I_FAR;
 }
 
 /* 1 if each lane that sees any key of the tile has a reference, be it that a look at the first keys gives it one. */
@@ -283,7 +280,7 @@ static int find_references(pass *t)
         t->kernels->tile_maximum(count, t->all, t->s->tile, most);
         for (int64_t l = 0; l < t->w->rows; l++) {
             if (has_reference(t, l) || !sees_any(t, l, first, end)) continue;
-            if (!(fabsf(most[l]) <= most_reference)) return 0;
+            if (!(fabsf(most[l]) <= ATTN_I_FAR)) return 0;
             t->lanes->reference[l] = ceilf(most[l]);
         }
     }

@@ -5,6 +5,7 @@
 #include "tiles_way.h"
 
 #include "operand.h"
+#include "row_pass.h"
 #include "runtime/blas.h"
 #include "runtime/size.h"
 #include "score/score.h"
@@ -21,7 +22,8 @@ enum {
     CHUNK_ELEMENTS = 1 << 22, /* of prepared and copied queries, keys and values, unless one key head has more */
     FEW_PASSES = 16,          /* below, the keys of a tile of queries are split */
     LEAST_SPLIT_KEYS = 512,
-    MOST_SPLITS = 64
+    MOST_SPLITS = 64,
+    FEW_SPLIT_KEYS = 1024 /* of a key head with few queries, about */
 };
 
 /* The rows of key heads as passes read them: where they lie, or in a copy of the chunk's, which the score function may
@@ -47,13 +49,16 @@ typedef struct run {
     int64_t tile_rows, tiles;      /* tiles of queries per key head */
     int64_t split_keys, splits;    /* of each tile's keys */
     int64_t slots;
+    int few; /* queries of a key head: rows rather than lanes */
 
     /* Scratch. */
     source query, key, value;
     attn_i_tile_scratch *slot;
+    attn_i_row_scratch *row_slot; /* instead, where queries are few */
     atomic_flag *taken;
     attn_i_lanes *lanes; /* of each pass, where keys are split */
     float *contexts;
+    attn_i_row_part *row_parts; /* of each pass */
 
     int64_t first_head, chunk_heads, passes; /* the chunk at hand */
 } run;
@@ -126,7 +131,7 @@ static void find_sources(run *r)
                          score->key_width(p));
     r->key.rows_of = score->reads_keys ? key_rows : map_rows;
     r->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
-    if (score->lanes != NULL) {
+    if (score->lanes != NULL && !r->few) { /* few queries convert what they read, a block at a time */
         r->key.copied = 1;
         r->key.width = score->lanes->key_elements(p);
         r->key.converts = score->lanes->convert_key;
@@ -253,11 +258,54 @@ static void cut(run *r)
 
     const int64_t passes = r->heads * r->tiles;
     r->splits = 1;
-    if (passes < FEW_PASSES && !r->plan.writes_scores) {
+    if (r->few) {
+        r->splits = attn_i_clamp(p->keys / FEW_SPLIT_KEYS, 1, MOST_SPLITS);
+    } else if (passes < FEW_PASSES && !r->plan.writes_scores) {
         r->splits = attn_i_clamp(p->keys / LEAST_SPLIT_KEYS, 1, attn_i_min(2 * FEW_PASSES / passes, MOST_SPLITS));
     }
     r->split_keys = attn_i_divide_up(attn_i_divide_up(p->keys, r->splits), ATTN_I_TILE_KEYS) * ATTN_I_TILE_KEYS;
     r->slots = attn_i_clamp(passes * r->splits, 1, p->engine->threads);
+}
+
+static int64_t context_dim(const run *r)
+{
+    return r->p->context.data != NULL ? r->p->value_dim : 0;
+}
+
+static void lay_out_slots(run *r, attn_i_arena *arena)
+{
+    r->taken = attn_i_carve(arena, r->slots, sizeof *r->taken);
+    for (int64_t i = 0; i < r->slots && arena->base != NULL; i++) atomic_flag_clear(&r->taken[i]);
+}
+
+static void lay_out_lanes(run *r, attn_i_arena *arena)
+{
+    lay_out_slots(r, arena);
+    r->slot = attn_i_carve(arena, r->slots, sizeof *r->slot);
+    for (int64_t i = 0; i < r->slots; i++) {
+        const attn_i_tile_scratch s = attn_i_tile_scratch_layout(&r->plan, arena);
+        if (arena->base != NULL) r->slot[i] = s;
+    }
+    const int64_t parts = r->splits == 1 ? 0 : r->heads * r->tiles * r->splits;
+    r->lanes = attn_i_carve(arena, parts, sizeof *r->lanes);
+    r->contexts = attn_i_carve_matrix(arena, parts * ATTN_I_LANES, context_dim(r), r->p->size);
+}
+
+static void lay_out_rows(run *r, attn_i_arena *arena)
+{
+    lay_out_slots(r, arena);
+    r->row_slot = attn_i_carve(arena, r->slots, sizeof *r->row_slot);
+    for (int64_t i = 0; i < r->slots; i++) {
+        const attn_i_row_scratch s = attn_i_row_scratch_layout(&r->plan, arena);
+        if (arena->base != NULL) r->row_slot[i] = s;
+    }
+    int64_t parts = 0;
+    if (!attn_i_multiply(r->heads, r->splits, &parts)) arena->overflow = 1;
+    r->row_parts = attn_i_carve(arena, parts, sizeof *r->row_parts);
+    r->contexts = attn_i_carve_matrix(arena, parts * r->head_rows, context_dim(r), r->p->size);
+    for (int64_t i = 0; i < parts && arena->base != NULL; i++) {
+        r->row_parts[i].context = r->contexts + i * r->head_rows * context_dim(r);
+    }
 }
 
 static void lay_out(run *r, attn_i_arena *arena)
@@ -266,22 +314,17 @@ static void lay_out(run *r, attn_i_arena *arena)
     attn_i_tile_plan_make(p, &r->plan);
     r->plan.state = &r->state;
     p->mechanism->score->layout(p, arena, &r->state);
+    r->few = attn_i_row_pass_suits(&r->plan);
     find_sources(r);
     cut(r);
     lay_out_source(&r->query, r->heads, arena);
     lay_out_source(&r->key, r->heads, arena);
     lay_out_source(&r->value, r->heads, arena);
-    r->slot = attn_i_carve(arena, r->slots, sizeof *r->slot);
-    r->taken = attn_i_carve(arena, r->slots, sizeof *r->taken);
-    for (int64_t i = 0; i < r->slots; i++) {
-        const attn_i_tile_scratch s = attn_i_tile_scratch_layout(&r->plan, arena);
-        if (arena->base == NULL) continue;
-        r->slot[i] = s;
-        atomic_flag_clear(&r->taken[i]);
+    if (r->few) {
+        lay_out_rows(r, arena);
+    } else {
+        lay_out_lanes(r, arena);
     }
-    const int64_t parts = r->splits == 1 ? 0 : r->heads * r->tiles * r->splits;
-    r->lanes = attn_i_carve(arena, parts, sizeof *r->lanes);
-    r->contexts = attn_i_carve_matrix(arena, parts * ATTN_I_LANES, p->context.data != NULL ? p->value_dim : 0, p->size);
 }
 
 /* With no queries there is nothing to write. */
@@ -342,7 +385,24 @@ static attn_i_tile_work work_of(const run *r, int64_t pass)
 
 static int64_t context_elements(const run *r)
 {
-    return r->p->context.data != NULL ? r->p->value_dim * ATTN_I_LANES : 0;
+    return context_dim(r) * ATTN_I_LANES;
+}
+
+static void compute_rows(void *data, int64_t pass)
+{
+    run *r = data;
+    const int64_t slot = take_slot(r);
+    const attn_i_tile_work w = work_of(r, pass);
+    attn_i_row_pass(&r->plan, &r->row_slot[slot], &w, &r->row_parts[pass]);
+    if (r->splits == 1) attn_i_row_finish_parts(&r->plan, &w, &r->row_parts[pass], 1);
+    atomic_flag_clear_explicit(&r->taken[slot], memory_order_release);
+}
+
+static void merge_rows(void *data, int64_t i)
+{
+    run *r = data;
+    const attn_i_tile_work w = work_of(r, i * r->splits);
+    attn_i_row_finish_parts(&r->plan, &w, &r->row_parts[i * r->splits], r->splits);
 }
 
 static void compute_pass(void *data, int64_t pass)
@@ -408,9 +468,10 @@ void attn_i_tiles_way_run(const attn_i_problem *problem, void *scratch)
         prepare(&r, &r.query);
         prepare(&r, &r.key);
         prepare(&r, &r.value);
-        const int64_t tiles = r.chunk_heads * r.tiles, work = tiles * r.tile_rows * problem->keys;
+        const int64_t tiles = r.chunk_heads * r.tiles;
+        const int64_t work = r.chunk_heads * r.head_rows * problem->keys * (r.plan.depth + problem->value_dim) / 16;
         r.passes = tiles * r.splits;
-        attn_i_parallel(problem->engine->pool, r.passes, work * 4, compute_pass, &r);
-        if (r.splits > 1) attn_i_parallel(problem->engine->pool, tiles, work, merge_splits, &r);
+        attn_i_parallel(problem->engine->pool, r.passes, work, r.few ? compute_rows : compute_pass, &r);
+        if (r.splits > 1) attn_i_parallel(problem->engine->pool, tiles, work, r.few ? merge_rows : merge_splits, &r);
     }
 }

@@ -18,9 +18,11 @@ enum {
     ATTN_I_TILE_KEYS = 128,
     ATTN_I_SPAN_LANES = 16, /* lanes that are computed or left out together */
     ATTN_I_SPANS = ATTN_I_LANES / ATTN_I_SPAN_LANES,
+    ATTN_I_FEW = 8,
     ATTN_I_ROOM = 64 /* a weight lies between 2^-ROOM and 2^ROOM times what the reference stands for */
 };
 
+#define ATTN_I_FAR           0x1p21f /* references up to here are exact parts of the offset that rounds a score */
 #define ATTN_I_FACTORED_MOST 40.0f /* past it, exp(2 x) of a query or key is not used */
 
 /* Spans of lanes, first .. end - 1. */
@@ -90,6 +92,19 @@ typedef struct attn_i_tile_kernels {
      * where |q| + |k| <= 10, 2 where it is <= 21, 1 where it is <= 40, or the denominator overflows. */
     void (*factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
                           attn_i_rows keys, int64_t count, float *to);
+
+    /* Few queries, for which lanes would stay empty: at most ATTN_I_FEW rows, a row of scores for each. */
+    /* to[i to_stride + j] = sum over d of queries[i][d] keys[j][d], i < rows, j < count. */
+    void (*row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_rows keys, int64_t count, float *to,
+                         int64_t to_stride);
+    /* context[i dim + d] += sum over j of weights[i weight_stride + j] values[j][d] */
+    void (*row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_rows values, int64_t dim,
+                        float *context);
+    /* The greatest of a row; passes over NaN; minus infinity if there is none. */
+    float (*row_maximum)(int64_t n, const float *row);
+    /* row[j] = 2^(unit row[j] - reference), 0 for minus infinity; what lies more than ROOM below counts as ROOM below.
+     * Returns their sum. */
+    float (*row_exponentials)(int64_t n, float unit, float reference, float *row);
 
     /* Rows of scores on their own. */
     /* row[j] = factor 2^(row[j] - reference), the reference whole; 0 for minus infinity */

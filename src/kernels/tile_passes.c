@@ -67,9 +67,11 @@ void KERNEL(tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, 
 void KERNEL(tile_exponentials)(int64_t count, attn_i_spans spans, const float *reference, float *tile)
 {
     bits_vec powers = {0};
-    FOR_EACH_VECTOR(const vec score = load(x); const vec base = load(reference + l);
-                    const vec weight =
-                        power_above(score, base - splat(ATTN_I_ROOM), power_offset(base), &powers);
+    FOR_EACH_VECTOR(const vec score = load(x); const vec own = load(reference + l);
+                    /* Too large to be a part of the offset, the reference is taken off first. */
+                    const truth far = (own > splat(ATTN_I_FAR)) | (own < splat(-ATTN_I_FAR));
+                    const vec base = choose(far, splat(0), own); const vec left = choose(far, score - own, score);
+                    const vec weight = power_above(left, base - splat(ATTN_I_ROOM), power_offset(base), &powers);
                     const vec seen = choose(score == splat(HIDDEN), splat(0), weight);
                     store(choose(score == score, seen, score), x);)
 }

@@ -20,6 +20,10 @@ const attn_i_tile_kernels KERNEL(tile_table) = {
     .from_lanes = KERNEL(from_lanes),
     .double_exponentials = KERNEL(double_exponentials),
     .factored_tanh = KERNEL(factored_tanh),
+    .row_products = KERNEL(row_products),
+    .row_context = KERNEL(row_context),
+    .row_maximum = KERNEL(row_maximum),
+    .row_exponentials = KERNEL(row_exponentials),
     .row_weights = KERNEL(row_weights),
     .row_mask = KERNEL(row_mask),
 };

@@ -27,6 +27,12 @@ void KERNEL(from_lanes)(int64_t lanes, int64_t n, const float *tile, const float
 float KERNEL(double_exponentials)(int64_t n, const float *from, float *to);
 void KERNEL(factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
                            attn_i_rows keys, int64_t count, float *to);
+void KERNEL(row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_rows keys, int64_t count, float *to,
+                          int64_t to_stride);
+void KERNEL(row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_rows values, int64_t dim,
+                         float *context);
+float KERNEL(row_maximum)(int64_t n, const float *row);
+float KERNEL(row_exponentials)(int64_t n, float unit, float reference, float *row);
 void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row);
 int64_t KERNEL(row_mask)(int64_t n, const uint8_t *mask, int64_t stride, float *to);
 

@@ -49,7 +49,7 @@ static void hide(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_
     }
 }
 
-attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
+void attn_i_row_modify(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
 {
     const attn_i_kernels *kernels = p->kernels;
     const attn_i_modifiers *m = p->modifiers;
@@ -64,6 +64,14 @@ attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int
     }
     hide(p, b, h, i, span, row);
     write_stage(p, ATTN_SCORES_MASKED, b, h, i, span, row, -INFINITY);
+}
+
+attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
+{
+    const attn_i_kernels *kernels = p->kernels;
+    const attn_i_modifiers *m = p->modifiers;
+    const int64_t n = span.end - span.first;
+    attn_i_row_modify(p, b, h, i, span, row);
 
     double logsumexp;
     attn_i_seen seen = m->normaliser == ATTN_SOFTMAX ? kernels->softmax(n, m->temperature, row, &logsumexp)

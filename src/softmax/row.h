@@ -7,6 +7,11 @@
 
 #include "visible.h"
 
+/* row holds the unscaled scores of query i (of head h, sequence b) against the keys of span; they are scaled, capped and
+ * biased, and become minus infinity where they may not be seen. Writes those rows of scores that are wanted before the
+ * normaliser, for which span must be all that the query sees. */
+void attn_i_row_modify(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row);
+
 /* row holds the unscaled scores of query i (of head h, sequence b) against the keys of span, outside of which it sees
  * nothing; they become its weights. Writes the query's row of scores, weights and logsumexp where they are wanted. */
 attn_i_seen attn_i_row_finish(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span,

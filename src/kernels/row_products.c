@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * row_products.c: the kernels for few queries against many keys, where memory is the limit: every key and value is read
+ * once for up to four queries, with vectors along its elements. */
+#include "kernels/square.h"
+#include "kernels/tiles.h"
+
+enum { MOST_ROWS = 4, FETCH = 2048 /* bytes ahead that memory is asked for */ };
+
+/* The products of `rows` queries with WIDTH / rows keys: WIDTH accumulators, whose sums fall out of a transpose. */
+static ALWAYS_INLINE void product_block(int rows, int64_t depth, attn_i_rows queries, const float *keys, int64_t stride,
+                                        float *to, int64_t to_stride)
+{
+    const int count = WIDTH / rows;
+    vec acc[WIDTH];
+    UNROLL for (int i = 0; i < WIDTH; i++) acc[i] = splat(0);
+    int64_t d = 0;
+    for (; d + WIDTH <= depth; d += WIDTH) {
+        vec q[MOST_ROWS];
+        UNROLL for (int r = 0; r < rows; r++) q[r] = load(queries.data + r * queries.stride + d);
+        UNROLL for (int j = 0; j < count; j++)
+        {
+            const vec k = load(keys + j * stride + d);
+            __builtin_prefetch((const char *)(keys + j * stride + d) + FETCH, 0, 3);
+            UNROLL for (int r = 0; r < rows; r++) acc[r * count + j] += q[r] * k;
+        }
+    }
+    if (d < depth) {
+        UNROLL for (int j = 0; j < count; j++)
+        {
+            const vec k = load_part(keys + j * stride + d, depth - d, 0);
+            UNROLL for (int r = 0; r < rows; r++)
+            {
+                acc[r * count + j] += load_part(queries.data + r * queries.stride + d, depth - d, 0) * k;
+            }
+        }
+    }
+    transpose(acc);
+    UNROLL for (int half = WIDTH / 2; half > 0; half /= 2)
+    {
+        UNROLL for (int i = 0; i < half; i++) acc[i] += acc[i + half];
+    }
+    float sums[WIDTH];
+    store(acc[0], sums);
+    for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < count; j++) to[r * to_stride + j] = sums[r * count + j];
+    }
+}
+
+/* One query with one key. */
+static float product(int64_t depth, const float *query, const float *key)
+{
+    vec acc = splat(0);
+    for (int64_t d = 0; d < depth; d += WIDTH) acc += load_part(query + d, depth - d, 0) * load_part(key + d, depth - d, 0);
+    float sums[WIDTH], sum = 0;
+    store(acc, sums);
+    for (int l = 0; l < WIDTH; l++) sum += sums[l];
+    return sum;
+}
+
+#define PRODUCTS(name, rows)                                                                                           \
+    static void name(int64_t depth, attn_i_rows queries, attn_i_rows keys, int64_t count, float *to,                   \
+                     int64_t to_stride)                                                                                \
+    {                                                                                                                  \
+        const int64_t step = WIDTH / rows;                                                                             \
+        int64_t j = 0;                                                                                                 \
+        for (; j + step <= count; j += step) {                                                                         \
+            product_block(rows, depth, queries, keys.data + j * keys.stride, keys.stride, to + j, to_stride);          \
+        }                                                                                                              \
+        for (; j < count; j++) {                                                                                       \
+            for (int64_t r = 0; r < rows; r++) {                                                                       \
+                to[r * to_stride + j] = product(depth, queries.data + r * queries.stride, keys.data + j * keys.stride); \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+PRODUCTS(products_of_1, 1)
+PRODUCTS(products_of_2, 2)
+PRODUCTS(products_of_4, 4)
+
+void KERNEL(row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_rows keys, int64_t count, float *to,
+                          int64_t to_stride)
+{
+    for (int64_t i = 0, n; i < rows; i += n) {
+        const attn_i_rows some = {queries.data + i * queries.stride, queries.stride};
+        n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;
+        (n == 4   ? products_of_4
+         : n == 2 ? products_of_2
+                  : products_of_1)(depth, some, keys, count, to + i * to_stride, to_stride);
+    }
+}
+
+/* `vectors` vectors of the contexts of `rows` queries. */
+static ALWAYS_INLINE void context_block(int rows, int vectors, int64_t count, attn_i_rows weights, const float *values,
+                                        int64_t stride, float *context, int64_t dim)
+{
+    vec acc[MOST_ROWS][4];
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
+    }
+    for (int64_t j = 0; j < count; j++) {
+        vec b[4];
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            b[v] = load(values + j * stride + v * WIDTH);
+            __builtin_prefetch((const char *)(values + j * stride + v * WIDTH) + FETCH, 0, 3);
+        }
+        UNROLL for (int r = 0; r < rows; r++)
+        {
+            const vec w = splat(weights.data[r * weights.stride + j]);
+            UNROLL for (int v = 0; v < vectors; v++) acc[r][v] += w * b[v];
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            float *to = context + r * dim + v * WIDTH;
+            store(load(to) + acc[r][v], to);
+        }
+    }
+}
+
+/* Elements that fill no vector. */
+static void context_rest(int64_t rows, int64_t count, attn_i_rows weights, attn_i_rows values, int64_t n,
+                         float *context, int64_t dim)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        vec acc = splat(0);
+        for (int64_t j = 0; j < count; j++) {
+            acc += splat(weights.data[r * weights.stride + j]) * load_part(values.data + j * values.stride, n, 0);
+        }
+        store_part(load_part(context + r * dim, n, 0) + acc, n, context + r * dim);
+    }
+}
+
+#define CONTEXTS(name, rows)                                                                                           \
+    static void name(int64_t count, attn_i_rows weights, attn_i_rows values, int64_t dim, float *context)              \
+    {                                                                                                                  \
+        int64_t d = 0;                                                                                                 \
+        for (; d + 4 * WIDTH <= dim; d += 4 * WIDTH) {                                                                 \
+            context_block(rows, 4, count, weights, values.data + d, values.stride, context + d, dim);                  \
+        }                                                                                                              \
+        for (; d + WIDTH <= dim; d += WIDTH) {                                                                         \
+            context_block(rows, 1, count, weights, values.data + d, values.stride, context + d, dim);                  \
+        }                                                                                                              \
+        if (d == dim) return;                                                                                          \
+        context_rest(rows, count, weights, (attn_i_rows){values.data + d, values.stride}, dim - d, context + d, dim);  \
+    }
+CONTEXTS(contexts_of_1, 1)
+CONTEXTS(contexts_of_2, 2)
+CONTEXTS(contexts_of_4, 4)
+
+void KERNEL(row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_rows values, int64_t dim,
+                         float *context)
+{
+    for (int64_t i = 0, n; i < rows; i += n) {
+        const attn_i_rows some = {weights.data + i * weights.stride, weights.stride};
+        n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;
+        (n == 4   ? contexts_of_4
+         : n == 2 ? contexts_of_2
+                  : contexts_of_1)(count, some, values, dim, context + i * dim);
+    }
+}
+
+float KERNEL(row_maximum)(int64_t n, const float *row)
+{
+    vec most = splat(-INFINITY);
+    for (int64_t j = 0; j < n; j += WIDTH) most = greater_of(load_part(row + j, n - j, -INFINITY), most);
+    float lanes[WIDTH], all = -INFINITY;
+    store(most, lanes);
+    for (int l = 0; l < WIDTH; l++) all = lanes[l] > all ? lanes[l] : all;
+    return all;
+}
+
+float KERNEL(row_exponentials)(int64_t n, float unit, float reference, float *row)
+{
+    const int far = reference > ATTN_I_FAR || reference < -ATTN_I_FAR; /* see tile_exponentials */
+    const vec base = splat(far ? 0 : reference), taken = splat(far ? reference : 0), floor = base - splat(ATTN_I_ROOM), offset = power_offset(base);
+    vec sum = splat(0);
+    bits_vec powers = {0};
+    for (int64_t j = 0; j < n; j += WIDTH) {
+        const vec score = load_part(row + j, n - j, -INFINITY) * unit;
+        vec weight = power_above(score - taken, floor, offset, &powers);
+        weight = choose(score == splat(-INFINITY), splat(0), weight);
+        weight = choose(score == score, weight, score);
+        sum += weight;
+        store_part(weight, n - j, row + j);
+    }
+    float lanes[WIDTH], all = 0;
+    store(sum, lanes);
+    for (int l = 0; l < WIDTH; l++) all += lanes[l];
+    return all;
+}
