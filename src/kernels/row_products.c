@@ -5,7 +5,7 @@
 #include "kernels/square.h"
 #include "kernels/tiles.h"
 
-enum { MOST_ROWS = 4, FETCH = 2048 /* bytes ahead that memory is asked for */ };
+enum { MOST_ROWS = 4, FETCH = 8192 /* bytes ahead that memory is asked for */ };
 
 /* The products of `rows` queries with WIDTH / rows keys: WIDTH accumulators, whose sums fall out of a transpose. */
 static ALWAYS_INLINE void product_block(int rows, int64_t depth, attn_i_rows queries, const float *keys, int64_t stride,
