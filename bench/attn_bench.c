@@ -21,7 +21,7 @@ static const char usage[] =
     "  --quick         without the -hot cases\n"
     "  --case NAME     these cases alone: a name or a pattern such as 'gpt2-*'\n"
     "  --threads LIST  numbers of threads, the fewest first; without it 1,2 (1 on a machine with one CPU)\n"
-    "  --seconds S     for each case and number of threads; without it 2.2. A case has at least three rounds\n"
+    "  --seconds S     for each case and number of threads; without it 2. Long cases take more\n"
     "  --list          names of cases only\n";
 
 enum { MOST_COUNTS = 8 };
@@ -55,7 +55,7 @@ static void read_threads(const char *list, options *o)
 static void read_options(int argc, char **argv, options *o)
 {
     const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    *o = (options){.pattern = "*", .seconds = 2.2, .counts = cpus > 1 ? 2 : 1, .threads = {1, 2}};
+    *o = (options){.pattern = "*", .seconds = 2, .counts = cpus > 1 ? 2 : 1, .threads = {1, 2}};
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(name, "--help") == 0) {

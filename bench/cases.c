@@ -52,7 +52,7 @@ static const attn_bench_case table[] = {
 
     {"additive-projected", PEAK_FLOPS, Q_PROJECTED | K_PROJECTED, 80, 1, 1, 50, 50, 1000, 1000, 1000, 1000, "", 0},
     {"additive-states", PEAK_FLOPS, ONE_MEMORY, 80, 1, 1, 50, 50, 1000, 2000, 2000, 1000, "", 0},
-    {"additive-step", PEAK_FLOPS, Q_PROJECTED | K_PROJECTED, 80, 1, 1, 1, 50, 1000, 1000, 1000, 1000, "", 0},
+    {"additive-step", BANDWIDTH, Q_PROJECTED | K_PROJECTED, 80, 1, 1, 1, 50, 1000, 1000, 1000, 1000, "", 0},
     {"additive-step-states", PEAK_FLOPS, ONE_MEMORY, 80, 1, 1, 1, 50, 1000, 2000, 2000, 1000, "", 0},
 
     {"mask-half", GFLOPS, ATTN_BENCH_MASK_HALF, 1, 8, 8, 2048, 2048, 64, 64, 64, 0, "s2048-d64", 0.5},

@@ -24,7 +24,7 @@ static const long settle_nanoseconds = 30000000;
 /* What the GEMMs at their peak leave of an additive score that is as fast as it should be; see attn_bench_result. */
 static const double additive_flops = 15;
 
-enum { LEAST_ROUNDS = 3 };
+enum { LEAST_ROUNDS = 3, PATIENCE = 8 /* times the seconds, for that many rounds */ };
 
 static double now(void)
 {
@@ -102,23 +102,26 @@ static attn_status create(contest *k)
     return attn_bench_subject_create(&k->subject[BESIDE], &k->inputs_beside, k->engine[OURS]);
 }
 
-/* Finds how many calls make a sample; the first call of all may start threads and is not looked at. */
-static attn_status warm_up(contest *k)
+/* Finds how many calls make a sample. The first call of all may start threads, and says no more than whether one call
+ * is long enough; ours is also watched for the memory that it takes when it is given no workspace. */
+static attn_status warm_up(contest *k, int64_t *extra_bytes)
 {
     for (int s = 0; s < CONTESTANTS; s++) {
         if (s == BESIDE && k->c->beside[0] == '\0') continue;
-        attn_status status = attn_bench_call(&k->subject[s], false);
-        if (status != ATTN_OK) return status;
-        int64_t calls = 0;
-        const double start = now();
-        double passed = 0;
-        while (passed < sample_seconds && status == ATTN_OK) {
-            status = attn_bench_call(&k->subject[s], false);
-            calls++;
-            passed = now() - start;
+        const long long before = atomic_load(&k->memory.live);
+        atomic_store(&k->memory.peak, before);
+        double start = now(), passed = 0;
+        attn_status status = attn_bench_call(&k->subject[s], s == OURS);
+        k->calls[s] = 1;
+        if (s == OURS) *extra_bytes = atomic_load(&k->memory.peak) - before;
+        if (status == ATTN_OK && now() - start < 10 * sample_seconds) {
+            start = now();
+            for (k->calls[s] = 0; passed < sample_seconds && status == ATTN_OK; k->calls[s]++) {
+                status = attn_bench_call(&k->subject[s], false);
+                passed = now() - start;
+            }
         }
         if (status != ATTN_OK) return status;
-        k->calls[s] = calls;
     }
     return ATTN_OK;
 }
@@ -149,7 +152,8 @@ static int run_rounds(contest *k, double seconds)
     enum { STEPS = sizeof order / sizeof *order };
     const double start = now();
     int round = 0;
-    while (round < ATTN_BENCH_SAMPLES && (round < LEAST_ROUNDS || now() - start < seconds)) {
+    for (double passed = 0; round < ATTN_BENCH_SAMPLES; passed = now() - start) {
+        if (passed >= (round < LEAST_ROUNDS ? PATIENCE * seconds : seconds) && round > 0) break;
         for (int step = 0; step < STEPS; step++) {
             const int s = order[round % 2 == 0 ? step : STEPS - 1 - step];
             if (s == CONTESTANTS) {
@@ -164,14 +168,6 @@ static int run_rounds(contest *k, double seconds)
 }
 
 /* ------------------------------------------------------------------------------------------- what it says */
-
-static int64_t extra_memory(contest *k)
-{
-    const long long before = atomic_load(&k->memory.live);
-    atomic_store(&k->memory.peak, before);
-    must(attn_bench_call(&k->subject[OURS], true));
-    return atomic_load(&k->memory.peak) - before;
-}
 
 /* Value, limit and fraction of one round. */
 static void judge(const contest *k, int round, double *value, double *limit, double *fraction)
@@ -233,12 +229,11 @@ void attn_bench_measure(const attn_bench_case *c, int threads, double seconds, a
     k.c = c;
     k.threads = threads;
     attn_status status = create(&k);
-    if (status == ATTN_OK) status = warm_up(&k);
+    if (status == ATTN_OK) status = warm_up(&k, &result->extra_bytes);
     if (status != ATTN_OK) {
         snprintf(result->failure, sizeof result->failure, "%s", attn_last_error());
         return;
     }
-    result->extra_bytes = extra_memory(&k);
     result->rounds = run_rounds(&k, seconds);
     conclude(&k, result);
 }

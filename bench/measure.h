@@ -20,7 +20,8 @@ typedef struct attn_bench_result {
     int64_t extra_bytes;
 } attn_bench_result;
 
-/* Rounds until the seconds are over, but at least three. The process must be pinned already if it is to be. */
+/* Rounds until the seconds are over; at least three, unless these take eight times as long. The process must be pinned
+ * already if it is to be. */
 void attn_bench_measure(const attn_bench_case *c, int threads, double seconds, attn_bench_result *result);
 
 #endif
