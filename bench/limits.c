@@ -244,6 +244,7 @@ double attn_bench_stream_read(int threads, size_t bytes, double seconds)
         for (size_t i = 0; i < room; i++) buffer[i] = 1;
     }
     team.buffer = buffer;
-    team.repeats = (int64_t)(((size_t)64 << 20) / (read * sizeof *buffer)) + 1; /* a slice takes a millisecond or so */
-    return (double)(read * sizeof *buffer) * (double)team.repeats / fastest_slice(&team) * 1e-9;
+    const double read_bytes = (double)read * sizeof *buffer;
+    team.repeats = (int64_t)(64e6 / read_bytes) + 1; /* a slice takes a millisecond or so */
+    return read_bytes * (double)team.repeats / fastest_slice(&team) * 1e-9;
 }
