@@ -15,9 +15,10 @@
 #include <time.h>
 
 enum {
-    CHAINS = 16, /* a multiply-add takes 4 cycles or 5 and two start in each: 10 would do */
-    STREAMS = 2, /* runs of memory that are read at once; more, or prefetching, was no faster */
-    BLOCK = 64   /* floats: the most that one step of a stream reads */
+    MANY_CHAINS = 24, /* of 32 registers. A multiply-add takes 4 cycles or 5, and two or four start in each */
+    FEW_CHAINS = 12,  /* of 16 registers, two of which hold the factors */
+    STREAMS = 2,      /* runs of memory that are read at once; more, or prefetching, was no faster */
+    BLOCK = 64        /* floats: the most that one step of a stream reads */
 };
 
 #if defined(__x86_64__)
@@ -26,12 +27,14 @@ enum {
 #define LOOP(name)   avx512_##name
 #define TARGET       __attribute__((target("avx512f")))
 #define BYTES        64
+#define CHAINS       MANY_CHAINS
 #define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #include "limits_loops.h"
 
 #define LOOP(name)   avx2_##name
 #define TARGET       __attribute__((target("avx2,fma")))
 #define BYTES        32
+#define CHAINS       FEW_CHAINS
 #define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #include "limits_loops.h"
 #endif
@@ -41,29 +44,32 @@ enum {
 #define BYTES 16
 #if defined(__aarch64__)
 #include <arm_neon.h>
+enum { PLAIN_CHAINS = MANY_CHAINS };
 #define FMA(a, b, c) vfmaq_f32(c, a, b)
 #else
+enum { PLAIN_CHAINS = FEW_CHAINS };
 #define FMA(a, b, c) ((a) * (b) + (c))
 #endif
+#define CHAINS PLAIN_CHAINS
 #include "limits_loops.h"
 
 typedef struct loops {
     const char *name;
     float (*multiply_add)(int64_t repeats, float factor);
     float (*sum)(const float *from, size_t count);
-    int width; /* floats in a vector */
+    int chains, width; /* of vectors, floats in each */
 } loops;
 
 static const loops *best_loops(void)
 {
 #if defined(__aarch64__)
-    static const loops plain = {"neon", plain_multiply_add, plain_sum, 4};
+    static const loops plain = {"neon", plain_multiply_add, plain_sum, PLAIN_CHAINS, 4};
 #else
-    static const loops plain = {"plain", plain_multiply_add, plain_sum, 4};
+    static const loops plain = {"plain", plain_multiply_add, plain_sum, PLAIN_CHAINS, 4};
 #endif
 #if defined(__x86_64__)
-    static const loops avx512 = {"avx512", avx512_multiply_add, avx512_sum, 16};
-    static const loops avx2 = {"avx2", avx2_multiply_add, avx2_sum, 8};
+    static const loops avx512 = {"avx512", avx512_multiply_add, avx512_sum, MANY_CHAINS, 16};
+    static const loops avx2 = {"avx2", avx2_multiply_add, avx2_sum, FEW_CHAINS, 8};
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f")) return &avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &avx2;
@@ -211,10 +217,10 @@ static void multiply_add_slice(const slices *team, int thread)
 
 double attn_bench_fma_peak(int threads, double seconds)
 {
-    static const int64_t repeats = 100000; /* 16 chains, two in a cycle: a fifth to a half of a millisecond */
+    static const int64_t repeats = 100000; /* of 12 chains or more, two in a cycle: some tenths of a millisecond */
     slices team = {
         .threads = clamp_threads(threads), .seconds = seconds, .work = multiply_add_slice, .repeats = repeats};
-    const double flops = 2.0 * CHAINS * best_loops()->width * (double)repeats * team.threads;
+    const double flops = 2.0 * best_loops()->chains * best_loops()->width * (double)repeats * team.threads;
     return flops / fastest_slice(&team) * 1e-9;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * limits_loops.h: the two loops of limits.c for one instruction set; included once for each. Before it: LOOP(name), the
- * name for this set; TARGET, the function attribute; BYTES of a vector; FMA(a, b, c) on vectors. Takes them away. */
+ * name for this set; TARGET, the function attribute; BYTES of a vector; CHAINS of vectors; FMA(a, b, c) on vectors.
+ * Takes them away. */
 
 typedef float LOOP(vector) __attribute__((vector_size(BYTES), aligned(4)));
 
@@ -45,4 +46,5 @@ TARGET static float LOOP(sum)(const float *from, size_t count)
 #undef LOOP
 #undef TARGET
 #undef BYTES
+#undef CHAINS
 #undef FMA
