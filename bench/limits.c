@@ -15,7 +15,7 @@
 #include <time.h>
 
 enum {
-    MANY_CHAINS = 24, /* of 32 registers. A multiply-add takes 4 cycles or 5, and two or four start in each */
+    MANY_CHAINS = 16, /* of 32 registers. A multiply-add takes 4 cycles or 5, and two or four start in each */
     FEW_CHAINS = 12,  /* of 16 registers, two of which hold the factors */
     STREAMS = 2,      /* runs of memory that are read at once; more, or prefetching, was no faster */
     BLOCK = 64        /* floats: the most that one step of a stream reads */
