@@ -21,7 +21,7 @@ static const char usage[] =
     "  --quick         without the -hot cases\n"
     "  --case NAME     these cases alone: a name or a pattern such as 'gpt2-*'\n"
     "  --threads LIST  numbers of threads, the fewest first; without it 1,2 (1 on a machine with one CPU)\n"
-    "  --seconds S     for each case and number of threads; without it 2. Long cases take more\n"
+    "  --seconds S     for each case and number of threads; without it 1.7. Long cases take more\n"
     "  --list          names of cases only\n";
 
 enum { MOST_COUNTS = 8 };
@@ -55,7 +55,7 @@ static void read_threads(const char *list, options *o)
 static void read_options(int argc, char **argv, options *o)
 {
     const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    *o = (options){.pattern = "*", .seconds = 2, .counts = cpus > 1 ? 2 : 1, .threads = {1, 2}};
+    *o = (options){.pattern = "*", .seconds = 1.7, .counts = cpus > 1 ? 2 : 1, .threads = {1, 2}};
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(name, "--help") == 0) {
@@ -161,7 +161,8 @@ static int is_wanted(const attn_bench_case *c, const options *o)
 }
 
 /* Prints what was measured; returns the number of failures. */
-static int run_case(const attn_bench_case *c, const options *o, const attn_bench_machine *machine, FILE *json)
+static int run_case(const attn_bench_case *c, const options *o, const attn_bench_machine *machine, FILE *json,
+                    int is_first)
 {
     static attn_bench_result results[MOST_COUNTS];
     int failures = 0;
@@ -176,7 +177,7 @@ static int run_case(const attn_bench_case *c, const options *o, const attn_bench
         }
         attn_bench_print(c, r, scaling);
         if (json == NULL) continue;
-        fputs(ftell(json) > 0 ? ",\n" : "[\n", json);
+        fputs(t == 0 && is_first ? "[\n" : ",\n", json);
         attn_bench_json(json, machine, c, r, scaling);
     }
     return failures;
@@ -188,28 +189,26 @@ int main(int argc, char **argv)
     options o;
     read_options(argc, argv, &o);
     const attn_bench_case *c;
-    int failures = 0, found = 0;
-    FILE *json = NULL;
-    if (o.json != NULL && !o.list) {
-        json = fopen(o.json, "w");
-        if (json == NULL) refuse(strerror(errno));
-    }
-    attn_bench_machine machine;
-    if (!o.list) {
-        attn_bench_machine_describe(&machine);
-        attn_bench_print_machine(&machine);
-        attn_bench_print_heading();
-    }
+    int failures = 0, found = 0, is_first = 1;
     for (size_t i = 0; (c = attn_bench_case_at(i)) != NULL; i++) {
         if (!is_wanted(c, &o)) continue;
         found++;
-        if (o.list) {
-            puts(c->name);
-        } else {
-            failures += run_case(c, &o, &machine, json);
-        }
+        if (o.list) puts(c->name);
     }
     if (found == 0) refuse("no case has that name; --list has the names");
+    if (o.list) return 0;
+
+    FILE *json = o.json == NULL ? NULL : fopen(o.json, "w");
+    if (o.json != NULL && json == NULL) refuse(strerror(errno));
+    attn_bench_machine machine;
+    attn_bench_machine_describe(&machine);
+    attn_bench_print_machine(&machine);
+    attn_bench_print_heading();
+    for (size_t i = 0; (c = attn_bench_case_at(i)) != NULL; i++) {
+        if (!is_wanted(c, &o)) continue;
+        failures += run_case(c, &o, &machine, json, is_first);
+        is_first = 0;
+    }
     if (json != NULL) {
         fputs("\n]\n", json);
         if (fclose(json) != 0) refuse(strerror(errno));

@@ -126,15 +126,23 @@ static attn_status warm_up(contest *k, int64_t *extra_bytes)
     return ATTN_OK;
 }
 
+/* All CPUs idle, then all awake: what was measured before must not show. */
+static void settle(const contest *k)
+{
+    if (k->threads == 1) return;
+    nanosleep(&(struct timespec){.tv_nsec = settle_nanoseconds}, NULL);
+    attn_bench_fma_peak(k->threads, 0.002);
+}
+
 static double sample(contest *k, int s)
 {
+    settle(k);
     if (k->calls[s] > 1) {
         for (int64_t i = 0; i <= k->calls[s] / 4; i++) must(attn_bench_call(&k->subject[s], false));
     }
     const double start = now();
     for (int64_t i = 0; i < k->calls[s]; i++) must(attn_bench_call(&k->subject[s], false));
     const double seconds = (now() - start) / (double)k->calls[s];
-    if (k->threads > 1) nanosleep(&(struct timespec){.tv_nsec = settle_nanoseconds}, NULL);
     return seconds;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * output.c: prints results. */
+#define _DEFAULT_SOURCE
 #include "output.h"
 
 #include "limits.h"
@@ -65,6 +66,10 @@ void attn_bench_print_machine(const attn_bench_machine *machine)
     if (machine->advice[0] != '\0') printf("        %s\n", machine->advice);
     printf("limits  loops of %s; cold cases rotate through %zu MB\n", attn_bench_limits_set(),
            attn_bench_cold_bytes() >> 20);
+    double load = 0;
+    if (getloadavg(&load, 1) == 1 && load > 0.5) {
+        printf("        this machine is busy, with a load of %.1f: figures on several threads suffer most\n", load);
+    }
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
         const char *value = getenv(variables[i]);
         if (value != NULL) printf("        the environment has %s=%s\n", variables[i], value);
