@@ -1,184 +1,217 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * attn_bench.c: how fast attn_forward is on this machine, beside the two bare matrix products of the same shapes
- * through the same BLAS (without softmax): what is left of their speed is what a call costs around them. Both are timed
- * in turn, so that a machine whose speed drifts drifts for both.
- *
- *     attn_bench [--quick]     --quick: one shape, one line */
-#define _POSIX_C_SOURCE 200809L
-#include <attn/attn.h>
-#include <cblas.h>
+ * attn_bench.c: how fast attn_forward is on this machine, case by case; `attn_bench --help` says what may be asked.
+ * Each case and number of threads is measured by a process of its own, which is this program again: a BLAS takes its
+ * number of threads from the environment and the CPUs it may use, once, while it is loaded. */
+#define _GNU_SOURCE
+#include "measure.h"
+#include "output.h"
 
-#include <math.h>
-#include <stdio.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-typedef struct shape {
-    const char *name;
-    int batch, heads, length, dim, causal;
-} shape;
+static const char usage[] =
+    "usage: attn_bench [--json FILE] [--quick] [--case NAME] [--threads LIST] [--seconds S] [--list]\n"
+    "  --json FILE     the results as a JSON list\n"
+    "  --quick         without the -hot cases\n"
+    "  --case NAME     these cases alone: a name or a pattern such as 'gpt2-*'\n"
+    "  --threads LIST  numbers of threads, the fewest first; without it 1,2 (1 on a machine with one CPU)\n"
+    "  --seconds S     for each case and number of threads; without it 1.7. Long cases take more\n"
+    "  --list          names of cases only\n";
 
-static const shape shapes[] = {
-    {"BERT base, B8 H12 S384 D64", 8, 12, 384, 64, 0},
-    {"long, B1 H8 S2048 D64", 1, 8, 2048, 64, 0},
-    {"long, B1 H8 S2048 D128", 1, 8, 2048, 128, 0},
-    {"GPT-2 causal, B1 H12 S128 D64", 1, 12, 128, 64, 1},
-    {"GPT-2 causal, B1 H12 S1024 D64", 1, 12, 1024, 64, 1},
-    {"decode, B1 H32 S4096 D128, one query", 1, 32, 4096, 128, 2},
-};
+enum { MOST_COUNTS = 8 };
 
-enum { MOST_ROUNDS = 31 };
-static const double enough_seconds = 2;
+typedef struct options {
+    const char *json, *pattern;
+    double seconds;
+    int quick, list, counts, threads[MOST_COUNTS];
+} options;
 
-static void check(attn_status status)
+static void refuse(const char *what)
 {
-    if (status == ATTN_OK) return;
-    fprintf(stderr, "attn_bench: %s\n", attn_last_error());
-    exit(1);
+    fprintf(stderr, "attn_bench: %s\n%s", what, usage);
+    exit(2);
 }
 
-static double now(void)
+static void read_threads(const char *list, options *o)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static float *numbers(size_t count)
-{
-    static unsigned seed = 1;
-    float *data = malloc(count * sizeof *data);
-    if (data == NULL) {
-        fprintf(stderr, "attn_bench: no memory for %zu numbers\n", count);
-        exit(1);
+    for (o->counts = 0; *list != '\0';) {
+        char *end;
+        const long count = strtol(list, &end, 10);
+        if (end == list || count < 1 || count > 64 || o->counts == MOST_COUNTS || (*end != ',' && *end != '\0')) {
+            refuse("--threads takes up to 8 numbers from 1 to 64, such as 1,2");
+        }
+        o->threads[o->counts++] = (int)count;
+        list = end + (*end == ',');
     }
-    for (size_t i = 0; i < count; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        data[i] = (float)(seed >> 8) / 4194304.0f - 2.0f;
-    }
-    return data;
+    if (o->counts == 0) refuse("--threads names none");
 }
 
-static int ascending(const void *a, const void *b)
+static void read_options(int argc, char **argv, options *o)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *times, int count)
-{
-    qsort(times, (size_t)count, sizeof *times, ascending);
-    return times[count / 2];
-}
-
-/* scores = q k^T and context = scores v for each head: what no implementation on this BLAS can do without. */
-static void bare_products(const shape *s, int queries, const float *q, const float *k, const float *v, float *scores,
-                          float *context)
-{
-    for (int h = 0; h < s->batch * s->heads; h++) {
-        size_t at = (size_t)h * (size_t)s->length * (size_t)s->dim,
-               query = (size_t)h * (size_t)queries * (size_t)s->dim;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, queries, s->length, s->dim, 1, q + query, s->dim, k + at,
-                    s->dim, 0, scores, s->length);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, queries, s->dim, s->length, 1, scores, s->length, v + at,
-                    s->dim, 0, context + query, s->dim);
+    const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    *o = (options){.pattern = "*", .seconds = 1.7, .counts = cpus > 1 ? 2 : 1, .threads = {1, 2}};
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(name, "--help") == 0) {
+            fputs(usage, stdout);
+            exit(0);
+        }
+        if (strcmp(name, "--quick") == 0 || strcmp(name, "--list") == 0) {
+            *(name[2] == 'q' ? &o->quick : &o->list) = 1;
+            continue;
+        }
+        if (value == NULL) refuse("an option is unknown, or lacks its value");
+        i++;
+        if (strcmp(name, "--json") == 0) {
+            o->json = value;
+        } else if (strcmp(name, "--case") == 0) {
+            o->pattern = value;
+        } else if (strcmp(name, "--threads") == 0) {
+            read_threads(value, o);
+        } else if (strcmp(name, "--seconds") == 0) {
+            char *end;
+            o->seconds = strtod(value, &end);
+            if (end == value || *end != '\0' || !(o->seconds >= 0)) refuse("--seconds takes a number");
+        } else {
+            refuse("an option is unknown");
+        }
     }
 }
 
-static void run(attn_engine *engine, const shape *s)
+/* ---------------------------------------------------------------------------------------------- workers */
+
+/* Onto the last of the CPUs that the process may use: the first ones have the system's work. */
+static void pin_to_one_cpu(void)
 {
-    const int queries = s->causal == 2 ? 1 : s->length;
-    const size_t keys = (size_t)s->batch * (size_t)s->heads * (size_t)s->length * (size_t)s->dim;
-    float *q = numbers(keys), *k = numbers(keys), *v = numbers(keys), *c = numbers(keys);
-    float *scores = numbers((size_t)queries * (size_t)s->length);
-    attn_tensor query, key, value, context;
-    const int64_t query_shape[4] = {s->batch, s->heads, queries, s->dim};
-    const int64_t key_shape[4] = {s->batch, s->heads, s->length, s->dim};
-    check(attn_tensor_init(&query, q, ATTN_F32, 4, query_shape));
-    check(attn_tensor_init(&key, k, ATTN_F32, 4, key_shape));
-    check(attn_tensor_init(&value, v, ATTN_F32, 4, key_shape));
-    check(attn_tensor_init(&context, c, ATTN_F32, 4, query_shape));
-
-    attn_mechanism *mechanism;
-    check(attn_mechanism_create_scaled_dot(engine, &mechanism));
-    if (s->causal) check(attn_mechanism_set_causal(mechanism, ATTN_ALIGN_BOTTOM_RIGHT));
-    attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
-    args.query = &query;
-    args.key = &key;
-    args.value = &value;
-    args.context = &context;
-    check(attn_forward_workspace(mechanism, &args, &args.workspace_size));
-    args.workspace = malloc(args.workspace_size);
-
-    double ours[MOST_ROUNDS], bare[MOST_ROUNDS], start = now();
-    int rounds = 0;
-    for (int warm = 0; warm < 2; warm++) {
-        check(attn_forward(mechanism, &args));
-        bare_products(s, queries, q, k, v, scores, c);
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    for (size_t cpu = CPU_SETSIZE; cpu-- > 0;) {
+        if (!CPU_ISSET(cpu, &allowed)) continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        sched_setaffinity(0, sizeof one, &one);
+        return;
     }
-    while (rounds < MOST_ROUNDS && (rounds < 5 || now() - start < enough_seconds)) {
-        double a = now();
-        check(attn_forward(mechanism, &args));
-        double b = now();
-        bare_products(s, queries, q, k, v, scores, c);
-        ours[rounds] = b - a;
-        bare[rounds++] = now() - b;
-    }
-    double visible = s->causal == 1 ? 0.5 * s->length * (s->length + 1.0) : (double)queries * s->length;
-    double work = 4.0 * s->dim * visible * s->batch * s->heads;
-    double products = 4.0 * s->dim * (double)queries * s->length * s->batch * s->heads;
-    double t = median(ours, rounds), tb = median(bare, rounds);
-    printf("%-38s %9.3f ms %7.1f GFLOP/s | bare products %7.1f GFLOP/s | time ratio %.2f\n", s->name, t * 1e3,
-           work / t * 1e-9, products / tb * 1e-9, t / tb);
-    fflush(stdout);
-    attn_mechanism_destroy(mechanism);
-    free(args.workspace);
-    free(q);
-    free(k);
-    free(v);
-    free(c);
-    free(scores);
 }
 
-/* The value of a string or number in the engine's JSON; enough for the keys that are asked for here. */
-static void print_member(const char *json, const char *section, const char *key)
+/* In the child: becomes a worker, which writes its result to the file descriptor. */
+static void become_worker(const attn_bench_case *c, int threads, double seconds, int to)
 {
-    char wanted[64];
-    const char *at = strstr(json, section);
-    snprintf(wanted, sizeof wanted, "\"%s\":", key);
-    at = at == NULL ? NULL : strstr(at, wanted);
-    if (at == NULL) return;
-    at += strlen(wanted);
-    if (*at == '"') at++;
-    printf("%.*s", (int)strcspn(at, ",\"}"), at);
+    static const char *const variables[] = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
+                                            "BLIS_NUM_THREADS"};
+    char count[16], time[32], name[sizeof c->name];
+    snprintf(count, sizeof count, "%d", threads);
+    snprintf(time, sizeof time, "%g", seconds);
+    memcpy(name, c->name, sizeof name);
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) setenv(variables[i], count, 1);
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    if (threads == 1) pin_to_one_cpu();
+    if (dup2(to, STDOUT_FILENO) >= 0) {
+        char program[] = "attn_bench", flag[] = "--worker";
+        execv("/proc/self/exe", (char *[]){program, flag, name, count, time, NULL});
+    }
+    _exit(127);
+}
+
+static void measure_in_worker(const attn_bench_case *c, int threads, double seconds, attn_bench_result *result)
+{
+    int ends[2], status = 0;
+    fflush(NULL);
+    if (pipe(ends) != 0) refuse(strerror(errno));
+    const pid_t child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        become_worker(c, threads, seconds, ends[1]);
+    }
+    close(ends[1]);
+    size_t got = 0;
+    for (ssize_t bytes = 1; bytes > 0 && got<sizeof *result; got += bytes> 0 ? (size_t)bytes : 0) {
+        bytes = read(ends[0], (char *)result + got, sizeof *result - got);
+    }
+    close(ends[0]);
+    if (child > 0) waitpid(child, &status, 0);
+    if (got == sizeof *result) return;
+    memset(result, 0, sizeof *result);
+    result->threads = threads;
+    snprintf(result->failure, sizeof result->failure, "the measuring process ended with status %d",
+             WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+}
+
+static int work(char **argv)
+{
+    static attn_bench_result result;
+    const attn_bench_case *c = attn_bench_case_named(argv[2]);
+    if (c == NULL) return 2;
+    attn_bench_measure(c, (int)strtol(argv[3], NULL, 10), strtod(argv[4], NULL), &result);
+    return fwrite(&result, sizeof result, 1, stdout) == 1 && fflush(stdout) == 0 ? 0 : 1;
+}
+
+/* -------------------------------------------------------------------------------------------------- main */
+
+static int is_wanted(const attn_bench_case *c, const options *o)
+{
+    if (fnmatch(o->pattern, c->name, 0) != 0) return 0;
+    return !o->quick || !(c->flags & ATTN_BENCH_HOT) || strcmp(o->pattern, c->name) == 0;
+}
+
+/* Prints what was measured; returns the number of failures. */
+static int run_case(const attn_bench_case *c, const options *o, const attn_bench_machine *machine, FILE *json,
+                    int is_first)
+{
+    static attn_bench_result results[MOST_COUNTS];
+    int failures = 0;
+    for (int t = 0; t < o->counts; t++) {
+        attn_bench_result *r = &results[t];
+        const attn_bench_result *first = &results[0];
+        measure_in_worker(c, o->threads[t], o->seconds, r);
+        failures += r->failure[0] != '\0';
+        attn_bench_interval scaling = {0, 0, 0};
+        if (t > 0 && r->rounds > 0 && first->rounds > 0) {
+            scaling = attn_bench_ratio_apart(first->seconds, first->rounds, r->seconds, r->rounds);
+        }
+        attn_bench_print(c, r, scaling);
+        if (json == NULL) continue;
+        fputs(t == 0 && is_first ? "[\n" : ",\n", json);
+        attn_bench_json(json, machine, c, r, scaling);
+    }
+    return failures;
 }
 
 int main(int argc, char **argv)
 {
-    const int quick = argc == 2 && strcmp(argv[1], "--quick") == 0;
-    if (argc > 2 || (argc == 2 && !quick)) {
-        fprintf(stderr, "usage: attn_bench [--quick]\n");
-        return 2;
+    if (argc == 5 && strcmp(argv[1], "--worker") == 0) return work(argv);
+    options o;
+    read_options(argc, argv, &o);
+    const attn_bench_case *c;
+    int failures = 0, found = 0, is_first = 1;
+    for (size_t i = 0; (c = attn_bench_case_at(i)) != NULL; i++) {
+        if (!is_wanted(c, &o)) continue;
+        found++;
+        if (o.list) puts(c->name);
     }
-    attn_engine *engine;
-    char json[8192];
-    size_t bytes = sizeof json;
-    check(attn_engine_create(NULL, &engine));
-    check(attn_engine_describe(engine, json, &bytes));
-    printf("libattn %s, %s, ", attn_version(), "float32");
-    print_member(json, "", "threads");
-    printf(" threads, kernels ");
-    print_member(json, "", "kernels");
-    printf("; ");
-    print_member(json, "\"cpu\"", "model");
-    printf("; ");
-    print_member(json, "\"blas\"", "version");
-    printf(", core ");
-    print_member(json, "\"blas\"", "core");
-    printf("\n");
-    for (size_t i = 0; i < (quick ? 1 : sizeof shapes / sizeof *shapes); i++) run(engine, &shapes[i]);
-    attn_engine_destroy(engine);
-    return 0;
+    if (found == 0) refuse("no case has that name; --list has the names");
+    if (o.list) return 0;
+
+    FILE *json = o.json == NULL ? NULL : fopen(o.json, "w");
+    if (o.json != NULL && json == NULL) refuse(strerror(errno));
+    attn_bench_machine machine;
+    attn_bench_machine_describe(&machine);
+    attn_bench_print_machine(&machine);
+    attn_bench_print_heading();
+    for (size_t i = 0; (c = attn_bench_case_at(i)) != NULL; i++) {
+        if (!is_wanted(c, &o)) continue;
+        failures += run_case(c, &o, &machine, json, is_first);
+        is_first = 0;
+    }
+    if (json != NULL) {
+        fputs("\n]\n", json);
+        if (fclose(json) != 0) refuse(strerror(errno));
+    }
+    return failures > 0;
 }

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * cases.h: the shapes that are measured. Their names are stable: figures of different days are compared by them. */
+#ifndef ATTN_BENCH_CASES_H
+#define ATTN_BENCH_CASES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    ATTN_BENCH_CAUSAL = 1,
+    ATTN_BENCH_ALIBI = 2,
+    ATTN_BENCH_SOFTCAP = 4,
+    ATTN_BENCH_WINDOW = 8,            /* 10 keys to the left, 10 to the right */
+    ATTN_BENCH_MASK_HALF = 16,        /* a checkerboard of 128 x 128 tiles */
+    ATTN_BENCH_MASK_ALL = 32,         /* nothing may be seen */
+    ATTN_BENCH_STRIDED = 64,          /* [B, S, H, D] in memory */
+    ATTN_BENCH_COLD = 128,            /* keys and values rotate through more than the last cache */
+    ATTN_BENCH_HOT = 256,             /* inputs are four times as large */
+    ATTN_BENCH_QUERY_PROJECTED = 512, /* additive */
+    ATTN_BENCH_KEY_PROJECTED = 1024,
+    ATTN_BENCH_KEYS_ARE_VALUES = 2048,
+    ATTN_BENCH_HAS_HOT = 4096 /* the table has a -hot variant too */
+};
+
+/* What a case is measured in. */
+typedef enum attn_bench_unit {
+    ATTN_BENCH_GFLOPS,      /* of exact work, against the multiply-add peak */
+    ATTN_BENCH_BANDWIDTH,   /* bytes of keys and values, against reading as many */
+    ATTN_BENCH_PEAK_FLOPS,  /* time of a (query, key, hidden) element in multiply-adds at their peak: less is better */
+    ATTN_BENCH_NANOSECONDS, /* a call */
+    ATTN_BENCH_MICROSECONDS /* a call */
+} attn_bench_unit;
+
+typedef struct attn_bench_case {
+    char name[40];
+    attn_bench_unit unit;
+    unsigned flags;
+    int64_t batch, query_heads, key_heads, queries, keys, query_dim, key_dim, value_dim;
+    int64_t hidden;     /* of the additive score, else 0 */
+    char beside[40];    /* another case to time in the same rounds, or "" */
+    double beside_part; /* so much of its time would be equal */
+} attn_bench_case;
+
+/* Case number index, or NULL past the last. */
+const attn_bench_case *attn_bench_case_at(size_t index);
+const attn_bench_case *attn_bench_case_named(const char *name);
+
+/* Whether query i may see key j, by causal, window and mask. */
+bool attn_bench_sees(const attn_bench_case *c, int64_t i, int64_t j);
+
+/* Multiply-adds, counted as two operations each, of all (query, key) pairs that may be seen; without projections. */
+double attn_bench_flops(const attn_bench_case *c);
+
+/* Of the projections of queries and keys, once for each. */
+double attn_bench_projection_flops(const attn_bench_case *c);
+
+/* Of keys and values, once per key head. */
+double attn_bench_bytes(const attn_bench_case *c);
+
+/* (query, key, hidden) elements of an additive score. */
+double attn_bench_elements(const attn_bench_case *c);
+
+#endif
