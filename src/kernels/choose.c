@@ -16,6 +16,9 @@ extern const attn_i_kernels attn_i_portable_f32_table, attn_i_portable_f64_table
 extern const attn_i_kernels attn_i_avx2_f32_table, attn_i_avx2_f64_table;
 extern const attn_i_kernels attn_i_avx512_f32_table, attn_i_avx512_f64_table;
 #endif
+#if defined(ATTN_I_ARM_KERNELS)
+extern const attn_i_kernels attn_i_neon_f32_table, attn_i_neon_f64_table;
+#endif
 
 /* From narrow to wide. */
 static const kernel_set sets[] = {
@@ -23,6 +26,9 @@ static const kernel_set sets[] = {
 #if defined(ATTN_I_X86_KERNELS)
     {&attn_i_avx2_f32_table, &attn_i_avx2_f64_table, {"avx2"}},
     {&attn_i_avx512_f32_table, &attn_i_avx512_f64_table, {"avx512f", "avx512dq", "avx512bw", "avx512vl"}},
+#endif
+#if defined(ATTN_I_ARM_KERNELS)
+    {&attn_i_neon_f32_table, &attn_i_neon_f64_table, {"neon"}},
 #endif
 };
 
