@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * old_cpu.c: what scripts/old-cpu runs on emulated CPUs: prints the kernels that an engine takes when nobody tells it;
- * or, with the name of an instruction set, runs one instruction of it, which ends the program where the CPU has none. */
+ * or, with the name of an instruction set, runs one instruction of it, which ends the program where the CPU has none.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

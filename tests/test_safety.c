@@ -239,7 +239,8 @@ static void a_forked_child_computes_and_exits(void **state)
     attn_engine_destroy(one);
 }
 
-/* The mode: rounding, and on x86 whether subnormal numbers are taken for zero. Flags that results raise are no mode. */
+/* The mode: rounding, and on x86 and ARM whether subnormal numbers are taken for zero. Flags that results raise are no
+ * mode. */
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 enum { FLUSH_TO_ZERO = 0x8040, FLAGS = 0x3F };
@@ -250,6 +251,19 @@ static unsigned mode(void)
 static void flush_to_zero(bool on)
 {
     _mm_setcsr(on ? mode() | FLUSH_TO_ZERO : mode() & ~(unsigned)FLUSH_TO_ZERO);
+}
+#elif defined(__aarch64__)
+enum { FLUSH_TO_ZERO = 1 << 24 };
+static unsigned mode(void)
+{
+    uint64_t fpcr;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    return (unsigned)fpcr;
+}
+static void flush_to_zero(bool on)
+{
+    const uint64_t fpcr = on ? mode() | FLUSH_TO_ZERO : mode() & ~(unsigned)FLUSH_TO_ZERO;
+    __asm__ volatile("msr fpcr, %0" : : "r"(fpcr));
 }
 #else
 static unsigned mode(void)
