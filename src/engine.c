@@ -38,10 +38,7 @@ static attn_status choose_way(attn_way asked, attn_way *way)
         }
         asked = words[i].way;
     }
-    if (asked == ATTN_WAY_TILES) {
-        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "the way is tiles, which this version has not; use blas or automatic");
-    }
-    *way = ATTN_WAY_BLAS;
+    *way = asked == ATTN_WAY_BLAS ? ATTN_WAY_BLAS : ATTN_WAY_TILES;
     return ATTN_OK;
 }
 
@@ -54,6 +51,7 @@ static attn_status choose_kernels(const char *name, attn_engine *engine)
     }
     engine->kernels_f32 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F32);
     engine->kernels_f64 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F64);
+    engine->tile_kernels = attn_i_tile_kernels_choose(&engine->cpu, name);
     if (engine->kernels_f32 != NULL) return ATTN_OK;
 
     char names[64] = "";

@@ -21,6 +21,7 @@ struct attn_engine {
     int32_t threads; /* never 0 */
     int has_executor;
     const attn_i_kernels *kernels_f32, *kernels_f64;
+    const attn_i_tile_kernels *tile_kernels; /* float32 */
     attn_i_cpu cpu;
     attn_i_blas_info blas;
 };

@@ -7,6 +7,7 @@
 #include "runtime/size.h"
 #include "status.h"
 #include "structs.h"
+#include "tiles_way.h"
 
 #include <inttypes.h>
 
@@ -19,10 +20,26 @@ static attn_status check(const attn_mechanism *mechanism, const attn_forward_arg
     return status == ATTN_OK ? attn_i_problem_check(mechanism, args, problem) : status;
 }
 
+/* What the tiles do not take, and what an engine does not want them to, goes through the BLAS. */
+static int goes_by_tiles(const attn_i_problem *problem)
+{
+    return problem->engine->way == ATTN_WAY_TILES && attn_i_tiles_way_takes(problem);
+}
+
+static void run(const attn_i_problem *problem, void *scratch)
+{
+    if (goes_by_tiles(problem)) {
+        attn_i_tiles_way_run(problem, scratch);
+    } else {
+        attn_i_blas_way_run(problem, scratch);
+    }
+}
+
 /* A workspace may start anywhere; the scratch in it is aligned. */
 static attn_status workspace_bytes(const attn_i_problem *problem, int64_t *scratch, int64_t *workspace)
 {
-    attn_status status = attn_i_blas_way_scratch(problem, scratch);
+    attn_status status = goes_by_tiles(problem) ? attn_i_tiles_way_scratch(problem, scratch)
+                                                : attn_i_blas_way_scratch(problem, scratch);
     if (status != ATTN_OK) return status;
     *workspace = 0;
     if (*scratch == 0 || attn_i_add(*scratch, ATTN_I_ALIGNMENT - 1, workspace)) return ATTN_OK;
@@ -46,7 +63,7 @@ static attn_status forward(const attn_mechanism *mechanism, const attn_forward_a
         status = attn_i_problem_check_workspace(&problem, args.workspace, (size_t)workspace);
         if (status != ATTN_OK) return status;
         uintptr_t misaligned = (uintptr_t)args.workspace % ATTN_I_ALIGNMENT;
-        attn_i_blas_way_run(&problem, (char *)args.workspace + (misaligned == 0 ? 0 : ATTN_I_ALIGNMENT - misaligned));
+        run(&problem, (char *)args.workspace + (misaligned == 0 ? 0 : ATTN_I_ALIGNMENT - misaligned));
         return ATTN_OK;
     }
     const attn_i_allocator *allocator = &problem.engine->allocator;
@@ -55,7 +72,7 @@ static attn_status forward(const attn_mechanism *mechanism, const attn_forward_a
         memory = attn_i_allocate(allocator, (size_t)scratch);
         if (memory == NULL) return attn_i_fail(ATTN_ERR_NOMEM, "no memory for %" PRId64 " bytes of scratch", scratch);
     }
-    attn_i_blas_way_run(&problem, memory);
+    run(&problem, memory);
     attn_i_release(allocator, memory, (size_t)scratch);
     return ATTN_OK;
 }

@@ -140,7 +140,7 @@ typedef int32_t attn_way;
 enum {
     ATTN_WAY_AUTOMATIC = 0, /* whatever is fastest; the environment variable ATTN_WAY (blas, tiles) may decide */
     ATTN_WAY_BLAS = 1,      /* whole matrices through the BLAS: complete, on every machine */
-    ATTN_WAY_TILES = 2      /* fused tiles; ATTN_ERR_UNSUPPORTED in this version */
+    ATTN_WAY_TILES = 2      /* fused tiles for float32; what they do not cover goes the other way */
 };
 
 typedef int32_t attn_log_level;

@@ -8,27 +8,34 @@
 
 typedef struct kernel_set {
     const attn_i_kernels *f32, *f64;
+    const attn_i_tile_kernels *tile;
     const char *features[5]; /* all of them are needed, by the names of attn_i_cpu */
 } kernel_set;
 
 extern const attn_i_kernels attn_i_portable_f32_table, attn_i_portable_f64_table;
+extern const attn_i_tile_kernels attn_i_portable_f32_tile_table;
 #if defined(ATTN_I_X86_KERNELS)
 extern const attn_i_kernels attn_i_avx2_f32_table, attn_i_avx2_f64_table;
 extern const attn_i_kernels attn_i_avx512_f32_table, attn_i_avx512_f64_table;
+extern const attn_i_tile_kernels attn_i_avx2_f32_tile_table, attn_i_avx512_f32_tile_table;
 #endif
 #if defined(ATTN_I_ARM_KERNELS)
 extern const attn_i_kernels attn_i_neon_f32_table, attn_i_neon_f64_table;
+extern const attn_i_tile_kernels attn_i_neon_f32_tile_table;
 #endif
 
 /* From narrow to wide. */
 static const kernel_set sets[] = {
-    {&attn_i_portable_f32_table, &attn_i_portable_f64_table, {NULL}},
+    {&attn_i_portable_f32_table, &attn_i_portable_f64_table, &attn_i_portable_f32_tile_table, {NULL}},
 #if defined(ATTN_I_X86_KERNELS)
-    {&attn_i_avx2_f32_table, &attn_i_avx2_f64_table, {"avx2"}},
-    {&attn_i_avx512_f32_table, &attn_i_avx512_f64_table, {"avx512f", "avx512dq", "avx512bw", "avx512vl"}},
+    {&attn_i_avx2_f32_table, &attn_i_avx2_f64_table, &attn_i_avx2_f32_tile_table, {"avx2", "fma"}},
+    {&attn_i_avx512_f32_table,
+     &attn_i_avx512_f64_table,
+     &attn_i_avx512_f32_tile_table,
+     {"avx512f", "avx512dq", "avx512bw", "avx512vl"}},
 #endif
 #if defined(ATTN_I_ARM_KERNELS)
-    {&attn_i_neon_f32_table, &attn_i_neon_f64_table, {"neon"}},
+    {&attn_i_neon_f32_table, &attn_i_neon_f64_table, &attn_i_neon_f32_tile_table, {"neon"}},
 #endif
 };
 
@@ -40,13 +47,25 @@ static int runs_on(const kernel_set *set, const attn_i_cpu *cpu)
     return 1;
 }
 
-const attn_i_kernels *attn_i_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype)
+static const kernel_set *choose_set(const attn_i_cpu *cpu, const char *name)
 {
     const kernel_set *chosen = NULL;
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         if (runs_on(&sets[i], cpu) && (name == NULL || strcmp(name, sets[i].f32->name) == 0)) chosen = &sets[i];
     }
+    return chosen;
+}
+
+const attn_i_kernels *attn_i_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype)
+{
+    const kernel_set *chosen = choose_set(cpu, name);
     return chosen == NULL ? NULL : dtype == ATTN_F32 ? chosen->f32 : chosen->f64;
+}
+
+const attn_i_tile_kernels *attn_i_tile_kernels_choose(const attn_i_cpu *cpu, const char *name)
+{
+    const kernel_set *chosen = choose_set(cpu, name);
+    return chosen == NULL ? NULL : chosen->tile;
 }
 
 const char *attn_i_kernels_name(const attn_i_cpu *cpu, size_t index)

@@ -7,6 +7,7 @@
 #define ATTN_I_KERNELS_H
 
 #include "attn/attn.h"
+#include "kernels/tile.h"
 #include "runtime/cpu.h"
 
 /* What the normaliser found in a row. */
@@ -58,6 +59,9 @@ typedef struct attn_i_kernels {
 /* The set of that name for ATTN_F32 or ATTN_F64, or with name NULL the widest; NULL if this build or this CPU has not
  * that set. */
 const attn_i_kernels *attn_i_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype);
+
+/* The same set's kernels of tiles. */
+const attn_i_tile_kernels *attn_i_tile_kernels_choose(const attn_i_cpu *cpu, const char *name);
 
 /* The names of the sets that this CPU can run, from narrow to wide; NULL past the last. */
 const char *attn_i_kernels_name(const attn_i_cpu *cpu, size_t index);

@@ -135,7 +135,7 @@ static void multiply_part(attn_dtype dtype, attn_i_matrix a, attn_i_matrix b, at
     int m = (int)c.rows, n = (int)c.columns, k = (int)a.columns, leading = m == 1 ? n : (int)c.row_stride;
     if (m == 1) { /* c' = b' a', one row at a time */
         CBLAS_TRANSPOSE trans = bo.transposed ? CblasNoTrans : CblasTrans;
-        int rows = (int)bo.matrix.rows, columns = (int)bo.matrix.columns, step = (int)a.column_stride;
+        int rows = (int)bo.matrix.rows, columns = (int)bo.matrix.columns, step = (int)normal(a).column_stride;
         if (dtype == ATTN_F32) {
             cblas_sgemv(CblasRowMajor, trans, rows, columns, 1.0f, (const float *)b.data, bo.leading,
                         (const float *)a.data, step, accumulate ? 1.0f : 0.0f, (float *)c.data, 1);

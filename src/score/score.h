@@ -5,6 +5,7 @@
 #ifndef ATTN_I_SCORE_H
 #define ATTN_I_SCORE_H
 
+#include "kernels/tile.h"
 #include "operand.h"
 #include "problem.h"
 #include "runtime/memory.h"
@@ -22,6 +23,8 @@ typedef struct attn_i_score_block {
     attn_i_matrix queries, keys, scores;
     int64_t first;
 } attn_i_score_block;
+
+struct attn_i_tile_plan;
 
 typedef struct attn_i_score {
     const char *name;
@@ -45,6 +48,11 @@ typedef struct attn_i_score {
     /* From rows as they come to prepared rows. Only called where the width is not 0. */
     void (*prepare_queries)(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
     void (*prepare_keys)(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
+
+    /* The fused way's: the unscaled scores of `count` prepared keys with prepared queries in lanes (see kernels/tile.h).
+     * NULL: they are the products of the two. */
+    void (*lane_scores)(const attn_i_problem *, const struct attn_i_tile_plan *, const float *queries, attn_i_rows keys,
+                        int64_t count, attn_i_spans spans, float *tile);
 
     /* Computes the unscaled scores of all blocks. */
     void (*scores)(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_block *, int64_t count);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tile.h: the kernels of the fused way, float32 only. A tile has up to ATTN_I_LANES queries, side by side in lanes, and
+ * up to ATTN_I_TILE_KEYS keys, one below the other: row j holds what the queries make of key j. So a query's maximum,
+ * sum and mask are elementwise, a query that needs another treatment than its neighbour costs nothing, and keys and
+ * values are read where they lie, an element at a time, broadcast to all lanes. Rows of a tile are ATTN_I_LANES apart.
+ *
+ * Scores are in units of log2: weights are powers of two, and to move a query's reference by a whole number changes
+ * their exponents and no digit. */
+#ifndef ATTN_I_TILE_H
+#define ATTN_I_TILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    ATTN_I_LANES = 64,
+    ATTN_I_TILE_KEYS = 128,
+    ATTN_I_SPAN_LANES = 16, /* lanes that are computed or left out together */
+    ATTN_I_SPANS = ATTN_I_LANES / ATTN_I_SPAN_LANES,
+    ATTN_I_ROOM = 64 /* a weight lies between 2^-ROOM and 2^ROOM times what the reference stands for */
+};
+
+/* Spans of lanes, first .. end - 1. */
+typedef struct attn_i_spans {
+    int first, end;
+} attn_i_spans;
+
+/* What is known of each lane while its keys go by. */
+typedef struct attn_i_lanes {
+    float reference[ATTN_I_LANES]; /* a whole number, weights being 2^(score - reference); minus infinity: none yet */
+    float sum[ATTN_I_LANES];       /* of the weights */
+    int32_t first_key[ATTN_I_LANES], end_key[ATTN_I_LANES]; /* the run of keys that it may see */
+} attn_i_lanes;
+
+/* A matrix whose rows are contiguous, `stride` elements apart. */
+typedef struct attn_i_rows {
+    const float *data;
+    int64_t stride;
+} attn_i_rows;
+
+typedef struct attn_i_tile_kernels {
+    /* to[i to_stride + l] = sum over d < depth of rows[i][d] lanes[d LANES + l], i < count; added to what is there if
+     * `accumulate`. The inner loop of scores, and of matrix products. */
+    void (*products)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans, float *to,
+                     int64_t to_stride, int accumulate);
+    /* to[j] = 2^(score - reference), j < count, the scores (the products with rows of keys) never leaving registers.
+     * Scores more than ROOM below the reference count as ROOM below. With `edges`, key first_key + j gets 0 from lanes
+     * that do not see it, whatever its score is. Returns 0, `to` then being of no use, when a score lies ROOM above its
+     * reference or is no number. */
+    int (*weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
+                   const attn_i_lanes *state, int64_t first_key, int edges, float *to);
+    /* context[d LANES + l] += sum over j < count of values[j][d] weights[j LANES + l], d < dim, and sum[l] likewise. */
+    void (*context)(int64_t count, const float *weights, attn_i_rows values, int64_t dim, attn_i_spans spans,
+                    float *context, float *sum);
+
+    /* Passes over the rows of a tile. */
+    void (*tile_scale)(int64_t count, attn_i_spans spans, float factor, float *tile);
+    /* tile = cap tanh(tile / cap) */
+    void (*tile_softcap)(int64_t count, attn_i_spans spans, float cap, float *tile);
+    /* tile += factor bias */
+    void (*tile_add)(int64_t count, attn_i_spans spans, float factor, const float *bias, float *tile);
+    /* tile[j] -= slope[l] |distance[l] + j| */
+    void (*tile_alibi)(int64_t count, attn_i_spans spans, const float *slope, const float *distance, float *tile);
+    /* tile = minus infinity where mask is 0 */
+    void (*tile_mask)(int64_t count, attn_i_spans spans, const float *mask, float *tile);
+    /* tile[j] = minus infinity where the lane does not see key first_key + j */
+    void (*tile_edges)(int64_t count, attn_i_spans spans, const attn_i_lanes *state, int64_t first_key, float *tile);
+    /* most[l] = the greatest of the lane and most[l]; passes over NaN */
+    void (*tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most);
+    /* tile = 2^(tile - reference), 0 for minus infinity; scores more than ROOM below the reference count as ROOM below */
+    void (*tile_exponentials)(int64_t count, attn_i_spans spans, const float *reference, float *tile);
+    /* tile[j] *= factor[l], all lanes */
+    void (*tile_multiply)(int64_t count, const float *factor, float *tile);
+
+    /* Between rows of the caller's, row l at rows[l], and lanes. */
+    /* tile[d LANES + l] = factor rows[l][d], d < n, l < lanes; 0 in the lanes past them */
+    void (*to_lanes)(int64_t lanes, int64_t n, const float *const *rows, float factor, float *tile);
+    /* rows[l][d] = factor[l] tile[d LANES + l] */
+    void (*from_lanes)(int64_t lanes, int64_t n, const float *tile, const float *factor, float *const *rows);
+
+    /* Rows of scores on their own. */
+    /* row[j] = factor 2^(row[j] - reference), the reference whole; 0 for minus infinity */
+    void (*row_weights)(int64_t n, double reference, double factor, float *row);
+    /* to[j] = mask[j stride] != 0, as a number; returns the number of ones */
+    int64_t (*row_mask)(int64_t n, const uint8_t *mask, int64_t stride, float *to);
+} attn_i_tile_kernels;
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tile_passes.c: the kernels that go over a tile of scores row by row: modifiers, what may not be seen, maximum,
+ * exponentials; and their like for single rows. */
+#include "kernels/tile_math.h"
+#include "kernels/tiles.h"
+
+#define HIDDEN (-INFINITY)
+
+/* body for each row j and vector from lane l of the spans, x being the place in the tile. */
+#define FOR_EACH_VECTOR(body)                                                                                          \
+    for (int l = spans.first * ATTN_I_SPAN_LANES; l < spans.end * ATTN_I_SPAN_LANES; l += WIDTH) {                     \
+        for (int64_t j = 0; j < count; j++) {                                                                          \
+            float *x = tile + j * ATTN_I_LANES + l;                                                                    \
+            body                                                                                                       \
+        }                                                                                                              \
+    }
+
+void KERNEL(tile_scale)(int64_t count, attn_i_spans spans, float factor, float *tile)
+{
+    FOR_EACH_VECTOR(store(load(x) * factor, x);)
+}
+
+void KERNEL(tile_softcap)(int64_t count, attn_i_spans spans, float cap, float *tile)
+{
+    const vec c = splat(cap);
+    FOR_EACH_VECTOR(store(c * vec_tanh(load(x) / c), x);)
+}
+
+void KERNEL(tile_add)(int64_t count, attn_i_spans spans, float factor, const float *bias, float *tile)
+{
+    FOR_EACH_VECTOR(store(load(x) + load(bias + (x - tile)) * factor, x);)
+}
+
+void KERNEL(tile_alibi)(int64_t count, attn_i_spans spans, const float *slope, const float *distance, float *tile)
+{
+    const bits sign = (bits)1 << (ATTN_I_BITS - 1);
+    FOR_EACH_VECTOR(const vec far = load(distance + l) + (float)j;
+                    store(load(x) - load(slope + l) * (vec)((bits_vec)far & ~sign), x);)
+}
+
+void KERNEL(tile_mask)(int64_t count, attn_i_spans spans, const float *mask, float *tile)
+{
+    FOR_EACH_VECTOR(store(choose(load(mask + (x - tile)) == splat(0), splat(HIDDEN), load(x)), x);)
+}
+
+void KERNEL(tile_edges)(int64_t count, attn_i_spans spans, const attn_i_lanes *state, int64_t first_key, float *tile)
+{
+    FOR_EACH_VECTOR(const truth unseen = unseen_by(state, l, (int32_t)(first_key + j));
+                    store(choose(unseen, splat(HIDDEN), load(x)), x);)
+}
+
+void KERNEL(tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most)
+{
+    for (int l = spans.first * ATTN_I_SPAN_LANES; l < spans.end * ATTN_I_SPAN_LANES; l += WIDTH) {
+        vec even = load(most + l), odd = even; /* one comparison need not wait for the one before */
+        int64_t j = 0;
+        for (; j + 1 < count; j += 2) {
+            even = greater_of(load(tile + j * ATTN_I_LANES + l), even);
+            odd = greater_of(load(tile + (j + 1) * ATTN_I_LANES + l), odd);
+        }
+        if (j < count) even = greater_of(load(tile + j * ATTN_I_LANES + l), even);
+        store(greater_of(even, odd), most + l);
+    }
+}
+
+void KERNEL(tile_exponentials)(int64_t count, attn_i_spans spans, const float *reference, float *tile)
+{
+    bits_vec powers = {0};
+    FOR_EACH_VECTOR(const vec score = load(x); const vec base = load(reference + l);
+                    const vec weight =
+                        power_above(score, base - splat(ATTN_I_ROOM), power_offset(base), &powers);
+                    const vec seen = choose(score == splat(HIDDEN), splat(0), weight);
+                    store(choose(score == score, seen, score), x);)
+}
+
+void KERNEL(tile_multiply)(int64_t count, const float *factor, float *tile)
+{
+    const attn_i_spans spans = {0, ATTN_I_SPANS};
+    FOR_EACH_VECTOR(store(load(x) * load(factor + l), x);)
+}
+
+/* 2^n, n whole, in two factors: past what one can hold the result vanishes or is subnormal. */
+static ALWAYS_INLINE vec times_power(vec x, vec n)
+{
+    n = choose(n < splat(-252), splat(-252), n);
+    n = choose(n > splat(252), splat(252), n);
+    const bits_vec whole = (bits_vec)(n + ROUND) - (bits)ROUND_BITS;
+    const bits_vec half = ((whole + (bits)HALVING) >> 1) - (bits)(HALVING / 2);
+    return x * power_of_two(half) * power_of_two(whole - half);
+}
+
+void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row)
+{
+    const vec base = splat((float)reference), f = splat((float)factor);
+    for (int64_t j = 0; j < n; j += WIDTH) {
+        const vec score = load_part(row + j, n - j, HIDDEN);
+        const vec whole = (score + ROUND) - ROUND, r = score - whole;
+        vec p = splat(power_terms[0] * 0x1p64f);
+        UNROLL for (int i = 1; i < 6; i++) p = p * r + splat(power_terms[i] * 0x1p64f);
+        const vec weight = times_power(f * p, whole - base);
+        const vec seen = choose(score == splat(HIDDEN), splat(0), weight);
+        store_part(choose(score == score, seen, score), n - j, row + j);
+    }
+}
+
+int64_t KERNEL(row_mask)(int64_t n, const uint8_t *mask, int64_t stride, float *to)
+{
+    int64_t seen = 0;
+    if (stride == 1) {
+        int32_t some = 0; /* n is a tile's */
+        for (int64_t j = 0; j < n; j++) {
+            const int32_t one = mask[j] != 0;
+            some += one;
+            to[j] = (float)one;
+        }
+        return some;
+    }
+    for (int64_t j = 0; j < n; j++) {
+        to[j] = mask[j * stride] != 0;
+        seen += mask[j * stride] != 0;
+    }
+    return seen;
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tile_products.c: the kernels that do the work: products of rows with lanes, as they are or as weights, and the
+ * context. Each goes by blocks of rows and vectors that fill the registers; a row's element is broadcast from where it
+ * lies. */
+#include "kernels/tile_math.h"
+#include "kernels/tiles.h"
+
+/* The sizes of blocks: rows of 6, 4, 2 and 1, and as many vectors as there are spans where a span is a vector,
+ * otherwise what the registers hold beside the operands. */
+enum { MOST_ROWS = 6, MOST_VECTORS = 4, UNROLLED = 4 };
+#if defined(__AVX512F__)
+enum { PANEL = 0 };
+#define FOR_EACH_SIZE(define)                                                                                          \
+    define(6, 1) define(4, 1) define(2, 1) define(1, 1) define(6, 2) define(4, 2) define(2, 2) define(1, 2)            \
+    define(6, 3) define(4, 3) define(2, 3) define(1, 3) define(6, 4) define(4, 4) define(2, 4) define(1, 4)
+#define TABLE(name)                                                                                                    \
+    {                                                                                                                  \
+        {name##_1_1, name##_2_1, name##_4_1, name##_6_1}, {name##_1_2, name##_2_2, name##_4_2, name##_6_2},            \
+            {name##_1_3, name##_2_3, name##_4_3, name##_6_3}, {name##_1_4, name##_2_4, name##_4_4, name##_6_4},        \
+    }
+#elif defined(__aarch64__)
+enum { PANEL = 4 };
+#define FOR_EACH_SIZE(define) define(6, 4) define(4, 4) define(2, 4) define(1, 4)
+#define TABLE(name)                                                                                                    \
+    {                                                                                                                  \
+        {name##_1_4, name##_2_4, name##_4_4, name##_6_4},                                                              \
+    }
+#else
+enum { PANEL = 2 };
+#define FOR_EACH_SIZE(define) define(6, 2) define(4, 2) define(2, 2) define(1, 2)
+#define TABLE(name)                                                                                                    \
+    {                                                                                                                  \
+        {name##_1_2, name##_2_2, name##_4_2, name##_6_2},                                                              \
+    }
+#endif
+
+typedef vec block[MOST_ROWS][MOST_VECTORS];
+
+/* One element of each row, times the lanes. */
+static ALWAYS_INLINE void step(int rows, int vectors, const float *lanes, const float *a, int64_t row_step, block acc)
+{
+    vec b[MOST_VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++)
+    {
+        b[v] = load(lanes + v * WIDTH);
+        IN_REGISTER(b[v]);
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        vec one = splat(a[r * row_step]);
+        IN_REGISTER(one);
+        UNROLL for (int v = 0; v < vectors; v++) acc[r][v] += one * b[v];
+    }
+}
+
+/* acc = rows x lanes; element d of row r is a[r row_step + d depth_step]. */
+static ALWAYS_INLINE void multiply(int rows, int vectors, int64_t depth, const float *lanes, const float *a,
+                                   int64_t row_step, int64_t depth_step, block acc)
+{
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
+    }
+    for (; depth >= UNROLLED; depth -= UNROLLED) {
+        UNROLL for (int u = 0; u < UNROLLED; u++)
+        {
+            step(rows, vectors, lanes + u * ATTN_I_LANES, a + u * depth_step, row_step, acc);
+        }
+        lanes += UNROLLED * ATTN_I_LANES;
+        a += UNROLLED * depth_step;
+    }
+    for (; depth > 0; depth--) {
+        step(rows, vectors, lanes, a, row_step, acc);
+        lanes += ATTN_I_LANES;
+        a += depth_step;
+    }
+}
+
+/* The rows of the next block where n are left: 6, 4, 2 or 1; and the place of that number in a TABLE. */
+static int block_rows(int64_t n)
+{
+    return n >= 6 ? 6 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+}
+
+/* Panels of lanes: vectors `vectors` from lane `lane` on. */
+typedef struct panels {
+    int lane, end, step, index;
+} panels;
+
+static panels panels_of(attn_i_spans spans)
+{
+    const int lane = spans.first * ATTN_I_SPAN_LANES, end = spans.end * ATTN_I_SPAN_LANES;
+    if (PANEL == 0) return (panels){lane, end, end - lane, spans.end - spans.first - 1};
+    return (panels){lane, end, PANEL * WIDTH, 0};
+}
+
+/* ---------------------------------------------------------------------------------------------- products */
+
+typedef void product_block(int64_t depth, const float *lanes, attn_i_rows rows, float *to, int64_t to_stride,
+                           int accumulate);
+
+#define DEFINE(rows_, vectors)                                                                                         \
+    static void product_##rows_##_##vectors(int64_t depth, const float *lanes, attn_i_rows rows, float *to,            \
+                                            int64_t to_stride, int accumulate)                                         \
+    {                                                                                                                  \
+        block acc;                                                                                                     \
+        multiply(rows_, vectors, depth, lanes, rows.data, rows.stride, 1, acc);                                        \
+        UNROLL for (int r = 0; r < rows_; r++)                                                                         \
+        {                                                                                                              \
+            UNROLL for (int v = 0; v < vectors; v++)                                                                   \
+            {                                                                                                          \
+                float *place = to + r * to_stride + v * WIDTH;                                                         \
+                store(accumulate ? load(place) + acc[r][v] : acc[r][v], place);                                        \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+FOR_EACH_SIZE(DEFINE)
+#undef DEFINE
+
+static product_block *const product_blocks[][4] = TABLE(product);
+
+void KERNEL(products)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans, float *to,
+                      int64_t to_stride, int accumulate)
+{
+    const panels p = panels_of(spans);
+    for (int64_t i = 0, n; i < count; i += n) {
+        n = block_rows(count - i);
+        const attn_i_rows from = {rows.data + i * rows.stride, rows.stride};
+        for (int lane = p.lane; lane < p.end; lane += p.step) {
+            product_blocks[p.index][n / 2](depth, lanes + lane, from, to + i * to_stride + lane, to_stride, accumulate);
+        }
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------- weights */
+
+/* key: of the block's first row, as the lanes count keys. */
+typedef void weight_block(int64_t depth, const float *lanes, attn_i_rows keys, const attn_i_lanes *state, int lane,
+                          int32_t key, int edges, bits_vec *powers, float *to);
+
+static ALWAYS_INLINE void block_weights(int rows, int vectors, block acc, const attn_i_lanes *state, int lane,
+                                        int32_t key, int edges, bits_vec *powers, float *to)
+{
+    bits_vec all = *powers;
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            const vec reference = load(state->reference + lane + v * WIDTH);
+            const vec floor = reference - splat(ATTN_I_ROOM);
+            vec x = acc[r][v];
+            truth unseen = {0};
+            if (edges) {
+                unseen = unseen_by(state, lane + v * WIDTH, key + r);
+                x = choose(unseen, floor, x);
+            }
+            vec weight = power_above(x, floor, power_offset(reference), &all);
+            if (edges) weight = choose(unseen, splat(0), weight);
+            store(weight, to + r * ATTN_I_LANES + v * WIDTH);
+        }
+    }
+    *powers = all;
+}
+
+#define DEFINE(rows_, vectors)                                                                                         \
+    static void weight_##rows_##_##vectors(int64_t depth, const float *lanes, attn_i_rows keys,                        \
+                                           const attn_i_lanes *state, int lane, int32_t key, int edges,                \
+                                           bits_vec *powers, float *to)                                                \
+    {                                                                                                                  \
+        block acc;                                                                                                     \
+        multiply(rows_, vectors, depth, lanes, keys.data, keys.stride, 1, acc);                                        \
+        if (edges) {                                                                                                   \
+            block_weights(rows_, vectors, acc, state, lane, key, 1, powers, to);                                       \
+        } else {                                                                                                       \
+            block_weights(rows_, vectors, acc, state, lane, key, 0, powers, to);                                       \
+        }                                                                                                              \
+    }
+FOR_EACH_SIZE(DEFINE)
+#undef DEFINE
+
+static weight_block *const weight_blocks[][4] = TABLE(weight);
+
+int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
+                    const attn_i_lanes *state, int64_t first_key, int edges, float *to)
+{
+    const panels p = panels_of(spans);
+    bits_vec powers = (bits_vec){0} + ROUND_BITS;
+    for (int64_t j = 0, n; j < count; j += n) {
+        n = block_rows(count - j);
+        const attn_i_rows from = {keys.data + j * keys.stride, keys.stride};
+        for (int lane = p.lane; lane < p.end; lane += p.step) {
+            weight_blocks[p.index][n / 2](depth, lanes + lane, from, state, lane, (int32_t)(first_key + j), edges,
+                                          &powers, to + j * ATTN_I_LANES + lane);
+        }
+    }
+    return powers_fit(powers);
+}
+
+/* ----------------------------------------------------------------------------------------------- context */
+
+typedef void context_block(int64_t count, const float *weights, const float *values, int64_t stride, float *context);
+
+#define DEFINE(rows_, vectors)                                                                                         \
+    static void context_##rows_##_##vectors(int64_t count, const float *weights, const float *values, int64_t stride,  \
+                                            float *context)                                                            \
+    {                                                                                                                  \
+        block acc;                                                                                                     \
+        multiply(rows_, vectors, count, weights, values, 1, stride, acc);                                              \
+        UNROLL for (int r = 0; r < rows_; r++)                                                                         \
+        {                                                                                                              \
+            UNROLL for (int v = 0; v < vectors; v++)                                                                   \
+            {                                                                                                          \
+                float *place = context + r * ATTN_I_LANES + v * WIDTH;                                                 \
+                store(load(place) + acc[r][v], place);                                                                 \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+FOR_EACH_SIZE(DEFINE)
+#undef DEFINE
+
+static context_block *const context_blocks[][4] = TABLE(context);
+
+static void add_up(int64_t count, const float *weights, int lane, float *sum)
+{
+    vec even = splat(0), odd = splat(0);
+    int64_t j = 0;
+    for (; j + 1 < count; j += 2) {
+        even += load(weights + j * ATTN_I_LANES + lane);
+        odd += load(weights + (j + 1) * ATTN_I_LANES + lane);
+    }
+    if (j < count) even += load(weights + j * ATTN_I_LANES + lane);
+    store(load(sum + lane) + (even + odd), sum + lane);
+}
+
+void KERNEL(context)(int64_t count, const float *weights, attn_i_rows values, int64_t dim, attn_i_spans spans,
+                     float *context, float *sum)
+{
+    const panels p = panels_of(spans);
+    for (int lane = p.lane; lane < p.end; lane += WIDTH) add_up(count, weights, lane, sum);
+    for (int64_t d = 0, n; d < dim; d += n) {
+        n = block_rows(dim - d);
+        for (int lane = p.lane; lane < p.end; lane += p.step) {
+            context_blocks[p.index][n / 2](count, weights + lane, values.data + d, values.stride,
+                                           context + d * ATTN_I_LANES + lane);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tile_table.c: the table of one set's kernels of tiles. */
+#include "kernels/tiles.h"
+
+const attn_i_tile_kernels KERNEL(tile_table) = {
+    .products = KERNEL(products),
+    .weights = KERNEL(weights),
+    .context = KERNEL(context),
+    .tile_scale = KERNEL(tile_scale),
+    .tile_softcap = KERNEL(tile_softcap),
+    .tile_add = KERNEL(tile_add),
+    .tile_alibi = KERNEL(tile_alibi),
+    .tile_mask = KERNEL(tile_mask),
+    .tile_edges = KERNEL(tile_edges),
+    .tile_maximum = KERNEL(tile_maximum),
+    .tile_exponentials = KERNEL(tile_exponentials),
+    .tile_multiply = KERNEL(tile_multiply),
+    .to_lanes = KERNEL(to_lanes),
+    .from_lanes = KERNEL(from_lanes),
+    .row_weights = KERNEL(row_weights),
+    .row_mask = KERNEL(row_mask),
+};

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tiles.h: the names of the kernels of tiles in one set. */
+#ifndef ATTN_I_TILES_H
+#define ATTN_I_TILES_H
+
+#include "kernels/real.h"
+#include "kernels/tile.h"
+
+void KERNEL(products)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans, float *to,
+                      int64_t to_stride, int accumulate);
+int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
+                    const attn_i_lanes *state, int64_t first_key, int edges, float *to);
+void KERNEL(context)(int64_t count, const float *weights, attn_i_rows values, int64_t dim, attn_i_spans spans,
+                     float *context, float *sum);
+void KERNEL(tile_scale)(int64_t count, attn_i_spans spans, float factor, float *tile);
+void KERNEL(tile_softcap)(int64_t count, attn_i_spans spans, float cap, float *tile);
+void KERNEL(tile_add)(int64_t count, attn_i_spans spans, float factor, const float *bias, float *tile);
+void KERNEL(tile_alibi)(int64_t count, attn_i_spans spans, const float *slope, const float *distance, float *tile);
+void KERNEL(tile_mask)(int64_t count, attn_i_spans spans, const float *mask, float *tile);
+void KERNEL(tile_edges)(int64_t count, attn_i_spans spans, const attn_i_lanes *state, int64_t first_key, float *tile);
+void KERNEL(tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most);
+void KERNEL(tile_exponentials)(int64_t count, attn_i_spans spans, const float *reference, float *tile);
+void KERNEL(tile_multiply)(int64_t count, const float *factor, float *tile);
+void KERNEL(to_lanes)(int64_t lanes, int64_t n, const float *const *rows, float factor, float *tile);
+void KERNEL(from_lanes)(int64_t lanes, int64_t n, const float *tile, const float *factor, float *const *rows);
+void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row);
+int64_t KERNEL(row_mask)(int64_t n, const uint8_t *mask, int64_t stride, float *to);
+
+extern const attn_i_tile_kernels KERNEL(tile_table);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tile_output.c: from lanes to the caller's tensors. */
+#include "tile_output.h"
+
+#include "runtime/size.h"
+
+#include <math.h>
+
+/* Where the row of a lane begins in a tensor of rank 4. */
+static float *row_of(const attn_i_problem *p, const attn_i_tile_work *w, const attn_i_view *view, int64_t lane)
+{
+    const int64_t row = w->first_row + lane, head = w->key_head * p->group + row % p->group;
+    return (float *)(void *)attn_i_view_at(view, w->b, head) + row / p->group * view->stride[2];
+}
+
+/* Columns first .. first + n - 1 of the output, from the n rows of a tile, each lane times its factor. */
+static void write_lanes(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
+                        const attn_i_view *output, int64_t first, int64_t n, const float *tile, const float *factor)
+{
+    const int64_t step = output->stride[3];
+    for (int64_t at = 0; at < n; at += ATTN_I_TILE_KEYS) {
+        const int64_t count = attn_i_min(n - at, ATTN_I_TILE_KEYS);
+        float *rows[ATTN_I_LANES];
+        for (int64_t l = 0; l < w->rows; l++) {
+            rows[l] = step == 1 ? row_of(plan->p, w, output, l) + first + at : s->rows + l * ATTN_I_TILE_KEYS;
+        }
+        plan->kernels->from_lanes(w->rows, count, tile + at * ATTN_I_LANES, factor, rows);
+        for (int64_t l = 0; l < w->rows && step != 1; l++) {
+            plan->p->kernels->scatter(count, rows[l], row_of(plan->p, w, output, l) + (first + at) * step, step);
+        }
+    }
+}
+
+void attn_i_tile_write(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
+                       attn_i_span keys, attn_scores_stage stage)
+{
+    const attn_i_problem *p = plan->p;
+    float one[ATTN_I_LANES];
+    if (!plan->writes_scores) return;
+    for (int l = 0; l < ATTN_I_LANES; l++) one[l] = 1;
+    if (p->scores.data != NULL && p->scores_stage == stage) {
+        write_lanes(plan, s, w, &p->scores, keys.first, keys.end - keys.first, s->tile, one);
+    }
+    if (p->weights.data != NULL && stage == ATTN_SCORES_WEIGHTS) {
+        write_lanes(plan, s, w, &p->weights, keys.first, keys.end - keys.first, s->tile, one);
+    }
+}
+
+/* Exponents become weights, in place. */
+static void normalise_row(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_view *output,
+                          float *row, float reference, float factor)
+{
+    const int64_t step = output->stride[3];
+    for (int64_t at = 0; at < plan->p->keys; at += ATTN_I_TILE_KEYS) {
+        const int64_t n = attn_i_min(plan->p->keys - at, ATTN_I_TILE_KEYS);
+        float *part = step == 1 ? row + at : s->rows;
+        if (step != 1) plan->p->kernels->gather(n, row + at * step, step, part);
+        plan->kernels->row_weights(n, reference, factor, part);
+        if (step != 1) plan->p->kernels->scatter(n, part, row + at * step, step);
+    }
+}
+
+void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w)
+{
+    const attn_i_problem *p = plan->p;
+    const attn_i_lanes *lanes = s->lanes;
+    float factor[ATTN_I_LANES];
+    for (int l = 0; l < ATTN_I_LANES; l++) factor[l] = lanes->sum[l] == 0 ? 0 : 1 / lanes->sum[l];
+    if (p->context.data != NULL) write_lanes(plan, s, w, &p->context, 0, p->value_dim, s->context, factor);
+    for (int64_t l = 0; l < w->rows; l++) {
+        const int64_t row = w->first_row + l, head = w->key_head * p->group + row % p->group;
+        const float reference = lanes->sum[l] == 0 ? 0 : lanes->reference[l];
+        if (p->weights.data != NULL) {
+            normalise_row(plan, s, &p->weights, row_of(p, w, &p->weights, l), reference, factor[l]);
+        }
+        if (p->scores.data != NULL && p->scores_stage == ATTN_SCORES_WEIGHTS) {
+            normalise_row(plan, s, &p->scores, row_of(p, w, &p->scores, l), reference, factor[l]);
+        }
+        if (p->logsumexp.data == NULL) continue;
+        float *to = (float *)(void *)attn_i_view_at(&p->logsumexp, 0, w->b) + head * p->logsumexp.stride[2] +
+                    row / p->group * p->logsumexp.stride[3];
+        *to = lanes->sum[l] == 0 ? -INFINITY
+                                 : (float)(((double)reference + log2((double)lanes->sum[l])) * 0.69314718055994530942);
+    }
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tile_output.h: from lanes to the caller's tensors. */
+#ifndef ATTN_I_TILE_OUTPUT_H
+#define ATTN_I_TILE_OUTPUT_H
+
+#include "tile_pass.h"
+
+/* Writes the tile's scores, those of keys, where the scores of this stage are wanted. ATTN_SCORES_WEIGHTS means exponents that
+ * attn_i_tile_finish will turn into weights. */
+void attn_i_tile_write(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work,
+                       attn_i_span keys, attn_scores_stage stage);
+
+#endif

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tile_pass.c: one tile of queries against its keys. A tile of keys is cut into pieces: runs of keys that are seen by the
+ * same spans of lanes, so that what nobody sees is not computed. Where nothing but visibility stands between a product and
+ * its weight, the weight is made in the registers of the product, relative to a reference that a first look at a few
+ * keys gives; otherwise, or where a score has outgrown the reference, the scores are written to the tile and passed
+ * over. */
+#include "tile_pass.h"
+
+#include "runtime/size.h"
+#include "tile_output.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    PIECE_KEYS = 16, /* of a tile that not all lanes see alike */
+    MOST_PIECES = ATTN_I_TILE_KEYS / PIECE_KEYS,
+    ROOM_BEFORE_MOVE = 16 /* exponents that a score may exceed the reference by before it is moved */
+};
+
+/* Beyond, scores and reference are no longer exact to a whole number once the offset is added. */
+static const float most_reference = 0x1p21f;
+
+/* Keys first .. first + count - 1 of the tile, and the spans of lanes that see any of them. */
+typedef struct piece {
+    int64_t first, count;
+    attn_i_spans spans;
+    int edges; /* some lane does not see all */
+} piece;
+
+typedef struct pass {
+    const attn_i_tile_plan *plan;
+    const attn_i_problem *p;
+    const attn_i_tile_kernels *kernels;
+    const attn_i_tile_scratch *s;
+    const attn_i_tile_work *w;
+    attn_i_lanes *lanes;
+    attn_i_span sees[ATTN_I_LANES]; /* of each lane, by position */
+    attn_i_spans all;               /* spans with rows */
+    int clean;                      /* values that are not finite are kept apart */
+    /* The tile at hand. */
+    attn_i_span keys;
+    piece pieces[MOST_PIECES];
+    int count;
+} pass;
+
+/* ------------------------------------------------------------------------------------------------- the plan */
+
+static void products(const attn_i_problem *p, const attn_i_tile_plan *plan, const float *queries, attn_i_rows keys,
+                     int64_t count, attn_i_spans spans, float *tile)
+{
+    (void)p;
+    plan->kernels->products(plan->depth, queries, keys, count, spans, tile, ATTN_I_LANES, 0);
+}
+
+/* What goes into float arithmetic as a factor without making something infinite or nothing of usual numbers. */
+static int is_moderate(double x)
+{
+    return fabs(x) >= 0x1p-40 && fabs(x) <= 0x1p40;
+}
+
+int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
+{
+    const attn_i_modifiers *m = p->modifiers;
+    *plan = (attn_i_tile_plan){.p = p, .kernels = p->engine->tile_kernels};
+    plan->unit = 1.44269504088896340736 / m->temperature;
+    if (p->dtype != ATTN_F32 || m->normaliser != ATTN_SOFTMAX || !is_moderate(plan->unit)) return 0;
+    if (p->scale != 0 && !is_moderate(p->scale)) return 0;
+    if (m->softcap != 0 && !is_moderate(m->softcap)) return 0;
+    plan->writes_scores = p->scores.data != NULL || p->weights.data != NULL;
+    plan->folded = p->mechanism->score->lane_scores == NULL && m->softcap == 0 && !plan->writes_scores;
+    plan->plain = plan->folded && p->bias.data == NULL && m->alibi == ATTN_ALIGN_NONE;
+    plan->score = p->mechanism->score->lane_scores == NULL ? products : p->mechanism->score->lane_scores;
+    plan->depth = attn_i_max(p->mechanism->score->query_width(p), 0);
+    if (plan->depth == 0) plan->depth = p->query_dim;
+    return 1;
+}
+
+attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena)
+{
+    const int64_t dim = plan->p->context.data != NULL ? plan->p->value_dim : 0, size = (int64_t)sizeof(float);
+    attn_i_tile_scratch s = {0};
+    s.lanes = attn_i_carve(arena, 1, sizeof *s.lanes);
+    s.queries = attn_i_carve_matrix(arena, plan->depth, ATTN_I_LANES, size);
+    s.tile = attn_i_carve_matrix(arena, ATTN_I_TILE_KEYS, ATTN_I_LANES, size);
+    s.context = attn_i_carve_matrix(arena, dim, ATTN_I_LANES, size);
+    s.bias = attn_i_carve_matrix(arena, plan->p->bias.data != NULL ? ATTN_I_TILE_KEYS : 0, ATTN_I_LANES, size);
+    s.mask = attn_i_carve_matrix(arena, ATTN_I_TILE_KEYS, ATTN_I_LANES, size);
+    s.rows = attn_i_carve_matrix(arena, ATTN_I_LANES, ATTN_I_TILE_KEYS, size);
+    s.values = attn_i_carve_matrix(arena, ATTN_I_TILE_KEYS, dim, size);
+    return s;
+}
+
+/* ---------------------------------------------------------------------------------------- what is looked at */
+
+static int64_t query_of(const pass *t, int64_t lane)
+{
+    return (t->w->first_row + lane) / t->p->group;
+}
+
+static int64_t head_of(const pass *t, int64_t lane)
+{
+    return t->w->key_head * t->p->group + (t->w->first_row + lane) % t->p->group;
+}
+
+static attn_i_span intersect(attn_i_span a, attn_i_span b)
+{
+    const attn_i_span both = {attn_i_max(a.first, b.first), attn_i_min(a.end, b.end)};
+    return both.first < both.end ? both : (attn_i_span){0, 0};
+}
+
+/* What each lane sees of the keys, and all of them together. */
+static attn_i_span look(pass *t)
+{
+    attn_i_span any = {0, 0};
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        attn_i_span one = {0, 0};
+        if (l > 0 && query_of(t, l) == query_of(t, l - 1)) {
+            one = t->sees[l - 1];
+        } else {
+            one = intersect(attn_i_visible(t->p, t->w->b, query_of(t, l)), t->w->keys);
+        }
+        t->sees[l] = one;
+        if (one.first == one.end) continue;
+        if (any.first == any.end) any = one;
+        any.first = attn_i_min(any.first, one.first);
+        any.end = attn_i_max(any.end, one.end);
+    }
+    return any;
+}
+
+/* Lanes count keys from the tile's first. */
+static void set_edges(pass *t)
+{
+    const int64_t n = t->keys.end - t->keys.first;
+    for (int64_t l = 0; l < ATTN_I_LANES; l++) {
+        const attn_i_span one = l < t->w->rows ? t->sees[l] : (attn_i_span){0, 0};
+        t->lanes->first_key[l] = (int32_t)attn_i_clamp(one.first - t->keys.first, 0, n);
+        t->lanes->end_key[l] = (int32_t)attn_i_clamp(one.end - t->keys.first, 0, n);
+    }
+}
+
+static int sees_all(const pass *t, int64_t first, int64_t end, attn_i_spans spans)
+{
+    const int64_t lanes = attn_i_min(spans.end * ATTN_I_SPAN_LANES, t->w->rows);
+    for (int64_t l = spans.first * ATTN_I_SPAN_LANES; l < lanes; l++) {
+        if (t->lanes->first_key[l] > first || t->lanes->end_key[l] < end) return 0;
+    }
+    return 1;
+}
+
+static int span_sees_any(const pass *t, int span, int64_t first, int64_t end)
+{
+    const int64_t lanes = attn_i_min((span + 1) * ATTN_I_SPAN_LANES, t->w->rows);
+    for (int64_t l = span * ATTN_I_SPAN_LANES; l < lanes; l++) {
+        if (t->lanes->first_key[l] < end && t->lanes->end_key[l] > first &&
+            t->lanes->first_key[l] < t->lanes->end_key[l]) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void add_piece(pass *t, int64_t first, int64_t count, attn_i_spans spans, int edges)
+{
+    piece *last = t->count > 0 ? &t->pieces[t->count - 1] : NULL;
+    if (last != NULL && last->first + last->count == first && last->edges == edges &&
+        last->spans.first == spans.first && last->spans.end == spans.end) {
+        last->count += count;
+    } else {
+        t->pieces[t->count++] = (piece){first, count, spans, edges};
+    }
+}
+
+static void cut_tile(pass *t)
+{
+    const int64_t n = t->keys.end - t->keys.first;
+    t->count = 0;
+    if (sees_all(t, 0, n, t->all) || t->plan->writes_scores) {
+        add_piece(t, 0, n, t->all, !sees_all(t, 0, n, t->all));
+        return;
+    }
+    for (int64_t first = 0; first < n; first += PIECE_KEYS) {
+        const int64_t count = attn_i_min(n - first, PIECE_KEYS);
+        attn_i_spans spans = t->all;
+        while (spans.first < spans.end && !span_sees_any(t, spans.first, first, first + count)) spans.first++;
+        while (spans.end > spans.first && !span_sees_any(t, spans.end - 1, first, first + count)) spans.end--;
+        if (spans.first < spans.end) add_piece(t, first, count, spans, !sees_all(t, first, first + count, spans));
+    }
+}
+
+static attn_i_rows rows_from(attn_i_rows rows, int64_t first)
+{
+    return (attn_i_rows){rows.data + first * rows.stride, rows.stride};
+}
+
+static void load_queries(pass *t)
+{
+    const attn_i_view *query = &t->p->query;
+    const float *rows[ATTN_I_LANES];
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        rows[l] = t->w->queries.data != NULL
+                      ? t->w->queries.data + (t->w->first_row + l) * t->w->queries.stride
+                      : (const float *)(void *)attn_i_view_at(query, t->w->b, head_of(t, l)) +
+                            query_of(t, l) * query->stride[2];
+    }
+    t->kernels->to_lanes(t->w->rows, t->plan->depth, rows, t->plan->folded ? (float)(t->p->scale * t->plan->unit) : 1,
+                         t->s->queries);
+}
+
+/* ---------------------------------------------------------------------------------------------- references */
+
+/* Moves the references to the greatest scores where these outgrow them, or where there is none yet. */
+static void move_references(pass *t, const float *most)
+{
+    float factor[ATTN_I_LANES];
+    int moved = 0;
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        float *reference = &t->lanes->reference[l];
+        factor[l] = 1;
+        if (most[l] == -INFINITY || most[l] <= *reference + ROOM_BEFORE_MOVE) continue;
+        const float to = ceilf(most[l]);
+        if (*reference != -INFINITY) {
+            factor[l] = exp2f(*reference - to);
+            t->lanes->sum[l] *= factor[l];
+            moved = 1;
+        }
+        *reference = to;
+    }
+    if (moved) t->kernels->tile_multiply(t->p->context.data != NULL ? t->p->value_dim : 0, factor, t->s->context);
+}
+
+/* 1 if weights can be made in registers: each lane that sees any key of the tile has a reference, be it that a look at the
+ * first keys gives it one. */
+static int find_references(pass *t)
+{
+    int missing = 0;
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        const float reference = t->lanes->reference[l];
+        if (t->lanes->first_key[l] == t->lanes->end_key[l]) continue;
+        if (reference == -INFINITY) {
+            missing = 1;
+            if (t->lanes->first_key[l] >= PIECE_KEYS) return 0;
+        } else if (!(fabsf(reference) <= most_reference)) {
+            return 0;
+        }
+    }
+    if (!missing) return 1;
+
+    float most[ATTN_I_LANES];
+    const int64_t count = attn_i_min(PIECE_KEYS, t->keys.end - t->keys.first);
+    for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
+    t->kernels->products(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first), count, t->all,
+                         t->s->mask, ATTN_I_LANES, 0);
+    t->kernels->tile_edges(count, t->all, t->lanes, 0, t->s->mask);
+    t->kernels->tile_maximum(count, t->all, t->s->mask, most);
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        if (t->lanes->first_key[l] == t->lanes->end_key[l] || t->lanes->reference[l] != -INFINITY) continue;
+        if (!(fabsf(most[l]) <= most_reference)) return 0;
+        t->lanes->reference[l] = ceilf(most[l]);
+    }
+    return 1;
+}
+
+/* ---------------------------------------------------------------------------------------------- one tile */
+
+/* The weights of all pieces, made in registers. 0: it has to be done the other way. */
+static int weights_in_registers(pass *t)
+{
+    if (!t->plan->plain || !find_references(t)) return 0;
+    float kept[ATTN_I_LANES]; /* lanes that see nothing yet have no reference; any number will do */
+    memcpy(kept, t->lanes->reference, sizeof kept);
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        if (!(fabsf(kept[l]) <= most_reference)) t->lanes->reference[l] = 0;
+    }
+    int good = 1;
+    for (int i = 0; i < t->count && good; i++) {
+        const piece *one = &t->pieces[i];
+        good = t->kernels->weights(t->plan->depth, t->s->queries,
+                                   rows_from(t->w->key_rows, t->keys.first + one->first), one->count, one->spans,
+                                   t->lanes, one->first, one->edges, t->s->tile + one->first * ATTN_I_LANES);
+    }
+    memcpy(t->lanes->reference, kept, sizeof kept);
+    return good;
+}
+
+/* The rows of the bias for the tile's keys, in lanes. */
+static void load_bias(pass *t)
+{
+    const attn_i_view *bias = &t->p->bias;
+    const int64_t n = t->keys.end - t->keys.first;
+    const float *rows[ATTN_I_LANES];
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        rows[l] = (const float *)(void *)attn_i_view_at(bias, t->w->b, head_of(t, l)) +
+                  query_of(t, l) * bias->stride[2] + t->keys.first * bias->stride[3];
+        if (bias->stride[3] == 1) continue;
+        float *copy = t->s->rows + l * ATTN_I_TILE_KEYS;
+        t->p->kernels->gather(n, rows[l], bias->stride[3], copy);
+        rows[l] = copy;
+    }
+    t->kernels->to_lanes(t->w->rows, n, rows, 1, t->s->bias);
+}
+
+typedef enum shows { NOTHING, SOMETHING, EVERYTHING } shows;
+
+/* What the mask shows of the tile; where that is something, its ones and zeros in lanes. */
+static shows load_mask(pass *t)
+{
+    const attn_i_view *mask = &t->p->mask;
+    const int64_t n = t->keys.end - t->keys.first;
+    const float *rows[ATTN_I_LANES];
+    const uint8_t *before = NULL;
+    int64_t ones = 0, of_row = 0;
+    if (mask->data == NULL) return EVERYTHING;
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        const uint8_t *from = (const uint8_t *)attn_i_view_at(mask, t->w->b, head_of(t, l)) +
+                              query_of(t, l) * mask->stride[2] + t->keys.first * mask->stride[3];
+        float *to = t->s->rows + l * ATTN_I_TILE_KEYS;
+        if (from != before) of_row = t->kernels->row_mask(n, from, mask->stride[3], to);
+        rows[l] = from == before ? rows[l - 1] : to;
+        ones += of_row;
+        before = from;
+    }
+    if (ones == 0 && !t->plan->writes_scores) return NOTHING;
+    if (ones == n * t->w->rows) return EVERYTHING;
+    t->kernels->to_lanes(t->w->rows, n, rows, 1, t->s->mask);
+    return SOMETHING;
+}
+
+static void add_alibi(pass *t, const piece *one, float *tile)
+{
+    const attn_i_view *slopes = &t->p->modifiers->slopes;
+    float slope[ATTN_I_LANES] = {0}, distance[ATTN_I_LANES] = {0};
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        const float own = ((const float *)(void *)slopes->data)[head_of(t, l) * slopes->stride[3]];
+        slope[l] = t->plan->folded ? (float)(own * t->plan->unit) : own;
+        distance[l] = (float)(t->keys.first + one->first -
+                              attn_i_position(t->p, t->p->modifiers->alibi, t->w->b, query_of(t, l)));
+    }
+    t->kernels->tile_alibi(one->count, one->spans, slope, distance, tile);
+}
+
+/* The scores of a piece, modified, as exponents. */
+static void score_piece(pass *t, const piece *one, shows mask)
+{
+    const attn_i_tile_kernels *k = t->kernels;
+    const attn_i_tile_plan *plan = t->plan;
+    const attn_i_modifiers *m = t->p->modifiers;
+    const int64_t n = one->count, start = one->first * ATTN_I_LANES;
+    const attn_i_rows keys = rows_from(t->w->key_rows, t->keys.first + one->first);
+    float *tile = t->s->tile + start;
+
+    plan->score(t->p, plan, t->s->queries, keys, n, one->spans, tile);
+    if (!plan->folded && t->p->scale != 1) k->tile_scale(n, one->spans, (float)t->p->scale, tile);
+    attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_RAW);
+    if (m->softcap != 0) k->tile_softcap(n, one->spans, (float)m->softcap, tile);
+    attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_CAPPED);
+    if (t->p->bias.data != NULL) {
+        k->tile_add(n, one->spans, plan->folded ? (float)plan->unit : 1, t->s->bias + start, tile);
+    }
+    if (m->alibi != ATTN_ALIGN_NONE) add_alibi(t, one, tile);
+    if (one->edges) k->tile_edges(n, one->spans, t->lanes, one->first, tile);
+    if (mask == SOMETHING) k->tile_mask(n, one->spans, t->s->mask + start, tile);
+    attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_MASKED);
+    if (!plan->folded) k->tile_scale(n, one->spans, (float)plan->unit, tile);
+    attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_WEIGHTS);
+}
+
+static void weights_by_passes(pass *t, shows mask)
+{
+    float most[ATTN_I_LANES], reference[ATTN_I_LANES];
+    for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
+    if (t->p->bias.data != NULL) load_bias(t);
+    for (int i = 0; i < t->count; i++) {
+        score_piece(t, &t->pieces[i], mask);
+        t->kernels->tile_maximum(t->pieces[i].count, t->pieces[i].spans,
+                                 t->s->tile + t->pieces[i].first * ATTN_I_LANES, most);
+    }
+    move_references(t, most);
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        reference[l] = t->lanes->reference[l] == -INFINITY ? 0 : t->lanes->reference[l];
+    }
+    for (int i = 0; i < t->count; i++) {
+        t->kernels->tile_exponentials(t->pieces[i].count, t->pieces[i].spans, reference,
+                                      t->s->tile + t->pieces[i].first * ATTN_I_LANES);
+    }
+}
+
+/* Weights times values of a piece, the values being kept from whoever does not see them: what is not finite is left out
+ * of the products and then added lane by lane. */
+static void add_context_cleaned(pass *t, const piece *one, const float *weights, attn_i_rows values, int64_t dim)
+{
+    unsigned char finite[ATTN_I_TILE_KEYS];
+    const attn_i_rows cleaned = {t->s->values, attn_i_max(dim, 1)};
+    for (int64_t j = 0; j < one->count; j++) {
+        finite[j] = (unsigned char)t->p->kernels->gather_finite(dim, values.data + j * values.stride, 1,
+                                                                t->s->values + j * cleaned.stride, 1);
+    }
+    t->kernels->context(one->count, weights, cleaned, dim, one->spans, t->s->context, t->lanes->sum);
+    for (int64_t j = 0; j < one->count; j++) {
+        if (finite[j]) continue;
+        for (int l = one->spans.first * ATTN_I_SPAN_LANES; l < one->spans.end * ATTN_I_SPAN_LANES; l++) {
+            const float weight = weights[j * ATTN_I_LANES + l];
+            if (weight == 0) continue;
+            for (int64_t d = 0; d < dim; d++) {
+                const float value = values.data[j * values.stride + d];
+                if (!isfinite(value)) t->s->context[d * ATTN_I_LANES + l] += weight * value;
+            }
+        }
+    }
+}
+
+static void add_context(pass *t)
+{
+    const int64_t dim = t->p->context.data != NULL ? t->p->value_dim : 0;
+    for (int i = 0; i < t->count; i++) {
+        const piece *one = &t->pieces[i];
+        const float *weights = t->s->tile + one->first * ATTN_I_LANES;
+        const attn_i_rows values = rows_from(t->w->value_rows, t->keys.first + one->first);
+        if (t->clean) {
+            add_context_cleaned(t, one, weights, values, dim);
+        } else {
+            t->kernels->context(one->count, weights, values, dim, one->spans, t->s->context, t->lanes->sum);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- all tiles */
+
+static void run(pass *t, attn_i_span keys)
+{
+    const int64_t dim = t->p->context.data != NULL ? t->p->value_dim : 0;
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        t->lanes->reference[l] = -INFINITY;
+        t->lanes->sum[l] = 0;
+    }
+    memset(t->s->context, 0, (size_t)(dim * ATTN_I_LANES) * sizeof(float));
+    for (int64_t first = keys.first; first < keys.end; first = t->keys.end) {
+        /* Tiles begin at multiples of their size, so that a mask's blocks are whole in them. */
+        t->keys.first = first;
+        t->keys.end = attn_i_min((first / ATTN_I_TILE_KEYS + 1) * ATTN_I_TILE_KEYS, keys.end);
+        set_edges(t);
+        cut_tile(t);
+        const shows mask = load_mask(t);
+        if (mask == NOTHING) continue;
+        if (mask == SOMETHING || !weights_in_registers(t)) weights_by_passes(t, mask);
+        add_context(t);
+    }
+}
+
+/* 1 if some lane's context is not finite though its weights are numbers: a value that is not, perhaps of a key that the
+ * lane does not see. */
+static int is_poisoned(const pass *t)
+{
+    const int64_t dim = t->p->context.data != NULL ? t->p->value_dim : 0;
+    if (t->p->kernels->is_finite(dim * ATTN_I_LANES, t->s->context)) return 0;
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        if (!isfinite(t->lanes->sum[l])) continue;
+        for (int64_t d = 0; d < dim; d++) {
+            if (!isfinite(t->s->context[d * ATTN_I_LANES + l])) return 1;
+        }
+    }
+    return 0;
+}
+
+void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work)
+{
+    pass t = {.plan = plan, .p = plan->p, .kernels = plan->kernels, .s = scratch, .w = work, .lanes = scratch->lanes};
+    t.all = (attn_i_spans){0, (int)attn_i_divide_up(work->rows, ATTN_I_SPAN_LANES)};
+    attn_i_span keys = look(&t);
+    if (plan->writes_scores) keys = work->keys;
+    load_queries(&t);
+    run(&t, keys);
+    if (!is_poisoned(&t)) return;
+    t.clean = 1;
+    run(&t, keys);
+}
