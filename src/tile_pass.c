@@ -47,13 +47,6 @@ typedef struct pass {
 
 /* ------------------------------------------------------------------------------------------------- the plan */
 
-static void products(const attn_i_problem *p, const attn_i_tile_plan *plan, const float *queries, attn_i_rows keys,
-                     int64_t count, attn_i_spans spans, float *tile)
-{
-    (void)p;
-    plan->kernels->products(plan->depth, queries, keys, count, spans, tile, ATTN_I_LANES, 0);
-}
-
 /* What goes into float arithmetic as a factor without making something infinite or nothing of usual numbers. */
 static int is_moderate(double x)
 {
@@ -69,9 +62,9 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     if (p->scale != 0 && !is_moderate(p->scale)) return 0;
     if (m->softcap != 0 && !is_moderate(m->softcap)) return 0;
     plan->writes_scores = p->scores.data != NULL || p->weights.data != NULL;
-    plan->folded = p->mechanism->score->lane_scores == NULL && m->softcap == 0 && !plan->writes_scores;
+    plan->lanes = p->mechanism->score->lanes;
+    plan->folded = plan->lanes == NULL && m->softcap == 0 && !plan->writes_scores;
     plan->plain = plan->folded && p->bias.data == NULL && m->alibi == ATTN_ALIGN_NONE;
-    plan->score = p->mechanism->score->lane_scores == NULL ? products : p->mechanism->score->lane_scores;
     plan->depth = attn_i_max(p->mechanism->score->query_width(p), 0);
     if (plan->depth == 0) plan->depth = p->query_dim;
     return 1;
@@ -82,7 +75,11 @@ attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, att
     const int64_t dim = plan->p->context.data != NULL ? plan->p->value_dim : 0, size = (int64_t)sizeof(float);
     attn_i_tile_scratch s = {0};
     s.lanes = attn_i_carve(arena, 1, sizeof *s.lanes);
-    s.queries = attn_i_carve_matrix(arena, plan->depth, ATTN_I_LANES, size);
+    if (plan->lanes == NULL) {
+        s.queries = attn_i_carve_matrix(arena, plan->depth, ATTN_I_LANES, size);
+    } else {
+        s.queries = attn_i_carve(arena, plan->lanes->query_elements(plan->p), size);
+    }
     s.tile = attn_i_carve_matrix(arena, ATTN_I_TILE_KEYS, ATTN_I_LANES, size);
     s.context = attn_i_carve_matrix(arena, dim, ATTN_I_LANES, size);
     s.bias = attn_i_carve_matrix(arena, plan->p->bias.data != NULL ? ATTN_I_TILE_KEYS : 0, ATTN_I_LANES, size);
@@ -204,6 +201,10 @@ static void load_queries(pass *t)
                       ? t->w->queries.data + (t->w->first_row + l) * t->w->queries.stride
                       : (const float *)(void *)attn_i_view_at(query, t->w->b, head_of(t, l)) +
                             query_of(t, l) * query->stride[2];
+    }
+    if (t->plan->lanes != NULL) {
+        t->plan->lanes->convert_queries(t->p, t->plan->state, t->w->rows, rows, t->s->queries);
+        return;
     }
     t->kernels->to_lanes(t->w->rows, t->plan->depth, rows, t->plan->folded ? (float)(t->p->scale * t->plan->unit) : 1,
                          t->s->queries);
@@ -351,7 +352,11 @@ static void score_piece(pass *t, const piece *one, shows mask)
     const attn_i_rows keys = rows_from(t->w->key_rows, t->keys.first + one->first);
     float *tile = t->s->tile + start;
 
-    plan->score(t->p, plan, t->s->queries, keys, n, one->spans, tile);
+    if (plan->lanes != NULL) {
+        plan->lanes->scores(t->p, plan->state, t->s->queries, t->w->rows, keys, n, tile);
+    } else {
+        k->products(plan->depth, t->s->queries, keys, n, one->spans, tile, ATTN_I_LANES, 0);
+    }
     if (!plan->folded && t->p->scale != 1) k->tile_scale(n, one->spans, (float)t->p->scale, tile);
     attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_RAW);
     if (m->softcap != 0) k->tile_softcap(n, one->spans, (float)m->softcap, tile);

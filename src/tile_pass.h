@@ -21,9 +21,7 @@ typedef struct attn_i_tile_plan {
     int folded;          /* scale and unit are in the queries, so that products are exponents */
     int plain;           /* and nothing but what may not be seen stands between a product and its weight */
     int writes_scores;   /* weights or scores are wanted */
-    /* The unscaled scores of some keys, in lanes. */
-    void (*score)(const attn_i_problem *p, const struct attn_i_tile_plan *plan, const float *queries, attn_i_rows keys,
-                  int64_t count, attn_i_spans spans, float *tile);
+    const attn_i_lane_score *lanes; /* NULL: scores are products */
 } attn_i_tile_plan;
 
 /* 1 if the plan could be made. */

@@ -29,7 +29,9 @@ enum {
 typedef struct source {
     attn_i_matrix (*rows_of)(const attn_i_problem *p, const attn_i_score_state *state, int64_t head); /* NULL: gather */
     void (*prepares)(const attn_i_problem *p, const attn_i_score_state *state, attn_i_matrix from, attn_i_matrix to);
-    int64_t rows, from_width, width;
+    void (*converts)(const attn_i_problem *p, const float *from, float *to); /* each row of the copy */
+    int64_t rows, from_width, prepared_width;
+    int64_t width; /* elements from one row of the copy to the next */
     int gathered, copied;
     float *raw, *copy;
 } source;
@@ -104,7 +106,8 @@ static attn_i_matrix query_row(const attn_i_problem *p, int64_t head, int64_t x)
 /* A source of rows that lie `matrix` (of any head) far apart. The score function takes what the BLAS takes. */
 static source make_source(attn_i_matrix matrix, int even, int64_t width)
 {
-    source s = {.rows = matrix.rows, .from_width = matrix.columns, .width = width > 0 ? width : matrix.columns};
+    source s = {.rows = matrix.rows, .from_width = matrix.columns, .prepared_width = width > 0 ? width : matrix.columns};
+    s.width = s.prepared_width;
     s.copied = width > 0 || matrix.column_stride != 1;
     s.gathered = width > 0 && (!even || !attn_i_blas_takes(matrix));
     return s;
@@ -123,6 +126,11 @@ static void find_sources(run *r)
                          score->key_width(p));
     r->key.rows_of = score->reads_keys ? key_rows : map_rows;
     r->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
+    if (score->lanes != NULL) {
+        r->key.copied = 1;
+        r->key.width = score->lanes->key_elements(p);
+        r->key.converts = score->lanes->convert_key;
+    }
     if (p->context.data != NULL) {
         r->value = make_source(value_rows(p, &r->state, 0), 1, 0);
         r->value.rows_of = value_rows;
@@ -139,17 +147,14 @@ static void lay_out_source(source *s, int64_t heads, attn_i_arena *arena)
     if (s->gathered) s->raw = attn_i_carve_matrix(arena, rows, s->from_width, (int64_t)sizeof(float));
 }
 
-static void gather(const run *r, const source *s, int64_t head, float *to)
+/* The rows of a key head, one by one, to rows `width` apart. */
+static void gather(const run *r, const source *s, int64_t head, float *to, int64_t width)
 {
-    const attn_i_kernels *kernels = r->p->kernels;
-    if (s->rows_of != NULL) {
-        attn_i_matrix from = s->rows_of(r->p, &r->state, head);
-        attn_i_matrix_copy(from, attn_i_matrix_dense(to, s->rows, s->from_width), kernels, r->p->size);
-        return;
-    }
+    attn_i_matrix from = {0};
+    if (s->rows_of != NULL) from = s->rows_of(r->p, &r->state, head);
     for (int64_t x = 0; x < s->rows; x++) {
-        const attn_i_matrix row = query_row(r->p, head, x);
-        kernels->gather(row.columns, row.data, row.column_stride, to + x * s->from_width);
+        const attn_i_matrix row = s->rows_of != NULL ? attn_i_matrix_rows(from, x, 1, r->p->size) : query_row(r->p, head, x);
+        r->p->kernels->gather(row.columns, row.data, row.column_stride, to + x * width);
     }
 }
 
@@ -172,15 +177,12 @@ static attn_i_matrix joined_rows(const run *r, const source *s, int64_t i, int64
     return one;
 }
 
-/* Makes the chunk's copies. */
-static void prepare(const run *r, const source *s)
+/* Rows that the score function prepares, by as few products as can be. */
+static void prepare_rows(const run *r, const source *s)
 {
-    if (!s->copied || s->rows == 0) return;
-    float *const target = s->gathered ? s->raw : s->copy;
-    for (int64_t i = 0; i < r->chunk_heads && (s->gathered || s->prepares == NULL); i++) {
-        gather(r, s, r->first_head + i, target + i * s->rows * s->from_width);
+    for (int64_t i = 0; i < r->chunk_heads && s->gathered; i++) {
+        gather(r, s, r->first_head + i, s->raw + i * s->rows * s->from_width, s->from_width);
     }
-    if (s->prepares == NULL) return;
     for (int64_t i = 0, count; i < r->chunk_heads; i += count) {
         attn_i_matrix from;
         if (s->gathered) {
@@ -189,9 +191,36 @@ static void prepare(const run *r, const source *s)
         } else {
             from = joined_rows(r, s, i, &count);
         }
-        s->prepares(r->p, &r->state, from,
-                    attn_i_matrix_dense(s->copy + i * s->rows * s->width, from.rows, s->width));
+        const attn_i_matrix to = {(char *)(s->copy + i * s->rows * s->width), from.rows, s->prepared_width, s->width, 1};
+        s->prepares(r->p, &r->state, from, to);
     }
+}
+
+typedef struct copy_job {
+    const run *r;
+    const source *s;
+} copy_job;
+
+/* Copies and converts the rows of one key head. */
+static void copy_rows(void *data, int64_t i)
+{
+    const copy_job *job = data;
+    const source *s = job->s;
+    float *to = s->copy + i * s->rows * s->width;
+    if (s->prepares == NULL) gather(job->r, s, job->r->first_head + i, to, s->width);
+    for (int64_t x = 0; x < s->rows && s->converts != NULL; x++) {
+        s->converts(job->r->p, to + x * s->width, to + x * s->width);
+    }
+}
+
+/* Makes the chunk's copies. */
+static void prepare(const run *r, const source *s)
+{
+    if (!s->copied || s->rows == 0) return;
+    if (s->prepares != NULL) prepare_rows(r, s);
+    if (s->prepares != NULL && s->converts == NULL) return;
+    copy_job job = {r, s};
+    attn_i_parallel(r->p->engine->pool, r->chunk_heads, r->chunk_heads * s->rows * s->width, copy_rows, &job);
 }
 
 /* The rows of the chunk's key head i; data NULL where queries are to be read one by one. */

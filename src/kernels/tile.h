@@ -21,6 +21,8 @@ enum {
     ATTN_I_ROOM = 64 /* a weight lies between 2^-ROOM and 2^ROOM times what the reference stands for */
 };
 
+#define ATTN_I_FACTORED_MOST 40.0f /* past it, exp(2 x) of a query or key is not used */
+
 /* Spans of lanes, first .. end - 1. */
 typedef struct attn_i_spans {
     int first, end;
@@ -78,6 +80,16 @@ typedef struct attn_i_tile_kernels {
     void (*to_lanes)(int64_t lanes, int64_t n, const float *const *rows, float factor, float *tile);
     /* rows[l][d] = factor[l] tile[d LANES + l] */
     void (*from_lanes)(int64_t lanes, int64_t n, const float *tile, const float *factor, float *const *rows);
+
+    /* The additive score, factored. */
+    /* to[a] = exp(2 from[a]), a < n; returns the greatest |from|. If that is more than ATTN_I_FACTORED_MOST or no number,
+     * it returns infinity and leaves `to` alone. */
+    float (*double_exponentials)(int64_t n, const float *from, float *to);
+    /* to[j LANES + i] = sum over a of weights[a] tanh(q_i + k_j), from rows of exp(2 q) and exp(2 k): `rows` queries and
+     * `count` keys. hidden is a multiple of ATTN_I_SPAN_LANES. `sharing`, 4, 2 or 1, fractions have one denominator: 4
+     * where |q| + |k| <= 10, 2 where it is <= 21, 1 where it is <= 40, or the denominator overflows. */
+    void (*factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
+                          attn_i_rows keys, int64_t count, float *to);
 
     /* Rows of scores on their own. */
     /* row[j] = factor 2^(row[j] - reference), the reference whole; 0 for minus infinity */

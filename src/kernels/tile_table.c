@@ -18,6 +18,8 @@ const attn_i_tile_kernels KERNEL(tile_table) = {
     .tile_multiply = KERNEL(tile_multiply),
     .to_lanes = KERNEL(to_lanes),
     .from_lanes = KERNEL(from_lanes),
+    .double_exponentials = KERNEL(double_exponentials),
+    .factored_tanh = KERNEL(factored_tanh),
     .row_weights = KERNEL(row_weights),
     .row_mask = KERNEL(row_mask),
 };

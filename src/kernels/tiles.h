@@ -24,6 +24,9 @@ void KERNEL(tile_exponentials)(int64_t count, attn_i_spans spans, const float *r
 void KERNEL(tile_multiply)(int64_t count, const float *factor, float *tile);
 void KERNEL(to_lanes)(int64_t lanes, int64_t n, const float *const *rows, float factor, float *tile);
 void KERNEL(from_lanes)(int64_t lanes, int64_t n, const float *tile, const float *factor, float *const *rows);
+float KERNEL(double_exponentials)(int64_t n, const float *from, float *to);
+void KERNEL(factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
+                           attn_i_rows keys, int64_t count, float *to);
 void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row);
 int64_t KERNEL(row_mask)(int64_t n, const uint8_t *mask, int64_t stride, float *to);
 

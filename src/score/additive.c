@@ -36,6 +36,7 @@ static const attn_i_score additive = {
     .prepare_queries = attn_i_projected_tanh_queries,
     .prepare_keys = attn_i_score_map_keys,
     .scores = attn_i_projected_tanh_scores,
+    .lanes = &attn_i_projected_tanh_lanes,
 };
 
 static void check_projected(attn_i_mechanism_maker *maker, const char *name, int64_t dim, int64_t hidden_dim)

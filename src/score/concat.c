@@ -31,6 +31,7 @@ static const attn_i_score concat = {
     .prepare_queries = attn_i_projected_tanh_queries,
     .prepare_keys = attn_i_score_map_keys,
     .scores = attn_i_projected_tanh_scores,
+    .lanes = &attn_i_projected_tanh_lanes,
 };
 
 attn_status attn_mechanism_create_concat(attn_engine *engine, int64_t query_dim, int64_t key_dim, int64_t hidden_dim,

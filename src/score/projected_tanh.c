@@ -15,13 +15,19 @@ enum { KEYS_PER_ITEM = 16 };
 /* What one tanh costs, in the elementary operations that attn_i_parallel counts. */
 enum { TANH_WORK = 8 };
 
+/* A, in whole spans of lanes. */
+static int64_t padded(const attn_i_problem *p)
+{
+    return attn_i_divide_up(p->mechanism->hidden_dim, ATTN_I_SPAN_LANES) * ATTN_I_SPAN_LANES;
+}
+
 void attn_i_projected_tanh_layout(const attn_i_problem *p, attn_i_arena *arena, attn_i_score_state *state,
                                   attn_i_matrix w, attn_i_matrix u)
 {
     const int64_t hidden = p->mechanism->hidden_dim;
     if (w.data != NULL) state->query_map = attn_i_operand_layout(arena, attn_i_matrix_transpose(w), 0, p->size);
     if (u.data != NULL) state->key_map = attn_i_operand_layout(arena, attn_i_matrix_transpose(u), 0, p->size);
-    state->v = attn_i_carve(arena, hidden, p->size);
+    state->v = attn_i_carve(arena, padded(p), p->size);
     if (attn_i_mechanism_param(p->mechanism, "b") != NULL) state->b = attn_i_carve(arena, hidden, p->size);
 }
 
@@ -54,6 +60,7 @@ void attn_i_projected_tanh_load(const attn_i_problem *p, attn_i_score_state *sta
     attn_i_matrix v = attn_i_score_param(p, "v"), b = attn_i_score_param(p, "b"), g = attn_i_score_param(p, "g");
     attn_i_operand_load(&state->query_map, kernels, p->size);
     attn_i_operand_load(&state->key_map, kernels, p->size);
+    memset(state->v, 0, (size_t)(padded(p) * p->size));
     kernels->gather(hidden, v.data, v.column_stride, state->v);
     if (b.data != NULL) kernels->gather(hidden, b.data, b.column_stride, state->b);
     if (g.data != NULL) normalise(p, state->v, get(p, g.data, 0));
@@ -109,3 +116,111 @@ void attn_i_projected_tanh_scores(const attn_i_problem *p, const attn_i_score_st
     tanh_job job = {p, state, blocks};
     attn_i_parallel(p->engine->pool, items, scores * p->mechanism->hidden_dim * TANH_WORK, score_item, &job);
 }
+
+/* ------------------------------------------------------------------------------------------ the fused way */
+
+/* Converted, a row is exp(2 x) in `padded` elements, and after it the greatest |x|; or x itself, and infinity, if some |x|
+ * is too large. */
+enum { AFTER = ATTN_I_SPAN_LANES };
+
+/* Beyond, a sum of fractions might overflow. */
+static const float most_weight = 1024;
+
+/* A pass' queries: where they came from, and after this struct their converted rows and room for a key. */
+typedef struct tanh_queries {
+    const float *from[ATTN_I_LANES];
+    float most; /* |x| of all of them; infinity: not converted */
+    float unused[ATTN_I_SPAN_LANES - 1];
+} tanh_queries;
+
+static int64_t key_elements(const attn_i_problem *p)
+{
+    return padded(p) + AFTER;
+}
+
+static int64_t query_elements(const attn_i_problem *p)
+{
+    return (int64_t)(sizeof(tanh_queries) / sizeof(float)) + (ATTN_I_LANES + 1) * padded(p);
+}
+
+static float *rows_after(const float *queries)
+{
+    return (float *)(void *)((char *)(void *)queries + sizeof(tanh_queries));
+}
+
+static float convert(const attn_i_problem *p, const float *from, float *to)
+{
+    const int64_t hidden = p->mechanism->hidden_dim;
+    const float most = p->engine->tile_kernels->double_exponentials(hidden, from, to);
+    if (most == INFINITY && to != from) memcpy(to, from, (size_t)hidden * sizeof *to);
+    for (int64_t a = hidden; a < padded(p); a++) to[a] = 1;
+    return most;
+}
+
+static void convert_key(const attn_i_problem *p, const float *from, float *to)
+{
+    to[padded(p)] = convert(p, from, to);
+}
+
+static void convert_queries(const attn_i_problem *p, const attn_i_score_state *state, int64_t count,
+                            const float *const *from, float *to)
+{
+    tanh_queries *head = (tanh_queries *)(void *)to;
+    const float *v = state->v;
+    head->most = 0;
+    for (int64_t a = 0; a < p->mechanism->hidden_dim; a++) {
+        if (!(fabsf(v[a]) <= most_weight)) head->most = INFINITY;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        head->from[i] = from[i];
+        const float most = convert(p, from[i], rows_after(to) + i * padded(p));
+        if (most > head->most) head->most = most;
+    }
+}
+
+static void score_directly(const attn_i_problem *p, const attn_i_score_state *state, const float *queries, int64_t rows,
+                           const float *key, float *to)
+{
+    const tanh_queries *head = (const tanh_queries *)(const void *)queries;
+    const int64_t hidden = p->mechanism->hidden_dim;
+    if (key[padded(p)] != INFINITY) { /* x is still to be had */
+        float *x = rows_after(queries) + ATTN_I_LANES * padded(p);
+        for (int64_t a = 0; a < hidden; a++) x[a] = logf(key[a]) / 2;
+        key = x;
+    }
+    for (int64_t i = 0; i < rows; i++) p->kernels->tanh_scores(hidden, state->v, head->from[i], 1, key, 0, to + i);
+}
+
+/* How many fractions may share a denominator: their product must not overflow. 0: none, it takes the tanh itself. */
+static int sharing_for(float most)
+{
+    return most <= 10 ? 4 : most <= 21 ? 2 : most <= 40 ? 1 : 0;
+}
+
+static void lane_scores(const attn_i_problem *p, const attn_i_score_state *state, const float *queries, int64_t rows,
+                        attn_i_rows keys, int64_t count, float *tile)
+{
+    const tanh_queries *head = (const tanh_queries *)(const void *)queries;
+    const attn_i_rows converted = {rows_after(queries), padded(p)};
+    for (int64_t j = 0, n; j < count; j += n) {
+        const float *key = keys.data + j * keys.stride;
+        const int sharing = sharing_for(head->most + key[padded(p)]);
+        for (n = 1; j + n < count && sharing_for(head->most + key[n * keys.stride + padded(p)]) == sharing; n++) {}
+        if (sharing > 0) {
+            p->engine->tile_kernels->factored_tanh(padded(p), sharing, state->v, converted, rows,
+                                                   (attn_i_rows){key, keys.stride}, n, tile + j * ATTN_I_LANES);
+            continue;
+        }
+        for (int64_t i = 0; i < n; i++) {
+            score_directly(p, state, queries, rows, key + i * keys.stride, tile + (j + i) * ATTN_I_LANES);
+        }
+    }
+}
+
+const attn_i_lane_score attn_i_projected_tanh_lanes = {
+    .key_elements = key_elements,
+    .query_elements = query_elements,
+    .convert_key = convert_key,
+    .convert_queries = convert_queries,
+    .scores = lane_scores,
+};

@@ -18,5 +18,6 @@ void attn_i_projected_tanh_queries(const attn_i_problem *, const attn_i_score_st
                                    attn_i_matrix to);
 void attn_i_projected_tanh_scores(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_block *,
                                   int64_t count);
+extern const attn_i_lane_score attn_i_projected_tanh_lanes;
 
 #endif

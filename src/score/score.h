@@ -14,7 +14,7 @@
 typedef struct attn_i_score_state {
     attn_i_operand query_map; /* what prepare_queries multiplies by, [Dq, query width]; data NULL: nothing */
     attn_i_operand key_map;   /* what prepare_keys multiplies by, [Dk, key width]; data NULL: nothing */
-    void *v, *b;              /* contiguous vectors, or NULL */
+    void *v, *b;              /* contiguous vectors, or NULL; v padded by zeros to whole spans of lanes */
 } attn_i_score_state;
 
 /* A block of scores to compute: prepared queries [rows, query width], the prepared keys [keys, key width] that it
@@ -24,7 +24,20 @@ typedef struct attn_i_score_block {
     int64_t first;
 } attn_i_score_block;
 
-struct attn_i_tile_plan;
+/* A score function that is no product, in the fused way (see kernels/tile.h): prepared keys are converted once to what
+ * the scores are computed from, and so are the queries of each pass. */
+typedef struct attn_i_lane_score {
+    /* Elements from one converted key to the next, and of a pass' converted queries. */
+    int64_t (*key_elements)(const attn_i_problem *);
+    int64_t (*query_elements)(const attn_i_problem *);
+    /* `from` may be where the converted key goes. */
+    void (*convert_key)(const attn_i_problem *, const float *from, float *to);
+    void (*convert_queries)(const attn_i_problem *, const attn_i_score_state *, int64_t count, const float *const *from,
+                            float *to);
+    /* The unscaled scores of `count` keys with the first `rows` lanes. */
+    void (*scores)(const attn_i_problem *, const attn_i_score_state *, const float *queries, int64_t rows,
+                   attn_i_rows keys, int64_t count, float *tile);
+} attn_i_lane_score;
 
 typedef struct attn_i_score {
     const char *name;
@@ -49,10 +62,8 @@ typedef struct attn_i_score {
     void (*prepare_queries)(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
     void (*prepare_keys)(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
 
-    /* The fused way's: the unscaled scores of `count` prepared keys with prepared queries in lanes (see kernels/tile.h).
-     * NULL: they are the products of the two. */
-    void (*lane_scores)(const attn_i_problem *, const struct attn_i_tile_plan *, const float *queries, attn_i_rows keys,
-                        int64_t count, attn_i_spans spans, float *tile);
+    /* How the fused way computes them; NULL: they are the products of prepared queries and keys. */
+    const attn_i_lane_score *lanes;
 
     /* Computes the unscaled scores of all blocks. */
     void (*scores)(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_block *, int64_t count);

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * factored_tanh.c: the kernels of the additive score in factored form. With A = exp(2 q) and B = exp(2 k), which are made
+ * once for each row, tanh(q + k) = (A B - 1) / (A B + 1): no exponential per query and key. Up to four such fractions
+ * are added over one denominator, so that they share its reciprocal. The numerator is taken as it is, not as
+ * 1 - 2 / (A B + 1), so that nothing cancels where tanh is small. */
+#include "kernels/tile_math.h"
+#include "kernels/tiles.h"
+
+/* (exp(r) - 1 - r) / r^2 for |r| <= 0.3475: a fit of equal ripple, 0.03 units in the last place of exp. */
+static const float expm1_terms[] = {0x1.6a3fb6p-10f, 0x1.1239e0p-7f, 0x1.5558bep-5f, 0x1.555492p-3f, 0x1.fffffcp-2f};
+
+/* exp(2 x) for |x| <= 40, within 0.6 units in the last place: 1 + r is added with its error kept, so that only the last
+ * sum rounds. */
+static ALWAYS_INLINE vec exp_twice(vec x)
+{
+    const vec y = x + x, shifted = y * LOG2_E + ROUND, n = shifted - ROUND;
+    const vec high = y - n * EXP_HIGH, r = high - n * EXP_LOW; /* n EXP_HIGH is exact */
+    vec p = splat(expm1_terms[0]);
+    UNROLL for (int i = 1; i < 5; i++) p = p * r + splat(expm1_terms[i]);
+    const vec sum = r + 1, lost = r - (sum - 1);
+    const vec result = sum + (lost + p * (r * r));
+    return result * power_of_two((bits_vec)shifted - (bits)ROUND_BITS);
+}
+
+/* The bits of |x|, which order numbers as they are, and what is no number above them all. */
+static ALWAYS_INLINE truth magnitude_bits(vec x)
+{
+    return (truth)((bits_vec)x & ~((bits)1 << (ATTN_I_BITS - 1)));
+}
+
+static ALWAYS_INLINE truth greater_bits(truth a, truth b)
+{
+#if defined(__AVX512F__)
+    return (truth)_mm512_max_epi32((__m512i)a, (__m512i)b);
+#else
+    const truth more = a > b;
+    return (a & more) | (b & ~more);
+#endif
+}
+
+float KERNEL(double_exponentials)(int64_t n, const float *from, float *to)
+{
+    truth most = {0};
+    int64_t a = 0;
+    for (; a + WIDTH <= n; a += WIDTH) most = greater_bits(magnitude_bits(load(from + a)), most);
+    if (a < n) most = greater_bits(magnitude_bits(load_part(from + a, n - a, 0)), most);
+    int32_t lanes[WIDTH], all = 0;
+    memcpy(lanes, &most, sizeof lanes);
+    for (int l = 0; l < WIDTH; l++) all = lanes[l] > all ? lanes[l] : all;
+    float magnitude;
+    memcpy(&magnitude, &all, sizeof magnitude);
+    if (!(magnitude <= ATTN_I_FACTORED_MOST)) return INFINITY;
+    for (a = 0; a + WIDTH <= n; a += WIDTH) store(exp_twice(load(from + a)), to + a);
+    if (a < n) store_part(exp_twice(load_part(from + a, n - a, 0)), n - a, to + a);
+    return magnitude;
+}
+
+static ALWAYS_INLINE vec quotient(vec numerator, vec denominator)
+{
+#if defined(__AVX512F__)
+    vec r = (vec)_mm512_rcp14_ps((__m512)denominator);
+    r += r * (1 - denominator * r);
+    return numerator * r;
+#else
+    return numerator / denominator;
+#endif
+}
+
+/* A sum of weighted tanh as one fraction. */
+typedef struct fraction {
+    vec numerator, denominator;
+} fraction;
+
+static ALWAYS_INLINE fraction weighted_tanh(vec weight, vec a, vec b)
+{
+    const vec up = a * b - 1;
+    return (fraction){weight * up, up + 2};
+}
+
+static ALWAYS_INLINE fraction add_fractions(fraction x, fraction y)
+{
+    return (fraction){x.numerator * y.denominator + y.numerator * x.denominator, x.denominator * y.denominator};
+}
+
+enum { MOST_QUERIES = 4 };
+
+/* sums[i] += the terms of vectors a .. a + 4 WIDTH - 1, `sharing` fractions at a time over one denominator. */
+static ALWAYS_INLINE void add_terms(int sharing, int queries, int64_t a, const float *weights, attn_i_rows query,
+                                    const float *key, vec sums[MOST_QUERIES])
+{
+    vec w[4], b[4];
+    UNROLL for (int u = 0; u < 4; u++)
+    {
+        w[u] = load(weights + a + u * WIDTH);
+        b[u] = load(key + a + u * WIDTH);
+        IN_REGISTER(w[u]);
+        IN_REGISTER(b[u]);
+    }
+    UNROLL for (int i = 0; i < queries; i++)
+    {
+        fraction f[4];
+        UNROLL for (int u = 0; u < 4; u++)
+        {
+            f[u] = weighted_tanh(w[u], load(query.data + i * query.stride + a + u * WIDTH), b[u]);
+        }
+        if (sharing == 1) {
+            UNROLL for (int u = 0; u < 4; u++) sums[i] += quotient(f[u].numerator, f[u].denominator);
+            continue;
+        }
+        f[0] = add_fractions(f[0], f[1]);
+        f[2] = add_fractions(f[2], f[3]);
+        if (sharing == 2) {
+            sums[i] += quotient(f[0].numerator, f[0].denominator) + quotient(f[2].numerator, f[2].denominator);
+            continue;
+        }
+        f[0] = add_fractions(f[0], f[2]);
+        sums[i] += quotient(f[0].numerator, f[0].denominator);
+    }
+}
+
+static ALWAYS_INLINE void score_key(int sharing, int queries, int64_t hidden, const float *weights, attn_i_rows query,
+                                    const float *key, float *to)
+{
+    vec sums[MOST_QUERIES];
+    UNROLL for (int i = 0; i < queries; i++) sums[i] = splat(0);
+    int64_t a = 0;
+    for (; a + 4 * WIDTH <= hidden; a += 4 * WIDTH) add_terms(sharing, queries, a, weights, query, key, sums);
+    for (; a < hidden; a += WIDTH) {
+        const vec w = load(weights + a), b = load(key + a);
+        UNROLL for (int i = 0; i < queries; i++)
+        {
+            const fraction f = weighted_tanh(w, load(query.data + i * query.stride + a), b);
+            sums[i] += quotient(f.numerator, f.denominator);
+        }
+    }
+    float lanes[MOST_QUERIES][WIDTH];
+    UNROLL for (int i = 0; i < queries; i++)
+    {
+        store(sums[i], lanes[i]);
+        UNROLL for (int step = WIDTH / 2; step > 0; step /= 2)
+        {
+            UNROLL for (int l = 0; l < step; l++) lanes[i][l] += lanes[i][l + step];
+        }
+        to[i] = lanes[i][0];
+    }
+}
+
+#define SCORE_KEYS(sharing, queries)                                                                                   \
+    for (int64_t j = 0; j < count; j++) {                                                                              \
+        score_key(sharing, queries, hidden, weights, query, keys.data + j * keys.stride, to + j * ATTN_I_LANES);       \
+    }
+#define SCORE_QUERIES(sharing)                                                                                         \
+    if (queries == 4) {                                                                                                \
+        SCORE_KEYS(sharing, 4)                                                                                         \
+    } else if (queries == 2) {                                                                                         \
+        SCORE_KEYS(sharing, 2)                                                                                         \
+    } else {                                                                                                           \
+        SCORE_KEYS(sharing, 1)                                                                                         \
+    }
+
+static void score_queries(int64_t hidden, int sharing, const float *weights, attn_i_rows query, int queries,
+                          attn_i_rows keys, int64_t count, float *to)
+{
+    if (sharing == 4) {
+        SCORE_QUERIES(4)
+    } else if (sharing == 2) {
+        SCORE_QUERIES(2)
+    } else {
+        SCORE_QUERIES(1)
+    }
+}
+
+void KERNEL(factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
+                           attn_i_rows keys, int64_t count, float *to)
+{
+    for (int64_t i = 0, n; i < rows; i += n) {
+        n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;
+        const attn_i_rows some = {queries.data + i * queries.stride, queries.stride};
+        score_queries(hidden, sharing, weights, some, (int)n, keys, count, to + i);
+    }
+}
