@@ -478,3 +478,27 @@ int engine_teardown(void **state)
     attn_engine_destroy(engine);
     return 0;
 }
+
+bool emulated(void)
+{
+    const char *word = getenv("ATTN_TEST_EMULATED");
+    return word != NULL && *word != '\0';
+}
+
+/* Before main, so that no program can forget it: where this CPU lacks the kernels that the environment names, there is
+ * nothing to test. The way is given, so that a way that cannot be had is a failure still. */
+enum { SKIPPED = 77 }; /* CTest's SKIP_RETURN_CODE */
+__attribute__((constructor)) static void skip_without_the_kernels(void)
+{
+    const char *kernels = getenv("ATTN_KERNELS");
+    attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
+    attn_engine *any = NULL;
+    if (kernels == NULL || *kernels == '\0') return;
+    options.way = ATTN_WAY_BLAS;
+    if (attn_engine_create(&options, &any) == ATTN_ERR_UNSUPPORTED) {
+        printf("skipped: %s\n", attn_last_error());
+        fflush(stdout);
+        _Exit(SKIPPED);
+    }
+    attn_engine_destroy(any);
+}

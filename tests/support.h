@@ -156,4 +156,8 @@ extern attn_engine *engine;
 int engine_setup(void **state);
 int engine_teardown(void **state);
 
+/* True if the environment says that the program runs under an emulator (ATTN_TEST_EMULATED): ten times slower and more,
+ * and at a loss with a fork among threads. */
+bool emulated(void);
+
 #endif

@@ -170,8 +170,9 @@ typedef struct attn_engine_options {
     void *executor_data;     /* threads is then its size, a hint. Entered by every caller, also at once */
     attn_log_fn log;         /* called while the engine is created, or NULL; the library prints nothing itself */
     void *log_data;
-    const char *kernels; /* the instruction set to compute with: "portable", or "avx2" or "avx512" on x86-64; NULL: the
-                            widest that this CPU has, unless the environment variable ATTN_KERNELS names one */
+    const char *kernels; /* the instruction set to compute with: "portable", or "avx2" or "avx512" on x86-64, "neon" on
+                            64-bit ARM; NULL: the widest that this CPU has, unless the environment variable ATTN_KERNELS
+                            names one */
 } attn_engine_options;
 
 #define ATTN_ENGINE_OPTIONS_INIT                                                                                       \

@@ -19,6 +19,10 @@ extern const attn_i_kernels attn_i_avx2_f32_table, attn_i_avx2_f64_table;
 extern const attn_i_kernels attn_i_avx512_f32_table, attn_i_avx512_f64_table;
 extern const attn_i_tile_kernels attn_i_avx2_f32_tile_table, attn_i_avx512_f32_tile_table;
 #endif
+#if defined(ATTN_I_ARM_KERNELS)
+extern const attn_i_kernels attn_i_neon_f32_table, attn_i_neon_f64_table;
+extern const attn_i_tile_kernels attn_i_neon_f32_tile_table;
+#endif
 
 /* From narrow to wide. */
 static const kernel_set sets[] = {
@@ -29,6 +33,9 @@ static const kernel_set sets[] = {
      &attn_i_avx512_f64_table,
      &attn_i_avx512_f32_tile_table,
      {"avx512f", "avx512dq", "avx512bw", "avx512vl"}},
+#endif
+#if defined(ATTN_I_ARM_KERNELS)
+    {&attn_i_neon_f32_table, &attn_i_neon_f64_table, &attn_i_neon_f32_tile_table, {"neon"}},
 #endif
 };
 

@@ -41,7 +41,10 @@ static void normalise(const attn_i_problem *p, void *v, double g)
 {
     const int64_t hidden = p->mechanism->hidden_dim;
     double most = 0, squares = 0;
-    for (int64_t a = 0; a < hidden; a++) most = fmax(most, fabs(get(p, v, a)));
+    for (int64_t a = 0; a < hidden; a++) {
+        const double magnitude = fabs(get(p, v, a));
+        if (magnitude > most) most = magnitude; /* with fmax, GCC 12 for aarch64 crashes on this loop */
+    }
     for (int64_t a = 0; a < hidden; a++) squares += (get(p, v, a) / most) * (get(p, v, a) / most);
     for (int64_t a = 0; a < hidden; a++) {
         const double x = get(p, v, a) / most * (g / sqrt(squares));
