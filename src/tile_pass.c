@@ -73,6 +73,7 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
 attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena)
 {
     const int64_t dim = plan->p->context.data != NULL ? plan->p->value_dim : 0, size = (int64_t)sizeof(float);
+    const int64_t keys = attn_i_min(ATTN_I_TILE_KEYS, plan->p->keys);
     attn_i_tile_scratch s = {0};
     s.lanes = attn_i_carve(arena, 1, sizeof *s.lanes);
     if (plan->lanes == NULL) {
@@ -80,12 +81,12 @@ attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, att
     } else {
         s.queries = attn_i_carve(arena, plan->lanes->query_elements(plan->p), size);
     }
-    s.tile = attn_i_carve_matrix(arena, ATTN_I_TILE_KEYS, ATTN_I_LANES, size);
+    s.tile = attn_i_carve_matrix(arena, keys, ATTN_I_LANES, size);
     s.context = attn_i_carve_matrix(arena, dim, ATTN_I_LANES, size);
-    s.bias = attn_i_carve_matrix(arena, plan->p->bias.data != NULL ? ATTN_I_TILE_KEYS : 0, ATTN_I_LANES, size);
-    s.mask = attn_i_carve_matrix(arena, ATTN_I_TILE_KEYS, ATTN_I_LANES, size);
+    s.bias = attn_i_carve_matrix(arena, plan->p->bias.data != NULL ? keys : 0, ATTN_I_LANES, size);
+    s.mask = attn_i_carve_matrix(arena, plan->p->mask.data != NULL ? keys : 0, ATTN_I_LANES, size);
     s.rows = attn_i_carve_matrix(arena, ATTN_I_LANES, ATTN_I_TILE_KEYS, size);
-    s.values = attn_i_carve_matrix(arena, ATTN_I_TILE_KEYS, dim, size);
+    s.values = attn_i_carve_matrix(arena, keys, dim, size);
     return s;
 }
 

@@ -23,7 +23,9 @@ enum {
     FEW_PASSES = 16,          /* below, the keys of a tile of queries are split */
     LEAST_SPLIT_KEYS = 512,
     MOST_SPLITS = 64,
-    FEW_SPLIT_KEYS = 1024 /* of a key head with few queries, about */
+    FEW_SPLIT_KEYS = 1024, /* of a key head with few queries, about */
+    WORK_OF_SCORE = 4,     /* beside its products, as attn_i_parallel counts; of which so many are one operation: */
+    VECTOR_ELEMENTS = 16
 };
 
 /* The rows of key heads as passes read them: where they lie, or in a copy of the chunk's, which the score function may
@@ -469,7 +471,8 @@ void attn_i_tiles_way_run(const attn_i_problem *problem, void *scratch)
         prepare(&r, &r.key);
         prepare(&r, &r.value);
         const int64_t tiles = r.chunk_heads * r.tiles;
-        const int64_t work = r.chunk_heads * r.head_rows * problem->keys * (r.plan.depth + problem->value_dim) / 16;
+        const int64_t work = r.chunk_heads * r.head_rows * problem->keys *
+                             (WORK_OF_SCORE + (r.plan.depth + problem->value_dim) / VECTOR_ELEMENTS);
         r.passes = tiles * r.splits;
         attn_i_parallel(problem->engine->pool, r.passes, work, r.few ? compute_rows : compute_pass, &r);
         if (r.splits > 1) attn_i_parallel(problem->engine->pool, tiles, work, r.few ? merge_rows : merge_splits, &r);

@@ -62,7 +62,7 @@ struct call {
         scores_data[B * HQ * TQ * TK], logsumexp_data[B * HQ * TQ], param_data[DQ * DK], slopes_data[HQ];
     double double_data[DQ * DK + HQ];
     int64_t lengths_data[B];
-    unsigned char mask_data[TQ * TK], workspace[1 << 16];
+    unsigned char mask_data[TQ * TK], workspace[1 << 18];
     char json_data[8192];
 };
 

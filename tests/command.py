@@ -194,7 +194,7 @@ class Refusals(InAnEmptyFolder):
             (*run, "--window", "3", "--align", "top-left"), (*run, "--window", "3,3"), (*run, "--align", "top-left"),
             (*run, "--window", "x,3", "--align", "top-left"), (*run, "--causal"), (*run, "--causal", "middle"),
             (*run, "--causal", "bottom-right", "--query-start", "2"), (*run, "--threads", "-1"),
-            (*run, "--threads", "99999999999"), (*run, "--way", "fast"), (*run, "--way", "tiles"),
+            (*run, "--threads", "99999999999"), (*run, "--way", "fast"),
             (*run, "--scores", "raw"), (*run, "--scores", "what=x"), (*run, "--param", "W"), (*run, "--param", "=x"),
             (*run, "--param", "W=q.npy"), (*run, "--mask", "q.npy"), (*run, "--lengths", "q.npy"),
             (*run, "--alibi", "q.npy", "--align", "top-left"),

@@ -234,7 +234,6 @@ static const struct row rows[] = {
     IN(engine_create, ARGUMENT, "release", SET(options.release, 0)),
     IN(engine_create, ARGUMENT, "way", SET(options.way, 3)),
     IN(engine_create, ARGUMENT, "way", SET(options.way, -1)),
-    IN(engine_create, UNSUPPORTED, "tiles", SET(options.way, ATTN_WAY_TILES)),
     IN(engine_create, UNSUPPORTED, "kernels", COPY(options.kernels, name)), /* the name of a parameter */
     IN(engine_create, STRUCT_SIZE, "struct_size", SET(options.struct_size, 0)),
     IN(engine_create, STRUCT_SIZE, "struct_size", SET(options.struct_size, sizeof(attn_engine_options) - 1)),
@@ -440,8 +439,6 @@ static void environment_with_an_unknown_way_is_refused(void **state)
     (void)state;
     assert_int_equal(setenv("ATTN_WAY", "nonsense", 1), 0);
     check_refused(&in_attn_engine_create, ATTN_ERR_ARGUMENT, "ATTN_WAY=nonsense", &nothing, 1);
-    assert_int_equal(setenv("ATTN_WAY", "tiles", 1), 0);
-    check_refused(&in_attn_engine_create, ATTN_ERR_UNSUPPORTED, "tiles", &nothing, 1);
     assert_int_equal(unsetenv("ATTN_WAY"), 0);
 }
 
