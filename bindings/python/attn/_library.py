@@ -118,5 +118,5 @@ def constant(name):
 
 for _name, _struct in (("tensor", Tensor), ("engine_options", EngineOptions), ("forward_args", ForwardArgs)):
     if constant(f"sizeof attn_{_name}") != ctypes.sizeof(_struct):
-        raise ImportError(f"{PATH} has another attn_{_name} than this binding: {constant(f'sizeof attn_{_name}')} bytes, "
-                          f"not {ctypes.sizeof(_struct)}")
+        raise ImportError(f"{PATH} has another attn_{_name} than this binding, of "
+                          f"{constant(f'sizeof attn_{_name}')} bytes, not {ctypes.sizeof(_struct)}")

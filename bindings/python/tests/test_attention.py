@@ -27,8 +27,9 @@ def expected(query, key, value, score=None, visible=None, bias=0.0, scale=None, 
     query, key, value = (np.asarray(x, np.float64) for x in (query, key, value))
     group = query.shape[1] // key.shape[1]
     key, value = key.repeat(group, 1), value.repeat(group, 1)
-    e = (query @ key.swapaxes(-1, -2) / np.sqrt(key.shape[-1]) * (1 if scale is None else scale * np.sqrt(key.shape[-1]))
-         if score is None else score(query, key))
+    if scale is None:
+        scale = 1 / np.sqrt(key.shape[-1])
+    e = score(query, key) if score else scale * query @ key.swapaxes(-1, -2)
     if softcap:
         e = softcap * np.tanh(e / softcap)
     e = (e + bias) / temperature
@@ -45,7 +46,8 @@ def expected(query, key, value, score=None, visible=None, bias=0.0, scale=None, 
 class Attention(unittest.TestCase):
     def setUp(self):
         self.random = np.random.default_rng(7)
-        self.query, self.key, self.value = self.normal(B, Hq, Tq, D), self.normal(B, Hk, Tk, D), self.normal(B, Hk, Tk, 3)
+        self.query, self.key = self.normal(B, Hq, Tq, D), self.normal(B, Hk, Tk, D)
+        self.value = self.normal(B, Hk, Tk, 3)
 
     def normal(self, *shape, dtype="f4"):
         return self.random.standard_normal(shape).astype(dtype)
@@ -154,8 +156,8 @@ class Attention(unittest.TestCase):
             self.assertTrue(str(caught.exception))
 
     def test_words_that_are_none(self):
-        for given in ({"score": "cosine"}, {"causal": "usual"}, {"causal": True}, {"window": (1, 1)}, {"alibi": (self.query,)},
-                      {"normaliser": "l1"}, {"return_scores": "all"}, {"score": "general"}):
+        for given in ({"score": "cosine"}, {"causal": "usual"}, {"causal": True}, {"window": (1, 1)},
+                      {"alibi": (self.query,)}, {"normaliser": "l1"}, {"return_scores": "all"}, {"score": "general"}):
             with self.subTest(given.keys()), self.assertRaises(ValueError):
                 attn.attention(self.query, self.key, self.value, **given)
         frozen = np.zeros((B, Hq, Tq, 3), "f4")
