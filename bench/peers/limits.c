@@ -149,8 +149,7 @@ double attn_bench_stream_read(int threads, size_t bytes, double seconds)
     return run(threads, buffer, bytes, seconds);
 }
 
-/* Seconds that one call takes, of so many in a row; -1 if one fails. */
-double attn_bench_call(int (*call)(void *, void *), void *first, void *second, int64_t times);
+double attn_bench_call(int (*call)(void *, void *), void *first, void *second, int64_t times)
 {
     const double start = now();
     for (int64_t i = 0; i < times; i++) {

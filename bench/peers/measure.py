@@ -21,11 +21,14 @@ class Limits:
         for name in ("attn_bench_fma_peak", "attn_bench_stream_read", "attn_bench_call"):
             getattr(self.lib, name).restype = ctypes.c_double
 
-    def peak(self, seconds=0.01):
-        return self.lib.attn_bench_fma_peak(self.threads, ctypes.c_double(seconds))
+    # Medians of short bursts, as a sample of an entrant is one of short calls.
+    def peak(self):
+        burst = lambda: self.lib.attn_bench_fma_peak(self.threads, ctypes.c_double(0.002))
+        return sorted(burst() for _ in range(5))[2]
 
-    def stream(self, size, seconds=0.01):
-        return self.lib.attn_bench_stream_read(self.threads, ctypes.c_size_t(size), ctypes.c_double(seconds))
+    def stream(self, size):
+        burst = lambda: self.lib.attn_bench_stream_read(self.threads, ctypes.c_size_t(size), ctypes.c_double(0.002))
+        return sorted(burst() for _ in range(5))[2]
 
     def repeat(self, function, first, second, times):
         """Seconds a call of a C function of two pointers, without Python between the calls."""
@@ -60,9 +63,8 @@ class Entrant:
         return call()
 
     def calibrate(self, sample_seconds):
-        """How many calls make one sample. The entrant has run before."""
-        if self.timer:
-            self.seconds = sample_seconds
+        """How many calls make one sample. The entrant has run before, and seconds says how long that took."""
+        if self.timer or self.seconds > sample_seconds:
             return
         start = time.perf_counter()
         self.call()

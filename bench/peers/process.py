@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import sys
+import time
 import traceback
 
 arguments = argparse.ArgumentParser()
@@ -73,8 +74,10 @@ def make(data, ours, modules, absent):
                 absent[name] = {"left_out": entrant}
                 return
             entrant.calls[0]()  # compiles, allocates
-            errors[entrant.name] = (reference.errors(entrant.read(entrant.calls[0]())) if entrant.same_inputs
-                                    else (None, None))
+            start = time.perf_counter()
+            result = entrant.calls[0]()
+            entrant.seconds = time.perf_counter() - start
+            errors[entrant.name] = reference.errors(entrant.read(result)) if entrant.same_inputs else (None, None)
             ready.append(entrant)
         except Exception as error:
             traceback.print_exc()
