@@ -33,7 +33,7 @@ def sdpa(data, expand):
     case, mask = data.case, None
     sets = tensors(data.contiguous(expand))
     if case.alibi:
-        mask = torch.from_numpy(data.bias())
+        mask = torch.from_numpy(data.bias())[None]  # of four dimensions, or it takes no fused kernel
     elif case.window or case.checkerboard:
         mask = torch.from_numpy(data.mask)
     options = dict(attn_mask=mask, is_causal=case.causal and mask is None,
