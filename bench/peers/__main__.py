@@ -63,6 +63,10 @@ def measure(threads, names, options, figures):
                     elif "engine" in event:
                         for version in event["versions"].values():
                             print(f"   {version}", flush=True)
+                        print(f"   FMA peak {event['quiet']['one']:.0f} GFLOP/s of one thread, "
+                              f"{event['quiet']['all']:.0f} of all", flush=True)
+                        if not event["quiet"]["quiet"]:
+                            print("   The CPUs are busy with something else: these figures are not worth keeping.")
                         if not event["engine"]["blas"]["suits_cpu"]:
                             print(f"   {event['engine']['blas']['advice']}", flush=True)
                     else:

@@ -106,7 +106,8 @@ def run(case, ours, modules, limits, versions):
     fractions.sort()
     peak, stream = sorted(peaks)[len(peaks) // 2], sorted(streams)[len(streams) // 2]
     figure, unit = case.unit(median(first))
-    common.update(ours=figure, unit=unit, limit=case.limit(peak, stream)[1], peak_gflops=peak, stream_gbs=stream,
+    common.update(ours=figure, unit=unit, limit=case.limit(peak, stream)[1], peak_gflops=peak, peak_low=min(peaks),
+                  peak_high=max(peaks), stream_gbs=stream,
                   limit_fraction=fractions[len(fractions) // 2] if fractions else None,
                   error_ours=errors["libattn"][0], error_ours_max=errors["libattn"][1], seconds_ours=median(first),
                   backend_ours=first.backend)
@@ -125,12 +126,20 @@ def run(case, ours, modules, limits, versions):
         say(**common, peer=name, is_peer=not name.startswith("libattn"), ratio=None, **why)
 
 
+def quiet(limits):
+    """Whether this process has its CPUs to itself: with the peaks of one thread and of all, in GFLOP/s."""
+    alone = Limits(options.limits, 1)
+    one, every = (max(of.peak() for _ in range(20)) for of in (alone, limits))
+    typical = sorted(limits.peak() for _ in range(20))[10]
+    return {"one": one, "all": every, "quiet": typical > 0.93 * options.threads * one}
+
+
 def main():
-    limits, ours = Limits(options.limits, options.threads), None
+    limits = Limits(options.limits, options.threads)
     ours = Libattn(limits, options.threads)
     versions = {"libattn": ours.versions()}
     modules = load(versions)
-    say(versions=versions, engine=ours.about)
+    say(versions=versions, engine=ours.about, quiet=quiet(limits))
     by_name = {case.name: case for case in CASES}
     for name in options.cases:
         say(started=name)

@@ -116,7 +116,7 @@ def peers(data):
     yield "onnx-attention", lambda: attention(data)
     if case.kind == "attention" and not case.softcap:
         yield "onnx-multihead", lambda: multihead(data)
-    if case.Hk != case.heads and not case.alibi:
+    if (case.causal or case.kind == "decode") and not case.alibi:  # heads need not be grouped for it to be the fastest
         yield "onnx-grouped", lambda: grouped(data)
 
 
