@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
+from cases import aligned, aligned_copy
 from measure import Entrant
 
 TYPES = {np.dtype("f4"): TensorProto.FLOAT, np.dtype("i4"): TensorProto.INT32, np.dtype("?"): TensorProto.BOOL}
@@ -52,7 +53,7 @@ def entrant(name, node, sets, read):
 
 def flat(array):
     """[B, H, T, D] as the operators' other layout, [B, T, H D]."""
-    return np.ascontiguousarray(array.transpose(0, 2, 1, 3)).reshape(array.shape[0], array.shape[2], -1)
+    return aligned_copy(array.transpose(0, 2, 1, 3)).reshape(array.shape[0], array.shape[2], -1)
 
 
 def unflat(heads):
@@ -70,7 +71,7 @@ def attention(data):
         options.update(q_num_heads=case.heads, kv_num_heads=case.Hk)
     lay, read = (flat, unflat(case.heads)) if case.layout == "BSHD" else (lambda array: array, lambda array: array)
     node = helper.make_node("Attention", names + list(more), ["o"], **options)
-    sets = [({"q": lay(q), "k": lay(k), "v": lay(v), **more}, {"o": np.empty_like(lay(q))}) for q, k, v in data.sets]
+    sets = [({"q": lay(q), "k": lay(k), "v": lay(v), **more}, {"o": aligned(lay(q).shape)}) for q, k, v in data.sets]
     return entrant("onnx-attention", node, sets, read)
 
 
@@ -79,13 +80,13 @@ def multihead(data):
     if case.alibi:
         more["bias"] = data.bias()[None]
     elif case.window or case.checkerboard:
-        more["bias"] = np.where(data.mask, 0, -np.inf).astype(np.float32)[None, None]
+        more["bias"] = data.mask_as_bias()
     if more:
         names += ["", "", "bias"]
     node = helper.make_node("MultiHeadAttention", names, ["o"], domain="com.microsoft", num_heads=case.heads,
                             unidirectional=int(case.causal and not more))
-    sets = [({"q": flat(q), "k": flat(k), "v": flat(v), **more}, {"o": np.empty_like(flat(q))})
-            for q, k, v in data.contiguous(True)]
+    sets = [({"q": flat(q), "k": flat(k), "v": flat(v), **more}, {"o": aligned(flat(q).shape)})
+            for q, k, v in data.expanded()]
     return entrant("onnx-multihead", node, sets, unflat(case.heads))
 
 
@@ -104,8 +105,8 @@ def grouped(data):
             caches = {"rk": k, "rv": v}
         else:
             inputs = {"q": flat(q), "k": flat(k), "v": flat(v)}
-            caches = {"rk": np.empty_like(k), "rv": np.empty_like(v)}
-        sets.append(({**inputs, "last": last, "total": total}, {"o": np.empty_like(flat(q)), **caches}))
+            caches = {"rk": aligned(k.shape), "rv": aligned(v.shape)}
+        sets.append(({**inputs, "last": last, "total": total}, {"o": aligned(flat(q).shape), **caches}))
     return entrant("onnx-grouped", node, sets, unflat(case.heads))
 
 

@@ -18,7 +18,7 @@ def start(threads):
 
 def attention(data):
     case, swap = data.case, data.case.layout == "BSHD"
-    sets = [[x.transpose(0, 2, 1, 3) if swap else x for x in s] for s in data.contiguous(True)]
+    sets = [[x.transpose(0, 2, 1, 3) if swap else x for x in s] for s in data.expanded()]
     inputs = [opset13.parameter(list(x.shape), np.float32) for x in sets[0]]
     order = opset13.constant(np.array([0, 2, 1, 3], np.int64))
     nodes = [opset13.transpose(p, order) for p in inputs] if swap else list(inputs)
@@ -26,7 +26,7 @@ def attention(data):
     if case.alibi:
         mask = data.bias()[None]
     elif case.window or case.checkerboard:
-        mask = np.where(data.mask, 0, -np.inf).astype(np.float32)[None, None]
+        mask = data.mask_as_bias()
     if mask is not None:
         inputs.append(opset13.parameter(list(mask.shape), np.float32))
         nodes.append(inputs[-1])

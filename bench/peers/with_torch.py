@@ -33,7 +33,7 @@ def entrant(name, function, sets, backend):
 def sdpa(data, expand):
     """torch-sdpa: with the mask or bias that the case has; key heads repeated beforehand, or by the operator."""
     case, mask = data.case, None
-    sets = tensors(data.contiguous(expand))
+    sets = tensors(data.expanded() if expand else data.sets)
     if case.alibi:
         mask = torch.from_numpy(data.bias())[None]  # of four dimensions, or it takes no fused kernel
     elif case.window or case.checkerboard:
@@ -69,7 +69,7 @@ def flex(data, expand):
     grouped = not expand and case.Hk != case.heads
     return entrant("torch-flex-gqa" if grouped else "torch-flex",
                    lambda q, k, v: compiled(q, k, v, score_mod=score, block_mask=mask, enable_gqa=grouped),
-                   tensors(data.contiguous(expand)), "inductor, C++")
+                   tensors(data.expanded() if expand else data.sets), "inductor, C++")
 
 
 def additive(data, compiled):
