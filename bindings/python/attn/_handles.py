@@ -42,8 +42,8 @@ def view(array, name):
     if array.ndim > 4:
         raise ValueError(f"{name} has {array.ndim} dimensions, but at most 4 are taken")
     size, strides = array.itemsize, array.strides
-    elements = tuple(stride // size for stride in strides)
-    if any(stride % size for stride in strides):
+    elements = tuple([stride // size for stride in strides])
+    if any([stride % size for stride in strides]):
         raise ValueError(f"{name} has strides of {strides} bytes, which are no multiples of its {size}-byte elements")
     return Tensor(array.__array_interface__["data"][0], dtype, array.ndim, array.shape, elements)
 
