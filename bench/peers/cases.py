@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""cases.py: what is measured: the shapes, their inputs, the work that they are, and the limit that they meet."""
+
+import math
+import os
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+BLOCK = 128  # side of the tiles of the mask case
+
+
+@dataclass(frozen=True)
+class Case:
+    """kind: attention (many queries), decode (one query, keys from memory), additive, tiny."""
+
+    name: str
+    kind: str = "attention"
+    batch: int = 1
+    heads: int = 1
+    key_heads: int = 0  # 0: as many as heads
+    queries: int = 0
+    keys: int = 0  # 0: as many as queries
+    dim: int = 64
+    causal: bool = False
+    alibi: bool = False
+    softcap: float = 0.0
+    window: int = 0  # keys on either side; 0: all
+    checkerboard: bool = False  # a boolean mask, every second tile of 128 x 128 empty
+    times: float = 1.0  # what the inputs are multiplied by
+    layout: str = "BHSD"  # how the inputs lie in memory
+    cold: bool = False  # inputs in turn from more memory than the last-level cache holds
+    states: tuple = ()  # additive: dimensions of query and key where they are not projected yet
+    quick: bool = False
+    least_rounds: int = 7
+
+    @property
+    def Hk(self):
+        return self.key_heads or self.heads
+
+    @property
+    def Tk(self):
+        return self.keys or self.queries
+
+    def visible(self, rows):
+        """Which keys these query rows see: a boolean matrix, or None for all."""
+        i, j = np.asarray(rows)[:, None], np.arange(self.Tk)
+        seen = None
+        if self.causal:
+            seen = j <= i
+        if self.window:
+            seen = abs(i - j) <= self.window
+        if self.checkerboard:
+            seen = (i // BLOCK + j // BLOCK) % 2 == 0
+        return seen
+
+    @property
+    def pairs(self):
+        """Visible pairs of query and key, of all heads."""
+        per_head = self.queries * self.Tk
+        if self.causal or self.window or self.checkerboard:
+            per_head = sum(int(self.visible(range(first, min(first + 512, self.queries))).sum())
+                           for first in range(0, self.queries, 512))
+        return self.batch * self.heads * per_head
+
+    @property
+    def flops(self):
+        return 4 * self.dim * self.pairs
+
+    @property
+    def bytes(self):
+        """Of keys and values, read once."""
+        return 2 * self.batch * self.Hk * self.Tk * self.dim * 4
+
+    @property
+    def elements(self):
+        """Of an additive score: query x key x hidden."""
+        return self.pairs * self.dim
+
+    @property
+    def gemm_flops(self):
+        """Projections of an additive score from its states."""
+        if not self.states:
+            return 0
+        return 2 * self.batch * self.dim * (self.queries * self.states[0] + self.Tk * self.states[1])
+
+    def unit(self, seconds):
+        """A time in the case's own figure, and that figure's name."""
+        if self.kind == "decode":
+            return self.bytes / seconds * 1e-9, "GB/s"
+        if self.kind == "additive":
+            return seconds / self.elements * 1e9, "ns per element"
+        if self.kind == "tiny":
+            return seconds * 1e9, "ns"
+        return self.flops / seconds * 1e-9, "GFLOP/s"
+
+    def limit(self, peak, stream):
+        """The least time that the machine allows, at this peak (GFLOP/s) and stream (GB/s); and what it is made of."""
+        if self.kind == "decode" or (self.kind == "additive" and self.queries == 1):
+            return self.bytes / stream * 1e-9, "streaming read"
+        if self.kind == "additive":
+            return ((self.gemm_flops + 15 * self.elements) / peak * 1e-9,
+                    ("products, and " if self.states else "") + "15 peak flops per element")
+        if self.kind == "tiny":
+            return None, "none"
+        return self.flops / peak * 1e-9, "FMA peak"
+
+
+GPT2, LLAMA = dict(heads=12, causal=True), dict(heads=32, key_heads=8, dim=128, causal=True)
+STEP = dict(kind="decode", heads=32, key_heads=8, dim=128, queries=1)
+ADDITIVE = dict(kind="additive", batch=80, keys=50, dim=1000)
+CASES = [
+    Case("bert-b8-s384", batch=8, heads=12, queries=384, quick=True),
+    Case("bert-b1-s128", heads=12, queries=128),
+    Case("bert-b1-s512", heads=12, queries=512),
+    Case("s2048-d64", heads=8, queries=2048),
+    Case("s2048-d128", heads=8, queries=2048, dim=128),
+    Case("gpt2-s128", queries=128, **GPT2),
+    Case("gpt2-s512", queries=512, quick=True, **GPT2),
+    Case("gpt2-s1024", queries=1024, **GPT2),
+    Case("llama-prefill-s512", queries=512, **LLAMA),
+    Case("llama-prefill-s2048", queries=2048, **LLAMA),
+    Case("llama-prefill-s4096", queries=4096, **LLAMA),
+    Case("llama-prefill-s2048-alibi", queries=2048, alibi=True, **LLAMA),
+    Case("llama-prefill-s2048-softcap30", queries=2048, softcap=30.0, **LLAMA),
+    Case("hot-s2048-d64", heads=8, queries=2048, times=4),
+    Case("hot-gpt2-s1024", queries=1024, times=4, **GPT2),
+    Case("one-causal-head-s4096", queries=4096, causal=True),
+    Case("decode-t1k", keys=1024, **STEP),
+    Case("decode-t4k", keys=4096, cold=True, quick=True, **STEP),
+    Case("decode-t16k", keys=16384, cold=True, **STEP),
+    Case("decode-t64k", keys=65536, cold=True, **STEP),
+    Case("additive-projected", queries=50, quick=True, **ADDITIVE),
+    Case("additive-states", queries=50, states=(1000, 2000), **ADDITIVE),
+    Case("additive-step", queries=1, **ADDITIVE),
+    Case("mask-half", heads=8, queries=2048, checkerboard=True, quick=True),
+    Case("tiny", kind="tiny", queries=1, keys=5, dim=4, quick=True),
+    Case("long-s16k", heads=8, queries=16384),
+    Case("awkward-d80", heads=12, queries=512, dim=80),
+    Case("awkward-d40", heads=12, queries=512, dim=40),
+    Case("luong-window", batch=8, queries=512, dim=1000, window=10),
+    Case("strided", batch=4, heads=12, queries=512, layout="BSHD", quick=True),
+]
+
+
+def last_level_cache():
+    """Bytes, 32 MB where the system does not say."""
+    try:
+        with open("/sys/devices/system/cpu/cpu0/cache/index3/size", encoding="ascii") as file:
+            return int(file.read().strip().rstrip("K")) << 10
+    except (OSError, ValueError):
+        return 32 << 20
+
+
+def aligned(shape):
+    """An uninitialised float32 array on a cache line, as the peers allocate their own: a tenth of the time of some."""
+    count = math.prod(shape)
+    memory = np.empty(count * 4 + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start:start + count * 4].view(np.float32).reshape(shape)
+
+
+def aligned_copy(array):
+    """Contiguous, and on a cache line."""
+    copy = aligned(array.shape)
+    copy[...] = array
+    return copy
+
+
+@dataclass
+class Data:
+    """A case's inputs, which every entrant reads in place. sets holds (query, key, value) to be used in turn."""
+
+    case: Case
+    sets: list = field(default_factory=list)
+    params: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        case, random = self.case, np.random.default_rng(1)
+
+        def normal(*shape, scale=1.0):
+            array = aligned(shape)
+            random.standard_normal(out=array, dtype=np.float32)
+            array *= np.float32(scale * case.times)
+            return array
+
+        def heads(count, length):
+            if case.layout == "BSHD":
+                return normal(case.batch, length, count, case.dim).transpose(0, 2, 1, 3)
+            return normal(case.batch, count, length, case.dim)
+
+        copies = max(1, math.ceil(4 * last_level_cache() / case.bytes)) if case.cold else 1
+        if case.cold and copies == 1 and case.bytes < 8 * last_level_cache():
+            copies = 2
+        for _ in range(copies):
+            if case.kind == "additive":  # projections of a trained model keep tanh out of its flat ends
+                dims = case.states or (case.dim, case.dim)
+                shrink = 1.0 if case.states else 0.5
+                query = normal(case.batch, 1, case.queries, dims[0], scale=shrink)
+                key = normal(case.batch, 1, case.Tk, dims[1], scale=shrink)
+                self.sets.append((query, key, None if case.states else normal(case.batch, 1, case.Tk, case.dim)))
+            else:
+                self.sets.append((heads(case.heads, case.queries), heads(case.Hk, case.Tk), heads(case.Hk, case.Tk)))
+        if case.kind == "additive":
+            self.params["v"] = normal(case.dim, scale=case.dim ** -0.5)
+            if case.states:
+                self.params["W"] = normal(case.dim, case.states[0], scale=0.5 * case.states[0] ** -0.5)
+                self.params["U"] = normal(case.dim, case.states[1], scale=0.5 * case.states[1] ** -0.5)
+
+    @property
+    def slopes(self):
+        return np.float32(2) ** (-8 * np.arange(1, self.case.heads + 1, dtype=np.float32) / self.case.heads)
+
+    @property
+    def mask(self):
+        """[Tq, Tk], true: seen; None where all is."""
+        return self.case.visible(range(self.case.queries))
+
+    def bias(self):
+        """ALiBi as a float bias [H, Tq, Tk], minus infinity where causal hides, for peers that have no other."""
+        i, j = np.arange(self.case.queries)[:, None], np.arange(self.case.Tk)
+        bias = -self.slopes[:, None, None] * abs(i - j).astype(np.float32)
+        bias[:, ~self.mask] = -np.inf
+        return aligned_copy(bias)
+
+    def mask_as_bias(self):
+        """[1, 1, Tq, Tk]: zero where seen, else minus infinity."""
+        return aligned_copy(np.where(self.mask, 0, -np.inf).astype(np.float32)[None, None])
+
+    def expanded(self):
+        """The sets with key heads repeated for their group, for peers that know no groups."""
+        group = self.case.heads // self.case.Hk
+        if group == 1:
+            return self.sets
+        return [(q, aligned_copy(k.repeat(group, 1)), aligned_copy(v.repeat(group, 1))) for q, k, v in self.sets]
+
+
+def unmasked(case):
+    """What a case is compared with inside libattn, if anything: the other case, and the share of its time to meet."""
+    if case.checkerboard:
+        return replace(case, checkerboard=False), 0.5, "libattn, half of all tiles"
+    if case.times != 1:
+        return replace(case, times=1.0), 1.0, "libattn, inputs not hot"
+    return None

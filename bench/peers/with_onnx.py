@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""with_onnx.py: ONNX Runtime: Attention of opset 23, and its own MultiHeadAttention and GroupQueryAttention. Inputs and
+outputs are bound in place, each operator in the layout that it takes."""
+
+import numpy as np
+import onnxruntime as ort
+from onnx import TensorProto, helper
+
+from cases import aligned, aligned_copy
+from measure import Entrant
+
+TYPES = {np.dtype("f4"): TensorProto.FLOAT, np.dtype("i4"): TensorProto.INT32, np.dtype("?"): TensorProto.BOOL}
+_threads = 1
+
+
+def start(threads):
+    global _threads
+    _threads = threads
+    return f"onnxruntime {ort.__version__}"
+
+
+def session(node, inputs, outputs):
+    info = lambda name, array: helper.make_tensor_value_info(name, TYPES[array.dtype], array.shape)
+    graph = helper.make_graph([node], "attention", [info(*item) for item in inputs.items()],
+                              [info(*item) for item in outputs.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23),
+                                                    helper.make_opsetid("com.microsoft", 1)])
+    model.ir_version = 11
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = _threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # once a run has returned
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def entrant(name, node, sets, read):
+    """sets: (inputs, outputs) by name. An output may share the memory of an input: a cache."""
+    run, bindings, kept = session(node, *sets[0]), [], []
+    for inputs, outputs in sets:
+        binding = run.io_binding()
+        values = {id(array): ort.OrtValue.ortvalue_from_numpy(array) for array in (*inputs.values(), *outputs.values())}
+        for input_name, array in inputs.items():
+            binding.bind_ortvalue_input(input_name, values[id(array)])
+        for output_name, array in outputs.items():
+            binding.bind_ortvalue_output(output_name, values[id(array)])
+        bindings.append(binding)
+        kept.append((inputs, outputs, values))
+    context = kept[0][2][id(kept[0][1]["o"])]
+    made = Entrant(name, [lambda b=b: run.run_with_iobinding(b) for b in bindings], lambda _: read(context.numpy()),
+                   f"{node.op_type}, CPUExecutionProvider")
+    made.kept = kept
+    return made
+
+
+def flat(array):
+    """[B, H, T, D] as the operators' other layout, [B, T, H D]."""
+    return aligned_copy(array.transpose(0, 2, 1, 3)).reshape(array.shape[0], array.shape[2], -1)
+
+
+def unflat(heads):
+    return lambda array: array.reshape(*array.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+
+
+def attention(data):
+    case, more, names = data.case, {}, ["q", "k", "v"]
+    if case.alibi:
+        more["mask"] = data.bias()[None]
+    elif case.window or case.checkerboard:
+        more["mask"] = data.mask
+    options = {"is_causal": int(case.causal and not more), "softcap": case.softcap}
+    if case.layout == "BSHD":
+        options.update(q_num_heads=case.heads, kv_num_heads=case.Hk)
+    lay, read = (flat, unflat(case.heads)) if case.layout == "BSHD" else (lambda array: array, lambda array: array)
+    node = helper.make_node("Attention", names + list(more), ["o"], **options)
+    sets = [({"q": lay(q), "k": lay(k), "v": lay(v), **more}, {"o": aligned(lay(q).shape)}) for q, k, v in data.sets]
+    return entrant("onnx-attention", node, sets, read)
+
+
+def multihead(data):
+    case, more, names = data.case, {}, ["q", "k", "v"]
+    if case.alibi:
+        more["bias"] = data.bias()[None]
+    elif case.window or case.checkerboard:
+        more["bias"] = data.mask_as_bias()
+    if more:
+        names += ["", "", "bias"]
+    node = helper.make_node("MultiHeadAttention", names, ["o"], domain="com.microsoft", num_heads=case.heads,
+                            unidirectional=int(case.causal and not more))
+    sets = [({"q": flat(q), "k": flat(k), "v": flat(v), **more}, {"o": aligned(flat(q).shape)})
+            for q, k, v in data.expanded()]
+    return entrant("onnx-multihead", node, sets, unflat(case.heads))
+
+
+def grouped(data):
+    """The query is the newest position: its key and value come beside the cache, and are the cache's last."""
+    case = data.case
+    common = dict(domain="com.microsoft", num_heads=case.heads, kv_num_heads=case.Hk, softcap=case.softcap)
+    last, total = np.full(case.batch, case.Tk - 1, np.int32), np.array(case.Tk, np.int32)
+    decode, sets = case.kind == "decode", []
+    node = helper.make_node("GroupQueryAttention",
+                            ["q", "k", "v", *(("pk", "pv") if decode else ("", "")), "last", "total"],
+                            ["o", "rk", "rv"], **common)
+    for q, k, v in data.sets:
+        if decode:
+            inputs = {"q": flat(q), "k": flat(k[:, :, -1:]), "v": flat(v[:, :, -1:]), "pk": k, "pv": v}
+            caches = {"rk": k, "rv": v}
+        else:
+            inputs = {"q": flat(q), "k": flat(k), "v": flat(v)}
+            caches = {"rk": aligned(k.shape), "rv": aligned(v.shape)}
+        sets.append(({**inputs, "last": last, "total": total}, {"o": aligned(flat(q).shape), **caches}))
+    return entrant("onnx-grouped", node, sets, unflat(case.heads))
+
+
+def peers(data):
+    case = data.case
+    if case.kind == "additive":
+        return
+    yield "onnx-attention", lambda: attention(data)
+    if case.kind == "attention" and not case.softcap:
+        yield "onnx-multihead", lambda: multihead(data)
+    if (case.causal or case.kind == "decode") and not case.alibi:  # heads need not be grouped for it to be the fastest
+        yield "onnx-grouped", lambda: grouped(data)
+
+
+def finish():
+    pass

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""with_torch.py: PyTorch: scaled_dot_product_attention, flex_attention compiled, and for what neither computes plain
+operators, eager, compiled and scripted."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+from cases import BLOCK
+from measure import Entrant
+
+_inference = torch.inference_mode()
+
+
+def start(threads):
+    torch.set_num_threads(threads)
+    _inference.__enter__()  # for good: nothing is recorded for gradients, at the least cost a call
+    blas = "MKL" if torch.backends.mkl.is_available() else "no MKL"
+    return f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}, {blas})"
+
+
+def tensors(sets):
+    return [tuple(None if x is None else torch.from_numpy(x) for x in s) for s in sets]
+
+
+def entrant(name, function, sets, backend):
+    return Entrant(name, [lambda s=s: function(*s) for s in sets], lambda context: context.numpy(), backend)
+
+
+def sdpa(data, expand):
+    """torch-sdpa: with the mask or bias that the case has; key heads repeated beforehand, or by the operator."""
+    case, mask = data.case, None
+    sets = tensors(data.expanded() if expand else data.sets)
+    if case.alibi:
+        mask = torch.from_numpy(data.bias())[None]  # of four dimensions, or it takes no fused kernel
+    elif case.window or case.checkerboard:
+        mask = torch.from_numpy(data.mask)
+    options = dict(attn_mask=mask, is_causal=case.causal and mask is None,
+                   enable_gqa=not expand and case.Hk != case.heads)
+    q, k, v = sets[0]
+    backend = SDPBackend(torch._fused_sdp_choice(q, k, v, mask, 0.0, options["is_causal"],
+                                                 enable_gqa=options["enable_gqa"])).name
+    return entrant("torch-sdpa" if expand else "torch-sdpa-gqa",
+                   lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options), sets, backend)
+
+
+def flex(data, expand):
+    """torch-flex: compiled, with a block mask where keys are hidden and a score function where scores are changed."""
+    case = data.case
+    hidden = score = None
+    if case.causal:
+        hidden = lambda b, h, i, j: i >= j
+    if case.window:
+        left, right = case.window, case.window
+        hidden = lambda b, h, i, j: (j >= i - left) & (j <= i + right)
+    if case.checkerboard:
+        hidden = lambda b, h, i, j: (i // BLOCK + j // BLOCK) % 2 == 0
+    if case.alibi:
+        slopes = torch.from_numpy(data.slopes)
+        score = lambda s, b, h, i, j: s - slopes[h] * (i - j)
+    if case.softcap:
+        cap = case.softcap
+        score = lambda s, b, h, i, j: cap * torch.tanh(s / cap)
+    mask = create_block_mask(hidden, None, None, case.queries, case.Tk, device="cpu") if hidden else None
+    compiled = torch.compile(flex_attention, dynamic=False)
+    grouped = not expand and case.Hk != case.heads
+    return entrant("torch-flex-gqa" if grouped else "torch-flex",
+                   lambda q, k, v: compiled(q, k, v, score_mod=score, block_mask=mask, enable_gqa=grouped),
+                   tensors(data.expanded() if expand else data.sets), "inductor, C++")
+
+
+def additive(data, compiled):
+    states = data.case.states
+    v, W, U = (torch.from_numpy(data.params[name]) if name in data.params else None for name in "vWU")
+
+    def attention(query, key, value):
+        q, k = (F.linear(query, W), F.linear(key, U)) if states else (query, key)
+        weights = torch.softmax(torch.tanh(q[:, :, None] + k[:, None]) @ v, -1)
+        return weights @ (key if value is None else value)
+
+    function = torch.compile(attention, dynamic=False) if compiled else attention
+    sets = [tuple(None if x is None else x[:, 0] for x in s) for s in tensors(data.sets)]
+    made = entrant("torch-compile" if compiled else "torch-eager", function, sets,
+                   "inductor, C++" if compiled else "operators")
+    made.read = lambda context: context.numpy()[:, None]
+    return made
+
+
+def textbook(q, k, v):
+    return torch.bmm(torch.softmax(torch.bmm(q, k.transpose(1, 2)), -1), v)
+
+
+def scripted(q, k, v, times: int):
+    for _ in range(times):  # each from the one before, or the optimiser computes one for many
+        q = torch.bmm(torch.softmax(torch.bmm(q, k.transpose(1, 2)), -1), v)
+    return q
+
+
+def tiny(data, by_script):
+    """bmm, softmax, bmm; the scale is folded into the query beforehand. Scripted, no Python runs between calls."""
+    q, k, v = (x[0] for x in tensors(data.sets)[0])
+    q = q / math.sqrt(data.case.dim)
+    read = lambda context: context.numpy()[None]
+    if not by_script:
+        return Entrant("torch-bmm", [lambda: textbook(q, k, v)], read, "operators, called from Python")
+    function, times = torch.jit.script(scripted), 1000
+    for _ in range(5):
+        function(q, k, v, times)  # it watches the first runs, and optimises then
+    return Entrant("torch-bmm-scripted", [lambda: function(q, k, v, times)], lambda _: read(function(q, k, v, 1)),
+                   "operators, called from TorchScript", batch=times)
+
+
+def peers(data):
+    """(name, how to make it) of what can compute the case."""
+    case = data.case
+    if case.kind == "additive":
+        yield "torch-eager", lambda: additive(data, False)
+        yield "torch-compile", lambda: additive(data, True)
+        return
+    if case.kind == "tiny":
+        yield "torch-bmm", lambda: tiny(data, False)
+        yield "torch-bmm-scripted", lambda: tiny(data, True)
+    if not case.softcap:
+        if case.bytes * case.heads // case.Hk <= 1 << 30:
+            yield "torch-sdpa", lambda: sdpa(data, True)
+        if case.kind == "decode":
+            yield "torch-sdpa-gqa", lambda: sdpa(data, False)
+    if case.kind == "attention":
+        yield "torch-flex", lambda: flex(data, True)
+    if case.kind == "decode":
+        yield "torch-flex-gqa", lambda: flex(data, False)
+
+
+def finish():
+    torch._dynamo.reset()  # or it stops compiling after eight shapes, and runs unfused

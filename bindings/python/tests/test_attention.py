@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""test_attention.py: the binding against the formulas in NumPy, and what it refuses. Needs NumPy and the library:
+
+    ATTN_LIBRARY=build/release/src/libattn.so python3 bindings/python/tests/test_attention.py
+"""
+
+import gc
+import sys
+import threading
+import unittest
+from pathlib import Path
+
+try:
+    import numpy as np
+except ImportError:
+    print("NumPy is missing")
+    sys.exit(77)
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import attn
+
+B, Hq, Hk, Tq, Tk, D, A = 2, 4, 2, 5, 7, 6, 3
+
+
+def expected(query, key, value, score=None, visible=None, bias=0.0, scale=None, softcap=0.0, temperature=1.0):
+    """Context, weights and log-sum-exp in float64, of arrays [B, H, T, D]."""
+    query, key, value = (np.asarray(x, np.float64) for x in (query, key, value))
+    group = query.shape[1] // key.shape[1]
+    key, value = key.repeat(group, 1), value.repeat(group, 1)
+    if scale is None:
+        scale = 1 / np.sqrt(key.shape[-1])
+    e = score(query, key) if score else scale * query @ key.swapaxes(-1, -2)
+    if softcap:
+        e = softcap * np.tanh(e / softcap)
+    e = (e + bias) / temperature
+    if visible is not None:
+        e = np.where(visible, e, -np.inf)
+    most = e.max(-1, keepdims=True)
+    powers = np.exp(e - np.where(np.isfinite(most), most, 0))
+    total = powers.sum(-1, keepdims=True)
+    weights = powers / np.where(total > 0, total, 1)
+    with np.errstate(divide="ignore"):
+        return weights @ value, weights, (np.log(total) + np.where(total > 0, most, 0))[..., 0]
+
+
+class Attention(unittest.TestCase):
+    def setUp(self):
+        self.random = np.random.default_rng(7)
+        self.query, self.key = self.normal(B, Hq, Tq, D), self.normal(B, Hk, Tk, D)
+        self.value = self.normal(B, Hk, Tk, 3)
+
+    def normal(self, *shape, dtype="f4"):
+        return self.random.standard_normal(shape).astype(dtype)
+
+    def same(self, got, want):
+        tolerance = 1e-13 if got.dtype == np.float64 else 2e-5
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+    def test_scaled_dot_with_grouped_heads_in_both_types(self):
+        for dtype in ("f4", "f8"):
+            query, key, value = (x.astype(dtype) for x in (self.query, self.key, self.value))
+            context = attn.attention(query, key, value)
+            self.assertEqual((context.dtype, context.shape), (np.dtype(dtype), (B, Hq, Tq, 3)))
+            self.same(context, expected(query, key, value)[0])
+
+    def test_keys_are_values_where_there_are_none(self):
+        self.same(attn.attention(self.query, self.key), expected(self.query, self.key, self.key)[0])
+
+    def test_modifiers(self):
+        bias, mask = self.normal(Hq, Tq, Tk), self.random.random((B, 1, Tq, Tk)) < 0.7
+        i, j = np.arange(Tq)[:, None], np.arange(Tk)
+        slopes, lengths = np.array([0.5, 0.25, 0.125, 1], "f4"), np.array([3, 7])
+        after = i + lengths[:, None, None, None] - Tq
+        for given, want in (
+            ({"scale": 0.3}, {"scale": 0.3}),
+            ({"softcap": 0.8, "temperature": 0.5}, {"softcap": 0.8, "temperature": 0.5}),
+            ({"bias": bias, "mask": mask}, {"bias": bias, "visible": mask}),
+            ({"causal": "top_left", "query_start": 1}, {"visible": j <= i + 1}),
+            ({"causal": "bottom_right", "key_lengths": lengths},
+             {"visible": (j <= after) & (j < lengths[:, None, None, None])}),
+            ({"window": (1, 0, "top_left")}, {"visible": (j >= i - 1) & (j <= i)}),
+            ({"causal": "top_left", "window": (2, -1)}, {"visible": (j >= i - 2) & (j <= i)}),
+            ({"alibi": (slopes, "top_left")}, {"bias": -slopes[:, None, None] * abs(i - j)}),
+            ({"alibi": slopes, "causal": "bottom_right"},
+             {"bias": -slopes[:, None, None] * abs(i + 2 - j), "visible": j <= i + 2}),
+        ):
+            with self.subTest(list(given)):
+                got = attn.attention(self.query, self.key, self.value, return_weights=True, return_logsumexp=True,
+                                     return_scores="weights", **given)
+                context, weights, logsumexp = expected(self.query, self.key, self.value, **want)
+                self.same(got.context, context)
+                self.same(got.weights, weights)
+                self.same(got.scores, weights)
+                self.same(got.logsumexp, logsumexp)
+
+    def test_scores_with_parameters(self):
+        q, k = self.query, self.key
+        W, U, v, b, g = self.normal(A, D), self.normal(A, D), self.normal(A), self.normal(A), self.normal(1)
+        C, square, places = self.normal(A, 2 * D), self.normal(D, D), self.normal(Tk + 2, D)
+        pairs = lambda x, y: x[:, :, :, None] + y[:, :, None]
+        tanh = lambda x, y, v, b=0: np.tanh(pairs(x, y) + b) @ v
+        for score, params, want in (
+            ("dot", {}, lambda q, k: q @ k.swapaxes(-1, -2)),
+            ("general", {"W": square}, lambda q, k: q @ square @ k.swapaxes(-1, -2)),
+            ("additive", {"W": W, "U": U, "v": v}, lambda q, k: tanh(q @ W.T, k @ U.T, v)),
+            ("additive", {"W": W, "U": U, "v": v, "b": b, "g": g},
+             lambda q, k: tanh(q @ W.T, k @ U.T, g * v / np.linalg.norm(v.astype("f8")), b)),
+            ("additive", {"v": self.normal(D)}, None),
+            ("concat", {"W": C, "v": v}, lambda q, k: tanh(q @ C[:, :D].T, k @ C[:, D:].T, v)),
+            ("location", {"W": places}, lambda q, k: q @ places[:Tk].T),
+        ):
+            with self.subTest(score, params=list(params)):
+                want = want or (lambda q, k: tanh(q, k, params["v"]))
+                self.same(attn.attention(q, k, self.value, score=score, params=params),
+                          expected(q, k, self.value, score=want)[0])
+
+    def test_hardmax_takes_the_value_of_the_best_key(self):
+        best = expected(self.query, self.key, self.value)[1].argmax(-1)
+        context = attn.attention(self.query, self.key, self.value, normaliser="hardmax")
+        self.same(context, np.take_along_axis(self.value.repeat(2, 1), best[..., None], 2))
+
+    def test_fewer_dimensions(self):
+        query, key, value = self.query[0, 0], self.key[0, 0], self.value[0, 0]
+        want = [x[0, 0] for x in expected(*(x[None, None] for x in (query, key, value)))]
+        for q, pick in ((query, slice(None)), (query[1], 1)):
+            got = attn.attention(q, key, value, return_weights=True, return_logsumexp=True)
+            for array, wanted in zip(got, want):
+                self.assertEqual(array.shape, wanted[pick].shape)
+                self.same(array, wanted[pick])
+
+    def test_any_strides_and_an_output_of_the_callers(self):
+        query, key = self.query.transpose(0, 2, 1, 3).copy().transpose(0, 2, 1, 3), self.key[..., ::-1]
+        out = np.zeros((B, Tq, Hq, 3), "f4").transpose(0, 2, 1, 3)
+        value = np.broadcast_to(self.value[:1], self.value.shape)
+        self.assertIs(attn.attention(query, key, value, out=out), out)
+        self.same(out, expected(query, key, value)[0])
+
+    def test_nothing_is_converted(self):
+        for query, error in ((self.query.tolist(), TypeError), (self.query.astype(">f4"), TypeError),
+                             (self.query.astype("c8"), TypeError), (self.query.astype("f2"), attn.Error),
+                             (self.query.astype("i8"), attn.Error), (self.query.astype("f8"), attn.Error),
+                             (self.query[None], ValueError),
+                             (np.zeros((Tq, D), "u1,f4")["f1"], ValueError)):
+            with self.subTest(str(getattr(query, "dtype", "list"))), self.assertRaises(error):
+                attn.attention(query, self.key, self.value)
+
+    def test_a_refusal_is_the_librarys_sentence(self):
+        with self.assertRaisesRegex(attn.Error, r"attn_forward: query has dimension 6 and key 5") as caught:
+            attn.attention(self.query, self.key[..., :-1], self.value)
+        self.assertEqual(caught.exception.status, "ATTN_ERR_SHAPE")
+        for given in ({"mask": self.query}, {"temperature": 0.0}, {"params": {"W": self.query}},
+                      {"score": "additive", "params": {"W": self.normal(A, D), "v": self.normal(A)}},
+                      {"query_start": 3, "causal": "bottom_right"}, {"out": self.query}):
+            with self.subTest(list(given)), self.assertRaises(attn.Error) as caught:
+                attn.attention(self.query, self.key, self.value, **given)
+            self.assertTrue(str(caught.exception))
+
+    def test_words_that_are_none(self):
+        for given in ({"score": "cosine"}, {"causal": "usual"}, {"causal": True}, {"window": (1, 1)},
+                      {"alibi": (self.query,)}, {"normaliser": "l1"}, {"return_scores": "all"}, {"score": "general"}):
+            with self.subTest(given.keys()), self.assertRaises(ValueError):
+                attn.attention(self.query, self.key, self.value, **given)
+        frozen = np.zeros((B, Hq, Tq, 3), "f4")
+        frozen.flags.writeable = False
+        with self.assertRaises(ValueError):
+            attn.attention(self.query, self.key, self.value, out=frozen)
+
+    def test_a_call_keeps_no_array(self):
+        slopes, W = np.ones(Hq, "f4"), self.normal(D, D)
+        before = sys.getrefcount(slopes), sys.getrefcount(W)
+        attn.attention(self.query, self.key, score="general", params={"W": W}, alibi=(slopes, "top_left"))
+        gc.collect()
+        self.assertEqual((sys.getrefcount(slopes), sys.getrefcount(W)), before)
+
+    def test_more_rules_than_are_kept(self):
+        for n in range(100):
+            scale = 0.01 * (n % 50)
+            self.same(attn.attention(self.query, self.key, scale=scale),
+                      expected(self.query, self.key, self.key, scale=scale)[0])
+
+    def test_many_threads_with_parameters_of_their_own(self):
+        wrong = []
+
+        def work(seed):
+            W = np.random.default_rng(seed).standard_normal((D, D)).astype("f4")
+            want = attn.attention(self.query @ W, self.key, self.value, score="dot")
+            for _ in range(100):
+                got = attn.attention(self.query, self.key, self.value, score="general", params={"W": W})
+                if not np.allclose(got, want, 1e-4, 1e-4):
+                    wrong.append(seed)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [])
+
+    def test_prepared_call_with_a_workspace(self):
+        context = np.empty((B, Hq, Tq, 3), "f4")
+        call = attn.Call(attn.Mechanism(attn.Engine(threads=1, way="blas"), causal="top_left"), query=self.query,
+                         key=self.key, value=self.value, context=context).reserve()
+        for _ in range(2):
+            call.run()
+            self.same(context, attn.attention(self.query, self.key, self.value, causal="top_left"))
+            self.query *= 0.5
+
+    def test_info(self):
+        about = attn.info(threads=2)
+        self.assertEqual((about["version"], about["threads"]), (attn.version, 2))
+
+
+if __name__ == "__main__":
+    unittest.main()

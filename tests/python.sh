@@ -1,0 +1,13 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# python.sh: the tests of the Python binding, with the first interpreter that has NumPy, on the library that
+# ATTN_LIBRARY names.
+set -eu
+for python in python3 /usr/bin/python3; do
+    if "$python" -c 'import numpy' 2> /dev/null; then
+        PYTHONDONTWRITEBYTECODE=1 exec "$python" "$SOURCE/bindings/python/tests/test_attention.py"
+    fi
+done
+echo "no Python with NumPy: skipped"
+exit 77
