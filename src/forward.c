@@ -38,8 +38,8 @@ static void run(const attn_i_problem *problem, void *scratch)
 /* A workspace may start anywhere; the scratch in it is aligned. */
 static attn_status workspace_bytes(const attn_i_problem *problem, int64_t *scratch, int64_t *workspace)
 {
-    attn_status status = goes_by_tiles(problem) ? attn_i_tiles_way_scratch(problem, scratch)
-                                                : attn_i_blas_way_scratch(problem, scratch);
+    attn_status status =
+        goes_by_tiles(problem) ? attn_i_tiles_way_scratch(problem, scratch) : attn_i_blas_way_scratch(problem, scratch);
     if (status != ATTN_OK) return status;
     *workspace = 0;
     if (*scratch == 0 || attn_i_add(*scratch, ATTN_I_ALIGNMENT - 1, workspace)) return ATTN_OK;

@@ -186,7 +186,8 @@ void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_wor
     const int64_t dim = context_dim(p);
     attn_i_row_part *all = &parts[0];
     for (int64_t i = 0; i < w->rows; i++) {
-        const int64_t head = w->key_head * p->group + (w->first_row + i) % p->group, query = (w->first_row + i) / p->group;
+        const int64_t head = w->key_head * p->group + (w->first_row + i) % p->group,
+                      query = (w->first_row + i) / p->group;
         float *context = all->context + i * dim, reference = -INFINITY, sum = 0;
         for (int64_t k = 0; k < count; k++) {
             if (parts[k].sum[i] != 0 && !(parts[k].reference[i] <= reference)) reference = parts[k].reference[i];

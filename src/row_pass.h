@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * row_pass.h: a key head's few queries, ATTN_I_FEW at most, against a run of its keys, read once for all of them: the pass
- * of decoding, where lanes would stay empty and memory is the limit. */
+ * row_pass.h: a key head's few queries, ATTN_I_FEW at most, against a run of its keys, read once for all of them: the
+ * pass of decoding, where lanes would stay empty and memory is the limit. */
 #ifndef ATTN_I_ROW_PASS_H
 #define ATTN_I_ROW_PASS_H
 
 #include "tile_pass.h"
 
 typedef struct attn_i_row_scratch {
-    float *queries;   /* [FEW][depth], or converted */
-    float *scores;    /* [FEW][keys of a block] */
-    float *keys;      /* a block of converted keys */
-    float *tile;      /* a block's scores in lanes */
-    float *values;    /* a block of values without what is not finite */
+    float *queries; /* [FEW][depth], or converted */
+    float *scores;  /* [FEW][keys of a block] */
+    float *keys;    /* a block of converted keys */
+    float *tile;    /* a block's scores in lanes */
+    float *values;  /* a block of values without what is not finite */
 } attn_i_row_scratch;
 
 attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena);

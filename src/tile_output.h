@@ -6,8 +6,8 @@
 
 #include "tile_pass.h"
 
-/* Writes the tile's scores, those of keys, where the scores of this stage are wanted. ATTN_SCORES_WEIGHTS means exponents that
- * attn_i_tile_finish will turn into weights. */
+/* Writes the tile's scores, those of keys, where the scores of this stage are wanted. ATTN_SCORES_WEIGHTS means
+ * exponents that attn_i_tile_finish will turn into weights. */
 void attn_i_tile_write(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work,
                        attn_i_span keys, attn_scores_stage stage);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile_pass.c: one tile of queries against its keys. A tile of keys is cut into pieces: runs of keys that are seen by the
- * same spans of lanes, so that what nobody sees is not computed. Where nothing but visibility stands between a product and
- * its weight, the weight is made in the registers of the product, relative to a reference that a first look at a few
- * keys gives; otherwise, or where a score has outgrown the reference, the scores are written to the tile and passed
- * over. */
+ * tile_pass.c: one tile of queries against its keys. A tile of keys is cut into pieces: runs of keys that are seen by
+ * the same spans of lanes, so that what nobody sees is not computed. Where nothing but visibility stands between a
+ * product and its weight, the weight is made in the registers of the product, relative to a reference that a first look
+ * at a few keys gives; otherwise, or where a score has outgrown the reference, the scores are written to the tile and
+ * passed over. */
 #include "tile_pass.h"
 
 #include "runtime/size.h"
@@ -35,10 +35,10 @@ typedef struct pass {
     attn_i_lanes *lanes;
     int64_t query[ATTN_I_LANES], head[ATTN_I_LANES]; /* that each lane is */
     attn_i_span sees[ATTN_I_LANES];                  /* of each lane, by position */
-    attn_i_span common;             /* what all lanes see */
-    attn_i_spans all;               /* spans with rows */
-    int referenced;                 /* every lane has a reference that weights in registers can do with */
-    int clean;                      /* values that are not finite are kept apart */
+    attn_i_span common;                              /* what all lanes see */
+    attn_i_spans all;                                /* spans with rows */
+    int referenced; /* every lane has a reference that weights in registers can do with */
+    int clean;      /* values that are not finite are kept apart */
     /* The tile at hand. */
     attn_i_span keys;
     piece pieces[MOST_PIECES];
@@ -215,10 +215,9 @@ static void load_queries(pass *t)
     const attn_i_view *query = &t->p->query;
     const float *rows[ATTN_I_LANES];
     for (int64_t l = 0; l < t->w->rows; l++) {
-        rows[l] = t->w->queries.data != NULL
-                      ? t->w->queries.data + (t->w->first_row + l) * t->w->queries.stride
-                      : (const float *)(void *)attn_i_view_at(query, t->w->b, head_of(t, l)) +
-                            query_of(t, l) * query->stride[2];
+        rows[l] = t->w->queries.data != NULL ? t->w->queries.data + (t->w->first_row + l) * t->w->queries.stride
+                                             : (const float *)(void *)attn_i_view_at(query, t->w->b, head_of(t, l)) +
+                                                   query_of(t, l) * query->stride[2];
     }
     if (t->plan->lanes != NULL) {
         t->plan->lanes->convert_queries(t->p, t->plan->state, t->w->rows, rows, t->s->queries);
@@ -308,9 +307,9 @@ static int weights_in_registers(pass *t)
     int good = 1;
     for (int i = 0; i < t->count && good; i++) {
         const piece *one = &t->pieces[i];
-        good = t->kernels->weights(t->plan->depth, t->s->queries,
-                                   rows_from(t->w->key_rows, t->keys.first + one->first), one->count, one->spans,
-                                   lanes, one->first, one->edges, t->s->tile + one->first * ATTN_I_LANES);
+        good = t->kernels->weights(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first + one->first),
+                                   one->count, one->spans, lanes, one->first, one->edges,
+                                   t->s->tile + one->first * ATTN_I_LANES);
     }
     return good;
 }
@@ -348,7 +347,7 @@ static shows load_mask(pass *t)
                               query_of(t, l) * mask->stride[2] + t->keys.first * mask->stride[3];
         float *to = t->s->rows + l * ATTN_I_TILE_KEYS;
         if (from != before) of_row = t->kernels->row_mask(n, from, mask->stride[3], to);
-        rows[l] = from == before ? rows[l - 1] : to;
+        rows[l] = l > 0 && from == before ? rows[l - 1] : to;
         ones += of_row;
         before = from;
     }
@@ -408,8 +407,8 @@ static void weights_by_passes(pass *t, shows mask)
     if (t->p->bias.data != NULL) load_bias(t);
     for (int i = 0; i < t->count; i++) {
         score_piece(t, &t->pieces[i], mask);
-        t->kernels->tile_maximum(t->pieces[i].count, t->pieces[i].spans,
-                                 t->s->tile + t->pieces[i].first * ATTN_I_LANES, most);
+        t->kernels->tile_maximum(t->pieces[i].count, t->pieces[i].spans, t->s->tile + t->pieces[i].first * ATTN_I_LANES,
+                                 most);
     }
     move_references(t, most);
     for (int l = 0; l < ATTN_I_LANES; l++) {
@@ -504,8 +503,8 @@ static void fetch_output(const pass *t)
     const attn_i_view *context = &t->p->context;
     if (context->data == NULL || context->stride[3] != 1) return;
     for (int64_t l = 0; l < t->w->rows; l++) {
-        const float *row = (const float *)(void *)attn_i_view_at(context, t->w->b, t->head[l]) +
-                           t->query[l] * context->stride[2];
+        const float *row =
+            (const float *)(void *)attn_i_view_at(context, t->w->b, t->head[l]) + t->query[l] * context->stride[2];
         for (int64_t d = 0; d < t->p->value_dim; d += 16) __builtin_prefetch(row + d, 1, 2);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile_pass.h: up to ATTN_I_LANES queries of one key head against a run of its keys: score, modifiers, streaming softmax
- * and context, one tile of keys after the other. */
+ * tile_pass.h: up to ATTN_I_LANES queries of one key head against a run of its keys: score, modifiers, streaming
+ * softmax and context, one tile of keys after the other. */
 #ifndef ATTN_I_TILE_PASS_H
 #define ATTN_I_TILE_PASS_H
 
@@ -16,11 +16,11 @@ typedef struct attn_i_tile_plan {
     const attn_i_problem *p;
     const attn_i_tile_kernels *kernels;
     const attn_i_score_state *state;
-    int64_t depth;       /* elements of a prepared query and key */
-    double unit;         /* log2(e) / temperature: from scores to exponents */
-    int folded;          /* scale and unit are in the queries, so that products are exponents */
-    int plain;           /* and nothing but what may not be seen stands between a product and its weight */
-    int writes_scores;   /* weights or scores are wanted */
+    int64_t depth;                  /* elements of a prepared query and key */
+    double unit;                    /* log2(e) / temperature: from scores to exponents */
+    int folded;                     /* scale and unit are in the queries, so that products are exponents */
+    int plain;                      /* and nothing but what may not be seen stands between a product and its weight */
+    int writes_scores;              /* weights or scores are wanted */
     const attn_i_lane_score *lanes; /* NULL: scores are products */
 } attn_i_tile_plan;
 
@@ -29,12 +29,12 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan);
 
 /* The scratch of one pass, in which the result of the last one stays. */
 typedef struct attn_i_tile_scratch {
-    float *queries; /* [depth][LANES] */
-    float *tile;    /* [TILE_KEYS][LANES] */
+    float *queries;     /* [depth][LANES] */
+    float *tile;        /* [TILE_KEYS][LANES] */
     float *bias, *mask; /* the same */
-    float *rows;    /* [LANES][TILE_KEYS] */
-    float *values;  /* [TILE_KEYS][Dv] without what is not finite */
-    float *context; /* [Dv][LANES], not yet divided by the sum of weights */
+    float *rows;        /* [LANES][TILE_KEYS] */
+    float *values;      /* [TILE_KEYS][Dv] without what is not finite */
+    float *context;     /* [Dv][LANES], not yet divided by the sum of weights */
     attn_i_lanes *lanes;
 } attn_i_tile_scratch;
 
@@ -43,9 +43,9 @@ attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, att
 /* The queries and keys of one pass. Row r of a key head is query r / group of head r % group. */
 typedef struct attn_i_tile_work {
     int64_t b, key_head;
-    int64_t first_row, rows; /* at most LANES */
-    attn_i_span keys;        /* no others are looked at */
-    attn_i_rows queries;     /* prepared, from the key head's row 0 on; data NULL: as the problem has them */
+    int64_t first_row, rows;          /* at most LANES */
+    attn_i_span keys;                 /* no others are looked at */
+    attn_i_rows queries;              /* prepared, from the key head's row 0 on; data NULL: as the problem has them */
     attn_i_rows key_rows, value_rows; /* prepared, from key 0 on */
 } attn_i_tile_work;
 

@@ -113,7 +113,8 @@ static attn_i_matrix query_row(const attn_i_problem *p, int64_t head, int64_t x)
 /* A source of rows that lie `matrix` (of any head) far apart. The score function takes what the BLAS takes. */
 static source make_source(attn_i_matrix matrix, int even, int64_t width)
 {
-    source s = {.rows = matrix.rows, .from_width = matrix.columns, .prepared_width = width > 0 ? width : matrix.columns};
+    source s = {
+        .rows = matrix.rows, .from_width = matrix.columns, .prepared_width = width > 0 ? width : matrix.columns};
     s.width = s.prepared_width;
     s.copied = width > 0 || matrix.column_stride != 1;
     s.gathered = width > 0 && (!even || !attn_i_blas_takes(matrix));
@@ -129,8 +130,8 @@ static void find_sources(run *r)
     r->query.rows_of = even ? query_rows : NULL;
     r->query.prepares = score->query_width(p) > 0 ? score->prepare_queries : NULL;
     /* Uneven rows are read one by one where they lie, unless they are prepared. */
-    r->key = make_source(score->reads_keys ? key_rows(p, &r->state, 0) : map_rows(p, &r->state, 0), 1,
-                         score->key_width(p));
+    r->key =
+        make_source(score->reads_keys ? key_rows(p, &r->state, 0) : map_rows(p, &r->state, 0), 1, score->key_width(p));
     r->key.rows_of = score->reads_keys ? key_rows : map_rows;
     r->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
     if (score->lanes != NULL && !r->few) { /* few queries convert what they read, a block at a time */
@@ -160,7 +161,8 @@ static void gather(const run *r, const source *s, int64_t head, float *to, int64
     attn_i_matrix from = {0};
     if (s->rows_of != NULL) from = s->rows_of(r->p, &r->state, head);
     for (int64_t x = 0; x < s->rows; x++) {
-        const attn_i_matrix row = s->rows_of != NULL ? attn_i_matrix_rows(from, x, 1, r->p->size) : query_row(r->p, head, x);
+        const attn_i_matrix row =
+            s->rows_of != NULL ? attn_i_matrix_rows(from, x, 1, r->p->size) : query_row(r->p, head, x);
         r->p->kernels->gather(row.columns, row.data, row.column_stride, to + x * width);
     }
 }
@@ -175,7 +177,8 @@ static attn_i_matrix joined_rows(const run *r, const source *s, int64_t i, int64
     const int64_t step = s->rows_of(r->p, &r->state, first + 1).data - one.data;
     if (s->rows == 1) joined.row_stride = step / size;
     if (step != s->rows * joined.row_stride * size || joined.row_stride < joined.columns) return one;
-    while (i + *count < r->chunk_heads && s->rows_of(r->p, &r->state, first + *count).data == one.data + *count * step) {
+    while (i + *count < r->chunk_heads &&
+           s->rows_of(r->p, &r->state, first + *count).data == one.data + *count * step) {
         ++*count;
     }
     joined.rows = *count * s->rows;
@@ -198,7 +201,8 @@ static void prepare_rows(const run *r, const source *s)
         } else {
             from = joined_rows(r, s, i, &count);
         }
-        const attn_i_matrix to = {(char *)(s->copy + i * s->rows * s->width), from.rows, s->prepared_width, s->width, 1};
+        const attn_i_matrix to = {(char *)(s->copy + i * s->rows * s->width), from.rows, s->prepared_width, s->width,
+                                  1};
         s->prepares(r->p, &r->state, from, to);
     }
 }

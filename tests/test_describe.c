@@ -163,7 +163,7 @@ static void describe(char json[ROOM])
 
 static void an_engine_is_described_in_json_of_the_length_it_says(void **state)
 {
-    static const char *const members[] = {"\"version\":\"", "\"way\":\"", "\"threads\":7,", "\"cpu\":{",
+    static const char *const members[] = {"\"version\":\"", "\"way\":\"",       "\"threads\":7,", "\"cpu\":{",
                                           "\"features\":[", "\"threading\":\"", "\"blas\":{",     "\"suits_cpu\":"};
     char json[ROOM];
     (void)state;

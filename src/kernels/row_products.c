@@ -51,7 +51,8 @@ static ALWAYS_INLINE void product_block(int rows, int64_t depth, attn_i_rows que
 static float product(int64_t depth, const float *query, const float *key)
 {
     vec acc = splat(0);
-    for (int64_t d = 0; d < depth; d += WIDTH) acc += load_part(query + d, depth - d, 0) * load_part(key + d, depth - d, 0);
+    for (int64_t d = 0; d < depth; d += WIDTH)
+        acc += load_part(query + d, depth - d, 0) * load_part(key + d, depth - d, 0);
     float sums[WIDTH], sum = 0;
     store(acc, sums);
     for (int l = 0; l < WIDTH; l++) sum += sums[l];
@@ -69,7 +70,8 @@ static float product(int64_t depth, const float *query, const float *key)
         }                                                                                                              \
         for (; j < count; j++) {                                                                                       \
             for (int64_t r = 0; r < rows; r++) {                                                                       \
-                to[r * to_stride + j] = product(depth, queries.data + r * queries.stride, keys.data + j * keys.stride); \
+                to[r * to_stride + j] =                                                                                \
+                    product(depth, queries.data + r * queries.stride, keys.data + j * keys.stride);                    \
             }                                                                                                          \
         }                                                                                                              \
     }
@@ -157,9 +159,7 @@ void KERNEL(row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_
     for (int64_t i = 0, n; i < rows; i += n) {
         const attn_i_rows some = {weights.data + i * weights.stride, weights.stride};
         n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;
-        (n == 4   ? contexts_of_4
-         : n == 2 ? contexts_of_2
-                  : contexts_of_1)(count, some, values, dim, context + i * dim);
+        (n == 4 ? contexts_of_4 : n == 2 ? contexts_of_2 : contexts_of_1)(count, some, values, dim, context + i * dim);
     }
 }
 
@@ -176,14 +176,15 @@ float KERNEL(row_maximum)(int64_t n, const float *row)
 float KERNEL(row_exponentials)(int64_t n, float unit, float reference, float *row)
 {
     const int far = reference > ATTN_I_FAR || reference < -ATTN_I_FAR; /* see tile_exponentials */
-    const vec base = splat(far ? 0 : reference), taken = splat(far ? reference : 0), floor = base - splat(ATTN_I_ROOM), offset = power_offset(base);
+    const vec base = splat(far ? 0 : reference), taken = splat(far ? reference : 0), floor = base - splat(ATTN_I_ROOM),
+              offset = power_offset(base);
     vec sum = splat(0);
     bits_vec powers = {0};
     for (int64_t j = 0; j < n; j += WIDTH) {
         const vec score = load_part(row + j, n - j, -INFINITY) * unit;
         vec weight = power_above(score - taken, floor, offset, &powers);
         weight = choose(score == splat(-INFINITY), splat(0), weight);
-        weight = choose(score == score, weight, score);
+        weight = keep_nan(score, weight);
         sum += weight;
         store_part(weight, n - j, row + j);
     }

@@ -23,7 +23,7 @@ enum {
 };
 
 #define ATTN_I_FAR           0x1p21f /* references up to here are exact parts of the offset that rounds a score */
-#define ATTN_I_FACTORED_MOST 40.0f /* past it, exp(2 x) of a query or key is not used */
+#define ATTN_I_FACTORED_MOST 40.0f   /* past it, exp(2 x) of a query or key is not used */
 
 /* Spans of lanes, first .. end - 1. */
 typedef struct attn_i_spans {
@@ -72,7 +72,8 @@ typedef struct attn_i_tile_kernels {
     void (*tile_edges)(int64_t count, attn_i_spans spans, const attn_i_lanes *state, int64_t first_key, float *tile);
     /* most[l] = the greatest of the lane and most[l]; passes over NaN */
     void (*tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most);
-    /* tile = 2^(tile - reference), 0 for minus infinity; scores more than ROOM below the reference count as ROOM below */
+    /* tile = 2^(tile - reference), 0 for minus infinity; scores more than ROOM below the reference count as ROOM below
+     */
     void (*tile_exponentials)(int64_t count, attn_i_spans spans, const float *reference, float *tile);
     /* tile[j] *= factor[l], all lanes */
     void (*tile_multiply)(int64_t count, const float *factor, float *tile);
@@ -84,12 +85,12 @@ typedef struct attn_i_tile_kernels {
     void (*from_lanes)(int64_t lanes, int64_t n, const float *tile, const float *factor, float *const *rows);
 
     /* The additive score, factored. */
-    /* to[a] = exp(2 from[a]), a < n; returns the greatest |from|. If that is more than ATTN_I_FACTORED_MOST or no number,
-     * it returns infinity and leaves `to` alone. */
+    /* to[a] = exp(2 from[a]), a < n; returns the greatest |from|. If that is more than ATTN_I_FACTORED_MOST or no
+     * number, it returns infinity and leaves `to` alone. */
     float (*double_exponentials)(int64_t n, const float *from, float *to);
-    /* to[j LANES + i] = sum over a of weights[a] tanh(q_i + k_j), from rows of exp(2 q) and exp(2 k): `rows` queries and
-     * `count` keys. hidden is a multiple of ATTN_I_SPAN_LANES. `sharing`, 4, 2 or 1, fractions have one denominator: 4
-     * where |q| + |k| <= 10, 2 where it is <= 21, 1 where it is <= 40, or the denominator overflows. */
+    /* to[j LANES + i] = sum over a of weights[a] tanh(q_i + k_j), from rows of exp(2 q) and exp(2 k): `rows` queries
+     * and `count` keys. hidden is a multiple of ATTN_I_SPAN_LANES. `sharing`, 4, 2 or 1, fractions have one
+     * denominator: 4 where |q| + |k| <= 10, 2 where it is <= 21, 1 where it is <= 40, or the denominator overflows. */
     void (*factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
                           attn_i_rows keys, int64_t count, float *to);
 

@@ -51,9 +51,16 @@ static ALWAYS_INLINE vec greater_of(vec a, vec b)
 #endif
 }
 
+/* score where it is no number, else weight. */
+static ALWAYS_INLINE vec keep_nan(vec score, vec weight)
+{
+    return choose(score == score, weight, score); /* NOLINT(misc-redundant-expression) */
+}
+
 /* 2^x = 2^n 2^r with n the nearest whole number: 2^r by a polynomial (a weighted least-squares fit brought to equal
- * ripple; relative error 9.4e-8), 2^n by adding n to its exponent. x + offset has n, moved by the reference and by ROOM,
- * in its lowest bits when offset is power_offset(reference): 0 to 2 ROOM - 1. The polynomial is 2^ROOM too small. */
+ * ripple; relative error 9.4e-8), 2^n by adding n to its exponent. x + offset has n, moved by the reference and by
+ * ROOM, in its lowest bits when offset is power_offset(reference): 0 to 2 ROOM - 1. The polynomial is 2^ROOM too small.
+ */
 static const float power_terms[] = {0x1.5bd97cp-74f, 0x1.3ce8b2p-71f, 0x1.c6b6dap-69f,
                                     0x1.ebf9c2p-67f, 0x1.62e42ap-65f, 0x1p-64f};
 

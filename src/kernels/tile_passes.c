@@ -72,8 +72,7 @@ void KERNEL(tile_exponentials)(int64_t count, attn_i_spans spans, const float *r
                     const truth far = (own > splat(ATTN_I_FAR)) | (own < splat(-ATTN_I_FAR));
                     const vec base = choose(far, splat(0), own); const vec left = choose(far, score - own, score);
                     const vec weight = power_above(left, base - splat(ATTN_I_ROOM), power_offset(base), &powers);
-                    const vec seen = choose(score == splat(HIDDEN), splat(0), weight);
-                    store(choose(score == score, seen, score), x);)
+                    const vec seen = choose(score == splat(HIDDEN), splat(0), weight); store(keep_nan(score, seen), x);)
 }
 
 void KERNEL(tile_multiply)(int64_t count, const float *factor, float *tile)
@@ -102,7 +101,7 @@ void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row)
         UNROLL for (int i = 1; i < 6; i++) p = p * r + splat(power_terms[i] * 0x1p64f);
         const vec weight = times_power(f * p, whole - base);
         const vec seen = choose(score == splat(HIDDEN), splat(0), weight);
-        store_part(choose(score == score, seen, score), n - j, row + j);
+        store_part(keep_nan(score, seen), n - j, row + j);
     }
 }
 

@@ -12,10 +12,13 @@ enum { MOST_ROWS = 6, MOST_VECTORS = 4, LAST = 4, UNROLLED = 4 };
 #if defined(__AVX512F__)
 enum { PANEL = 0 };
 #define DEFINE_LASTS DEFINE_LAST(4, 1) DEFINE_LAST(4, 2) DEFINE_LAST(4, 3) DEFINE_LAST(4, 4)
-#define LASTS        {last_4_1, last_4_2, last_4_3, last_4_4}
+#define LASTS                                                                                                          \
+    {                                                                                                                  \
+        last_4_1, last_4_2, last_4_3, last_4_4                                                                         \
+    }
 #define FOR_EACH_SIZE(define)                                                                                          \
     define(6, 1) define(4, 1) define(2, 1) define(1, 1) define(6, 2) define(4, 2) define(2, 2) define(1, 2)            \
-    define(6, 3) define(4, 3) define(2, 3) define(1, 3) define(6, 4) define(4, 4) define(2, 4) define(1, 4)
+        define(6, 3) define(4, 3) define(2, 3) define(1, 3) define(6, 4) define(4, 4) define(2, 4) define(1, 4)
 #define TABLE(name)                                                                                                    \
     {                                                                                                                  \
         {name##_1_1, name##_2_1, name##_4_1, name##_6_1}, {name##_1_2, name##_2_2, name##_4_2, name##_6_2},            \
@@ -24,7 +27,10 @@ enum { PANEL = 0 };
 #elif defined(__aarch64__)
 enum { PANEL = 4 };
 #define DEFINE_LASTS DEFINE_LAST(4, 4)
-#define LASTS        {last_4_4}
+#define LASTS                                                                                                          \
+    {                                                                                                                  \
+        last_4_4                                                                                                       \
+    }
 #define FOR_EACH_SIZE(define) define(6, 4) define(4, 4) define(2, 4) define(1, 4)
 #define TABLE(name)                                                                                                    \
     {                                                                                                                  \
@@ -33,7 +39,10 @@ enum { PANEL = 4 };
 #else
 enum { PANEL = 2 };
 #define DEFINE_LASTS DEFINE_LAST(4, 2)
-#define LASTS        {last_4_2}
+#define LASTS                                                                                                          \
+    {                                                                                                                  \
+        last_4_2                                                                                                       \
+    }
 #define FOR_EACH_SIZE(define) define(6, 2) define(4, 2) define(2, 2) define(1, 2)
 #define TABLE(name)                                                                                                    \
     {                                                                                                                  \
@@ -60,8 +69,8 @@ static ALWAYS_INLINE void step(int rows, int vectors, const float *lanes, const 
     }
 }
 
-/* acc = rows x lanes; element d of row r is a[r row_step + d depth_step]. What is left over from whole steps comes first,
- * so that the accumulators stay where the loop has them. */
+/* acc = rows x lanes; element d of row r is a[r row_step + d depth_step]. What is left over from whole steps comes
+ * first, so that the accumulators stay where the loop has them. */
 static ALWAYS_INLINE void multiply(int rows, int vectors, int64_t depth, const float *lanes, const float *a,
                                    int64_t row_step, int64_t depth_step, block acc)
 {

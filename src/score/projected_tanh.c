@@ -119,8 +119,8 @@ void attn_i_projected_tanh_scores(const attn_i_problem *p, const attn_i_score_st
 
 /* ------------------------------------------------------------------------------------------ the fused way */
 
-/* Converted, a row is exp(2 x) in `padded` elements, and after it the greatest |x|; or x itself, and infinity, if some |x|
- * is too large. */
+/* Converted, a row is exp(2 x) in `padded` elements, and after it the greatest |x|; or x itself, and infinity, if some
+ * |x| is too large. */
 enum { AFTER = ATTN_I_SPAN_LANES };
 
 /* Beyond, a sum of fractions might overflow. */
@@ -205,7 +205,8 @@ static void lane_scores(const attn_i_problem *p, const attn_i_score_state *state
     for (int64_t j = 0, n; j < count; j += n) {
         const float *key = keys.data + j * keys.stride;
         const int sharing = sharing_for(head->most + key[padded(p)]);
-        for (n = 1; j + n < count && sharing_for(head->most + key[n * keys.stride + padded(p)]) == sharing; n++) {}
+        for (n = 1; j + n < count && sharing_for(head->most + key[n * keys.stride + padded(p)]) == sharing; n++) {
+        }
         if (sharing > 0) {
             p->engine->tile_kernels->factored_tanh(padded(p), sharing, state->v, converted, rows,
                                                    (attn_i_rows){key, keys.stride}, n, tile + j * ATTN_I_LANES);

@@ -7,9 +7,9 @@
 
 #include "visible.h"
 
-/* row holds the unscaled scores of query i (of head h, sequence b) against the keys of span; they are scaled, capped and
- * biased, and become minus infinity where they may not be seen. Writes those rows of scores that are wanted before the
- * normaliser, for which span must be all that the query sees. */
+/* row holds the unscaled scores of query i (of head h, sequence b) against the keys of span; they are scaled, capped
+ * and biased, and become minus infinity where they may not be seen. Writes those rows of scores that are wanted before
+ * the normaliser, for which span must be all that the query sees. */
 void attn_i_row_modify(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row);
 
 /* row holds the unscaled scores of query i (of head h, sequence b) against the keys of span, outside of which it sees
