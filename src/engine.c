@@ -38,7 +38,7 @@ static attn_status choose_way(attn_way asked, attn_way *way)
         }
         asked = words[i].way;
     }
-    *way = asked == ATTN_WAY_BLAS ? ATTN_WAY_BLAS : ATTN_WAY_TILES;
+    *way = asked;
     return ATTN_OK;
 }
 
@@ -61,6 +61,14 @@ static attn_status choose_kernels(const char *name, attn_engine *engine)
         snprintf(names + used, sizeof names - used, "%s%s", i == 0 ? "" : ", ", one);
     }
     return attn_i_fail(ATTN_ERR_UNSUPPORTED, "kernels is \"%.40s\", but this build and CPU have %s", name, names);
+}
+
+/* Our product is as fast as that of a BLAS that suits the CPU; and it uses the threads that the engine was told to use,
+ * where a threaded BLAS brings others, which after each product wait in a busy loop and keep ours from the cores. */
+static int wants_own_products(const attn_engine *engine, attn_way asked)
+{
+    if (asked != ATTN_WAY_AUTOMATIC) return asked == ATTN_WAY_TILES;
+    return !engine->blas.suits_cpu || engine->threads > 1 || engine->blas.threads != 1;
 }
 
 static attn_status check_options(const attn_engine_options *options)
@@ -99,11 +107,12 @@ static attn_status create(const attn_engine_options *given, attn_engine **create
     memset(engine, 0, sizeof *engine);
     atomic_init(&engine->references, 1);
     engine->allocator = allocator;
-    engine->way = way;
+    engine->way = way == ATTN_WAY_BLAS ? ATTN_WAY_BLAS : ATTN_WAY_TILES;
     engine->has_executor = options.execute != NULL;
     attn_i_cpu_detect(&engine->cpu);
     attn_i_blas_describe(&engine->cpu, &engine->blas);
     engine->threads = options.threads != 0 ? options.threads : engine->cpu.count;
+    engine->own_products = wants_own_products(engine, way);
     status = choose_kernels(options.kernels, engine);
     if (status == ATTN_OK) {
         engine->pool = attn_i_pool_create(&allocator, engine->threads, options.execute, options.executor_data);

@@ -17,8 +17,9 @@ struct attn_engine {
     atomic_int references; /* the caller's and one for each mechanism */
     attn_i_allocator allocator;
     attn_i_pool *pool;
-    attn_way way;    /* never automatic */
-    int32_t threads; /* never 0 */
+    attn_way way;     /* never automatic */
+    int own_products; /* float32 projections by our kernels, not the BLAS */
+    int32_t threads;  /* never 0 */
     int has_executor;
     const attn_i_kernels *kernels_f32, *kernels_f64;
     const attn_i_tile_kernels *tile_kernels; /* float32 */

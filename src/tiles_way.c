@@ -8,14 +8,13 @@
 #include "row_pass.h"
 #include "runtime/blas.h"
 #include "runtime/size.h"
+#include "runtime/slots.h"
 #include "score/score.h"
 #include "status.h"
 #include "tile_output.h"
 #include "tile_pass.h"
 
 #include <math.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -50,15 +49,15 @@ typedef struct run {
     int64_t heads;                 /* of a chunk, at most */
     int64_t tile_rows, tiles;      /* tiles of queries per key head */
     int64_t split_keys, splits;    /* of each tile's keys */
-    int64_t slots;
+    int64_t slot_count;
     int few; /* queries of a key head: rows rather than lanes */
 
     /* Scratch. */
     source query, key, value;
-    attn_i_tile_scratch *slot;
+    attn_i_slots slots;
+    attn_i_tile_scratch *slot;    /* of each slot */
     attn_i_row_scratch *row_slot; /* instead, where queries are few */
-    atomic_flag *taken;
-    attn_i_lanes *lanes; /* of each pass, where keys are split */
+    attn_i_lanes *lanes;          /* of each pass, where keys are split */
     float *contexts;
     attn_i_row_part *row_parts; /* of each pass */
 
@@ -83,7 +82,7 @@ static attn_i_matrix value_rows(const attn_i_problem *p, const attn_i_score_stat
 static attn_i_matrix map_rows(const attn_i_problem *p, const attn_i_score_state *state, int64_t head)
 {
     (void)head;
-    attn_i_matrix m = attn_i_matrix_transpose(state->query_map.use);
+    attn_i_matrix m = attn_i_matrix_transpose(state->places.use);
     return attn_i_matrix_rows(m, 0, p->keys, p->size);
 }
 
@@ -110,14 +109,16 @@ static attn_i_matrix query_row(const attn_i_problem *p, int64_t head, int64_t x)
     return (attn_i_matrix){head_data + x / p->group * q->stride[2] * p->size, 1, p->query_dim, 0, q->stride[3]};
 }
 
-/* A source of rows that lie `matrix` (of any head) far apart. The score function takes what the BLAS takes. */
+/* A source of rows that lie `matrix` (of any head) far apart. The score function takes rows that the
+ * BLAS takes and that are contiguous. */
 static source make_source(attn_i_matrix matrix, int even, int64_t width)
 {
     source s = {
         .rows = matrix.rows, .from_width = matrix.columns, .prepared_width = width > 0 ? width : matrix.columns};
     s.width = s.prepared_width;
     s.copied = width > 0 || matrix.column_stride != 1;
-    s.gathered = width > 0 && (!even || !attn_i_blas_takes(matrix));
+    s.gathered =
+        width > 0 && (!even || (matrix.column_stride != 1 && matrix.columns > 1) || !attn_i_blas_takes(matrix));
     return s;
 }
 
@@ -270,7 +271,7 @@ static void cut(run *r)
         r->splits = attn_i_clamp(p->keys / LEAST_SPLIT_KEYS, 1, attn_i_min(2 * FEW_PASSES / passes, MOST_SPLITS));
     }
     r->split_keys = attn_i_divide_up(attn_i_divide_up(p->keys, r->splits), ATTN_I_TILE_KEYS) * ATTN_I_TILE_KEYS;
-    r->slots = attn_i_clamp(passes * r->splits, 1, p->engine->threads);
+    r->slot_count = attn_i_clamp(passes * r->splits, 1, p->engine->threads);
 }
 
 static int64_t context_dim(const run *r)
@@ -278,17 +279,11 @@ static int64_t context_dim(const run *r)
     return r->p->context.data != NULL ? r->p->value_dim : 0;
 }
 
-static void lay_out_slots(run *r, attn_i_arena *arena)
-{
-    r->taken = attn_i_carve(arena, r->slots, sizeof *r->taken);
-    for (int64_t i = 0; i < r->slots && arena->base != NULL; i++) atomic_flag_clear(&r->taken[i]);
-}
-
 static void lay_out_lanes(run *r, attn_i_arena *arena)
 {
-    lay_out_slots(r, arena);
-    r->slot = attn_i_carve(arena, r->slots, sizeof *r->slot);
-    for (int64_t i = 0; i < r->slots; i++) {
+    r->slots = attn_i_slots_layout(arena, r->slot_count);
+    r->slot = attn_i_carve(arena, r->slot_count, sizeof *r->slot);
+    for (int64_t i = 0; i < r->slot_count; i++) {
         const attn_i_tile_scratch s = attn_i_tile_scratch_layout(&r->plan, arena);
         if (arena->base != NULL) r->slot[i] = s;
     }
@@ -299,9 +294,9 @@ static void lay_out_lanes(run *r, attn_i_arena *arena)
 
 static void lay_out_rows(run *r, attn_i_arena *arena)
 {
-    lay_out_slots(r, arena);
-    r->row_slot = attn_i_carve(arena, r->slots, sizeof *r->row_slot);
-    for (int64_t i = 0; i < r->slots; i++) {
+    r->slots = attn_i_slots_layout(arena, r->slot_count);
+    r->row_slot = attn_i_carve(arena, r->slot_count, sizeof *r->row_slot);
+    for (int64_t i = 0; i < r->slot_count; i++) {
         const attn_i_row_scratch s = attn_i_row_scratch_layout(&r->plan, arena);
         if (arena->base != NULL) r->row_slot[i] = s;
     }
@@ -319,6 +314,7 @@ static void lay_out(run *r, attn_i_arena *arena)
     const attn_i_problem *p = r->p;
     attn_i_tile_plan_make(p, &r->plan);
     r->plan.state = &r->state;
+    r->state.own_products = p->engine->own_products;
     p->mechanism->score->layout(p, arena, &r->state);
     r->few = attn_i_row_pass_suits(&r->plan);
     find_sources(r);
@@ -359,18 +355,6 @@ attn_status attn_i_tiles_way_scratch(const attn_i_problem *problem, int64_t *byt
 
 /* ---------------------------------------------------------------------------------------------- passes */
 
-/* Scratch that nobody else uses now. There is as much as the engine has threads; an application's executor that
- * brings more of them has them take turns. */
-static int64_t take_slot(run *r)
-{
-    for (;;) {
-        for (int64_t i = 0; i < r->slots; i++) {
-            if (!atomic_flag_test_and_set_explicit(&r->taken[i], memory_order_acquire)) return i;
-        }
-        sched_yield();
-    }
-}
-
 /* Passes are counted key head by key head; in each, from the last tile of queries to the first, since later queries see
  * more keys when causal, and the longest should not be the last to begin. */
 static attn_i_tile_work work_of(const run *r, int64_t pass)
@@ -397,11 +381,11 @@ static int64_t context_elements(const run *r)
 static void compute_rows(void *data, int64_t pass)
 {
     run *r = data;
-    const int64_t slot = take_slot(r);
+    const int64_t slot = attn_i_slot_take(&r->slots);
     const attn_i_tile_work w = work_of(r, pass);
     attn_i_row_pass(&r->plan, &r->row_slot[slot], &w, &r->row_parts[pass]);
     if (r->splits == 1) attn_i_row_finish_parts(&r->plan, &w, &r->row_parts[pass], 1);
-    atomic_flag_clear_explicit(&r->taken[slot], memory_order_release);
+    attn_i_slot_release(&r->slots, slot);
 }
 
 static void merge_rows(void *data, int64_t i)
@@ -414,7 +398,7 @@ static void merge_rows(void *data, int64_t i)
 static void compute_pass(void *data, int64_t pass)
 {
     run *r = data;
-    const int64_t slot = take_slot(r);
+    const int64_t slot = attn_i_slot_take(&r->slots);
     const attn_i_tile_work w = work_of(r, pass);
     const attn_i_tile_scratch *s = &r->slot[slot];
     if (pass + 1 < r->passes) {
@@ -428,14 +412,14 @@ static void compute_pass(void *data, int64_t pass)
         r->lanes[pass] = *s->lanes;
         memcpy(r->contexts + pass * context_elements(r), s->context, (size_t)context_elements(r) * sizeof(float));
     }
-    atomic_flag_clear_explicit(&r->taken[slot], memory_order_release);
+    attn_i_slot_release(&r->slots, slot);
 }
 
 /* Brings the parts of one tile of queries together, in the order of their keys. */
 static void merge_splits(void *data, int64_t tile)
 {
     run *r = data;
-    const int64_t slot = take_slot(r), first = tile * r->splits, elements = context_elements(r);
+    const int64_t slot = attn_i_slot_take(&r->slots), first = tile * r->splits, elements = context_elements(r);
     const attn_i_tile_work w = work_of(r, first);
     const attn_i_tile_scratch *s = &r->slot[slot];
     for (int l = 0; l < ATTN_I_LANES; l++) {
@@ -459,7 +443,7 @@ static void merge_splits(void *data, int64_t tile)
         r->plan.kernels->tile_add(elements / ATTN_I_LANES, (attn_i_spans){0, ATTN_I_SPANS}, 1, context, s->context);
     }
     attn_i_tile_finish(&r->plan, s, &w);
-    atomic_flag_clear_explicit(&r->taken[slot], memory_order_release);
+    attn_i_slot_release(&r->slots, slot);
 }
 
 void attn_i_tiles_way_run(const attn_i_problem *problem, void *scratch)

@@ -124,6 +124,10 @@ typedef void product_block(int64_t depth, const float *lanes, attn_i_rows rows, 
                                             int64_t to_stride, int accumulate)                                         \
     {                                                                                                                  \
         block acc;                                                                                                     \
+        UNROLL for (int r = 0; r < rows_ && accumulate; r++)                                                           \
+        {                                                                                                              \
+            UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(to + r * to_stride + v * WIDTH, 1);            \
+        }                                                                                                              \
         multiply(rows_, vectors, depth, lanes, rows.data, rows.stride, 1, acc);                                        \
         UNROLL for (int r = 0; r < rows_; r++)                                                                         \
         {                                                                                                              \

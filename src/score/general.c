@@ -10,12 +10,12 @@ static int64_t query_width(const attn_i_problem *p)
 
 static void layout(const attn_i_problem *p, attn_i_arena *arena, attn_i_score_state *state)
 {
-    state->query_map = attn_i_operand_layout(arena, attn_i_score_param(p, "W"), 0, p->size);
+    state->queries = attn_i_score_query_map(p, arena, state, attn_i_score_param(p, "W"));
 }
 
 static void load(const attn_i_problem *p, attn_i_score_state *state)
 {
-    attn_i_operand_load(&state->query_map, p->kernels, p->size);
+    attn_i_projection_load(p, &state->queries);
 }
 
 static const attn_i_score general = {

@@ -17,12 +17,12 @@ static attn_status check(const attn_i_problem *p)
 static void layout(const attn_i_problem *p, attn_i_arena *arena, attn_i_score_state *state)
 {
     attn_i_matrix places = attn_i_matrix_transpose(attn_i_score_param(p, "W"));
-    state->query_map = attn_i_operand_layout(arena, places, 0, p->size);
+    state->places = attn_i_operand_layout(arena, places, 0, p->size);
 }
 
 static void load(const attn_i_problem *p, attn_i_score_state *state)
 {
-    attn_i_operand_load(&state->query_map, p->kernels, p->size);
+    attn_i_operand_load(&state->places, p->kernels, p->size);
 }
 
 static void scores(const attn_i_problem *p, const attn_i_score_state *state, const attn_i_score_block *blocks,
@@ -30,8 +30,7 @@ static void scores(const attn_i_problem *p, const attn_i_score_state *state, con
 {
     for (int64_t i = 0; i < count; i++) {
         const attn_i_score_block *block = &blocks[i];
-        attn_i_matrix places =
-            attn_i_matrix_columns(state->query_map.use, block->first, block->scores.columns, p->size);
+        attn_i_matrix places = attn_i_matrix_columns(state->places.use, block->first, block->scores.columns, p->size);
         attn_i_blas_multiply(p->dtype, block->queries, places, block->scores, 0);
     }
 }

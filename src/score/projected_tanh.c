@@ -3,7 +3,6 @@
  * projected_tanh.c: the score v^T tanh(q' + k') of projected queries and keys, with the bias already in q'. */
 #include "score/projected_tanh.h"
 
-#include "runtime/blas.h"
 #include "runtime/size.h"
 
 #include <math.h>
@@ -25,8 +24,8 @@ void attn_i_projected_tanh_layout(const attn_i_problem *p, attn_i_arena *arena, 
                                   attn_i_matrix w, attn_i_matrix u)
 {
     const int64_t hidden = p->mechanism->hidden_dim;
-    if (w.data != NULL) state->query_map = attn_i_operand_layout(arena, attn_i_matrix_transpose(w), 0, p->size);
-    if (u.data != NULL) state->key_map = attn_i_operand_layout(arena, attn_i_matrix_transpose(u), 0, p->size);
+    if (w.data != NULL) state->queries = attn_i_score_query_map(p, arena, state, attn_i_matrix_transpose(w));
+    if (u.data != NULL) state->keys = attn_i_score_key_map(p, arena, state, attn_i_matrix_transpose(u));
     state->v = attn_i_carve(arena, padded(p), p->size);
     if (attn_i_mechanism_param(p->mechanism, "b") != NULL) state->b = attn_i_carve(arena, hidden, p->size);
 }
@@ -58,8 +57,8 @@ void attn_i_projected_tanh_load(const attn_i_problem *p, attn_i_score_state *sta
     const attn_i_kernels *kernels = p->kernels;
     const int64_t hidden = p->mechanism->hidden_dim;
     attn_i_matrix v = attn_i_score_param(p, "v"), b = attn_i_score_param(p, "b"), g = attn_i_score_param(p, "g");
-    attn_i_operand_load(&state->query_map, kernels, p->size);
-    attn_i_operand_load(&state->key_map, kernels, p->size);
+    attn_i_projection_load(p, &state->queries);
+    attn_i_projection_load(p, &state->keys);
     memset(state->v, 0, (size_t)(padded(p) * p->size));
     kernels->gather(hidden, v.data, v.column_stride, state->v);
     if (b.data != NULL) kernels->gather(hidden, b.data, b.column_stride, state->b);
@@ -69,9 +68,9 @@ void attn_i_projected_tanh_load(const attn_i_problem *p, attn_i_score_state *sta
 void attn_i_projected_tanh_queries(const attn_i_problem *p, const attn_i_score_state *state, attn_i_matrix from,
                                    attn_i_matrix to)
 {
-    const int has_map = state->query_map.use.data != NULL;
+    const int has_map = attn_i_mechanism_param(p->mechanism, "W") != NULL;
     if (!has_map) attn_i_matrix_copy(from, to, p->kernels, p->size);
-    if (has_map) attn_i_blas_multiply(p->dtype, from, state->query_map.use, to, 0);
+    if (has_map) attn_i_project(p, &state->queries, from, to);
     for (int64_t i = 0; state->b != NULL && i < to.rows; i++) {
         p->kernels->add_bias(to.columns, state->b, 1, to.data + i * to.row_stride * p->size);
     }

@@ -6,15 +6,17 @@
 #define ATTN_I_SCORE_H
 
 #include "kernels/tile.h"
-#include "operand.h"
 #include "problem.h"
+#include "projection.h"
 #include "runtime/memory.h"
 
 /* A score function's parameters as its functions want them during one call. */
 typedef struct attn_i_score_state {
-    attn_i_operand query_map; /* what prepare_queries multiplies by, [Dq, query width]; data NULL: nothing */
-    attn_i_operand key_map;   /* what prepare_keys multiplies by, [Dk, key width]; data NULL: nothing */
-    void *v, *b;              /* contiguous vectors, or NULL; v padded by zeros to whole spans of lanes */
+    int own_products;          /* set by the way before the layout: projections by our kernels, not the BLAS */
+    attn_i_projection queries; /* what prepare_queries multiplies by, [Dq, query width] */
+    attn_i_projection keys;    /* what prepare_keys multiplies by, [Dk, key width] */
+    attn_i_operand places;     /* what plays the keys' part where there are none, [Dq, keys] */
+    void *v, *b;               /* contiguous vectors, or NULL; v padded by zeros to whole spans of lanes */
 } attn_i_score_state;
 
 /* A block of scores to compute: prepared queries [rows, query width], the prepared keys [keys, key width] that it
@@ -78,7 +80,12 @@ void attn_i_score_load_nothing(const attn_i_problem *, attn_i_score_state *);
 /* queries keys^T, block by block */
 void attn_i_score_products(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_block *,
                            int64_t count);
-/* from query_map, from key_map */
+/* A map for the rows of all queries, or all keys. */
+attn_i_projection attn_i_score_query_map(const attn_i_problem *, attn_i_arena *, const attn_i_score_state *,
+                                         attn_i_matrix map);
+attn_i_projection attn_i_score_key_map(const attn_i_problem *, attn_i_arena *, const attn_i_score_state *,
+                                       attn_i_matrix map);
+/* to = from projected */
 void attn_i_score_map_queries(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
 void attn_i_score_map_keys(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
 

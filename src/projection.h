@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * projection.h: rows times a matrix of parameters: by the BLAS, or, where that is behind the CPU, by the kernels of
+ * tiles on a packed copy. */
+#ifndef ATTN_I_PROJECTION_H
+#define ATTN_I_PROJECTION_H
+
+#include "operand.h"
+#include "problem.h"
+#include "runtime/slots.h"
+
+typedef struct attn_i_projection {
+    attn_i_operand map; /* [depth, width]; use.data NULL: there is no projection */
+    int own;            /* by our kernels, not the BLAS */
+    float *packed;      /* room for a slab of the map; NULL where rows are so few that it is read where it lies */
+    attn_i_slots slots; /* of pieces of the rows */
+    float *pieces;
+} attn_i_projection;
+
+/* Lays out the scratch of a projection of no more than `rows` rows at a time. */
+attn_i_projection attn_i_projection_layout(const attn_i_problem *problem, attn_i_arena *arena, attn_i_matrix map,
+                                           int64_t rows, int own);
+
+/* To be called whenever the map's elements are new. */
+void attn_i_projection_load(const attn_i_problem *problem, const attn_i_projection *projection);
+
+/* to = from map. Rows of `to` are contiguous, as are those of `from` if the projection is our own; the BLAS takes any
+ * `from` that passes attn_i_blas_takes. */
+void attn_i_project(const attn_i_problem *problem, const attn_i_projection *projection, attn_i_matrix from,
+                    attn_i_matrix to);
+
+#endif
