@@ -219,9 +219,17 @@ static void copy_rows(void *data, int64_t i)
     const copy_job *job = data;
     const source *s = job->s;
     float *to = s->copy + i * s->rows * s->width;
-    if (s->prepares == NULL) gather(job->r, s, job->r->first_head + i, to, s->width);
+    attn_i_rows from = {to, s->width};
+    if (s->prepares == NULL) {
+        const attn_i_matrix rows = s->rows_of(job->r->p, &job->r->state, job->r->first_head + i);
+        if (s->converts != NULL && rows.column_stride == 1) {
+            from = (attn_i_rows){(const float *)(const void *)rows.data, rows.row_stride};
+        } else {
+            gather(job->r, s, job->r->first_head + i, to, s->width);
+        }
+    }
     for (int64_t x = 0; x < s->rows && s->converts != NULL; x++) {
-        s->converts(job->r->p, to + x * s->width, to + x * s->width);
+        s->converts(job->r->p, from.data + x * from.stride, to + x * s->width);
     }
 }
 

@@ -39,21 +39,42 @@ static ALWAYS_INLINE truth greater_bits(truth a, truth b)
 #endif
 }
 
-float KERNEL(double_exponentials)(int64_t n, const float *from, float *to)
+/* The number with these bits, if it is one that may be doubled and exponentiated, else infinity. */
+static float allowed(truth most)
 {
-    truth most = {0};
-    int64_t a = 0;
-    for (; a + WIDTH <= n; a += WIDTH) most = greater_bits(magnitude_bits(load(from + a)), most);
-    if (a < n) most = greater_bits(magnitude_bits(load_part(from + a, n - a, 0)), most);
     int32_t lanes[WIDTH], all = 0;
     memcpy(lanes, &most, sizeof lanes);
     for (int l = 0; l < WIDTH; l++) all = lanes[l] > all ? lanes[l] : all;
     float magnitude;
     memcpy(&magnitude, &all, sizeof magnitude);
-    if (!(magnitude <= ATTN_I_FACTORED_MOST)) return INFINITY;
-    for (a = 0; a + WIDTH <= n; a += WIDTH) store(exp_twice(load(from + a)), to + a);
-    if (a < n) store_part(exp_twice(load_part(from + a, n - a, 0)), n - a, to + a);
-    return magnitude;
+    return magnitude <= ATTN_I_FACTORED_MOST ? magnitude : INFINITY;
+}
+
+static float greatest(int64_t n, const float *from)
+{
+    truth most = {0};
+    for (int64_t a = 0; a < n; a += WIDTH) most = greater_bits(magnitude_bits(load_part(from + a, n - a, 0)), most);
+    return allowed(most);
+}
+
+float KERNEL(double_exponentials)(int64_t n, const float *from, float *to)
+{
+    enum { AHEAD = 2048 }; /* elements; rows mostly follow each other */
+    truth most = {0};
+    if (from == to && greatest(n, from) == INFINITY) return INFINITY;
+    int64_t a = 0;
+    for (; a + WIDTH <= n; a += WIDTH) {
+        const vec x = load(from + a);
+        __builtin_prefetch(from + a + AHEAD);
+        most = greater_bits(magnitude_bits(x), most);
+        store(exp_twice(x), to + a);
+    }
+    if (a < n) {
+        const vec x = load_part(from + a, n - a, 0);
+        most = greater_bits(magnitude_bits(x), most);
+        store_part(exp_twice(x), n - a, to + a);
+    }
+    return allowed(most);
 }
 
 static ALWAYS_INLINE vec quotient(vec numerator, vec denominator)

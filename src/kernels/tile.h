@@ -86,7 +86,7 @@ typedef struct attn_i_tile_kernels {
 
     /* The additive score, factored. */
     /* to[a] = exp(2 from[a]), a < n; returns the greatest |from|. If that is more than ATTN_I_FACTORED_MOST or no
-     * number, it returns infinity and leaves `to` alone. */
+     * number, it returns infinity, and what is in `to` is of no use, unless it is `from`, which is left alone. */
     float (*double_exponentials)(int64_t n, const float *from, float *to);
     /* to[j LANES + i] = sum over a of weights[a] tanh(q_i + k_j), from rows of exp(2 q) and exp(2 k): `rows` queries
      * and `count` keys. hidden is a multiple of ATTN_I_SPAN_LANES. `sharing`, 4, 2 or 1, fractions have one
