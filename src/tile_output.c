@@ -6,6 +6,7 @@
 #include "runtime/size.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Where the row of a lane begins in a tensor of rank 4. */
 static float *row_of(const attn_i_problem *p, const attn_i_tile_work *w, const attn_i_view *view, int64_t lane)
@@ -61,13 +62,61 @@ static void normalise_row(const attn_i_tile_plan *plan, const attn_i_tile_scratc
     }
 }
 
+/* Values that are not finite were left out of the products; whoever sees them gets them here. */
+static void add_not_finite(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
+                           int64_t j, int64_t d, int64_t columns, float *to)
+{
+    const float *value = w->value_rows.data + (s->lanes->late_first + j) * w->value_rows.stride + d;
+    for (int64_t l = 0; l < w->rows; l++) {
+        const float *weight = s->rows + l * ATTN_I_TILE_KEYS + j;
+        if (*weight == 0) continue;
+        plan->p->kernels->add_not_finite(columns, weight, value, 1, to + l * plan->p->context.stride[2]);
+    }
+}
+
+/* The context of keys whose weights are still in the tile, straight to the caller's rows: a panel of values at a time
+ * plays the lanes. */
+static void write_late_context(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
+                               const float *factor)
+{
+    const attn_i_problem *p = plan->p;
+    const int64_t first = s->lanes->late_first, n = s->lanes->late_end - first, stride = p->context.stride[2];
+    unsigned char finite[ATTN_I_TILE_KEYS];
+    float *panel = s->context, *last = s->context + ATTN_I_TILE_KEYS * ATTN_I_LANES, *rows[ATTN_I_LANES];
+    for (int64_t l = 0; l < w->rows; l++) rows[l] = s->rows + l * ATTN_I_TILE_KEYS;
+    plan->kernels->from_lanes(w->rows, n, s->tile, factor, rows);
+    for (int64_t d = 0; d < p->value_dim; d += ATTN_I_LANES) {
+        const int64_t columns = attn_i_min(p->value_dim - d, ATTN_I_LANES);
+        const attn_i_spans spans = {0, (int)attn_i_divide_up(columns, ATTN_I_SPAN_LANES)};
+        const int whole = columns % ATTN_I_SPAN_LANES == 0;
+        float *to = row_of(p, w, &p->context, 0) + d;
+        for (int64_t j = 0; j < n; j++) {
+            const float *value = w->value_rows.data + (first + j) * w->value_rows.stride + d;
+            finite[j] = (unsigned char)p->kernels->gather_finite(columns, value, 1, panel + j * ATTN_I_LANES, 1);
+            if (!whole) memset(panel + j * ATTN_I_LANES + columns, 0, (size_t)(ATTN_I_LANES - columns) * sizeof *panel);
+        }
+        plan->kernels->products(n, panel, (attn_i_rows){s->rows, ATTN_I_TILE_KEYS}, w->rows, spans, whole ? to : last,
+                                whole ? stride : ATTN_I_LANES, 0);
+        for (int64_t l = 0; l < w->rows && !whole; l++) {
+            memcpy(to + l * stride, last + l * ATTN_I_LANES, (size_t)columns * sizeof *to);
+        }
+        for (int64_t j = 0; j < n; j++) {
+            if (!finite[j]) add_not_finite(plan, s, w, j, d, columns, to);
+        }
+    }
+}
+
 void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w)
 {
     const attn_i_problem *p = plan->p;
     const attn_i_lanes *lanes = s->lanes;
     float factor[ATTN_I_LANES];
     for (int l = 0; l < ATTN_I_LANES; l++) factor[l] = lanes->sum[l] == 0 ? 0 : 1 / lanes->sum[l];
-    if (p->context.data != NULL) write_lanes(plan, s, w, &p->context, 0, p->value_dim, s->context, factor);
+    if (lanes->late_first < lanes->late_end) {
+        write_late_context(plan, s, w, factor);
+    } else if (p->context.data != NULL) {
+        write_lanes(plan, s, w, &p->context, 0, p->value_dim, s->context, factor);
+    }
     for (int64_t l = 0; l < w->rows; l++) {
         const int64_t row = w->first_row + l, head = w->key_head * p->group + row % p->group;
         const float reference = lanes->sum[l] == 0 ? 0 : lanes->reference[l];

@@ -15,6 +15,7 @@
 
 enum {
     PIECE_KEYS = 16, /* of a tile that not all lanes see alike */
+    WIDE = 256,      /* values: their context in lanes would leave the first-level cache with every tile */
     MOST_PIECES = ATTN_I_TILE_KEYS / PIECE_KEYS,
     ROOM_BEFORE_MOVE = 16 /* exponents that a score may exceed the reference by before it is moved */
 };
@@ -39,6 +40,7 @@ typedef struct pass {
     attn_i_spans all;                                /* spans with rows */
     int referenced; /* every lane has a reference that weights in registers can do with */
     int clean;      /* values that are not finite are kept apart */
+    int late;       /* the context is left to attn_i_tile_finish */
     /* The tile at hand. */
     attn_i_span keys;
     piece pieces[MOST_PIECES];
@@ -65,6 +67,8 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     plan->lanes = p->mechanism->score->lanes;
     plan->folded = plan->lanes == NULL && m->softcap == 0 && !plan->writes_scores;
     plan->plain = plan->folded && p->bias.data == NULL && m->alibi == ATTN_ALIGN_NONE;
+    plan->wide = p->context.data != NULL && p->value_dim > WIDE && p->keys <= ATTN_I_TILE_KEYS && p->group == 1 &&
+                 p->context.stride[3] == 1;
     plan->depth = attn_i_max(p->mechanism->score->query_width(p), 0);
     if (plan->depth == 0) plan->depth = p->query_dim;
     return 1;
@@ -210,6 +214,23 @@ static attn_i_rows rows_from(attn_i_rows rows, int64_t first)
     return (attn_i_rows){rows.data + first * rows.stride, rows.stride};
 }
 
+/* Elements of the context that the pass makes. */
+static int64_t context_dim(const pass *t)
+{
+    return t->p->context.data != NULL && !t->late ? t->p->value_dim : 0;
+}
+
+/* 1 if all lanes meet all keys in one tile. */
+static int can_be_late(pass *t, attn_i_span keys)
+{
+    if (!t->plan->wide || keys.first == keys.end) return 0;
+    t->keys = keys;
+    cut_tile(t);
+    const piece *one = &t->pieces[0];
+    if (t->count != 1 || one->count != keys.end - keys.first) return 0;
+    return one->spans.first == t->all.first && one->spans.end == t->all.end;
+}
+
 static void load_queries(pass *t)
 {
     const attn_i_view *query = &t->p->query;
@@ -247,7 +268,7 @@ static void move_references(pass *t, const float *most)
         *reference = to;
         t->referenced = 0;
     }
-    if (moved) t->kernels->tile_multiply(t->p->context.data != NULL ? t->p->value_dim : 0, factor, t->s->context);
+    if (moved) t->kernels->tile_multiply(context_dim(t), factor, t->s->context);
 }
 
 static int sees_any(const pass *t, int64_t lane, int64_t first, int64_t end)
@@ -446,7 +467,11 @@ static void add_context_cleaned(pass *t, const piece *one, const float *weights,
 
 static void add_context(pass *t)
 {
-    const int64_t dim = t->p->context.data != NULL ? t->p->value_dim : 0;
+    const int64_t dim = context_dim(t);
+    if (t->late) {
+        t->lanes->late_first = t->keys.first;
+        t->lanes->late_end = t->keys.end;
+    }
     for (int i = 0; i < t->count; i++) {
         const piece *one = &t->pieces[i];
         const float *weights = t->s->tile + one->first * ATTN_I_LANES;
@@ -461,22 +486,31 @@ static void add_context(pass *t)
 
 /* ---------------------------------------------------------------------------------------------- all tiles */
 
-static void run(pass *t, attn_i_span keys)
+static void begin(pass *t, int late)
 {
-    const int64_t dim = t->p->context.data != NULL ? t->p->value_dim : 0;
+    t->late = late;
+    t->lanes->late_first = t->lanes->late_end = 0;
     t->referenced = 0;
     for (int l = 0; l < ATTN_I_LANES; l++) {
         t->lanes->reference[l] = l < t->w->rows ? -INFINITY : 0;
         t->lanes->sum[l] = 0;
     }
-    memset(t->s->context, 0, (size_t)(dim * ATTN_I_LANES) * sizeof(float));
+    memset(t->s->context, 0, (size_t)(context_dim(t) * ATTN_I_LANES) * sizeof(float));
+}
+
+static void run(pass *t, attn_i_span keys)
+{
+    begin(t, can_be_late(t, keys));
     for (int64_t first = keys.first; first < keys.end; first = t->keys.end) {
         /* Tiles begin at multiples of their size, so that a mask's blocks are whole in them. */
         t->keys.first = first;
         t->keys.end = attn_i_min((first / ATTN_I_TILE_KEYS + 1) * ATTN_I_TILE_KEYS, keys.end);
         cut_tile(t);
         const shows mask = load_mask(t);
-        if (mask == NOTHING) continue;
+        if (mask == NOTHING) {
+            if (t->late) begin(t, 0);
+            continue;
+        }
         if (mask == SOMETHING || !weights_in_registers(t)) weights_by_passes(t, mask);
         add_context(t);
     }
@@ -486,7 +520,7 @@ static void run(pass *t, attn_i_span keys)
  * lane does not see. */
 static int is_poisoned(const pass *t)
 {
-    const int64_t dim = t->p->context.data != NULL ? t->p->value_dim : 0;
+    const int64_t dim = context_dim(t);
     if (t->p->kernels->is_finite(dim * ATTN_I_LANES, t->s->context)) return 0;
     for (int64_t l = 0; l < t->w->rows; l++) {
         if (!isfinite(t->lanes->sum[l])) continue;

@@ -21,6 +21,7 @@ typedef struct attn_i_tile_plan {
     int folded;                     /* scale and unit are in the queries, so that products are exponents */
     int plain;                      /* and nothing but what may not be seen stands between a product and its weight */
     int writes_scores;              /* weights or scores are wanted */
+    int wide;                       /* values are wide, and keys one tile: the context may be made last, row by row */
     const attn_i_lane_score *lanes; /* NULL: scores are products */
 } attn_i_tile_plan;
 
@@ -34,7 +35,7 @@ typedef struct attn_i_tile_scratch {
     float *bias, *mask; /* the same */
     float *rows;        /* [LANES][TILE_KEYS] */
     float *values;      /* [TILE_KEYS][Dv] without what is not finite */
-    float *context;     /* [Dv][LANES], not yet divided by the sum of weights */
+    float *context;     /* [Dv][LANES], not yet divided by the sum of weights; or late, see attn_i_lanes */
     attn_i_lanes *lanes;
 } attn_i_tile_scratch;
 

@@ -221,8 +221,9 @@ static void copy_rows(void *data, int64_t i)
     float *to = s->copy + i * s->rows * s->width;
     attn_i_rows from = {to, s->width};
     if (s->prepares == NULL) {
-        const attn_i_matrix rows = s->rows_of(job->r->p, &job->r->state, job->r->first_head + i);
-        if (s->converts != NULL && rows.column_stride == 1) {
+        attn_i_matrix rows = {0};
+        if (s->converts != NULL) rows = s->rows_of(job->r->p, &job->r->state, job->r->first_head + i);
+        if (rows.column_stride == 1) {
             from = (attn_i_rows){(const float *)(const void *)rows.data, rows.row_stride};
         } else {
             gather(job->r, s, job->r->first_head + i, to, s->width);

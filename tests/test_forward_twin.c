@@ -59,6 +59,7 @@ static const struct shape special_shapes[] = {
     {1, 2, 1, 1, 4099, 24},                           /* a decoder's step over a long memory */
     {1, 1, 1, 2003, 3, 5},                            /* many queries */
     {1, 1, 1, 5, 9, 1031},                            /* many dimensions */
+    {2, 3, 3, 13, 37, 330},                           /* wide values, and more queries than a few */
     {2, 4, 2, 130, 257, 33}, {1, 1, 1, 700, 900, 64}, /* more than one block, however they are cut */
 };
 enum { SPECIAL = sizeof special_shapes / sizeof special_shapes[0] };

@@ -13,9 +13,16 @@
 
 #include <cmocka.h>
 
-enum { KEYS = 5000, DIM = 6, HIDDEN = 4100, SEEN = 2500, POISONED_DIM = 4 };
+/* Many keys; and few keys with wide values. */
+struct size {
+    int64_t keys, dim, hidden, seen;
+};
+static const struct size many_keys = {5000, 6, 4100, 2500}, wide_values = {100, 300, 41, 25};
+
+enum { POISONED_DIM = 4 };
 
 struct scene {
+    struct size size;
     struct array query, key, value, mask, context, lone;
     attn_mechanism *mechanism;
 };
@@ -24,12 +31,13 @@ struct scene {
  * does. */
 enum layout { ROWS, COLUMNS, SPREAD, GAPPED_ROWS, LAYOUTS };
 
-/* queries x KEYS, key HIDDEN masked for all. */
-static void create(struct scene *s, attn_dtype dtype, int64_t queries, enum layout layout)
+/* queries x keys, the hidden key masked for all. */
+static void create(struct scene *s, struct size size, attn_dtype dtype, int64_t queries, enum layout layout)
 {
+    s->size = size;
     struct rng rng = {7};
-    const int64_t query[2] = {queries, DIM}, key[2] = {KEYS, DIM}, mask[2] = {1, KEYS};
-    const int64_t turned[2] = {DIM, KEYS}, wide[2] = {KEYS, 2 * DIM};
+    const int64_t query[2] = {queries, size.dim}, key[2] = {size.keys, size.dim}, mask[2] = {1, size.keys};
+    const int64_t turned[2] = {size.dim, size.keys}, wide[2] = {size.keys, 2 * size.dim};
     array_create(&s->query, dtype, 2, query, LAYOUT_PLAIN, NULL);
     array_create(&s->key, dtype, 2, key, LAYOUT_PLAIN, NULL);
     array_create(&s->value, dtype, 2, layout == COLUMNS ? turned : layout == ROWS ? key : wide, LAYOUT_PLAIN, NULL);
@@ -38,7 +46,7 @@ static void create(struct scene *s, attn_dtype dtype, int64_t queries, enum layo
     array_create(&s->lone, dtype, 2, query, LAYOUT_PLAIN, NULL);
     if (layout == COLUMNS) {
         s->value.tensor.stride[0] = 1;
-        s->value.tensor.stride[1] = KEYS;
+        s->value.tensor.stride[1] = size.keys;
     } else if (layout == SPREAD) {
         s->value.tensor.stride[1] = 2;
     }
@@ -46,7 +54,7 @@ static void create(struct scene *s, attn_dtype dtype, int64_t queries, enum layo
     array_fill_normal(&s->query, &rng, 1);
     array_fill_normal(&s->key, &rng, 0.2); /* flat: every key has a weight that counts */
     array_fill_normal(&s->value, &rng, 1);
-    for (int64_t j = 0; j < KEYS; j++) array_set(&s->mask, j, j != HIDDEN);
+    for (int64_t j = 0; j < size.keys; j++) array_set(&s->mask, j, j != size.hidden);
     MUST(attn_mechanism_create_dot(engine, &s->mechanism));
 }
 
@@ -68,23 +76,23 @@ static void forward(struct scene *s, const struct array *context)
     MUST(attn_forward(s->mechanism, &args));
 }
 
-static void check(attn_dtype dtype, int64_t queries, enum layout layout, double poison)
+static void check(struct size size, attn_dtype dtype, int64_t queries, enum layout layout, double poison)
 {
     struct scene s;
-    create(&s, dtype, queries, layout);
+    create(&s, size, dtype, queries, layout);
     forward(&s, &s.lone);
-    for (int64_t d = 0; d < DIM; d++) array_set(&s.value, HIDDEN * DIM + d, poison);
+    for (int64_t d = 0; d < size.dim; d++) array_set(&s.value, size.hidden * size.dim + d, poison);
     forward(&s, &s.context);
-    assert_true(array_same_bits(&s.context, &s.lone, 0, queries * DIM));
+    assert_true(array_same_bits(&s.context, &s.lone, 0, queries * size.dim));
 
     /* A second one, that is seen, in one dimension. */
-    array_set(&s.value, SEEN * DIM + POISONED_DIM, poison);
+    array_set(&s.value, size.seen * size.dim + POISONED_DIM, poison);
     forward(&s, &s.context);
     for (int64_t i = 0; i < queries; i++) {
-        for (int64_t d = 0; d < DIM; d++) {
-            const double got = array_get(&s.context, i * DIM + d);
+        for (int64_t d = 0; d < size.dim; d++) {
+            const double got = array_get(&s.context, i * size.dim + d);
             if (d != POISONED_DIM) {
-                assert_true(array_same_bits(&s.context, &s.lone, i * DIM + d, 1));
+                assert_true(array_same_bits(&s.context, &s.lone, i * size.dim + d, 1));
             } else {
                 assert_true(isnan(poison) ? isnan(got) : got == poison);
             }
@@ -101,7 +109,10 @@ static void hidden_poison_changes_no_bit_and_seen_poison_stays_in_its_dimension(
     for (attn_dtype dtype = ATTN_F32; dtype <= ATTN_F64; dtype++) {
         for (int q = 0; q < 3; q++) {
             for (int layout = 0; layout < LAYOUTS; layout++) {
-                for (int p = 0; p < 3; p++) check(dtype, queries[q], (enum layout)layout, poisons[p]);
+                for (int p = 0; p < 3; p++) {
+                    check(many_keys, dtype, queries[q], (enum layout)layout, poisons[p]);
+                    check(wide_values, dtype, queries[q], (enum layout)layout, poisons[p]);
+                }
             }
         }
     }
@@ -112,12 +123,12 @@ static void poison_reaches_a_query_through_a_weight_of_zero(void **state)
 {
     (void)state;
     struct scene s;
-    create(&s, ATTN_F32, 1, ROWS);
-    for (int64_t d = 0; d < DIM; d++) array_set(&s.query, d, 1000.0);
-    for (int64_t d = 0; d < DIM; d++) array_set(&s.key, SEEN * DIM + d, -1000.0);
-    array_set(&s.value, SEEN * DIM + POISONED_DIM, INFINITY);
+    create(&s, many_keys, ATTN_F32, 1, ROWS);
+    for (int64_t d = 0; d < many_keys.dim; d++) array_set(&s.query, d, 1000.0);
+    for (int64_t d = 0; d < many_keys.dim; d++) array_set(&s.key, many_keys.seen * many_keys.dim + d, -1000.0);
+    array_set(&s.value, many_keys.seen * many_keys.dim + POISONED_DIM, INFINITY);
     forward(&s, &s.context);
-    for (int64_t d = 0; d < DIM; d++) assert_true(isnan(array_get(&s.context, d)) == (d == POISONED_DIM));
+    for (int64_t d = 0; d < many_keys.dim; d++) assert_true(isnan(array_get(&s.context, d)) == (d == POISONED_DIM));
     destroy(&s);
 }
 

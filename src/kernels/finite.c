@@ -23,6 +23,12 @@ int KERNEL(gather_finite)(int64_t n, const void *from, int64_t stride, void *to,
     const real *source = from;
     real *target = to;
     int all = 1;
+    for (int64_t j = 0; j < n && stride == 1 && to_stride == 1; j++) { /* in vectors */
+        const real x = source[j];
+        all &= finite(x);
+        target[j] = finite(x) ? x : 0;
+    }
+    if (stride == 1 && to_stride == 1) return all;
     for (int64_t j = 0; j < n; j++) {
         const real x = source[j * stride];
         all &= finite(x);

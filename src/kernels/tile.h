@@ -35,6 +35,7 @@ typedef struct attn_i_lanes {
     float reference[ATTN_I_LANES]; /* a whole number, weights being 2^(score - reference); minus infinity: none yet */
     float sum[ATTN_I_LANES];       /* of the weights */
     int32_t first_key[ATTN_I_LANES], end_key[ATTN_I_LANES]; /* the run of keys that it may see */
+    int64_t late_first, late_end; /* keys whose weights are in the tile and not yet in the context */
 } attn_i_lanes;
 
 /* A matrix whose rows are contiguous, `stride` elements apart. */

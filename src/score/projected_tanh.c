@@ -201,6 +201,10 @@ static void lane_scores(const attn_i_problem *p, const attn_i_score_state *state
 {
     const tanh_queries *head = (const tanh_queries *)(const void *)queries;
     const attn_i_rows converted = {rows_after(queries), padded(p)};
+    const int64_t end = attn_i_divide_up(rows, ATTN_I_SPAN_LANES) * ATTN_I_SPAN_LANES;
+    for (int64_t j = 0; j < count; j++) { /* lanes of no query */
+        for (int64_t l = rows; l < end; l++) tile[j * ATTN_I_LANES + l] = 0;
+    }
     for (int64_t j = 0, n; j < count; j += n) {
         const float *key = keys.data + j * keys.stride;
         const int sharing = sharing_for(head->most + key[padded(p)]);
