@@ -223,8 +223,9 @@ typedef struct named {
 
 enum { MOST_TENSORS = 16 + ATTN_I_MOST_PARAMS, OUTPUTS = 4 };
 
-/* The tensors of a call, the outputs first. Returns how many. */
-static int list_tensors(const attn_i_problem *p, named list[MOST_TENSORS])
+/* The tensors of a call that have elements, the outputs first, of which it tells how many. Returns the number of all.
+ */
+static int list_tensors(const attn_i_problem *p, named list[MOST_TENSORS], int *outputs)
 {
     const attn_mechanism *m = p->mechanism;
     const named fixed[] = {{"", "context", &p->context}, {"", "weights", &p->weights},
@@ -233,7 +234,10 @@ static int list_tensors(const attn_i_problem *p, named list[MOST_TENSORS])
                            {"", "value", &p->value},     {"", "key_lengths", &p->lengths},
                            {"", "mask", &p->mask},       {"", "bias", &p->bias}};
     int count = 0;
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) list[count++] = fixed[i];
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        if (i == OUTPUTS) *outputs = count;
+        if (fixed[i].view->first < fixed[i].view->end) list[count++] = fixed[i];
+    }
     if (m->modifiers.alibi != ATTN_ALIGN_NONE) list[count++] = (named){"", "the ALiBi slopes", &m->modifiers.slopes};
     for (int32_t i = 0; i < m->param_count; i++) {
         list[count++] = (named){"parameter ", m->params[i].name, &m->params[i].view};
@@ -245,8 +249,9 @@ static int list_tensors(const attn_i_problem *p, named list[MOST_TENSORS])
 static attn_status check_overlap(const attn_i_problem *p)
 {
     named list[MOST_TENSORS];
-    const int count = list_tensors(p, list);
-    for (int i = 0; i < OUTPUTS; i++) {
+    int outputs = 0;
+    const int count = list_tensors(p, list, &outputs);
+    for (int i = 0; i < outputs; i++) {
         for (int j = i + 1; j < count; j++) {
             if (!attn_i_views_meet(list[i].view, list[j].view)) continue;
             return attn_i_fail(ATTN_ERR_OVERLAP, "%s shares memory with %s%s", list[i].name, list[j].kind,
@@ -260,7 +265,8 @@ attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *
 {
     const attn_i_view view = {.first = workspace, .end = (char *)workspace + bytes};
     named list[MOST_TENSORS];
-    const int count = list_tensors(problem, list);
+    int outputs = 0;
+    const int count = list_tensors(problem, list, &outputs);
     for (int i = 0; i < count; i++) {
         if (!attn_i_views_meet(&view, list[i].view)) continue;
         return attn_i_fail(ATTN_ERR_OVERLAP, "workspace shares memory with %s%s", list[i].kind, list[i].name);

@@ -192,7 +192,8 @@ void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_wor
         for (int64_t k = 0; k < count; k++) {
             if (parts[k].sum[i] != 0 && !(parts[k].reference[i] <= reference)) reference = parts[k].reference[i];
         }
-        for (int64_t k = 0; k < count; k++) {
+        if (count == 1) sum = all->sum[i];
+        for (int64_t k = 0; k < count && count > 1; k++) {
             const float factor = parts[k].sum[i] == 0 ? 0 : exp2f(parts[k].reference[i] - reference);
             const float *from = parts[k].context + i * dim;
             sum += parts[k].sum[i] * factor;

@@ -54,21 +54,15 @@ static void anchor(attn_i_view *view)
     static char nothing;
     if (view->data == NULL) view->data = &nothing;
     for (int d = 0; d < 4; d++) view->stride[d] = 0;
+    view->first = view->end = view->data;
 }
 
-/* Finds the lowest and the highest byte of the view. 0 if they cannot be addressed. */
-static int find_extent(attn_i_view *view)
+/* The lowest and the highest byte of a view, of which the lowest and one past the highest element are known, counted
+ * from data. 0 if they cannot be addressed. */
+static int set_extent(attn_i_view *view, int64_t low, int64_t high)
 {
-    view->first = view->end = view->data;
-    if (is_empty(view)) return 1;
-    int64_t low = 0, high = 1;
-    for (int d = 0; d < 4; d++) {
-        int64_t reach;
-        if (!attn_i_multiply(view->shape[d] - 1, view->stride[d], &reach)) return 0;
-        if (!attn_i_add(reach < 0 ? low : high, reach, reach < 0 ? &low : &high)) return 0;
-    }
+    const uintptr_t data = (uintptr_t)view->data;
     if (!attn_i_multiply(low, view->size, &low) || !attn_i_multiply(high, view->size, &high)) return 0;
-    uintptr_t data = (uintptr_t)view->data;
     if (data < (uintptr_t)0 - (uintptr_t)low || UINTPTR_MAX - data < (uintptr_t)high) return 0;
     view->first = view->data + low;
     view->end = view->data + high;
@@ -87,22 +81,30 @@ static attn_status check_form(const attn_tensor *tensor, const char *name, int32
                            tensor->ndim, most_dims > 1 ? "1 to " : "", most_dims, most_dims > 1 ? "are" : "is");
     }
     *view = (attn_i_view){.data = tensor->data, .shape = {1, 1, 1, 1}, .size = attn_i_dtype_size(tensor->dtype)};
+    int64_t low = 0, high = 1; /* the farthest elements */
+    int empty = 0, addressable = 1;
     for (int32_t d = 0; d < tensor->ndim; d++) {
-        int32_t to = 4 - tensor->ndim + d;
-        if (tensor->shape[d] < 0) {
-            return attn_i_fail(ATTN_ERR_SHAPE, "%s has %" PRId64 " elements in dimension %" PRId32, name,
-                               tensor->shape[d], d);
+        const int32_t to = 4 - tensor->ndim + d;
+        const int64_t n = tensor->shape[d];
+        int64_t reach;
+        if (n < 0) {
+            return attn_i_fail(ATTN_ERR_SHAPE, "%s has %" PRId64 " elements in dimension %" PRId32, name, n, d);
         }
-        view->shape[to] = tensor->shape[d];
-        view->stride[to] = tensor->shape[d] > 1 ? tensor->stride[d] : 0;
+        view->shape[to] = n;
+        empty |= n == 0;
+        if (n <= 1) continue;
+        view->stride[to] = tensor->stride[d];
+        addressable &= attn_i_multiply(n - 1, tensor->stride[d], &reach);
+        if (addressable) addressable = attn_i_add(reach < 0 ? low : high, reach, reach < 0 ? &low : &high);
     }
-    if (is_empty(view)) anchor(view);
-    if ((uintptr_t)tensor->data % (uintptr_t)view->size != 0) {
+    if (((uintptr_t)tensor->data & (uintptr_t)(view->size - 1)) != 0) { /* a size is a power of two */
         return attn_i_fail(ATTN_ERR_ARGUMENT,
                            "%s has data at %p, which is not aligned to its %" PRId64 "-byte elements", name,
                            tensor->data, view->size);
     }
-    if (!find_extent(view)) {
+    if (empty) {
+        anchor(view);
+    } else if (!addressable || !set_extent(view, low, high)) {
         return attn_i_fail(ATTN_ERR_OVERFLOW, "%s reaches beyond what can be addressed", name);
     }
     return ATTN_OK;
@@ -111,7 +113,7 @@ static attn_status check_form(const attn_tensor *tensor, const char *name, int32
 attn_status attn_i_tensor_check(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view)
 {
     attn_status status = check_form(tensor, name, most_dims, view);
-    if (status == ATTN_OK && view->data == NULL && !is_empty(view)) {
+    if (status == ATTN_OK && view->data == NULL) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "%s has elements, but its data is NULL", name);
     }
     return status;

@@ -9,6 +9,9 @@
 #include "kernels/real.h"
 
 #include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 enum { VECTOR_BYTES = 64 };
@@ -48,13 +51,26 @@ static inline void store(vec v, real *to)
     memcpy(to, &v, sizeof v);
 }
 
+#if defined(__AVX512F__)
+static inline uint32_t part_mask(int64_t n)
+{
+    return n < 1 ? 0 : (1U << n) - 1;
+}
+#endif
+
 /* The first n elements, none if n < 1, all if n >= WIDTH; lanes past them hold rest. */
 static inline vec load_part(const real *from, int64_t n, real rest)
 {
     if (n >= WIDTH) return load(from);
+#if defined(__AVX512F__) && ATTN_I_BITS == 32
+    return (vec)_mm512_mask_loadu_ps((__m512)splat(rest), (__mmask16)part_mask(n), from);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_mask_loadu_pd((__m512d)splat(rest), (__mmask8)part_mask(n), from);
+#else
     real lanes[WIDTH];
     for (int l = 0; l < WIDTH; l++) lanes[l] = l < n ? from[l] : rest;
     return load(lanes);
+#endif
 }
 
 static inline void store_part(vec v, int64_t n, real *to)
@@ -63,9 +79,15 @@ static inline void store_part(vec v, int64_t n, real *to)
         store(v, to);
         return;
     }
+#if defined(__AVX512F__) && ATTN_I_BITS == 32
+    _mm512_mask_storeu_ps(to, (__mmask16)part_mask(n), (__m512)v);
+#elif defined(__AVX512F__)
+    _mm512_mask_storeu_pd(to, (__mmask8)part_mask(n), (__m512d)v);
+#else
     real lanes[WIDTH];
     store(v, lanes);
     for (int64_t l = 0; l < n; l++) to[l] = lanes[l];
+#endif
 }
 
 /* a where the truth is true, else b. */
