@@ -352,30 +352,35 @@ static void load_bias(pass *t)
     t->kernels->to_lanes(t->w->rows, n, rows, 1, t->s->bias);
 }
 
-typedef enum shows { NOTHING, SOMETHING, EVERYTHING } shows;
-
 /* What the mask shows of the tile; where that is something, its ones and zeros in lanes. */
-static shows load_mask(pass *t)
+static attn_i_shows load_mask(pass *t)
 {
     const attn_i_view *mask = &t->p->mask;
     const int64_t n = t->keys.end - t->keys.first;
+    const uint8_t *from[ATTN_I_LANES];
     const float *rows[ATTN_I_LANES];
-    const uint8_t *before = NULL;
     int64_t ones = 0, of_row = 0;
-    if (mask->data == NULL) return EVERYTHING;
-    for (int64_t l = 0; l < t->w->rows; l++) {
-        const uint8_t *from = (const uint8_t *)attn_i_view_at(mask, t->w->b, head_of(t, l)) +
-                              query_of(t, l) * mask->stride[2] + t->keys.first * mask->stride[3];
-        float *to = t->s->rows + l * ATTN_I_TILE_KEYS;
-        if (from != before) of_row = t->kernels->row_mask(n, from, mask->stride[3], to);
-        rows[l] = l > 0 && from == before ? rows[l - 1] : to;
-        ones += of_row;
-        before = from;
+    if (mask->data == NULL) return ATTN_I_EVERYTHING;
+    if (t->plan->mask.shows != NULL) {
+        const attn_i_shows known = attn_i_mask_map_at(&t->plan->mask, t->w->b, t->w->first_row, t->keys.first);
+        if (known == ATTN_I_EVERYTHING || (known == ATTN_I_NOTHING && !t->plan->writes_scores)) return known;
     }
-    if (ones == 0 && !t->plan->writes_scores) return NOTHING;
-    if (ones == n * t->w->rows) return EVERYTHING;
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        from[l] = (const uint8_t *)attn_i_view_at(mask, t->w->b, head_of(t, l)) + query_of(t, l) * mask->stride[2] +
+                  t->keys.first * mask->stride[3];
+        if (mask->stride[3] == 1) __builtin_prefetch(from[l] + ATTN_I_TILE_KEYS); /* for the next tile */
+        if (l == 0 || from[l] != from[l - 1]) of_row = t->kernels->mask_count(n, from[l], mask->stride[3]);
+        ones += of_row;
+    }
+    if (ones == 0 && !t->plan->writes_scores) return ATTN_I_NOTHING;
+    if (ones == n * t->w->rows) return ATTN_I_EVERYTHING;
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        float *to = t->s->rows + l * ATTN_I_TILE_KEYS;
+        rows[l] = l > 0 && from[l] == from[l - 1] ? rows[l - 1] : to;
+        if (rows[l] == to) t->kernels->mask_row(n, from[l], mask->stride[3], to);
+    }
     t->kernels->to_lanes(t->w->rows, n, rows, 1, t->s->mask);
-    return SOMETHING;
+    return ATTN_I_SOMETHING;
 }
 
 static void add_alibi(pass *t, const piece *one, float *tile)
@@ -392,7 +397,7 @@ static void add_alibi(pass *t, const piece *one, float *tile)
 }
 
 /* The scores of a piece, modified, as exponents. */
-static void score_piece(pass *t, const piece *one, shows mask)
+static void score_piece(pass *t, const piece *one, attn_i_shows mask)
 {
     const attn_i_tile_kernels *k = t->kernels;
     const attn_i_tile_plan *plan = t->plan;
@@ -415,13 +420,13 @@ static void score_piece(pass *t, const piece *one, shows mask)
     }
     if (m->alibi != ATTN_ALIGN_NONE) add_alibi(t, one, tile);
     if (one->edges) k->tile_edges(n, one->spans, t->lanes, one->first, tile);
-    if (mask == SOMETHING) k->tile_mask(n, one->spans, t->s->mask + start, tile);
+    if (mask == ATTN_I_SOMETHING) k->tile_mask(n, one->spans, t->s->mask + start, tile);
     attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_MASKED);
     if (!plan->folded) k->tile_scale(n, one->spans, (float)plan->unit, tile);
     attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_WEIGHTS);
 }
 
-static void weights_by_passes(pass *t, shows mask)
+static void weights_by_passes(pass *t, attn_i_shows mask)
 {
     float most[ATTN_I_LANES], reference[ATTN_I_LANES];
     for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
@@ -506,12 +511,12 @@ static void run(pass *t, attn_i_span keys)
         t->keys.first = first;
         t->keys.end = attn_i_min((first / ATTN_I_TILE_KEYS + 1) * ATTN_I_TILE_KEYS, keys.end);
         cut_tile(t);
-        const shows mask = load_mask(t);
-        if (mask == NOTHING) {
+        const attn_i_shows mask = load_mask(t);
+        if (mask == ATTN_I_NOTHING) {
             if (t->late) begin(t, 0);
             continue;
         }
-        if (mask == SOMETHING || !weights_in_registers(t)) weights_by_passes(t, mask);
+        if (mask == ATTN_I_SOMETHING || !weights_in_registers(t)) weights_by_passes(t, mask);
         add_context(t);
     }
 }

@@ -9,6 +9,7 @@
 #include "problem.h"
 #include "runtime/memory.h"
 #include "score/score.h"
+#include "tile_mask.h"
 #include "visible.h"
 
 /* What all passes of a call have in common. */
@@ -23,6 +24,7 @@ typedef struct attn_i_tile_plan {
     int writes_scores;              /* weights or scores are wanted */
     int wide;                       /* values are wide, and keys one tile: the context may be made last, row by row */
     const attn_i_lane_score *lanes; /* NULL: scores are products */
+    attn_i_mask_map mask;
 } attn_i_tile_plan;
 
 /* 1 if the plan could be made. */

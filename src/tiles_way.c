@@ -59,6 +59,7 @@ static void lay_out_lanes(attn_i_tiles *r, attn_i_arena *arena)
         const attn_i_tile_scratch s = attn_i_tile_scratch_layout(&r->plan, arena);
         if (arena->base != NULL) r->slot[i] = s;
     }
+    r->plan.mask = attn_i_mask_map_layout(r->p, r->tile_rows, r->tiles, arena);
     const int64_t parts = r->splits == 1 ? 0 : r->heads * r->tiles * r->splits;
     r->lanes = attn_i_carve(arena, parts, sizeof *r->lanes);
     r->contexts = attn_i_carve_matrix(arena, parts * ATTN_I_LANES, context_dim(r), r->p->size);
@@ -224,6 +225,7 @@ void attn_i_tiles_run(attn_i_tiles *r, void *scratch)
     score->layout(p, &arena, &r->sources.state);
     lay_out(r, &arena);
     score->load(p, &r->sources.state);
+    attn_i_mask_map_load(p, &r->plan.mask);
     for (int64_t first = 0; first < r->head_count; first += r->heads) {
         const int64_t heads = attn_i_min(r->heads, r->head_count - first), tiles = heads * r->tiles;
         const int64_t work =

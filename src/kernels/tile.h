@@ -111,8 +111,9 @@ typedef struct attn_i_tile_kernels {
     /* Rows of scores on their own. */
     /* row[j] = factor 2^(row[j] - reference), the reference whole; 0 for minus infinity */
     void (*row_weights)(int64_t n, double reference, double factor, float *row);
-    /* to[j] = mask[j stride] != 0, as a number; returns the number of ones */
-    int64_t (*row_mask)(int64_t n, const uint8_t *mask, int64_t stride, float *to);
+    /* The number of bytes mask[j stride] that are not 0, j < n <= TILE_KEYS; and to[j] = 1 for these, else 0. */
+    int64_t (*mask_count)(int64_t n, const uint8_t *mask, int64_t stride);
+    void (*mask_row)(int64_t n, const uint8_t *mask, int64_t stride, float *to);
 } attn_i_tile_kernels;
 
 #endif

@@ -105,21 +105,16 @@ void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row)
     }
 }
 
-int64_t KERNEL(row_mask)(int64_t n, const uint8_t *mask, int64_t stride, float *to)
+int64_t KERNEL(mask_count)(int64_t n, const uint8_t *mask, int64_t stride)
 {
-    int64_t seen = 0;
-    if (stride == 1) {
-        int32_t some = 0; /* n is a tile's */
-        for (int64_t j = 0; j < n; j++) {
-            const int32_t one = mask[j] != 0;
-            some += one;
-            to[j] = (float)one;
-        }
-        return some;
-    }
-    for (int64_t j = 0; j < n; j++) {
-        to[j] = mask[j * stride] != 0;
-        seen += mask[j * stride] != 0;
-    }
-    return seen;
+    int32_t some = 0; /* n is a tile's */
+    for (int64_t j = 0; j < n && stride == 1; j++) some += mask[j] != 0;
+    for (int64_t j = 0; j < n && stride != 1; j++) some += mask[j * stride] != 0;
+    return some;
+}
+
+void KERNEL(mask_row)(int64_t n, const uint8_t *mask, int64_t stride, float *to)
+{
+    for (int64_t j = 0; j < n && stride == 1; j++) to[j] = (float)(mask[j] != 0);
+    for (int64_t j = 0; j < n && stride != 1; j++) to[j] = (float)(mask[j * stride] != 0);
 }

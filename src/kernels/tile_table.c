@@ -25,5 +25,6 @@ const attn_i_tile_kernels KERNEL(tile_table) = {
     .row_maximum = KERNEL(row_maximum),
     .row_exponentials = KERNEL(row_exponentials),
     .row_weights = KERNEL(row_weights),
-    .row_mask = KERNEL(row_mask),
+    .mask_count = KERNEL(mask_count),
+    .mask_row = KERNEL(mask_row),
 };

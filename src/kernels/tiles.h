@@ -34,7 +34,8 @@ void KERNEL(row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_
 float KERNEL(row_maximum)(int64_t n, const float *row);
 float KERNEL(row_exponentials)(int64_t n, float unit, float reference, float *row);
 void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row);
-int64_t KERNEL(row_mask)(int64_t n, const uint8_t *mask, int64_t stride, float *to);
+int64_t KERNEL(mask_count)(int64_t n, const uint8_t *mask, int64_t stride);
+void KERNEL(mask_row)(int64_t n, const uint8_t *mask, int64_t stride, float *to);
 
 extern const attn_i_tile_kernels KERNEL(tile_table);
 
