@@ -79,9 +79,9 @@ typedef struct attn_i_tile_kernels {
     void (*tile_multiply)(int64_t count, const float *factor, float *tile);
 
     /* Between rows of the caller's, row l at rows[l], and lanes. */
-    /* tile[d LANES + l] = factor rows[l][d], d < n, l < lanes; 0 in the lanes past them */
+    /* tile[d LANES + l] = factor rows[l][d], d < n, l < lanes; 0 in the lanes past them of the same span */
     void (*to_lanes)(int64_t lanes, int64_t n, const float *const *rows, float factor, float *tile);
-    /* rows[l][d] = factor[l] tile[d LANES + l] */
+    /* rows[l][d] = factor[l] tile[d LANES + l], d < n, l < lanes; reads whole spans of lanes */
     void (*from_lanes)(int64_t lanes, int64_t n, const float *tile, const float *factor, float *const *rows);
 
     /* The additive score, factored. */
