@@ -146,7 +146,9 @@ static void row_weights_are_factor_times_power(void **state)
     static const struct {
         double reference;
         float factor;
-    } cases[] = {{0, 1}, {-7, 0.3f}, {300, 0x1p-10f}, {-100, 0x1p-100f}, {0x1p21, 0.5f}};
+    } cases[] = {{0, 1},         {-7, 0.3f},      {300, 0x1p-10f},  {-100, 0x1p-100f}, {0x1p21, 0.5f},
+                 {0x1p22, 0.5f}, {-0x1p22, 0.3f}, {0x1.3p23, 0.3f}, {-0x1.3p23, 0.3f}, {0x1.8p24, 0.3f},
+                 {0x1p30, 0.3f}, {-0x1p30, 0.3f}};
     (void)state;
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         for (int64_t n = 0; n <= 70; n++) {
