@@ -202,6 +202,10 @@ static void the_tanh_of_tiles_is_within_two_ulp(void **state)
             assert_true(!signbit(row[l]) == !signbit(x[l]));
         }
     }
+    float zeros[LANES];
+    for (int l = 0; l < LANES; l++) zeros[l] = l % 2 ? 0.0f : -0.0f;
+    kernels->tile_softcap(1, (attn_i_spans){0, ATTN_I_SPANS}, 1, zeros);
+    for (int l = 0; l < LANES; l++) assert_true(zeros[l] == 0 && (signbit(zeros[l]) != 0) == (l % 2 == 0));
     print_message("%s: tanh %.2f ulp\n", tested, worst);
     assert_true(worst <= 2);
 }
