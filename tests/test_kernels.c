@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * test_kernels.c: the kernels of kernels.h one by one: exp and tanh within 2 ulp of a correctly rounded result, as a row
- * sees them (through softmax and softcap), the same at every place in a row and on every set, and the edges of the
- * normalisers. Those of tile.h have tests of their own (test_tile_kernels.c, test_tile_passes.c, test_row_kernels.c). */
+ * test_kernels.c: the kernels of kernels.h one by one: exp and tanh within 2 ulp of a correctly rounded result, as a
+ * row sees them (through softmax and softcap), the same at every place in a row and on every set, and the edges of the
+ * normalisers. Those of tile.h have tests of their own (test_tile_kernels.c, test_tile_passes.c, test_row_kernels.c).
+ */
 #include "kernels/kernels.h"
 
 #include <math.h>
@@ -239,8 +240,9 @@ static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, i
 }
 
 /* Every kernel of kernels.h that computes, over rows of every length up to two registers and some: in them sums are cut
- * the same way on every instruction set, and no product and sum are contracted, so that the bits are the portable set's.
- * Of tiles' kernels neither is true: those that have FMA use it, and a vector's width decides how a row is cut. */
+ * the same way on every instruction set, and no product and sum are contracted, so that the bits are the portable
+ * set's. Of tiles' kernels neither is true: those that have FMA use it, and a vector's width decides how a row is cut.
+ */
 static void every_set_gives_the_bits_of_the_portable_one(void **state)
 {
     (void)state;
