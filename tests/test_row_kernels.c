@@ -260,16 +260,18 @@ static void factored_tanh_is_the_sum_of_tanh(void **state)
 {
     static const struct {
         int sharing;
-        double query, key; /* the greatest, which the sharing still must bear */
-    } cases[] = {{4, 5, 5}, {4, 0.01, 0.01}, {4, 9.9, 0.1}, {2, 10.5, 10.5}, {2, 20, 1}, {1, 20, 20}, {1, 39, 1}};
+        double query, key, weight; /* the greatest, which the sharing still must bear */
+    } cases[] = {{4, 5, 5, 1},      {4, 5, 5, 1024}, {4, 0.01, 0.01, 1}, {4, 9.9, 0.1, 1024}, {2, 10, 10, 1},
+                 {2, 10, 10, 1024}, {2, 19, 1, 1},   {1, 20, 20, 1},     {1, 20, 20, 1024},   {1, 39, 1, 1024}};
     static const int64_t rows_of[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 63, 64};
     static double q[LANES * 96], k[9 * 96];
     (void)state;
     for (size_t s = 0; s < sizeof cases / sizeof *cases; s++) {
         fill_numbers(a, LANES * 96, 10, -cases[s].query, cases[s].query);
         fill_numbers(b, 9 * 96, 11, -cases[s].key, cases[s].key);
-        fill_numbers(c, 96, 12, -1, 1);
+        fill_numbers(c, 96, 12, -cases[s].weight, cases[s].weight);
         for (int at = 0; at < 96; at++) { /* the extremes, all at once */
+            if (at < 80) c[at] = (float)cases[s].weight;
             a[at] = (float)cases[s].query;
             b[at] = (float)cases[s].key;
             a[96 + at] = (float)-cases[s].query;

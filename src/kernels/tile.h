@@ -89,8 +89,9 @@ typedef struct attn_i_tile_kernels {
      * number, it returns infinity and leaves `to` alone. */
     float (*double_exponentials)(int64_t n, const float *from, float *to);
     /* to[j LANES + i] = sum over a of weights[a] tanh(q_i + k_j), from rows of exp(2 q) and exp(2 k): `rows` queries
-     * and `count` keys. hidden is a multiple of ATTN_I_SPAN_LANES. `sharing`, 4, 2 or 1, fractions have one
-     * denominator: 4 where |q| + |k| <= 10, 2 where it is <= 21, 1 where it is <= 40, or the denominator overflows. */
+     * and `count` keys. hidden is a multiple of ATTN_I_SPAN_LANES, |weights| are at most 1024. `sharing`, 4, 2 or 1,
+     * fractions have one denominator: 4 where |q| + |k| <= 10, 2 where it is <= 20, 1 where it is <= 40, or what they
+     * have in common overflows. */
     void (*factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
                           attn_i_rows keys, int64_t count, float *to);
 
