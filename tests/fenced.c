@@ -36,6 +36,14 @@ void fill_numbers(float *to, int64_t n, unsigned seed, double low, double high)
     }
 }
 
+float some_nan(unsigned seed)
+{
+    const uint32_t bits = (seed & 1) << 31 | 0x7fc00000u | seed % 0x3fffff;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 static const uint32_t untouched = 0x7fc5a5a5u;
 
 int is_untouched(const float *place)
