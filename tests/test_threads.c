@@ -330,6 +330,7 @@ static void threads_and_their_order_change_no_bit(void **state)
     s.dtype = s.call->has & F64 ? ATTN_F64 : ATTN_F32;
     create_inputs(&s);
     for (int i = 0; i < RUNS; i++) {
+        if (emulated() && i % 3 != 0) continue;
         struct executor executor = {.rng = {(uint64_t)i}};
         attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
         options.threads = threads[i];
