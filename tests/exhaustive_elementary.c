@@ -65,12 +65,11 @@ static double ulps(float got, double want)
     return fabs((double)got - want) * inverse;
 }
 
-/* What an error bound does not say: exp is never negative, tanh is odd and at most 1. The sign of a zero is not looked
- * at: no score depends on it. */
+/* What an error bound does not say: exp is never negative, tanh is odd and at most 1. Zeros have a sign, too. */
 static int is_in_range(function f, float x, float got)
 {
-    if (isnan(x) || got == 0) return 1;
-    return f == EXP ? got > 0 : !signbit(got) == !signbit(x) && fabsf(got) <= 1;
+    if (isnan(x)) return 1;
+    return f == EXP ? !signbit(got) : !signbit(got) == !signbit(x) && fabsf(got) <= 1;
 }
 
 static void judge(verdict *v, function f, const float *x, const float *got, const double *want)

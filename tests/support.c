@@ -455,15 +455,6 @@ void fixture_hide(struct fixture *f, enum blocker way, int64_t first)
     f->args.key_lengths = way == BY_LENGTH ? &f->lengths.tensor : NULL;
 }
 
-void execute_shuffled(void *data, int64_t count, attn_task_fn task, void *task_data)
-{
-    int64_t *order = must_allocate((size_t)count * sizeof *order);
-    for (int64_t i = 0; i < count; i++) order[i] = i;
-    rng_shuffle(data, order, count);
-    for (int64_t i = 0; i < count; i++) task(task_data, order[i]);
-    free(order);
-}
-
 attn_engine *engine;
 
 int engine_setup(void **state)

@@ -148,9 +148,6 @@ void assert_same_bits(const struct fixture *a, const struct fixture *b, int64_t 
 void assert_alike(const struct fixture *got, const struct fixture *want);
 void assert_near(const struct array *got, const struct array *want, const char *what);
 
-/* An attn_execute_fn that runs the indices one by one in another order at each call; data is a struct rng. */
-void execute_shuffled(void *data, int64_t count, attn_task_fn task, void *task_data);
-
 /* The engine of a test program, all defaults: setup and teardown of its group of tests. */
 extern attn_engine *engine;
 int engine_setup(void **state);

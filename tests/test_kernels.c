@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * test_kernels.c: the kernels one by one: exp and tanh within 2 ulp of a correctly rounded result, as a row sees them
- * (through softmax and softcap), the same at every place in a row, and the edges of the normalisers. */
+ * test_kernels.c: the kernels of kernels.h one by one: exp and tanh within 2 ulp of a correctly rounded result, as a
+ * row sees them (through softmax and softcap), the same at every place in a row and on every set, and the edges of the
+ * normalisers. Those of tile.h have tests of their own (test_tile_kernels.c, test_tile_passes.c, test_row_kernels.c).
+ */
 #include "kernels/kernels.h"
 
 #include <math.h>
@@ -96,6 +98,22 @@ static void float64_is_within_two_ulp(void **state)
     }
     print_message("float64: exp %.2f ulp, tanh %.2f ulp\n", worst_exp, worst_tanh);
     assert_true(worst_exp <= 2 && worst_tanh <= 2);
+}
+
+static void softcap_keeps_the_sign_of_zero(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n <= 70; n++) {
+        float narrow[70];
+        double wide[70];
+        for (int64_t j = 0; j < n; j++) wide[j] = narrow[j] = j % 2 ? 0.0f : -0.0f;
+        widest(ATTN_F32)->softcap(n, 3.0, narrow);
+        widest(ATTN_F64)->softcap(n, 3.0, wide);
+        for (int64_t j = 0; j < n; j++) {
+            assert_true(narrow[j] == 0 && (signbit(narrow[j]) != 0) == (j % 2 == 0));
+            assert_true(wide[j] == 0 && (signbit(wide[j]) != 0) == (j % 2 == 0));
+        }
+    }
 }
 
 /* The rest of a row must not be computed by another rule than its vectors. */
@@ -221,8 +239,10 @@ static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, i
     assert_int_equal(flags[0], flags[1]);
 }
 
-/* Every kernel that computes, over rows of every length up to two registers and some: sums are cut the same way on
- * every instruction set, and no set contracts a product and a sum, so that the bits are the portable set's. */
+/* Every kernel of kernels.h that computes, over rows of every length up to two registers and some: in them sums are cut
+ * the same way on every instruction set, and no product and sum are contracted, so that the bits are the portable
+ * set's. Of tiles' kernels neither is true: those that have FMA use it, and a vector's width decides how a row is cut.
+ */
 static void every_set_gives_the_bits_of_the_portable_one(void **state)
 {
     (void)state;
@@ -246,6 +266,7 @@ int main(void)
         cmocka_unit_test(tanh_is_within_two_ulp),
         cmocka_unit_test(exp_is_within_two_ulp),
         cmocka_unit_test(float64_is_within_two_ulp),
+        cmocka_unit_test(softcap_keeps_the_sign_of_zero),
         cmocka_unit_test(a_number_comes_out_the_same_at_every_place),
         cmocka_unit_test(unseen_weights_are_marked_and_written_as_zero),
         cmocka_unit_test(normalisers_meet_infinity_and_nan),

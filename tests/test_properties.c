@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * test_properties.c: what holds of attention by its definition, without a reference: statements about weights,
- * contexts, masks, equivalent mechanisms and threads.
+ * contexts, masks and equivalent mechanisms.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -395,32 +395,6 @@ static void the_same_call_twice_gives_the_same_bits(struct pair *p)
     assert_same_bits(&p->a, &p->b, rows);
 }
 
-static void any_threads_and_any_executor_give_the_same_bits(struct pair *p)
-{
-    static const struct dims n = {2, 4, 2, 133, 517, 32, 24};
-    static const int32_t threads[] = {1, 2, 3, 7, 5};
-    struct rng rng = {13};
-    struct fixture first, other;
-    fixture_create(&first, &n, 14);
-    fixture_create(&other, &n, 14);
-    for (int i = 0; i < 5; i++) {
-        attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
-        attn_engine *own;
-        struct rule rule;
-        options.threads = threads[i];
-        options.execute = i == 4 ? execute_shuffled : NULL;
-        options.executor_data = &rng;
-        MUST(attn_engine_create(&options, &own));
-        rule_create(&rule, own, p->kind, n.dim, n.dim);
-        MUST(attn_forward(rule.mechanism, i == 0 ? &first.args : &other.args));
-        if (i > 0) assert_same_bits(&first, &other, n.batch * n.query_heads * n.queries);
-        rule_destroy(&rule);
-        attn_engine_destroy(own);
-    }
-    fixture_destroy(&first);
-    fixture_destroy(&other);
-}
-
 struct property {
     const char *name;
     void (*holds)(struct pair *p);
@@ -477,7 +451,6 @@ int main(void)
         PROPERTY(scaling_keeps_the_variance_of_the_scores_at_one, 1 << RULE_DOT | 1 << RULE_SCALED_DOT),
         PROPERTY(parameter_totals_are_the_textbooks, 1 << RULE_DOT),
         PROPERTY(the_same_call_twice_gives_the_same_bits, ANY),
-        PROPERTY(any_threads_and_any_executor_give_the_same_bits, ANY),
     };
     enum { COUNT = sizeof properties / sizeof properties[0] };
     struct CMUnitTest tests[COUNT];

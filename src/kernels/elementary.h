@@ -76,7 +76,8 @@ static inline vec vec_exp(vec x)
     return p * power_of_two(half) * power_of_two(whole - half);
 }
 
-/* x + x^3 Q(x^2) near 0, elsewhere 1 - 2 / (exp(2 |x|) + 1) with the sign of x. */
+/* x + x^3 Q(x^2) near 0, elsewhere 1 - 2 / (exp(2 |x|) + 1); with the sign of x, which the first has but for minus
+ * zero. */
 static inline vec vec_tanh(vec x)
 {
     const bits_vec sign = (bits_vec)x & ((bits)1 << (ATTN_I_BITS - 1));
@@ -84,7 +85,7 @@ static inline vec vec_tanh(vec x)
     const vec square = x * x;
     const vec small = x + x * (square * POLYNOMIAL(tanh_terms, square));
     const vec large = 1 - 2 / (vec_exp(2 * magnitude) + 1);
-    return choose(magnitude < splat(TANH_SMALL), small, (vec)((bits_vec)large | sign));
+    return (vec)((bits_vec)choose(magnitude < splat(TANH_SMALL), small, large) | sign);
 }
 
 #endif

@@ -10,8 +10,8 @@
 /* (exp(r) - 1 - r) / r^2 for |r| <= 0.3475: a fit of equal ripple, 0.03 units in the last place of exp. */
 static const float expm1_terms[] = {0x1.6a3fb6p-10f, 0x1.1239e0p-7f, 0x1.5558bep-5f, 0x1.555492p-3f, 0x1.fffffcp-2f};
 
-/* exp(2 x) for |x| <= 40, within 0.6 units in the last place: 1 + r is added with its error kept, so that only the last
- * sum rounds. */
+/* exp(2 x) for |x| <= 40, within 0.81 units in the last place (found by trying all x): 1 + r is added with its error
+ * kept, so that beside the last sum only r and the polynomial round. */
 static ALWAYS_INLINE vec exp_twice(vec x)
 {
     const vec y = x + x, shifted = y * LOG2_E + ROUND, n = shifted - ROUND;

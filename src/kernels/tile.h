@@ -80,9 +80,9 @@ typedef struct attn_i_tile_kernels {
     void (*tile_multiply)(int64_t count, const float *factor, float *tile);
 
     /* Between rows of the caller's, row l at rows[l], and lanes. */
-    /* tile[d LANES + l] = factor rows[l][d], d < n, l < lanes; 0 in the lanes past them */
+    /* tile[d LANES + l] = factor rows[l][d], d < n, l < lanes; 0 in the lanes past them of the same span */
     void (*to_lanes)(int64_t lanes, int64_t n, const float *const *rows, float factor, float *tile);
-    /* rows[l][d] = factor[l] tile[d LANES + l] */
+    /* rows[l][d] = factor[l] tile[d LANES + l], d < n, l < lanes; reads whole spans of lanes */
     void (*from_lanes)(int64_t lanes, int64_t n, const float *tile, const float *factor, float *const *rows);
 
     /* The additive score, factored. */
@@ -90,8 +90,9 @@ typedef struct attn_i_tile_kernels {
      * number, it returns infinity, and what is in `to` is of no use, unless it is `from`, which is left alone. */
     float (*double_exponentials)(int64_t n, const float *from, float *to);
     /* to[j LANES + i] = sum over a of weights[a] tanh(q_i + k_j), from rows of exp(2 q) and exp(2 k): `rows` queries
-     * and `count` keys. hidden is a multiple of ATTN_I_SPAN_LANES. `sharing`, 4, 2 or 1, fractions have one
-     * denominator: 4 where |q| + |k| <= 10, 2 where it is <= 21, 1 where it is <= 40, or the denominator overflows. */
+     * and `count` keys. hidden is a multiple of ATTN_I_SPAN_LANES, |weights| are at most 1024. `sharing`, 4, 2 or 1,
+     * fractions have one denominator: 4 where |q| + |k| <= 10, 2 where it is <= 20, 1 where it is <= 40, or what they
+     * have in common overflows. */
     void (*factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
                           attn_i_rows keys, int64_t count, float *to);
 

@@ -93,10 +93,13 @@ static ALWAYS_INLINE vec times_power(vec x, vec n)
 
 void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row)
 {
-    const vec base = splat((float)reference), f = splat((float)factor);
+    /* Scores that are too large to be rounded by ROUND have the reference taken off first, see tile_exponentials. */
+    const int far = reference > (double)ATTN_I_FAR || reference < -(double)ATTN_I_FAR;
+    const vec base = splat(far ? 0 : (float)reference), taken = splat(far ? (float)reference : 0);
+    const vec f = splat((float)factor);
     for (int64_t j = 0; j < n; j += WIDTH) {
-        const vec score = load_part(row + j, n - j, HIDDEN);
-        const vec whole = (score + ROUND) - ROUND, r = score - whole;
+        const vec score = load_part(row + j, n - j, HIDDEN), left = score - taken;
+        const vec whole = (left + ROUND) - ROUND, r = left - whole;
         vec p = splat(power_terms[0] * 0x1p64f);
         UNROLL for (int i = 1; i < 6; i++) p = p * r + splat(power_terms[i] * 0x1p64f);
         const vec weight = times_power(f * p, whole - base);

@@ -190,10 +190,11 @@ static void score_directly(const attn_i_problem *p, const attn_i_score_state *st
     for (int64_t i = 0; i < rows; i++) p->kernels->tanh_scores(hidden, state->v, head->from[i], 1, key, 0, to + i);
 }
 
-/* How many fractions may share a denominator: their product must not overflow. 0: none, it takes the tanh itself. */
+/* How many fractions may share a denominator: neither its product nor the numerator's, in which there are as many
+ * weights, may overflow, and 4 most_weight exp(80) is 2^127.4. 0: none, it takes the tanh itself. */
 static int sharing_for(float most)
 {
-    return most <= 10 ? 4 : most <= 21 ? 2 : most <= 40 ? 1 : 0;
+    return most <= 10 ? 4 : most <= 20 ? 2 : most <= 40 ? 1 : 0;
 }
 
 static void lane_scores(const attn_i_problem *p, const attn_i_score_state *state, const float *queries, int64_t rows,
