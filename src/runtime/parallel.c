@@ -5,14 +5,27 @@
 #define _GNU_SOURCE
 #include "runtime/parallel.h"
 
+#include "runtime/place.h"
+
 #include <fenv.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 /* Below so many operations, waking a thread (5 to 50 microseconds) costs more than it brings. */
 enum { SMALL_WORK = 1 << 16 };
+
+/* To wake a thread on an idle CPU of a virtual machine can take as long as this. */
+enum { SPIN_NANOSECONDS = 50000 };
+
+typedef struct member {
+    attn_i_pool *pool;
+    pthread_t thread;
+    attn_i_place place;
+} member;
 
 struct attn_i_pool {
     int32_t threads; /* wanted, the caller included */
@@ -25,18 +38,19 @@ struct attn_i_pool {
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake, done;
-    uint64_t job;    /* counts jobs, so that a worker knows a new one */
-    int open;        /* workers may still join the job */
-    int32_t working; /* workers that have joined it and not yet finished */
+    atomic_uint_least64_t job; /* counts jobs, so that a worker knows a new one */
+    int open;                  /* workers may still join the job */
+    atomic_int working;        /* workers that have joined it and not yet finished */
     int stop;
 
     attn_task_fn task;
     void *data;
     int64_t count;
+    int cpu;     /* that the caller is on */
     fenv_t mode; /* of the caller: rounding, and how subnormal numbers are treated */
     atomic_int_least64_t next;
 
-    pthread_t workers[]; /* threads - 1 */
+    member workers[]; /* threads - 1 */
 };
 
 enum { REBUILDING = 0 };
@@ -57,7 +71,7 @@ static void watch_forks(void)
 
 static size_t pool_bytes(int32_t threads)
 {
-    return sizeof(attn_i_pool) + (size_t)(threads - 1) * sizeof(pthread_t);
+    return sizeof(attn_i_pool) + (size_t)(threads - 1) * sizeof(member);
 }
 
 static void initialise_locks(attn_i_pool *pool)
@@ -93,21 +107,58 @@ static void draw_items(attn_i_pool *pool, attn_task_fn task, void *data, int64_t
     }
 }
 
+static int64_t nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* The two waits that are mostly short. They yield, so that threads that are more than CPUs are not held up. */
+static void spin_for_job(attn_i_pool *pool, uint64_t seen)
+{
+    const int64_t end = nanoseconds() + SPIN_NANOSECONDS;
+    while (atomic_load_explicit(&pool->job, memory_order_relaxed) == seen && nanoseconds() < end) sched_yield();
+}
+
+static void spin_for_workers(attn_i_pool *pool)
+{
+    const int64_t end = nanoseconds() + SPIN_NANOSECONDS;
+    while (atomic_load_explicit(&pool->working, memory_order_relaxed) > 0 && nanoseconds() < end) sched_yield();
+}
+
+/* Called with `lock` held. After a job, or one that it came too late for, a worker is awake for a while; then it sleeps
+ * until there is another. */
+static void wait_for_job(member *self, uint64_t *seen)
+{
+    attn_i_pool *pool = self->pool;
+    pthread_mutex_unlock(&pool->lock);
+    spin_for_job(pool, *seen);
+    pthread_mutex_lock(&pool->lock);
+    attn_i_place_note(&self->place);
+    while (!pool->stop && pool->job == *seen) pthread_cond_wait(&pool->wake, &pool->lock);
+    attn_i_place_return(&self->place);
+    if (!pool->open) *seen = pool->job;
+}
+
 static void *worker(void *argument)
 {
-    attn_i_pool *pool = argument;
+    member *self = argument;
+    attn_i_pool *pool = self->pool;
     uint64_t seen = 0;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (!pool->stop && (!pool->open || pool->job == seen)) pthread_cond_wait(&pool->wake, &pool->lock);
+        while (!pool->stop && (!pool->open || pool->job == seen)) wait_for_job(self, &seen);
         if (pool->stop) break;
         seen = pool->job;
         pool->working++;
         attn_task_fn task = pool->task;
         void *data = pool->data;
         int64_t count = pool->count;
+        const int cpu = pool->cpu;
         fesetenv(&pool->mode);
         pthread_mutex_unlock(&pool->lock);
+        attn_i_place_avoid(cpu);
         draw_items(pool, task, data, count);
         pthread_mutex_lock(&pool->lock);
         if (--pool->working == 0) pthread_cond_signal(&pool->done);
@@ -125,7 +176,13 @@ static void start_workers(attn_i_pool *pool)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool->started < pool->threads - 1) {
-        if (pthread_create(&pool->workers[pool->started], NULL, worker, pool) != 0) break;
+        member *one = &pool->workers[pool->started];
+        *one = (member){.pool = pool};
+        pthread_mutex_lock(&pool->lock); /* until it is known where it may run */
+        const int failed = pthread_create(&one->thread, NULL, worker, one);
+        if (!failed) attn_i_place_send(&one->place, one->thread, 1);
+        pthread_mutex_unlock(&pool->lock);
+        if (failed) break;
         pool->started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -159,15 +216,22 @@ void attn_i_parallel(attn_i_pool *pool, int64_t count, int64_t work, attn_task_f
             pool->task = task;
             pool->data = data;
             pool->count = count;
+            pool->cpu = attn_i_place_here();
             fegetenv(&pool->mode);
             pool->job++;
             pool->open = 1;
             atomic_store(&pool->next, 0);
+            for (int32_t i = 0; i < pool->started; i++) {
+                attn_i_place_send(&pool->workers[i].place, pool->workers[i].thread, 0);
+            }
             pthread_cond_broadcast(&pool->wake);
             pthread_mutex_unlock(&pool->lock);
             draw_items(pool, task, data, count);
             pthread_mutex_lock(&pool->lock);
             pool->open = 0; /* whoever has not woken yet is not waited for */
+            pthread_mutex_unlock(&pool->lock);
+            spin_for_workers(pool);
+            pthread_mutex_lock(&pool->lock);
             while (pool->working > 0) pthread_cond_wait(&pool->done, &pool->lock);
             pthread_mutex_unlock(&pool->lock);
             pthread_mutex_unlock(&pool->use);
@@ -185,7 +249,7 @@ void attn_i_pool_destroy(attn_i_pool *pool, const attn_i_allocator *allocator)
         pool->stop = 1;
         pthread_cond_broadcast(&pool->wake);
         pthread_mutex_unlock(&pool->lock);
-        for (int32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i], NULL);
+        for (int32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
         pthread_cond_destroy(&pool->wake);
         pthread_cond_destroy(&pool->done);
         pthread_mutex_destroy(&pool->lock);
