@@ -5,13 +5,29 @@
 #include "kernels/square.h"
 #include "kernels/tiles.h"
 
-enum { MOST_ROWS = 4, FETCH = 8192 /* bytes ahead that memory is asked for */ };
+enum {
+    MOST_ROWS = 4,
+    FETCH = 8192,         /* bytes ahead that memory is asked for */
+    PART_ELEMENTS = 4096, /* of values that stay in the first-level cache while a context goes over them */
+    LEAST_PART = 8
+};
+
+/* How far ahead of what is read to ask for memory: so many rows, or, where rows follow each other, bytes. Then it is
+ * asked for in the order in which it lies, whatever the order in which it is read: the memory likes that best. */
+static ALWAYS_INLINE int64_t ahead_of(int64_t width, int64_t stride)
+{
+    const int64_t bytes = width * (int64_t)sizeof(float);
+    return stride == width || width == 0 ? FETCH : (FETCH / bytes + 1) * stride * (int64_t)sizeof(float);
+}
 
 /* The products of `rows` queries with WIDTH / rows keys: WIDTH accumulators, whose sums fall out of a transpose. */
 static ALWAYS_INLINE void product_block(int rows, int64_t depth, attn_i_rows queries, const float *keys, int64_t stride,
                                         float *to, int64_t to_stride)
 {
     const int count = WIDTH / rows;
+    const char *ahead = (const char *)keys + ahead_of(depth, stride);
+    const int64_t next_key = stride == depth ? VECTOR_BYTES : stride * (int64_t)sizeof *keys;
+    const int64_t next_vector = stride == depth ? count * VECTOR_BYTES : VECTOR_BYTES;
     vec acc[WIDTH];
     UNROLL for (int i = 0; i < WIDTH; i++) acc[i] = splat(0);
     int64_t d = 0;
@@ -21,9 +37,10 @@ static ALWAYS_INLINE void product_block(int rows, int64_t depth, attn_i_rows que
         UNROLL for (int j = 0; j < count; j++)
         {
             const vec k = load(keys + j * stride + d);
-            __builtin_prefetch((const char *)(keys + j * stride + d) + FETCH, 0, 3);
+            __builtin_prefetch(ahead + j * next_key, 0, 3);
             UNROLL for (int r = 0; r < rows; r++) acc[r * count + j] += q[r] * k;
         }
+        ahead += next_vector;
     }
     if (d < depth) {
         UNROLL for (int j = 0; j < count; j++)
@@ -91,10 +108,14 @@ void KERNEL(row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn
     }
 }
 
-/* `vectors` vectors of the contexts of `rows` queries. */
-static ALWAYS_INLINE void context_block(int rows, int vectors, int64_t count, attn_i_rows weights, const float *values,
-                                        int64_t stride, float *context, int64_t dim)
+/* `vectors` vectors, from vector `first` on, of the contexts of `rows` queries. */
+static ALWAYS_INLINE void context_block(int rows, int vectors, int64_t first, int64_t count, attn_i_rows weights,
+                                        attn_i_rows values, float *context, int64_t dim)
 {
+    const int follow = values.stride == dim;
+    const int64_t next_row = follow ? vectors * VECTOR_BYTES : values.stride * (int64_t)sizeof *context;
+    const char *ahead =
+        (const char *)values.data + ahead_of(dim, values.stride) + first * VECTOR_BYTES * (follow ? count : 1);
     vec acc[MOST_ROWS][4];
     UNROLL for (int r = 0; r < rows; r++)
     {
@@ -104,20 +125,21 @@ static ALWAYS_INLINE void context_block(int rows, int vectors, int64_t count, at
         vec b[4];
         UNROLL for (int v = 0; v < vectors; v++)
         {
-            b[v] = load(values + j * stride + v * WIDTH);
-            __builtin_prefetch((const char *)(values + j * stride + v * WIDTH) + FETCH, 0, 3);
+            b[v] = load(values.data + j * values.stride + (first + v) * WIDTH);
+            __builtin_prefetch(ahead + v * VECTOR_BYTES, 0, 3);
         }
         UNROLL for (int r = 0; r < rows; r++)
         {
             const vec w = splat(weights.data[r * weights.stride + j]);
             UNROLL for (int v = 0; v < vectors; v++) acc[r][v] += w * b[v];
         }
+        ahead += next_row;
     }
     UNROLL for (int r = 0; r < rows; r++)
     {
         UNROLL for (int v = 0; v < vectors; v++)
         {
-            float *to = context + r * dim + v * WIDTH;
+            float *to = context + r * dim + (first + v) * WIDTH;
             store(load(to) + acc[r][v], to);
         }
     }
@@ -139,13 +161,11 @@ static void context_rest(int64_t rows, int64_t count, attn_i_rows weights, attn_
 #define CONTEXTS(name, rows)                                                                                           \
     static void name(int64_t count, attn_i_rows weights, attn_i_rows values, int64_t dim, float *context)              \
     {                                                                                                                  \
-        int64_t d = 0;                                                                                                 \
-        for (; d + 4 * WIDTH <= dim; d += 4 * WIDTH) {                                                                 \
-            context_block(rows, 4, count, weights, values.data + d, values.stride, context + d, dim);                  \
-        }                                                                                                              \
-        for (; d + WIDTH <= dim; d += WIDTH) {                                                                         \
-            context_block(rows, 1, count, weights, values.data + d, values.stride, context + d, dim);                  \
-        }                                                                                                              \
+        const int64_t vectors = dim / WIDTH;                                                                           \
+        int64_t v = 0;                                                                                                 \
+        for (; v + 4 <= vectors; v += 4) context_block(rows, 4, v, count, weights, values, context, dim);              \
+        for (; v < vectors; v++) context_block(rows, 1, v, count, weights, values, context, dim);                      \
+        const int64_t d = vectors * WIDTH;                                                                             \
         if (d == dim) return;                                                                                          \
         context_rest(rows, count, weights, (attn_i_rows){values.data + d, values.stride}, dim - d, context + d, dim);  \
     }
@@ -156,10 +176,16 @@ CONTEXTS(contexts_of_4, 4)
 void KERNEL(row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_rows values, int64_t dim,
                          float *context)
 {
-    for (int64_t i = 0, n; i < rows; i += n) {
-        const attn_i_rows some = {weights.data + i * weights.stride, weights.stride};
-        n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;
-        (n == 4 ? contexts_of_4 : n == 2 ? contexts_of_2 : contexts_of_1)(count, some, values, dim, context + i * dim);
+    const int64_t most =
+        PART_ELEMENTS / (dim > 0 ? dim : 1) > LEAST_PART ? PART_ELEMENTS / (dim > 0 ? dim : 1) : LEAST_PART;
+    for (int64_t j = 0, part; j < count; j += part) {
+        const attn_i_rows some = {values.data + j * values.stride, values.stride};
+        part = count - j < most ? count - j : most;
+        for (int64_t i = 0, n; i < rows; i += n) {
+            const attn_i_rows w = {weights.data + i * weights.stride + j, weights.stride};
+            n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;
+            (n == 4 ? contexts_of_4 : n == 2 ? contexts_of_2 : contexts_of_1)(part, w, some, dim, context + i * dim);
+        }
     }
 }
 
