@@ -52,13 +52,8 @@ static ALWAYS_INLINE void product_block(int rows, int64_t depth, attn_i_rows que
             }
         }
     }
-    transpose(acc);
-    UNROLL for (int half = WIDTH / 2; half > 0; half /= 2)
-    {
-        UNROLL for (int i = 0; i < half; i++) acc[i] += acc[i + half];
-    }
     float sums[WIDTH];
-    store(acc[0], sums);
+    store(sums_of(acc), sums);
     for (int r = 0; r < rows; r++) {
         for (int j = 0; j < count; j++) to[r * to_stride + j] = sums[r * count + j];
     }
