@@ -503,6 +503,20 @@ static void begin(pass *t, int late)
     memset(t->s->context, 0, (size_t)(context_dim(t) * ATTN_I_LANES) * sizeof(float));
 }
 
+/* Brings rows near that a later pass will want: a share of them with each tile. */
+static void fetch_share(const pass *t, attn_i_span keys)
+{
+    const int64_t tile = (t->keys.first - keys.first) / ATTN_I_TILE_KEYS;
+    const int64_t tiles = attn_i_divide_up(keys.end - keys.first, ATTN_I_TILE_KEYS);
+    const int64_t first = t->w->next_rows * tile / tiles, end = t->w->next_rows * (tile + 1) / tiles;
+    for (int i = 0; i < 2 && t->w->next[i].data != NULL; i++) {
+        for (int64_t j = first; j < end; j++) {
+            const float *row = t->w->next[i].data + j * t->w->next[i].stride;
+            for (int64_t d = 0; d < t->w->next_width[i]; d += 16) __builtin_prefetch(row + d, 0, 2);
+        }
+    }
+}
+
 static void run(pass *t, attn_i_span keys)
 {
     begin(t, can_be_late(t, keys));
@@ -511,6 +525,7 @@ static void run(pass *t, attn_i_span keys)
         t->keys.first = first;
         t->keys.end = attn_i_min((first / ATTN_I_TILE_KEYS + 1) * ATTN_I_TILE_KEYS, keys.end);
         cut_tile(t);
+        fetch_share(t, keys);
         const attn_i_shows mask = load_mask(t);
         if (mask == ATTN_I_NOTHING) {
             if (t->late) begin(t, 0);

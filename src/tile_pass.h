@@ -50,6 +50,8 @@ typedef struct attn_i_tile_work {
     attn_i_span keys;                 /* no others are looked at */
     attn_i_rows queries;              /* prepared, from the key head's row 0 on; data NULL: as the problem has them */
     attn_i_rows key_rows, value_rows; /* prepared, from key 0 on */
+    attn_i_rows next[2];              /* rows that will be wanted soon: `next_rows` of these widths; data NULL: none */
+    int64_t next_rows, next_width[2];
 } attn_i_tile_work;
 
 /* Brings the queries of a pass that is to come near. */

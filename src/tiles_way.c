@@ -165,12 +165,30 @@ static void merge_rows(void *data, int64_t i)
     attn_i_row_finish_parts(&r->plan, &w, &r->row_parts[i * r->splits], r->splits);
 }
 
+/* While a head's tiles of queries are computed, the keys and values of the next one are brought near, if both fit. */
+static void find_next(const attn_i_tiles *r, int64_t pass, attn_i_tile_work *w)
+{
+    enum { FITS = 1 << 17 };
+    const int64_t share = r->tiles * r->splits, i = pass / share + 1, part = pass % share, keys = r->p->keys;
+    if (i >= r->passes / share || keys * (r->plan.depth + context_dim(r)) > FITS) return;
+    const int64_t first = keys * part / share;
+    w->next_rows = keys * (part + 1) / share - first;
+    const attn_i_rows key = attn_i_source_rows(&r->sources, &r->sources.key, i);
+    w->next[0] = (attn_i_rows){key.data + first * key.stride, key.stride};
+    w->next_width[0] = r->plan.depth;
+    if (context_dim(r) == 0) return;
+    const attn_i_rows value = attn_i_source_rows(&r->sources, &r->sources.value, i);
+    w->next[1] = (attn_i_rows){value.data + first * value.stride, value.stride};
+    w->next_width[1] = context_dim(r);
+}
+
 static void compute_pass(void *data, int64_t pass)
 {
     attn_i_tiles *r = data;
     const int64_t slot = attn_i_slot_take(&r->slots);
-    const attn_i_tile_work w = work_of(r, pass);
+    attn_i_tile_work w = work_of(r, pass);
     const attn_i_tile_scratch *s = &r->slot[slot];
+    find_next(r, pass, &w);
     if (pass + 1 < r->passes) {
         const attn_i_tile_work next = work_of(r, pass + 1);
         attn_i_tile_fetch(&r->plan, &next);
