@@ -147,36 +147,31 @@ static attn_i_span look(pass *t)
     return any;
 }
 
+/* What the lanes of a span see of the tile at hand, by position in it: keys that all of them see, and a run that holds
+ * all keys that any sees. */
+typedef struct outlook {
+    int32_t all_first, all_end, any_first, any_end;
+} outlook;
+
 /* Lanes count keys from the tile's first. */
-static void set_edges(pass *t)
+static void set_edges(pass *t, outlook spans[ATTN_I_SPANS])
 {
-    const int64_t n = t->keys.end - t->keys.first;
+    const int32_t n = (int32_t)(t->keys.end - t->keys.first);
+    for (int s = 0; s < ATTN_I_SPANS; s++) spans[s] = (outlook){0, n, n, 0};
     for (int64_t l = 0; l < ATTN_I_LANES; l++) {
+        outlook *span = &spans[l / ATTN_I_SPAN_LANES];
         const attn_i_span one = l < t->w->rows ? t->sees[l] : (attn_i_span){0, 0};
-        t->lanes->first_key[l] = (int32_t)attn_i_clamp(one.first - t->keys.first, 0, n);
-        t->lanes->end_key[l] = (int32_t)attn_i_clamp(one.end - t->keys.first, 0, n);
+        const int32_t first = (int32_t)attn_i_clamp(one.first - t->keys.first, 0, n);
+        const int32_t end = (int32_t)attn_i_clamp(one.end - t->keys.first, 0, n);
+        t->lanes->first_key[l] = first;
+        t->lanes->end_key[l] = end;
+        if (l >= t->w->rows) continue;
+        if (first > span->all_first) span->all_first = first;
+        if (end < span->all_end) span->all_end = end;
+        if (first >= end) continue;
+        if (first < span->any_first) span->any_first = first;
+        if (end > span->any_end) span->any_end = end;
     }
-}
-
-static int sees_all(const pass *t, int64_t first, int64_t end, attn_i_spans spans)
-{
-    const int64_t lanes = attn_i_min(spans.end * ATTN_I_SPAN_LANES, t->w->rows);
-    for (int64_t l = spans.first * ATTN_I_SPAN_LANES; l < lanes; l++) {
-        if (t->lanes->first_key[l] > first || t->lanes->end_key[l] < end) return 0;
-    }
-    return 1;
-}
-
-static int span_sees_any(const pass *t, int span, int64_t first, int64_t end)
-{
-    const int64_t lanes = attn_i_min((span + 1) * ATTN_I_SPAN_LANES, t->w->rows);
-    for (int64_t l = span * ATTN_I_SPAN_LANES; l < lanes; l++) {
-        if (t->lanes->first_key[l] < end && t->lanes->end_key[l] > first &&
-            t->lanes->first_key[l] < t->lanes->end_key[l]) {
-            return 1;
-        }
-    }
-    return 0;
 }
 
 static void add_piece(pass *t, int64_t first, int64_t count, attn_i_spans spans, int edges)
@@ -190,12 +185,18 @@ static void add_piece(pass *t, int64_t first, int64_t count, attn_i_spans spans,
     }
 }
 
+static int meets(const outlook *span, int64_t first, int64_t count)
+{
+    return span->any_first < first + count && span->any_end > first;
+}
+
 static void cut_tile(pass *t)
 {
     const int64_t n = t->keys.end - t->keys.first;
     const int edges = t->keys.first < t->common.first || t->keys.end > t->common.end;
     t->count = 0;
-    if (edges) set_edges(t);
+    outlook seen[ATTN_I_SPANS];
+    if (edges) set_edges(t, seen);
     if (!edges || t->plan->writes_scores) {
         add_piece(t, 0, n, t->all, edges);
         return;
@@ -203,9 +204,13 @@ static void cut_tile(pass *t)
     for (int64_t first = 0; first < n; first += PIECE_KEYS) {
         const int64_t count = attn_i_min(n - first, PIECE_KEYS);
         attn_i_spans spans = t->all;
-        while (spans.first < spans.end && !span_sees_any(t, spans.first, first, first + count)) spans.first++;
-        while (spans.end > spans.first && !span_sees_any(t, spans.end - 1, first, first + count)) spans.end--;
-        if (spans.first < spans.end) add_piece(t, first, count, spans, !sees_all(t, first, first + count, spans));
+        while (spans.first < spans.end && !meets(&seen[spans.first], first, count)) spans.first++;
+        while (spans.end > spans.first && !meets(&seen[spans.end - 1], first, count)) spans.end--;
+        int not_all = 0;
+        for (int s = spans.first; s < spans.end; s++) {
+            not_all |= seen[s].all_first > first || seen[s].all_end < first + count;
+        }
+        if (spans.first < spans.end) add_piece(t, first, count, spans, not_all);
     }
 }
 
