@@ -14,8 +14,8 @@
 #include <string.h>
 #include <time.h>
 
-/* A sample has as many calls as fill this time. Where they are many, a quarter more come before it: the caches, and the
- * clock after a pause, are then those of a program that does only this. */
+/* A sample has as many calls as fill this time. Where they are many, or threads are, a quarter more come before it: the
+ * caches, the threads, and the clock after a pause, are then those of a program that does only this. */
 static const double sample_seconds = 0.004;
 
 /* The threads of a BLAS spin after a product, OpenBLAS's for some 25 ms, on the CPU that the next sample needs. */
@@ -140,7 +140,7 @@ static void settle(const contest *k)
 static double sample(contest *k, int s)
 {
     settle(k);
-    if (k->calls[s] > 1) {
+    if (k->calls[s] > 1 || k->threads > 1) { /* and the threads are awake */
         for (int64_t i = 0; i <= k->calls[s] / 4; i++) must(attn_bench_call(&k->subject[s], false));
     }
     const double start = now();
