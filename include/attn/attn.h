@@ -23,6 +23,7 @@
  *              library reads them during the call they are given to, or, for parameters, while they stay bound.
  *   Threads    Any number of threads may use one engine, and call attn_forward with one mechanism, at the same time.
  *              Changing a handle (bind, set, destroy) must not run beside any other use of that same handle.
+ *              Small calls stay on the calling thread; what threads an engine has is told at attn_engine_options.
  *
  * Before version 1.0 the ABI may change between minor releases; attn_abi_version() changes with it.
  *
@@ -135,12 +136,16 @@ ATTN_API attn_status attn_tensor_init(attn_tensor *tensor, void *data, attn_dtyp
  * effect when the last of them is destroyed. */
 typedef struct attn_engine attn_engine;
 
-/* How to compute; the numbers mean the same either way. */
+/* How to compute; the numbers mean the same either way, and differ by roundings. Tiles are for the softmax of float32.
+ * What they do not take goes through the BLAS, call by call: float64, hardmax, and a scale (0 excepted), a softcap or
+ * a log2(e) / temperature whose magnitude is not within 2^-40 .. 2^40. Automatic is tiles, but for scores with
+ * projections: these are left to the BLAS where it suits the CPU and neither it nor the engine has more than one
+ * thread. Where a way is automatic, the environment variable ATTN_WAY may name another (automatic, blas, tiles). */
 typedef int32_t attn_way;
 enum {
-    ATTN_WAY_AUTOMATIC = 0, /* whatever is fastest; the environment variable ATTN_WAY (blas, tiles) may decide */
+    ATTN_WAY_AUTOMATIC = 0, /* the default */
     ATTN_WAY_BLAS = 1,      /* whole matrices through the BLAS: complete, on every machine */
-    ATTN_WAY_TILES = 2      /* fused tiles for float32; what they do not cover goes the other way */
+    ATTN_WAY_TILES = 2      /* fused tiles, and projections by kernels of our own */
 };
 
 typedef int32_t attn_log_level;
@@ -158,6 +163,10 @@ typedef void (*attn_execute_fn)(void *data, int64_t count, attn_task_fn task, vo
 /* A sentence for the application's log; message is valid during the call only. */
 typedef void (*attn_log_fn)(void *data, attn_log_level level, const char *message);
 
+/* Without an executor an engine has threads - 1 workers. They start with its first large job, take no signals, and
+ * compute in the caller's floating-point mode. After a job a worker stays awake for 50 microseconds, in case there is
+ * another, then sleeps. On Linux a worker that would wake on the CPU of the thread that wakes it is sent to another of
+ * those that it may use, for the moment of waking; the affinity of the application's threads is never touched. */
 typedef struct attn_engine_options {
     uint32_t struct_size; /* sizeof(attn_engine_options), set by ATTN_ENGINE_OPTIONS_INIT */
     int32_t threads;      /* the caller included; 0: one per CPU that this process may use; at most 1024 */
@@ -167,7 +176,8 @@ typedef struct attn_engine_options {
     attn_release_fn release;   /* the engine; must be thread-safe if the engine is shared */
     void *allocator_data;
     attn_execute_fn execute; /* the application's own thread pool in place of the engine's, or NULL; */
-    void *executor_data;     /* threads is then its size, a hint. Entered by every caller, also at once */
+    void *executor_data;     /* threads is then its size, a hint: where there are more, they may have to take
+                                turns. Entered by every caller, also at once */
     attn_log_fn log;         /* called while the engine is created, or NULL; the library prints nothing itself */
     void *log_data;
     const char *kernels; /* the instruction set to compute with: "portable", or "avx2" or "avx512" on x86-64, "neon" on
@@ -182,15 +192,15 @@ typedef struct attn_engine_options {
 
 /* Creates an engine; options NULL means all defaults. Its threads start when they are first needed.
  * ATTN_ERR_ARGUMENT: a NULL engine, a value out of range, an unknown word in ATTN_WAY. ATTN_ERR_STRUCT_SIZE.
- * ATTN_ERR_UNSUPPORTED: a way or kernels that this build or CPU has not. ATTN_ERR_NOMEM. Since 0.1. */
+ * ATTN_ERR_UNSUPPORTED: kernels that this build or CPU has not, also by ATTN_KERNELS. ATTN_ERR_NOMEM. Since 0.1. */
 ATTN_API attn_status attn_engine_create(const attn_engine_options *options, attn_engine **engine);
 
 /* Gives the engine back; NULL is fine. See attn_engine for mechanisms that still use it. Since 0.1. */
 ATTN_API void attn_engine_destroy(attn_engine *engine);
 
-/* Describes the engine as a JSON object: library version, CPU and its features, way, threads, the BLAS with its core
- * and threading, and whether that BLAS suits this CPU. On entry *bytes is the room in json, on return what the text
- * needs with its final NUL; json may be NULL to ask for that only.
+/* Describes the engine as a JSON object: library version, way ("tiles" or "blas"), threads, kernels, CPU and its
+ * features, the BLAS with its core and threading, and whether that BLAS suits this CPU. On entry *bytes is the room
+ * in json, on return what the text needs with its final NUL; json may be NULL to ask for that only.
  * ATTN_ERR_BUFFER: it did not fit, and json is untouched. ATTN_ERR_ARGUMENT: a NULL. Since 0.1. */
 ATTN_API attn_status attn_engine_describe(const attn_engine *engine, char *json, size_t *bytes);
 
@@ -364,10 +374,18 @@ typedef struct attn_forward_args {
  * contributes exactly nothing, even where its value is infinite or NaN; a NaN in a score or value that is seen does
  * reach the output. A query that sees no key gets context 0, weights 0, log-sum-exp minus infinity.
  *
- * Memory beside the arguments is a few megabytes, and for scores that project keys Tk x A of one key head; and a copy
- * of what has strides that the BLAS cannot read: parameters, and one key head's keys and values. It never grows with
- * Tq x Tk.
- * With a workspace the call allocates nothing. The result has the same bits for any number of engine threads.
+ * Memory beside the arguments is a few megabytes, on the way of tiles for each thread; and copies: of parameters whose
+ * strides the BLAS cannot read; of keys and values where their strides want it, and of what scores project, for one key
+ * head at a time or, on the way of tiles, for as many as make 16 MB; and, where a decoding call splits its keys, a
+ * context for each part of about 1024 of them, 64 at most. Nothing grows with Tq x Tk, but for one byte for each tile
+ * of 64 x 128 of a mask that heads share.
+ * A call allocates once, at most what attn_forward_workspace says. It allocates nothing with a workspace, nor where
+ * the scratch is at most 16 KB: then that is the stack's.
+ *
+ * The result has the same bits for any number of engine threads, and for any order in which an executor runs a job's
+ * items; with ATTN_WAY_AUTOMATIC, beside a BLAS of one thread that suits the CPU, an engine of one thread projects
+ * otherwise than a larger one, and may then differ from it by roundings. Ways, BLAS libraries and, on the way of
+ * tiles, sets of kernels differ by roundings.
  *
  * Errors: ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE, _DTYPE, _OVERLAP, _OVERFLOW, _PARAMETER, _BUFFER (workspace),
  * _NOMEM. Thread safety: re-entrant; the mechanism is only read. Since 0.1. */
@@ -375,7 +393,8 @@ ATTN_API attn_status attn_forward(const attn_mechanism *mechanism, const attn_fo
 
 /* The bytes of workspace that attn_forward needs for these arguments (those that it would refuse are refused here
  * with the same status; workspace and workspace_size are not looked at, and key_lengths are read). The answer depends
- * on shapes, strides, dtype and which outputs are asked for, not on data. Any alignment will do. Since 0.1. */
+ * on the mechanism as it is now, its engine, shapes, strides, dtype and which outputs are asked for, not on data. Any
+ * alignment will do. Since 0.1. */
 ATTN_API attn_status attn_forward_workspace(const attn_mechanism *mechanism, const attn_forward_args *args,
                                             size_t *bytes);
 
