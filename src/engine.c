@@ -64,11 +64,12 @@ static attn_status choose_kernels(const char *name, attn_engine *engine)
 }
 
 /* Our product is as fast as that of a BLAS that suits the CPU; and it uses the threads that the engine was told to use,
- * where a threaded BLAS brings others, which after each product wait in a busy loop and keep ours from the cores. */
+ * where a BLAS has one, or brings others, which after each product wait in a busy loop and keep ours from the cores.
+ * So the BLAS is for a lone CPU. The engine's threads do not count: no bit may depend on them. */
 static int wants_own_products(const attn_engine *engine, attn_way asked)
 {
     if (asked != ATTN_WAY_AUTOMATIC) return asked == ATTN_WAY_TILES;
-    return !engine->blas.suits_cpu || engine->threads > 1 || engine->blas.threads != 1;
+    return !engine->blas.suits_cpu || engine->blas.threads != 1 || engine->cpu.count != 1;
 }
 
 static attn_status check_options(const attn_engine_options *options)

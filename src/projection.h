@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * projection.h: rows times a matrix of parameters: by the BLAS, or, where that is behind the CPU, by the kernels of
- * tiles on a packed copy. */
+ * projection.h: rows times a matrix of parameters: by the BLAS, or by the kernels of tiles on a packed copy, as the
+ * engine has it. */
 #ifndef ATTN_I_PROJECTION_H
 #define ATTN_I_PROJECTION_H
 

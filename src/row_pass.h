@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * row_pass.h: a key head's few queries, ATTN_I_FEW at most, against a run of its keys, read once for all of them: the
+ * row_pass.h: a key head's few queries, ATTN_I_FEW at most, against a run of its keys, which come from memory once: the
  * pass of decoding, where lanes would stay empty and memory is the limit. */
 #ifndef ATTN_I_ROW_PASS_H
 #define ATTN_I_ROW_PASS_H

@@ -62,14 +62,26 @@ static void normalise_row(const attn_i_tile_plan *plan, const attn_i_tile_scratc
     }
 }
 
+void attn_i_tile_find_hidden(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
+                             int64_t key, unsigned char hidden[ATTN_I_LANES])
+{
+    const attn_i_rows row = {w->key_rows.data + key * w->key_rows.stride, w->key_rows.stride};
+    const attn_i_spans spans = {0, (int)attn_i_divide_up(w->rows, ATTN_I_SPAN_LANES)};
+    float scores[ATTN_I_LANES] = {0};
+    if (plan->plain) plan->kernels->products(plan->depth, s->queries, row, 1, spans, scores, ATTN_I_LANES, 0);
+    for (int l = 0; l < ATTN_I_LANES; l++) hidden[l] = scores[l] == -INFINITY;
+}
+
 /* Values that are not finite were left out of the products; whoever sees them gets them here. */
 static void add_not_finite(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
                            int64_t j, int64_t d, int64_t columns, float *to)
 {
     const float *value = w->value_rows.data + (s->lanes->late_first + j) * w->value_rows.stride + d;
+    unsigned char hidden[ATTN_I_LANES];
+    attn_i_tile_find_hidden(plan, s, w, s->lanes->late_first + j, hidden);
     for (int64_t l = 0; l < w->rows; l++) {
         const float *weight = s->rows + l * ATTN_I_TILE_KEYS + j;
-        if (*weight == 0) continue;
+        if (*weight == 0 || hidden[l]) continue;
         plan->p->kernels->add_not_finite(columns, weight, value, 1, to + l * plan->p->context.stride[2]);
     }
 }

@@ -11,4 +11,9 @@
 void attn_i_tile_write(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work,
                        attn_i_span keys, attn_scores_stage stage);
 
+/* Lanes whose score for a key is minus infinity, though the weight that is made with the product is not 0 then:
+ * hidden[l] = 1, of the work's rows. */
+void attn_i_tile_find_hidden(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch,
+                             const attn_i_tile_work *work, int64_t key, unsigned char hidden[ATTN_I_LANES]);
+
 #endif

@@ -2,7 +2,7 @@
  *
  * tile_pass.c: one tile of queries against its keys. A tile of keys is cut into pieces: runs of keys that are seen by
  * the same spans of lanes, so that what nobody sees is not computed. Where nothing but visibility stands between a
- * product and its weight, the weight is made in the registers of the product, relative to a reference that a first look
+ * product and its weight, weights are made block by block with the products, relative to a reference that a first look
  * at a few keys gives; otherwise, or where a score has outgrown the reference, the scores are written to the tile and
  * passed over. */
 #include "tile_pass.h"
@@ -38,7 +38,7 @@ typedef struct pass {
     attn_i_span sees[ATTN_I_LANES];                  /* of each lane, by position */
     attn_i_span common;                              /* what all lanes see */
     attn_i_spans all;                                /* spans with rows */
-    int referenced; /* every lane has a reference that weights in registers can do with */
+    int referenced; /* every lane has a reference that weights made with products can do with */
     int clean;      /* values that are not finite are kept apart */
     int late;       /* the context is left to attn_i_tile_finish */
     /* The tile at hand. */
@@ -317,8 +317,8 @@ static int find_references(pass *t)
 
 /* ---------------------------------------------------------------------------------------------- one tile */
 
-/* The weights of all pieces, made in registers. 0: it has to be done the other way. */
-static int weights_in_registers(pass *t)
+/* The weights of all pieces, made as the products are. 0: it has to be done the other way. */
+static int weights_with_products(pass *t)
 {
     if (!t->plan->plain || !find_references(t)) return 0;
     /* Lanes that see nothing yet have no reference; any number will do. */
@@ -455,7 +455,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
  * of the products and then added lane by lane. */
 static void add_context_cleaned(pass *t, const piece *one, const float *weights, attn_i_rows values, int64_t dim)
 {
-    unsigned char finite[ATTN_I_TILE_KEYS];
+    unsigned char finite[ATTN_I_TILE_KEYS], hidden[ATTN_I_LANES];
     const attn_i_rows cleaned = {t->s->values, attn_i_max(dim, 1)};
     for (int64_t j = 0; j < one->count; j++) {
         finite[j] = (unsigned char)t->p->kernels->gather_finite(dim, values.data + j * values.stride, 1,
@@ -464,9 +464,10 @@ static void add_context_cleaned(pass *t, const piece *one, const float *weights,
     t->kernels->context(one->count, weights, cleaned, dim, one->spans, t->s->context, t->lanes->sum);
     for (int64_t j = 0; j < one->count; j++) {
         if (finite[j]) continue;
+        attn_i_tile_find_hidden(t->plan, t->s, t->w, t->keys.first + one->first + j, hidden);
         for (int l = one->spans.first * ATTN_I_SPAN_LANES; l < one->spans.end * ATTN_I_SPAN_LANES; l++) {
             const float weight = weights[j * ATTN_I_LANES + l];
-            if (weight == 0) continue;
+            if (weight == 0 || hidden[l]) continue;
             for (int64_t d = 0; d < dim; d++) {
                 const float value = values.data[j * values.stride + d];
                 if (!isfinite(value)) t->s->context[d * ATTN_I_LANES + l] += weight * value;
@@ -536,7 +537,7 @@ static void run(pass *t, attn_i_span keys)
             if (t->late) begin(t, 0);
             continue;
         }
-        if (mask == ATTN_I_SOMETHING || !weights_in_registers(t)) weights_by_passes(t, mask);
+        if (mask == ATTN_I_SOMETHING || !weights_with_products(t)) weights_by_passes(t, mask);
         add_context(t);
     }
 }

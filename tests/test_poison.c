@@ -118,6 +118,35 @@ static void hidden_poison_changes_no_bit_and_seen_poison_stays_in_its_dimension(
     }
 }
 
+/* A product of minus infinity hides a key like a mask does. Nothing else is infinite: all other keys have a 0 where the
+ * query is large. */
+static void score_of_minus_infinity_hides_poison(void **state)
+{
+    (void)state;
+    const struct size sizes[] = {many_keys, wide_values};
+    const int64_t queries[] = {1, 2, 37};
+    for (attn_dtype dtype = ATTN_F32; dtype <= ATTN_F64; dtype++) {
+        for (int q = 0; q < 3; q++) {
+            for (int i = 0; i < 2; i++) {
+                struct scene s;
+                create(&s, sizes[i], dtype, queries[q], ROWS);
+                array_set(&s.mask, sizes[i].hidden, 1);
+                for (int64_t j = 0; j < sizes[i].keys; j++) array_set(&s.key, j * sizes[i].dim, 0);
+                for (int64_t t = 0; t < queries[q]; t++) array_set(&s.query, t * sizes[i].dim, 1e4);
+                array_set(&s.key, sizes[i].hidden * sizes[i].dim, -INFINITY);
+                forward(&s, &s.lone);
+                for (int64_t d = 0; d < sizes[i].dim; d++) {
+                    array_set(&s.value, sizes[i].hidden * sizes[i].dim + d, d % 2 ? NAN : INFINITY);
+                }
+                forward(&s, &s.context);
+                assert_true(isfinite(array_get(&s.lone, 0)));
+                assert_true(array_same_bits(&s.context, &s.lone, 0, queries[q] * sizes[i].dim));
+                destroy(&s);
+            }
+        }
+    }
+}
+
 /* A weight that has underflowed is no hidden key: 0 times infinity is NaN, as the formula says. */
 static void poison_reaches_a_query_through_a_weight_of_zero(void **state)
 {
@@ -136,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hidden_poison_changes_no_bit_and_seen_poison_stays_in_its_dimension),
+        cmocka_unit_test(score_of_minus_infinity_hides_poison),
         cmocka_unit_test(poison_reaches_a_query_through_a_weight_of_zero),
     };
     return cmocka_run_group_tests_name("poison", tests, engine_setup, engine_teardown);

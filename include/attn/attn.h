@@ -139,8 +139,8 @@ typedef struct attn_engine attn_engine;
 /* How to compute; the numbers mean the same either way, and differ by roundings. Tiles are for the softmax of float32.
  * What they do not take goes through the BLAS, call by call: float64, hardmax, and a scale (0 excepted), a softcap or
  * a log2(e) / temperature whose magnitude is not within 2^-40 .. 2^40. Automatic is tiles, but for scores with
- * projections: these are left to the BLAS where it suits the CPU and neither it nor the engine has more than one
- * thread. Where a way is automatic, the environment variable ATTN_WAY may name another (automatic, blas, tiles). */
+ * projections: these are left to the BLAS where it suits the CPU, has one thread, and the process has one CPU. Where a
+ * way is automatic, the environment variable ATTN_WAY may name another (automatic, blas, tiles). */
 typedef int32_t attn_way;
 enum {
     ATTN_WAY_AUTOMATIC = 0, /* the default */
@@ -383,9 +383,7 @@ typedef struct attn_forward_args {
  * the scratch is at most 16 KB: then that is the stack's.
  *
  * The result has the same bits for any number of engine threads, and for any order in which an executor runs a job's
- * items; with ATTN_WAY_AUTOMATIC, beside a BLAS of one thread that suits the CPU, an engine of one thread projects
- * otherwise than a larger one, and may then differ from it by roundings. Ways, BLAS libraries and, on the way of
- * tiles, sets of kernels differ by roundings.
+ * items. Ways, BLAS libraries and, on the way of tiles, sets of kernels differ by roundings.
  *
  * Errors: ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE, _DTYPE, _OVERLAP, _OVERFLOW, _PARAMETER, _BUFFER (workspace),
  * _NOMEM. Thread safety: re-entrant; the mechanism is only read. Since 0.1. */

@@ -49,8 +49,8 @@ typedef struct attn_i_tile_kernels {
      * `accumulate`. The inner loop of scores, and of matrix products. */
     void (*products)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans, float *to,
                      int64_t to_stride, int accumulate);
-    /* to[j] = 2^(score - reference), j < count, the scores (the products with rows of keys) never leaving registers.
-     * Scores more than ROOM below the reference count as ROOM below. With `edges`, key first_key + j gets 0 from lanes
+    /* to[j] = 2^(score - reference), j < count, a block of scores (the products with rows of keys) becoming weights as
+     * soon as it is there. Scores, even minus infinity, more than ROOM below the reference count as ROOM below. With `edges`, key first_key + j gets 0 from lanes
      * that do not see it, whatever its score is. Returns 0, `to` then being of no use, when a score lies ROOM above its
      * reference or is no number. */
     int (*weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
@@ -91,8 +91,8 @@ typedef struct attn_i_tile_kernels {
     float (*double_exponentials)(int64_t n, const float *from, float *to);
     /* to[j LANES + i] = sum over a of weights[a] tanh(q_i + k_j), from rows of exp(2 q) and exp(2 k): `rows` queries
      * and `count` keys. hidden is a multiple of ATTN_I_SPAN_LANES, |weights| are at most 1024. `sharing`, 4, 2 or 1,
-     * fractions have one denominator: 4 where |q| + |k| <= 10, 2 where it is <= 20, 1 where it is <= 40, or what they
-     * have in common overflows. */
+     * fractions have one denominator: 4 where |q| + |k| <= 10, 2 where it is <= 20, 1 where it is <= 40; past these
+     * the denominator overflows. */
     void (*factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
                           attn_i_rows keys, int64_t count, float *to);
 
