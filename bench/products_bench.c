@@ -76,12 +76,22 @@ static void compare(const attn_i_problem *p, int64_t n, int threads)
     free(from.data), free(map.data), free(to.data), free(arena.base);
 }
 
+/* A whole number from the command line; ends the program if it is none from 1 to 65536. */
+static int64_t number(const char *word)
+{
+    char *end;
+    const long long n = strtoll(word, &end, 10);
+    if (end != word && *end == 0 && n >= 1 && n <= 65536) return n;
+    fprintf(stderr, "products_bench: \"%s\", but a number from 1 to 65536 is meant\n", word);
+    exit(2);
+}
+
 int main(int argc, char **argv)
 {
-    static const char *const sizes[] = {"512", "1024", "2048", "4096"};
+    static const int64_t sizes[] = {512, 1024, 2048, 4096};
     int threads = 1, first = 1;
     if (argc > 2 && strcmp(argv[1], "--threads") == 0) {
-        threads = atoi(argv[2]);
+        threads = (int)number(argv[2]);
         first = 3;
     }
     /* OpenBLAS reads its number of threads once, while it is loaded. */
@@ -103,8 +113,8 @@ int main(int argc, char **argv)
     printf("%s %s, core %s; our kernels: %s; %d thread%s\n", engine->blas.library, engine->blas.version,
            engine->blas.core, p.kernels->name, threads, threads == 1 ? "" : "s");
     printf("  size   GFLOP/s  of peak      BLAS  of peak  time of the BLAS / time of ours\n");
-    for (int i = first; i < argc; i++) compare(&p, atoll(argv[i]), threads);
-    for (size_t i = 0; first == argc && i < sizeof sizes / sizeof *sizes; i++) compare(&p, atoll(sizes[i]), threads);
+    for (int i = first; i < argc; i++) compare(&p, number(argv[i]), threads);
+    for (size_t i = 0; first == argc && i < sizeof sizes / sizeof *sizes; i++) compare(&p, sizes[i], threads);
     attn_engine_destroy(engine);
     return 0;
 }

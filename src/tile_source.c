@@ -62,27 +62,27 @@ static attn_i_source make_source(attn_i_matrix matrix, int even, int64_t width)
     return s;
 }
 
-void attn_i_sources_find(attn_i_sources *all, int converted)
+void attn_i_sources_find(attn_i_sources *sources, int converted)
 {
-    const attn_i_problem *p = all->p;
+    const attn_i_problem *p = sources->p;
     const attn_i_score *score = p->mechanism->score;
     const int even = query_rows_are_even(p);
-    all->query = make_source(query_rows(p, &all->state, 0), even, score->query_width(p));
-    all->query.rows_of = even ? query_rows : NULL;
-    all->query.prepares = score->query_width(p) > 0 ? score->prepare_queries : NULL;
+    sources->query = make_source(query_rows(p, &sources->state, 0), even, score->query_width(p));
+    sources->query.rows_of = even ? query_rows : NULL;
+    sources->query.prepares = score->query_width(p) > 0 ? score->prepare_queries : NULL;
     /* Uneven rows are read one by one where they lie, unless they are prepared. */
-    all->key = make_source(score->reads_keys ? key_rows(p, &all->state, 0) : map_rows(p, &all->state, 0), 1,
-                           score->key_width(p));
-    all->key.rows_of = score->reads_keys ? key_rows : map_rows;
-    all->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
+    sources->key = make_source(score->reads_keys ? key_rows(p, &sources->state, 0) : map_rows(p, &sources->state, 0), 1,
+                               score->key_width(p));
+    sources->key.rows_of = score->reads_keys ? key_rows : map_rows;
+    sources->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
     if (score->lanes != NULL && converted) {
-        all->key.copied = 1;
-        all->key.width = score->lanes->key_elements(p);
-        all->key.converts = score->lanes->convert_key;
+        sources->key.copied = 1;
+        sources->key.width = score->lanes->key_elements(p);
+        sources->key.converts = score->lanes->convert_key;
     }
     if (p->context.data != NULL) {
-        all->value = make_source(value_rows(p, &all->state, 0), 1, 0);
-        all->value.rows_of = value_rows;
+        sources->value = make_source(value_rows(p, &sources->state, 0), 1, 0);
+        sources->value.rows_of = value_rows;
     }
 }
 
@@ -97,29 +97,29 @@ static void lay_out(attn_i_source *s, int64_t heads, attn_i_arena *arena)
 }
 
 /* The rows of a key head, one by one, to rows `width` apart. */
-static void gather(const attn_i_sources *all, const attn_i_source *s, int64_t head, float *to, int64_t width)
+static void gather(const attn_i_sources *sources, const attn_i_source *s, int64_t head, float *to, int64_t width)
 {
     attn_i_matrix from = {0};
-    if (s->rows_of != NULL) from = s->rows_of(all->p, &all->state, head);
+    if (s->rows_of != NULL) from = s->rows_of(sources->p, &sources->state, head);
     for (int64_t x = 0; x < s->rows; x++) {
         const attn_i_matrix row =
-            s->rows_of != NULL ? attn_i_matrix_rows(from, x, 1, all->p->size) : query_row(all->p, head, x);
-        all->p->kernels->gather(row.columns, row.data, row.column_stride, to + x * width);
+            s->rows_of != NULL ? attn_i_matrix_rows(from, x, 1, sources->p->size) : query_row(sources->p, head, x);
+        sources->p->kernels->gather(row.columns, row.data, row.column_stride, to + x * width);
     }
 }
 
 /* The rows of the chunk's key head i, and of as many after it as lie in memory like one matrix. */
-static attn_i_matrix joined_rows(const attn_i_sources *all, const attn_i_source *s, int64_t i, int64_t *count)
+static attn_i_matrix joined_rows(const attn_i_sources *sources, const attn_i_source *s, int64_t i, int64_t *count)
 {
-    const int64_t size = all->p->size, first = all->first_head + i;
-    attn_i_matrix joined = s->rows_of(all->p, &all->state, first), one = joined;
+    const int64_t size = sources->p->size, first = sources->first_head + i;
+    attn_i_matrix joined = s->rows_of(sources->p, &sources->state, first), one = joined;
     *count = 1;
-    if (i + 1 == all->chunk_heads) return one;
-    const int64_t step = s->rows_of(all->p, &all->state, first + 1).data - one.data;
+    if (i + 1 == sources->chunk_heads) return one;
+    const int64_t step = s->rows_of(sources->p, &sources->state, first + 1).data - one.data;
     if (s->rows == 1) joined.row_stride = step / size;
     if (step != s->rows * joined.row_stride * size || joined.row_stride < joined.columns) return one;
-    while (i + *count < all->chunk_heads &&
-           s->rows_of(all->p, &all->state, first + *count).data == one.data + *count * step) {
+    while (i + *count < sources->chunk_heads &&
+           s->rows_of(sources->p, &sources->state, first + *count).data == one.data + *count * step) {
         ++*count;
     }
     joined.rows = *count * s->rows;
@@ -129,27 +129,27 @@ static attn_i_matrix joined_rows(const attn_i_sources *all, const attn_i_source 
 }
 
 /* Rows that the score function prepares, by as few products as can be. */
-static void prepare_rows(const attn_i_sources *all, const attn_i_source *s)
+static void prepare_rows(const attn_i_sources *sources, const attn_i_source *s)
 {
-    for (int64_t i = 0; i < all->chunk_heads && s->gathered; i++) {
-        gather(all, s, all->first_head + i, s->raw + i * s->rows * s->from_width, s->from_width);
+    for (int64_t i = 0; i < sources->chunk_heads && s->gathered; i++) {
+        gather(sources, s, sources->first_head + i, s->raw + i * s->rows * s->from_width, s->from_width);
     }
-    for (int64_t i = 0, count; i < all->chunk_heads; i += count) {
+    for (int64_t i = 0, count; i < sources->chunk_heads; i += count) {
         attn_i_matrix from;
         if (s->gathered) {
-            count = all->chunk_heads;
+            count = sources->chunk_heads;
             from = attn_i_matrix_dense(s->raw, count * s->rows, s->from_width);
         } else {
-            from = joined_rows(all, s, i, &count);
+            from = joined_rows(sources, s, i, &count);
         }
         const attn_i_matrix to = {(char *)(s->copy + i * s->rows * s->width), from.rows, s->prepared_width, s->width,
                                   1};
-        s->prepares(all->p, &all->state, from, to);
+        s->prepares(sources->p, &sources->state, from, to);
     }
 }
 
 typedef struct copy_job {
-    const attn_i_sources *all;
+    const attn_i_sources *sources;
     const attn_i_source *s;
 } copy_job;
 
@@ -162,32 +162,33 @@ static void copy_rows(void *data, int64_t i)
     attn_i_rows from = {to, s->width};
     if (s->prepares == NULL) {
         attn_i_matrix rows = {0};
-        if (s->converts != NULL) rows = s->rows_of(job->all->p, &job->all->state, job->all->first_head + i);
+        if (s->converts != NULL) rows = s->rows_of(job->sources->p, &job->sources->state, job->sources->first_head + i);
         if (rows.column_stride == 1) {
             from = (attn_i_rows){(const float *)(const void *)rows.data, rows.row_stride};
         } else {
-            gather(job->all, s, job->all->first_head + i, to, s->width);
+            gather(job->sources, s, job->sources->first_head + i, to, s->width);
         }
     }
     for (int64_t x = 0; x < s->rows && s->converts != NULL; x++) {
-        s->converts(job->all->p, from.data + x * from.stride, to + x * s->width);
+        s->converts(job->sources->p, from.data + x * from.stride, to + x * s->width);
     }
 }
 
-static void prepare(const attn_i_sources *all, const attn_i_source *s)
+static void prepare(const attn_i_sources *sources, const attn_i_source *s)
 {
     if (!s->copied || s->rows == 0) return;
-    if (s->prepares != NULL) prepare_rows(all, s);
+    if (s->prepares != NULL) prepare_rows(sources, s);
     if (s->prepares != NULL && s->converts == NULL) return;
-    copy_job job = {all, s};
-    attn_i_parallel(all->p->engine->pool, all->chunk_heads, all->chunk_heads * s->rows * s->width, copy_rows, &job);
+    copy_job job = {sources, s};
+    attn_i_parallel(sources->p->engine->pool, sources->chunk_heads, sources->chunk_heads * s->rows * s->width,
+                    copy_rows, &job);
 }
 
-void attn_i_sources_layout(attn_i_sources *all, int64_t heads, attn_i_arena *arena)
+void attn_i_sources_layout(attn_i_sources *sources, int64_t heads, attn_i_arena *arena)
 {
-    lay_out(&all->query, heads, arena);
-    lay_out(&all->key, heads, arena);
-    lay_out(&all->value, heads, arena);
+    lay_out(&sources->query, heads, arena);
+    lay_out(&sources->key, heads, arena);
+    lay_out(&sources->value, heads, arena);
 }
 
 static int64_t copied(const attn_i_source *s)
@@ -195,24 +196,24 @@ static int64_t copied(const attn_i_source *s)
     return s->copied ? s->rows * (s->width + (s->gathered ? s->from_width : 0)) : 0;
 }
 
-int64_t attn_i_sources_copied(const attn_i_sources *all)
+int64_t attn_i_sources_copied(const attn_i_sources *sources)
 {
-    return copied(&all->query) + copied(&all->key) + copied(&all->value);
+    return copied(&sources->query) + copied(&sources->key) + copied(&sources->value);
 }
 
-void attn_i_sources_prepare(attn_i_sources *all, int64_t first_head, int64_t heads)
+void attn_i_sources_prepare(attn_i_sources *sources, int64_t first_head, int64_t heads)
 {
-    all->first_head = first_head;
-    all->chunk_heads = heads;
-    prepare(all, &all->query);
-    prepare(all, &all->key);
-    prepare(all, &all->value);
+    sources->first_head = first_head;
+    sources->chunk_heads = heads;
+    prepare(sources, &sources->query);
+    prepare(sources, &sources->key);
+    prepare(sources, &sources->value);
 }
 
-attn_i_rows attn_i_source_rows(const attn_i_sources *all, const attn_i_source *s, int64_t i)
+attn_i_rows attn_i_source_rows(const attn_i_sources *sources, const attn_i_source *s, int64_t i)
 {
     if (s->copied) return (attn_i_rows){s->copy + i * s->rows * s->width, s->width};
     if (s->rows_of == NULL) return (attn_i_rows){NULL, 0};
-    const attn_i_matrix m = s->rows_of(all->p, &all->state, all->first_head + i);
+    const attn_i_matrix m = s->rows_of(sources->p, &sources->state, sources->first_head + i);
     return (attn_i_rows){(const float *)(const void *)m.data, m.row_stride};
 }

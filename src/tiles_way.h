@@ -36,13 +36,13 @@ typedef struct attn_i_tiles {
 } attn_i_tiles;
 
 /* Begins a call; 1 if the problem can go this way. */
-int attn_i_tiles_takes(const attn_i_problem *problem, attn_i_tiles *tiles);
+int attn_i_tiles_takes(const attn_i_problem *problem, attn_i_tiles *way);
 
 /* Then: the bytes of scratch, aligned to ATTN_I_ALIGNMENT, that the run needs. ATTN_ERR_OVERFLOW if they cannot be
  * held. */
-attn_status attn_i_tiles_scratch(attn_i_tiles *tiles, int64_t *bytes);
+attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes);
 
 /* Then: computes and writes all outputs. Cannot fail. */
-void attn_i_tiles_run(attn_i_tiles *tiles, void *scratch);
+void attn_i_tiles_run(attn_i_tiles *way, void *scratch);
 
 #endif

@@ -50,9 +50,9 @@ typedef struct attn_i_tile_kernels {
     void (*products)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans, float *to,
                      int64_t to_stride, int accumulate);
     /* to[j] = 2^(score - reference), j < count, a block of scores (the products with rows of keys) becoming weights as
-     * soon as it is there. Scores, even minus infinity, more than ROOM below the reference count as ROOM below. With `edges`, key first_key + j gets 0 from lanes
-     * that do not see it, whatever its score is. Returns 0, `to` then being of no use, when a score lies ROOM above its
-     * reference or is no number. */
+     * soon as it is there. Scores, even minus infinity, more than ROOM below the reference count as ROOM below. With
+     * `edges`, key first_key + j gets 0 from lanes that do not see it, whatever its score is. Returns 0, `to` then
+     * being of no use, when a score lies ROOM above its reference or is no number. */
     int (*weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
                    const attn_i_lanes *state, int64_t first_key, int edges, float *to);
     /* context[d LANES + l] += sum over j < count of values[j][d] weights[j LANES + l], d < dim, and sum[l] likewise. */
