@@ -14,7 +14,7 @@ PAUSE = 0.002  # before each sample: threads that spin when a call returns have 
 
 
 class Limits:
-    """limits.c"""
+    """bench/limits.c and call.c"""
 
     def __init__(self, path, threads):
         self.lib, self.threads = ctypes.CDLL(path), threads
