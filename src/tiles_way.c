@@ -247,8 +247,8 @@ void attn_i_tiles_run(attn_i_tiles *way, void *scratch)
     attn_i_mask_map_load(p, &way->plan.mask);
     for (int64_t first = 0; first < way->head_count; first += way->heads) {
         const int64_t heads = attn_i_min(way->heads, way->head_count - first), tiles = heads * way->tiles;
-        const int64_t work =
-            heads * way->head_rows * p->keys * (WORK_OF_SCORE + (way->plan.depth + p->value_dim) / VECTOR_ELEMENTS);
+        const int64_t per_score = WORK_OF_SCORE + (way->plan.depth + context_dim(way)) / VECTOR_ELEMENTS;
+        const int64_t work = attn_i_multiply_most(attn_i_multiply_most(heads * way->head_rows, p->keys), per_score);
         attn_i_sources_prepare(&way->sources, first, heads);
         way->passes = tiles * way->splits;
         attn_i_parallel(p->engine->pool, way->passes, work, way->few ? compute_rows : compute_pass, way);

@@ -23,6 +23,14 @@ static inline int attn_i_add(int64_t a, int64_t b, int64_t *result)
     return 1;
 }
 
+/* The product of two numbers that are not negative, or the greatest there is: an estimate of work. */
+static inline int64_t attn_i_multiply_most(int64_t a, int64_t b)
+{
+    int64_t product = INT64_MAX;
+    attn_i_multiply(a, b, &product);
+    return product;
+}
+
 static inline int64_t attn_i_min(int64_t a, int64_t b)
 {
     return a < b ? a : b;
