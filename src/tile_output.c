@@ -11,8 +11,9 @@
 /* Where the row of a lane begins in a tensor of rank 4. */
 static float *row_of(const attn_i_problem *p, const attn_i_tile_work *w, const attn_i_view *view, int64_t lane)
 {
-    const int64_t row = w->first_row + lane, head = w->key_head * p->group + row % p->group;
-    return (float *)(void *)attn_i_view_at(view, w->b, head) + row / p->group * view->stride[2];
+    const int64_t row = w->first_row + lane, query = p->group == 1 ? row : row / p->group;
+    const int64_t head = w->key_head * p->group + row - query * p->group;
+    return (float *)(void *)attn_i_view_at(view, w->b, head) + query * view->stride[2];
 }
 
 /* Columns first .. first + n - 1 of the output, from the n rows of a tile, each lane times its factor. */
@@ -129,6 +130,7 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
     } else if (p->context.data != NULL) {
         write_lanes(plan, s, w, &p->context, 0, p->value_dim, s->context, factor);
     }
+    if (p->weights.data == NULL && p->scores.data == NULL && p->logsumexp.data == NULL) return;
     for (int64_t l = 0; l < w->rows; l++) {
         const int64_t row = w->first_row + l, head = w->key_head * p->group + row % p->group;
         const float reference = lanes->sum[l] == 0 ? 0 : lanes->reference[l];

@@ -35,7 +35,7 @@ typedef struct pass {
     const attn_i_tile_work *w;
     attn_i_lanes *lanes;
     int64_t query[ATTN_I_LANES], head[ATTN_I_LANES]; /* that each lane is */
-    attn_i_span sees[ATTN_I_LANES];                  /* of each lane, by position */
+    attn_i_sight sight;                              /* of the queries */
     attn_i_span common;                              /* what all lanes see */
     attn_i_spans all;                                /* spans with rows */
     int referenced; /* every lane has a reference that weights made with products can do with */
@@ -43,6 +43,7 @@ typedef struct pass {
     int late;       /* the context is left to attn_i_tile_finish */
     /* The tile at hand. */
     attn_i_span keys;
+    int edges; /* some lane does not see all of it, and first_key and end_key say what each does see */
     piece pieces[MOST_PIECES];
     int count;
 } pass;
@@ -125,25 +126,23 @@ static attn_i_span intersect(attn_i_span a, attn_i_span b)
     return both.first < both.end ? both : (attn_i_span){0, 0};
 }
 
-/* What each lane sees of the keys, and all of them together. */
+/* What a lane sees of the pass's keys. */
+static attn_i_span seen_by(const pass *t, int64_t lane)
+{
+    return intersect(attn_i_sees(t->sight, query_of(t, lane)), t->w->keys);
+}
+
+/* What all lanes see, and the run of keys that any of them sees. Both ends of what a query sees move forward with it,
+ * hence the first lane and the last one tell. */
 static attn_i_span look(pass *t)
 {
-    attn_i_span any = {0, 0};
-    t->common = t->w->keys;
-    for (int64_t l = 0; l < t->w->rows; l++) {
-        attn_i_span one = {0, 0};
-        if (l > 0 && query_of(t, l) == query_of(t, l - 1)) {
-            one = t->sees[l - 1];
-        } else {
-            one = intersect(attn_i_visible(t->p, t->w->b, query_of(t, l)), t->w->keys);
-        }
-        t->sees[l] = one;
-        t->common = intersect(t->common, one);
-        if (one.first == one.end) continue;
-        if (any.first == any.end) any = one;
-        any.first = attn_i_min(any.first, one.first);
-        any.end = attn_i_max(any.end, one.end);
-    }
+    int64_t first = 0, last = t->w->rows - 1;
+    t->sight = attn_i_sight_of(t->p, t->w->b);
+    t->common = intersect(seen_by(t, first), seen_by(t, last));
+    attn_i_span any = seen_by(t, first), end = seen_by(t, last);
+    while (any.first == any.end && first < last) any = seen_by(t, ++first);
+    while (end.first == end.end && first < last) end = seen_by(t, --last);
+    any.end = end.end;
     return any;
 }
 
@@ -160,7 +159,7 @@ static void set_edges(pass *t, outlook spans[ATTN_I_SPANS])
     for (int s = 0; s < ATTN_I_SPANS; s++) spans[s] = (outlook){0, n, n, 0};
     for (int64_t l = 0; l < ATTN_I_LANES; l++) {
         outlook *span = &spans[l / ATTN_I_SPAN_LANES];
-        const attn_i_span one = l < t->w->rows ? t->sees[l] : (attn_i_span){0, 0};
+        const attn_i_span one = l < t->w->rows ? seen_by(t, l) : (attn_i_span){0, 0};
         const int32_t first = (int32_t)attn_i_clamp(one.first - t->keys.first, 0, n);
         const int32_t end = (int32_t)attn_i_clamp(one.end - t->keys.first, 0, n);
         t->lanes->first_key[l] = first;
@@ -193,12 +192,12 @@ static int meets(const outlook *span, int64_t first, int64_t count)
 static void cut_tile(pass *t)
 {
     const int64_t n = t->keys.end - t->keys.first;
-    const int edges = t->keys.first < t->common.first || t->keys.end > t->common.end;
+    t->edges = t->keys.first < t->common.first || t->keys.end > t->common.end;
     t->count = 0;
     outlook seen[ATTN_I_SPANS];
-    if (edges) set_edges(t, seen);
-    if (!edges || t->plan->writes_scores) {
-        add_piece(t, 0, n, t->all, edges);
+    if (t->edges) set_edges(t, seen);
+    if (!t->edges || t->plan->writes_scores) {
+        add_piece(t, 0, n, t->all, t->edges);
         return;
     }
     for (int64_t first = 0; first < n; first += PIECE_KEYS) {
@@ -276,9 +275,10 @@ static void move_references(pass *t, const float *most)
     if (moved) t->kernels->tile_multiply(context_dim(t), factor, t->s->context);
 }
 
-static int sees_any(const pass *t, int64_t lane, int64_t first, int64_t end)
+/* 1 if the lane sees any of the first keys of the tile. */
+static int sees_any(const pass *t, int64_t lane, int64_t count)
 {
-    return t->sees[lane].first < end && t->sees[lane].end > first;
+    return !t->edges || t->lanes->first_key[lane] < attn_i_min(t->lanes->end_key[lane], count);
 }
 
 static int has_reference(const pass *t, int64_t lane)
@@ -286,29 +286,32 @@ static int has_reference(const pass *t, int64_t lane)
     return fabsf(t->lanes->reference[lane]) <= ATTN_I_FAR;
 }
 
-/* 1 if each lane that sees any key of the tile has a reference, be it that a look at the first keys gives it one. */
-static int find_references(pass *t)
+/* 1 if each lane that sees any key of the tile has a reference, be it that a look at the first keys gives it one. The
+ * scores of the keys that were looked at, all of them in the first piece, are in the tile then. */
+static int find_references(pass *t, int64_t *looked)
 {
-    const int64_t first = t->keys.first, end = t->keys.end, count = attn_i_min(PIECE_KEYS, end - first);
+    const int64_t all = t->keys.end - t->keys.first, count = attn_i_min(PIECE_KEYS, all);
     int missing = 0;
+    *looked = 0;
     if (t->referenced) return 1;
     for (int64_t l = 0; l < t->w->rows; l++) {
-        if (has_reference(t, l) || !sees_any(t, l, first, end)) continue;
+        if (has_reference(t, l) || !sees_any(t, l, all)) continue;
         missing = 1;
-        if (t->lanes->reference[l] != -INFINITY || !sees_any(t, l, first, first + count)) return 0;
+        if (t->lanes->reference[l] != -INFINITY || !sees_any(t, l, count)) return 0;
     }
     if (missing) {
         float most[ATTN_I_LANES];
         for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
-        t->kernels->products(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, first), count, t->all, t->s->tile,
-                             ATTN_I_LANES, 0);
+        t->kernels->products(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first), count, t->all,
+                             t->s->tile, ATTN_I_LANES, 0);
         if (t->pieces[0].edges) t->kernels->tile_edges(count, t->all, t->lanes, 0, t->s->tile);
         t->kernels->tile_maximum(count, t->all, t->s->tile, most);
         for (int64_t l = 0; l < t->w->rows; l++) {
-            if (has_reference(t, l) || !sees_any(t, l, first, end)) continue;
+            if (has_reference(t, l) || !sees_any(t, l, all)) continue;
             if (!(fabsf(most[l]) <= ATTN_I_FAR)) return 0;
             t->lanes->reference[l] = ceilf(most[l]);
         }
+        *looked = count;
     }
     t->referenced = 1;
     for (int64_t l = 0; l < t->w->rows; l++) t->referenced &= has_reference(t, l);
@@ -320,7 +323,8 @@ static int find_references(pass *t)
 /* The weights of all pieces, made as the products are. 0: it has to be done the other way. */
 static int weights_with_products(pass *t)
 {
-    if (!t->plan->plain || !find_references(t)) return 0;
+    int64_t looked;
+    if (!t->plan->plain || !find_references(t, &looked)) return 0;
     /* Lanes that see nothing yet have no reference; any number will do. */
     attn_i_lanes *lanes = t->lanes, some;
     if (!t->referenced) {
@@ -330,12 +334,14 @@ static int weights_with_products(pass *t)
             if (!has_reference(t, l)) some.reference[l] = 0;
         }
     }
+    if (looked > 0) t->kernels->tile_exponentials(looked, t->pieces[0].spans, lanes->reference, t->s->tile);
     int good = 1;
     for (int i = 0; i < t->count && good; i++) {
         const piece *one = &t->pieces[i];
-        good = t->kernels->weights(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first + one->first),
-                                   one->count, one->spans, lanes, one->first, one->edges,
-                                   t->s->tile + one->first * ATTN_I_LANES);
+        const int64_t first = attn_i_max(one->first, looked), count = one->first + one->count - first;
+        if (count == 0) continue;
+        good = t->kernels->weights(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first + first),
+                                   count, one->spans, lanes, first, one->edges, t->s->tile + first * ATTN_I_LANES);
     }
     return good;
 }

@@ -11,19 +11,22 @@ int64_t attn_i_position(const attn_i_problem *problem, attn_align align, int64_t
                                                  : problem->query_start);
 }
 
-attn_i_span attn_i_visible(const attn_i_problem *problem, int64_t b, int64_t i)
+attn_i_sight attn_i_sight_of(const attn_i_problem *problem, int64_t b)
 {
     const attn_i_modifiers *m = problem->modifiers;
-    int64_t first = 0, end = attn_i_problem_length(problem, b);
-    if (m->causal != ATTN_ALIGN_NONE) {
-        end = attn_i_min(end, attn_i_position(problem, m->causal, b, i) + 1);
-    }
+    attn_i_sight sight = {-ATTN_I_UNBOUNDED, ATTN_I_UNBOUNDED, attn_i_problem_length(problem, b)};
+    if (m->causal != ATTN_ALIGN_NONE) sight.end = attn_i_position(problem, m->causal, b, 0) + 1;
     if (m->window != ATTN_ALIGN_NONE) {
-        int64_t position = attn_i_position(problem, m->window, b, i);
-        first = attn_i_max(first, position - m->left);
-        end = attn_i_min(end, position + m->right + 1);
+        const int64_t position = attn_i_position(problem, m->window, b, 0);
+        sight.first = position - m->left;
+        sight.end = attn_i_min(sight.end, position + m->right + 1);
     }
-    return first < end ? (attn_i_span){first, end} : (attn_i_span){0, 0};
+    return sight;
+}
+
+attn_i_span attn_i_visible(const attn_i_problem *problem, int64_t b, int64_t i)
+{
+    return attn_i_sees(attn_i_sight_of(problem, b), i);
 }
 
 /* Both ends of the run move forward with i, so the first query that sees anything and the last one span it. */

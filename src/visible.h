@@ -12,6 +12,20 @@ typedef struct attn_i_span {
     int64_t first, end;
 } attn_i_span;
 
+/* What the queries of a sequence may see: query i the keys from i + first on, before i + end, and of these the valid. */
+typedef struct attn_i_sight {
+    int64_t first, end, length;
+} attn_i_sight;
+
+attn_i_sight attn_i_sight_of(const attn_i_problem *problem, int64_t b);
+
+static inline attn_i_span attn_i_sees(attn_i_sight sight, int64_t i)
+{
+    const int64_t first = i + sight.first < 0 ? 0 : i + sight.first;
+    const int64_t end = i + sight.end < sight.length ? i + sight.end : sight.length;
+    return first < end ? (attn_i_span){first, end} : (attn_i_span){0, 0};
+}
+
 /* What query i of sequence b may see. */
 attn_i_span attn_i_visible(const attn_i_problem *problem, int64_t b, int64_t i);
 
