@@ -15,6 +15,7 @@
 
 enum {
     PIECE_KEYS = 16, /* of a tile that not all lanes see alike */
+    LOOK_KEYS = 32,  /* whose scores give a reference, where all lanes see the tile whole */
     WIDE = 256,      /* values: their context in lanes would leave the first-level cache with every tile */
     MOST_PIECES = ATTN_I_TILE_KEYS / PIECE_KEYS,
     ROOM_BEFORE_MOVE = 16 /* exponents that a score may exceed the reference by before it is moved */
@@ -34,6 +35,7 @@ typedef struct pass {
     const attn_i_tile_scratch *s;
     const attn_i_tile_work *w;
     attn_i_lanes *lanes;
+    attn_i_fetch *fetch;
     int64_t query[ATTN_I_LANES], head[ATTN_I_LANES]; /* that each lane is */
     attn_i_sight sight;                              /* of the queries */
     attn_i_span common;                              /* what all lanes see */
@@ -290,7 +292,7 @@ static int has_reference(const pass *t, int64_t lane)
  * scores of the keys that were looked at, all of them in the first piece, are in the tile then. */
 static int find_references(pass *t, int64_t *looked)
 {
-    const int64_t all = t->keys.end - t->keys.first, count = attn_i_min(PIECE_KEYS, all);
+    const int64_t all = t->keys.end - t->keys.first, count = attn_i_min(t->edges ? PIECE_KEYS : LOOK_KEYS, all);
     int missing = 0;
     *looked = 0;
     if (t->referenced) return 1;
@@ -340,8 +342,9 @@ static int weights_with_products(pass *t)
         const piece *one = &t->pieces[i];
         const int64_t first = attn_i_max(one->first, looked), count = one->first + one->count - first;
         if (count == 0) continue;
-        good = t->kernels->weights(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first + first),
-                                   count, one->spans, lanes, first, one->edges, t->s->tile + first * ATTN_I_LANES);
+        good =
+            t->kernels->weights(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first + first), count,
+                                one->spans, lanes, first, one->edges, t->fetch, t->s->tile + first * ATTN_I_LANES);
     }
     return good;
 }
@@ -444,6 +447,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
     if (t->p->bias.data != NULL) load_bias(t);
     for (int i = 0; i < t->count; i++) {
         score_piece(t, &t->pieces[i], mask);
+        for (int64_t j = 0; j < t->pieces[i].count; j += ATTN_I_BLOCK_ROWS) attn_i_fetch_step(t->fetch);
         t->kernels->tile_maximum(t->pieces[i].count, t->pieces[i].spans, t->s->tile + t->pieces[i].first * ATTN_I_LANES,
                                  most);
     }
@@ -515,20 +519,6 @@ static void begin(pass *t, int late)
     memset(t->s->context, 0, (size_t)(context_dim(t) * ATTN_I_LANES) * sizeof(float));
 }
 
-/* Brings rows near that a later pass will want: a share of them with each tile. */
-static void fetch_share(const pass *t, attn_i_span keys)
-{
-    const int64_t tile = (t->keys.first - keys.first) / ATTN_I_TILE_KEYS;
-    const int64_t tiles = attn_i_divide_up(keys.end - keys.first, ATTN_I_TILE_KEYS);
-    const int64_t first = t->w->next_rows * tile / tiles, end = t->w->next_rows * (tile + 1) / tiles;
-    for (int i = 0; i < 2 && t->w->next[i].data != NULL; i++) {
-        for (int64_t j = first; j < end; j++) {
-            const float *row = t->w->next[i].data + j * t->w->next[i].stride;
-            for (int64_t d = 0; d < t->w->next_width[i]; d += 16) __builtin_prefetch(row + d, 0, 2);
-        }
-    }
-}
-
 static void run(pass *t, attn_i_span keys)
 {
     begin(t, can_be_late(t, keys));
@@ -537,7 +527,6 @@ static void run(pass *t, attn_i_span keys)
         t->keys.first = first;
         t->keys.end = attn_i_min((first / ATTN_I_TILE_KEYS + 1) * ATTN_I_TILE_KEYS, keys.end);
         cut_tile(t);
-        fetch_share(t, keys);
         const attn_i_shows mask = load_mask(t);
         if (mask == ATTN_I_NOTHING) {
             if (t->late) begin(t, 0);
@@ -563,35 +552,16 @@ static int is_poisoned(const pass *t)
     return 0;
 }
 
-/* Brings the lines that the context will be written to near: they are wanted when the pass ends, all at once. */
-static void fetch_output(const pass *t)
-{
-    const attn_i_view *context = &t->p->context;
-    if (context->data == NULL || context->stride[3] != 1) return;
-    for (int64_t l = 0; l < t->w->rows; l++) {
-        const float *row =
-            (const float *)(void *)attn_i_view_at(context, t->w->b, t->head[l]) + t->query[l] * context->stride[2];
-        for (int64_t d = 0; d < t->p->value_dim; d += 16) __builtin_prefetch(row + d, 1, 2);
-    }
-}
-
-void attn_i_tile_fetch(const attn_i_tile_plan *plan, const attn_i_tile_work *work)
-{
-    if (work->queries.data == NULL) return;
-    for (int64_t l = 0; l < work->rows; l++) {
-        const float *row = work->queries.data + (work->first_row + l) * work->queries.stride;
-        for (int64_t d = 0; d < plan->depth; d += 16) __builtin_prefetch(row + d, 0, 2);
-    }
-}
-
-void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work)
+void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work,
+                      attn_i_fetch *fetch)
 {
     pass t = {.plan = plan, .p = plan->p, .kernels = plan->kernels, .s = scratch, .w = work, .lanes = scratch->lanes};
+    t.fetch = fetch;
     t.all = (attn_i_spans){0, (int)attn_i_divide_up(work->rows, ATTN_I_SPAN_LANES)};
     name_lanes(&t);
     attn_i_span keys = look(&t);
     if (plan->writes_scores) keys = work->keys;
-    fetch_output(&t);
+    attn_i_fetch_begin(fetch, (keys.end - keys.first) / ATTN_I_BLOCK_ROWS);
     load_queries(&t);
     run(&t, keys);
     if (!is_poisoned(&t)) return;

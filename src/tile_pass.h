@@ -50,15 +50,12 @@ typedef struct attn_i_tile_work {
     attn_i_span keys;                 /* no others are looked at */
     attn_i_rows queries;              /* prepared, from the key head's row 0 on; data NULL: as the problem has them */
     attn_i_rows key_rows, value_rows; /* prepared, from key 0 on */
-    attn_i_rows next[2];              /* rows that will be wanted soon: `next_rows` of these widths; data NULL: none */
-    int64_t next_rows, next_width[2];
 } attn_i_tile_work;
 
-/* Brings the queries of a pass that is to come near. */
-void attn_i_tile_fetch(const attn_i_tile_plan *plan, const attn_i_tile_work *work);
-
-/* Leaves context, reference and sum in the scratch, and unnormalised rows in the outputs of scores and weights. */
-void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work);
+/* Leaves context, reference and sum in the scratch, and unnormalised rows in the outputs of scores and weights. Fetches
+ * meanwhile what the caller will want next. */
+void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work,
+                      attn_i_fetch *fetch);
 
 /* Divides by the sums and writes all outputs but scores. */
 void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work);

@@ -166,35 +166,59 @@ static void merge_rows(void *data, int64_t i)
     attn_i_row_finish_parts(&way->plan, &w, &way->row_parts[i * way->splits], way->splits);
 }
 
-/* While a head's tiles of queries are computed, the keys and values of the next one are brought near, if both fit. */
-static void find_next(const attn_i_tiles *way, int64_t pass, attn_i_tile_work *w)
+static int64_t lines_of(int64_t elements)
 {
-    enum { FITS = 1 << 17 };
+    return attn_i_divide_up(elements * (int64_t)sizeof(float), ATTN_I_LINE);
+}
+
+/* The queries of a pass, where they are read as the caller has them. */
+static void fetch_queries(const attn_i_tiles *way, const attn_i_tile_work *w, attn_i_fetch *fetch)
+{
+    const attn_i_problem *p = way->p;
+    const attn_i_view *query = &p->query;
+    const int64_t first = w->first_row / p->group;
+    if (way->sources.query.copied) return;
+    attn_i_fetched rows = {.first =
+                               attn_i_view_at(query, w->b, w->key_head * p->group) + first * query->stride[2] * p->size,
+                           .runs = p->group,
+                           .run_stride = query->stride[1] * p->size,
+                           .rows = attn_i_divide_up(w->rows, p->group),
+                           .row_stride = query->stride[2] * p->size,
+                           .lines = lines_of(p->query_dim)};
+    attn_i_fetch_add(fetch, rows);
+}
+
+/* A share of the next head's keys or values, if they fit: they are brought near while this head's tiles of queries are
+ * computed. */
+static void fetch_share(const attn_i_tiles *way, int64_t pass, const attn_i_source *source, int64_t width,
+                        attn_i_fetch *fetch)
+{
+    enum { FITS = 1 << 16 };
     const int64_t share = way->tiles * way->splits, i = pass / share + 1, part = pass % share, keys = way->p->keys;
-    if (i >= way->passes / share || keys * (way->plan.depth + context_dim(way)) > FITS) return;
-    const int64_t first = keys * part / share;
-    w->next_rows = keys * (part + 1) / share - first;
-    const attn_i_rows key = attn_i_source_rows(&way->sources, &way->sources.key, i);
-    w->next[0] = (attn_i_rows){key.data + first * key.stride, key.stride};
-    w->next_width[0] = way->plan.depth;
-    if (context_dim(way) == 0) return;
-    const attn_i_rows value = attn_i_source_rows(&way->sources, &way->sources.value, i);
-    w->next[1] = (attn_i_rows){value.data + first * value.stride, value.stride};
-    w->next_width[1] = context_dim(way);
+    if (i >= way->passes / share || keys * width > FITS) return;
+    const attn_i_rows rows = attn_i_source_rows(&way->sources, source, i);
+    const int64_t first = keys * part / share, size = sizeof(float);
+    attn_i_fetch_add(fetch, (attn_i_fetched){.first = (const char *)(rows.data + first * rows.stride),
+                                             .runs = 1,
+                                             .rows = keys * (part + 1) / share - first,
+                                             .row_stride = rows.stride * size,
+                                             .lines = lines_of(width)});
 }
 
 static void compute_pass(void *data, int64_t pass)
 {
     attn_i_tiles *way = data;
     const int64_t slot = attn_i_slot_take(&way->slots);
-    attn_i_tile_work w = work_of(way, pass);
+    const attn_i_tile_work w = work_of(way, pass);
     const attn_i_tile_scratch *s = &way->slot[slot];
-    find_next(way, pass, &w);
+    attn_i_fetch fetch = {.count = 0};
     if (pass + 1 < way->passes) {
         const attn_i_tile_work next = work_of(way, pass + 1);
-        attn_i_tile_fetch(&way->plan, &next);
+        fetch_queries(way, &next, &fetch);
     }
-    attn_i_tile_pass(&way->plan, s, &w);
+    fetch_share(way, pass, &way->sources.key, way->plan.depth, &fetch);
+    fetch_share(way, pass, &way->sources.value, context_dim(way), &fetch);
+    attn_i_tile_pass(&way->plan, s, &w, &fetch);
     if (way->splits == 1) {
         attn_i_tile_finish(&way->plan, s, &w);
     } else {

@@ -12,7 +12,8 @@ typedef struct attn_i_span {
     int64_t first, end;
 } attn_i_span;
 
-/* What the queries of a sequence may see: query i the keys from i + first on, before i + end, and of these the valid. */
+/* What the queries of a sequence may see: query i the keys from i + first on, before i + end, and of these the valid.
+ */
 typedef struct attn_i_sight {
     int64_t first, end, length;
 } attn_i_sight;

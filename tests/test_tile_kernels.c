@@ -112,7 +112,8 @@ static int get_weights(int64_t depth, int64_t count, attn_i_spans s, const attn_
     const attn_i_rows keys = fenced_rows(0, rows_of_keys, MOST_DEPTH, count, depth, depth + count % 4);
     const float *own = fenced_tile(1, lanes.at, depth, s);
     *to = fenced(2, tile_elements(count, s));
-    return kernels->weights(depth, own, keys, count, s, state, first_key, edges, *to);
+    attn_i_fetch nothing = {.count = 0};
+    return kernels->weights(depth, own, keys, count, s, state, first_key, edges, &nothing, *to);
 }
 
 static void weights_are_powers_of_the_scores(void **unused)

@@ -10,6 +10,8 @@
 #ifndef ATTN_I_TILE_H
 #define ATTN_I_TILE_H
 
+#include "kernels/fetch.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +20,7 @@ enum {
     ATTN_I_TILE_KEYS = 128,
     ATTN_I_SPAN_LANES = 16, /* lanes that are computed or left out together */
     ATTN_I_SPANS = ATTN_I_LANES / ATTN_I_SPAN_LANES,
+    ATTN_I_BLOCK_ROWS = 6, /* keys or values that one block of products takes */
     ATTN_I_FEW = 8,
     ATTN_I_ROOM = 64 /* a weight lies between 2^-ROOM and 2^ROOM times what the reference stands for */
 };
@@ -52,9 +55,10 @@ typedef struct attn_i_tile_kernels {
     /* to[j] = 2^(score - reference), j < count, a block of scores (the products with rows of keys) becoming weights as
      * soon as it is there. Scores, even minus infinity, more than ROOM below the reference count as ROOM below. With
      * `edges`, key first_key + j gets 0 from lanes that do not see it, whatever its score is. Returns 0, `to` then
-     * being of no use, when a score lies ROOM above its reference or is no number. */
+     * being of no use, when a score lies ROOM above its reference or is no number. Goes on fetching meanwhile, a step
+     * for every block of up to BLOCK_ROWS keys. */
     int (*weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
-                   const attn_i_lanes *state, int64_t first_key, int edges, float *to);
+                   const attn_i_lanes *state, int64_t first_key, int edges, attn_i_fetch *fetch, float *to);
     /* context[d LANES + l] += sum over j < count of values[j][d] weights[j LANES + l], d < dim, and sum[l] likewise. */
     void (*context)(int64_t count, const float *weights, attn_i_rows values, int64_t dim, attn_i_spans spans,
                     float *context, float *sum);

@@ -8,7 +8,7 @@
 
 /* The sizes of blocks: rows of 6, 4, 2 and 1, and as many vectors as there are spans where a span is a vector,
  * otherwise what the registers hold beside the operands. */
-enum { MOST_ROWS = 6, MOST_VECTORS = 4, LAST = 4, UNROLLED = 4 };
+enum { MOST_ROWS = ATTN_I_BLOCK_ROWS, MOST_VECTORS = 4, LAST = 4, UNROLLED = 4 };
 #if defined(__AVX512F__)
 enum { PANEL = 0 };
 #define DEFINE_LASTS DEFINE_LAST(4, 1) DEFINE_LAST(4, 2) DEFINE_LAST(4, 3) DEFINE_LAST(4, 4)
@@ -192,7 +192,7 @@ static bits_vec weigh(int64_t rows, int64_t lane, int64_t end, const attn_i_lane
 }
 
 int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
-                    const attn_i_lanes *state, int64_t first_key, int edges, float *to)
+                    const attn_i_lanes *state, int64_t first_key, int edges, attn_i_fetch *fetch, float *to)
 {
     const panels p = panels_of(spans);
     bits_vec powers = (bits_vec){0} + ROUND_BITS;
@@ -202,6 +202,7 @@ int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t
         for (int lane = p.lane; lane < p.end; lane += p.step) {
             product_blocks[p.index][n / 2](depth, lanes + lane, from, to + j * ATTN_I_LANES + lane, ATTN_I_LANES, 0);
         }
+        attn_i_fetch_step(fetch);
         powers = weigh(n, p.lane, p.end, state, (int32_t)(first_key + j), edges, to + j * ATTN_I_LANES, powers);
     }
     return powers_fit(powers);
