@@ -234,7 +234,8 @@ static void merge_splits(void *data, int64_t tile)
     attn_i_tiles *way = data;
     const int64_t slot = attn_i_slot_take(&way->slots), first = tile * way->splits, elements = context_elements(way);
     const attn_i_tile_work w = work_of(way, first);
-    const attn_i_tile_scratch *s = &way->slot[slot];
+    const attn_i_tile_scratch *s = &way->slot[slot]; /* perhaps no pass has had it */
+    *s->lanes = (attn_i_lanes){.late_first = 0, .late_end = 0};
     for (int l = 0; l < ATTN_I_LANES; l++) {
         float most = -INFINITY;
         for (int64_t i = 0; i < way->splits; i++) {
@@ -242,7 +243,6 @@ static void merge_splits(void *data, int64_t tile)
             if (part->sum[l] != 0 && !(part->reference[l] <= most)) most = part->reference[l];
         }
         s->lanes->reference[l] = most;
-        s->lanes->sum[l] = 0;
     }
     memset(s->context, 0, (size_t)elements * sizeof(float));
     for (int64_t i = 0; i < way->splits; i++) {
