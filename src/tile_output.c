@@ -69,7 +69,8 @@ void attn_i_tile_find_hidden(const attn_i_tile_plan *plan, const attn_i_tile_scr
     const attn_i_rows row = {w->key_rows.data + key * w->key_rows.stride, w->key_rows.stride};
     const attn_i_spans spans = {0, (int)attn_i_divide_up(w->rows, ATTN_I_SPAN_LANES)};
     float scores[ATTN_I_LANES] = {0};
-    if (plan->plain) plan->kernels->products(plan->depth, s->queries, row, 1, spans, scores, ATTN_I_LANES, 0);
+    if (plan->plain && plan->cap == 0)
+        plan->kernels->products(plan->depth, s->queries, row, 1, spans, scores, ATTN_I_LANES, 0);
     for (int l = 0; l < ATTN_I_LANES; l++) hidden[l] = scores[l] == -INFINITY;
 }
 

@@ -39,12 +39,16 @@ typedef struct pass {
     int64_t query[ATTN_I_LANES], head[ATTN_I_LANES]; /* that each lane is */
     attn_i_sight sight;                              /* of the queries */
     attn_i_span common;                              /* what all lanes see */
+    float slope[ATTN_I_LANES];                       /* ALiBi's, of exponents if these are folded */
+    float base[ATTN_I_LANES];                        /* the greatest exponent that was seen, less ALiBi's part */
     attn_i_spans all;                                /* spans with rows */
     int referenced; /* every lane has a reference that weights made with products can do with */
     int clean;      /* values that are not finite are kept apart */
     int late;       /* the context is left to attn_i_tile_finish */
     /* The tile at hand. */
     attn_i_span keys;
+    float distance[ATTN_I_LANES]; /* of its first key from where the lane stands, for ALiBi */
+    float top[ATTN_I_LANES];      /* the greatest that ALiBi adds to a key that the lane sees */
     int edges; /* some lane does not see all of it, and first_key and end_key say what each does see */
     piece pieces[MOST_PIECES];
     int count;
@@ -58,6 +62,16 @@ static int is_moderate(double x)
     return fabs(x) >= 0x1p-40 && fabs(x) <= 0x1p40;
 }
 
+/* Slopes that cannot make something infinite of the farthest distance. */
+static int has_usual_slopes(const attn_i_problem *p)
+{
+    const attn_i_view *slopes = &p->modifiers->slopes;
+    for (int64_t h = 0; h < p->query_heads && p->modifiers->alibi != ATTN_ALIGN_NONE; h++) {
+        if (!(fabsf(((const float *)(void *)slopes->data)[h * slopes->stride[3]]) <= 0x1p20f)) return 0;
+    }
+    return 1;
+}
+
 int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
 {
     const attn_i_modifiers *m = p->modifiers;
@@ -68,8 +82,10 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     if (m->softcap != 0 && !is_moderate(m->softcap)) return 0;
     plan->writes_scores = p->scores.data != NULL || p->weights.data != NULL;
     plan->lanes = p->mechanism->score->lanes;
-    plan->folded = plan->lanes == NULL && m->softcap == 0 && !plan->writes_scores;
-    plan->plain = plan->folded && p->bias.data == NULL && m->alibi == ATTN_ALIGN_NONE;
+    plan->factor = m->softcap != 0 ? p->scale / m->softcap : p->scale * plan->unit;
+    plan->folded = plan->lanes == NULL && !plan->writes_scores && (p->scale == 0 || is_moderate(plan->factor));
+    plan->cap = (float)(m->softcap * plan->unit);
+    plan->plain = plan->folded && p->bias.data == NULL && has_usual_slopes(p);
     plan->wide = p->context.data != NULL && p->value_dim > WIDE && p->keys <= ATTN_I_TILE_KEYS && p->group == 1 &&
                  p->context.stride[3] == 1;
     plan->depth = attn_i_max(p->mechanism->score->query_width(p), 0);
@@ -250,8 +266,43 @@ static void load_queries(pass *t)
         t->plan->lanes->convert_queries(t->p, t->plan->state, t->w->rows, rows, t->s->queries);
         return;
     }
-    t->kernels->to_lanes(t->w->rows, t->plan->depth, rows, t->plan->folded ? (float)(t->p->scale * t->plan->unit) : 1,
-                         t->s->queries);
+    t->kernels->to_lanes(t->w->rows, t->plan->depth, rows, t->plan->folded ? (float)t->plan->factor : 1, t->s->queries);
+}
+
+/* ------------------------------------------------------------------------------------------------- ALiBi */
+
+static void load_slopes(pass *t)
+{
+    const attn_i_view *slopes = &t->p->modifiers->slopes;
+    for (int64_t l = 0; l < ATTN_I_LANES; l++) {
+        t->slope[l] = t->distance[l] = t->top[l] = 0;
+        if (l >= t->w->rows || t->p->modifiers->alibi == ATTN_ALIGN_NONE) continue;
+        const float own = ((const float *)(void *)slopes->data)[head_of(t, l) * slopes->stride[3]];
+        t->slope[l] = t->plan->folded ? (float)(own * t->plan->unit) : own;
+    }
+}
+
+/* For the tile at hand. */
+static void measure_distances(pass *t)
+{
+    const float n = (float)(t->keys.end - t->keys.first);
+    const int64_t start = t->keys.first - attn_i_position(t->p, t->p->modifiers->alibi, t->w->b, 0);
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        const float nearest = (float)(start - query_of(t, l)), first = t->edges ? (float)t->lanes->first_key[l] : 0;
+        const float last = (t->edges ? (float)t->lanes->end_key[l] : n) - 1;
+        t->distance[l] = nearest;
+        const float near = nearest + first > 0 ? nearest + first : nearest + last < 0 ? -(nearest + last) : 0;
+        const float far = fmaxf(fabsf(nearest + first), fabsf(nearest + last));
+        t->top[l] = -t->slope[l] * (t->slope[l] < 0 ? far : near);
+    }
+}
+
+/* To keys first .. first + count - 1 of the tile. */
+static void add_alibi(pass *t, int64_t first, int64_t count, attn_i_spans spans)
+{
+    float distance[ATTN_I_LANES];
+    for (int l = 0; l < ATTN_I_LANES; l++) distance[l] = t->distance[l] + (float)first;
+    t->kernels->tile_alibi(count, spans, t->slope, distance, t->s->tile + first * ATTN_I_LANES);
 }
 
 /* ---------------------------------------------------------------------------------------------- references */
@@ -288,6 +339,26 @@ static int has_reference(const pass *t, int64_t lane)
     return fabsf(t->lanes->reference[lane]) <= ATTN_I_FAR;
 }
 
+/* From folded products to exponents. */
+static void cap_folded(pass *t, int64_t count, attn_i_spans spans, float *tile)
+{
+    if (t->plan->cap == 0) return;
+    t->kernels->tile_softcap(count, spans, 1, tile);
+    t->kernels->tile_scale(count, spans, t->plan->cap, tile);
+}
+
+/* With ALiBi what is to be expected of a lane's scores moves from tile to tile. */
+static void follow_alibi(pass *t)
+{
+    float most[ATTN_I_LANES];
+    const int64_t all = t->keys.end - t->keys.first;
+    for (int64_t l = 0; l < ATTN_I_LANES; l++) {
+        const int expects = l < t->w->rows && t->base[l] != -INFINITY && sees_any(t, l, all);
+        most[l] = expects ? t->base[l] + t->top[l] : -INFINITY;
+    }
+    move_references(t, most);
+}
+
 /* 1 if each lane that sees any key of the tile has a reference, be it that a look at the first keys gives it one. The
  * scores of the keys that were looked at, all of them in the first piece, are in the tile then. */
 static int find_references(pass *t, int64_t *looked)
@@ -306,10 +377,13 @@ static int find_references(pass *t, int64_t *looked)
         for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
         t->kernels->products(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first), count, t->all,
                              t->s->tile, ATTN_I_LANES, 0);
+        cap_folded(t, count, t->all, t->s->tile);
         if (t->pieces[0].edges) t->kernels->tile_edges(count, t->all, t->lanes, 0, t->s->tile);
         t->kernels->tile_maximum(count, t->all, t->s->tile, most);
         for (int64_t l = 0; l < t->w->rows; l++) {
             if (has_reference(t, l) || !sees_any(t, l, all)) continue;
+            t->base[l] = most[l];
+            most[l] += t->top[l];
             if (!(fabsf(most[l]) <= ATTN_I_FAR)) return 0;
             t->lanes->reference[l] = ceilf(most[l]);
         }
@@ -325,8 +399,12 @@ static int find_references(pass *t, int64_t *looked)
 /* The weights of all pieces, made as the products are. 0: it has to be done the other way. */
 static int weights_with_products(pass *t)
 {
+    const int alibi = t->p->modifiers->alibi != ATTN_ALIGN_NONE;
+    const attn_i_exponent exponent = {t->plan->cap, alibi ? t->slope : NULL, t->distance};
     int64_t looked;
-    if (!t->plan->plain || !find_references(t, &looked)) return 0;
+    if (!t->plan->plain) return 0;
+    if (alibi) follow_alibi(t);
+    if (!find_references(t, &looked)) return 0;
     /* Lanes that see nothing yet have no reference; any number will do. */
     attn_i_lanes *lanes = t->lanes, some;
     if (!t->referenced) {
@@ -336,15 +414,16 @@ static int weights_with_products(pass *t)
             if (!has_reference(t, l)) some.reference[l] = 0;
         }
     }
+    if (looked > 0 && alibi) add_alibi(t, 0, looked, t->pieces[0].spans);
     if (looked > 0) t->kernels->tile_exponentials(looked, t->pieces[0].spans, lanes->reference, t->s->tile);
     int good = 1;
     for (int i = 0; i < t->count && good; i++) {
         const piece *one = &t->pieces[i];
         const int64_t first = attn_i_max(one->first, looked), count = one->first + one->count - first;
         if (count == 0) continue;
-        good =
-            t->kernels->weights(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first + first), count,
-                                one->spans, lanes, first, one->edges, t->fetch, t->s->tile + first * ATTN_I_LANES);
+        good = t->kernels->weights(t->plan->depth, t->s->queries, rows_from(t->w->key_rows, t->keys.first + first),
+                                   count, one->spans, &exponent, lanes, first, one->edges, t->fetch,
+                                   t->s->tile + first * ATTN_I_LANES);
     }
     return good;
 }
@@ -397,19 +476,6 @@ static attn_i_shows load_mask(pass *t)
     return ATTN_I_SOMETHING;
 }
 
-static void add_alibi(pass *t, const piece *one, float *tile)
-{
-    const attn_i_view *slopes = &t->p->modifiers->slopes;
-    float slope[ATTN_I_LANES] = {0}, distance[ATTN_I_LANES] = {0};
-    for (int64_t l = 0; l < t->w->rows; l++) {
-        const float own = ((const float *)(void *)slopes->data)[head_of(t, l) * slopes->stride[3]];
-        slope[l] = t->plan->folded ? (float)(own * t->plan->unit) : own;
-        distance[l] = (float)(t->keys.first + one->first -
-                              attn_i_position(t->p, t->p->modifiers->alibi, t->w->b, query_of(t, l)));
-    }
-    t->kernels->tile_alibi(one->count, one->spans, slope, distance, tile);
-}
-
 /* The scores of a piece, modified, as exponents. */
 static void score_piece(pass *t, const piece *one, attn_i_shows mask)
 {
@@ -425,14 +491,15 @@ static void score_piece(pass *t, const piece *one, attn_i_shows mask)
     } else {
         k->products(plan->depth, t->s->queries, keys, n, one->spans, tile, ATTN_I_LANES, 0);
     }
+    if (plan->folded) cap_folded(t, n, one->spans, tile);
     if (!plan->folded && t->p->scale != 1) k->tile_scale(n, one->spans, (float)t->p->scale, tile);
     attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_RAW);
-    if (m->softcap != 0) k->tile_softcap(n, one->spans, (float)m->softcap, tile);
+    if (!plan->folded && m->softcap != 0) k->tile_softcap(n, one->spans, (float)m->softcap, tile);
     attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_CAPPED);
     if (t->p->bias.data != NULL) {
         k->tile_add(n, one->spans, plan->folded ? (float)plan->unit : 1, t->s->bias + start, tile);
     }
-    if (m->alibi != ATTN_ALIGN_NONE) add_alibi(t, one, tile);
+    if (m->alibi != ATTN_ALIGN_NONE) add_alibi(t, one->first, n, one->spans);
     if (one->edges) k->tile_edges(n, one->spans, t->lanes, one->first, tile);
     if (mask == ATTN_I_SOMETHING) k->tile_mask(n, one->spans, t->s->mask + start, tile);
     attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_MASKED);
@@ -452,6 +519,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
                                  most);
     }
     move_references(t, most);
+    for (int l = 0; l < ATTN_I_LANES; l++) t->base[l] = fmaxf(t->base[l], most[l] - t->top[l]);
     for (int l = 0; l < ATTN_I_LANES; l++) {
         reference[l] = t->lanes->reference[l] == -INFINITY ? 0 : t->lanes->reference[l];
     }
@@ -514,6 +582,7 @@ static void begin(pass *t, int late)
     t->referenced = 0;
     for (int l = 0; l < ATTN_I_LANES; l++) {
         t->lanes->reference[l] = l < t->w->rows ? -INFINITY : 0;
+        t->base[l] = -INFINITY;
         t->lanes->sum[l] = 0;
     }
     memset(t->s->context, 0, (size_t)(context_dim(t) * ATTN_I_LANES) * sizeof(float));
@@ -527,6 +596,7 @@ static void run(pass *t, attn_i_span keys)
         t->keys.first = first;
         t->keys.end = attn_i_min((first / ATTN_I_TILE_KEYS + 1) * ATTN_I_TILE_KEYS, keys.end);
         cut_tile(t);
+        if (t->p->modifiers->alibi != ATTN_ALIGN_NONE) measure_distances(t);
         const attn_i_shows mask = load_mask(t);
         if (mask == ATTN_I_NOTHING) {
             if (t->late) begin(t, 0);
@@ -563,6 +633,7 @@ void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s
     if (plan->writes_scores) keys = work->keys;
     attn_i_fetch_begin(fetch, (keys.end - keys.first) / ATTN_I_BLOCK_ROWS);
     load_queries(&t);
+    if (plan->p->modifiers->alibi != ATTN_ALIGN_NONE) load_slopes(&t);
     run(&t, keys);
     if (!is_poisoned(&t)) return;
     t.clean = 1;

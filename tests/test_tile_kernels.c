@@ -78,10 +78,29 @@ static void products_are_sums_of_products(void **state)
         }
 }
 
-/* The scores' errors become relative ones of the weights. */
-static void expect_weights(int64_t depth, const attn_i_lanes *state, int64_t first_key, int edges)
+/* Products become exponents: capped, and less their part of a slope. */
+static void expect_exponents(int64_t depth, const attn_i_exponent *exponent, int64_t first_key)
 {
     expect_products(depth, &lanes, rows_of_keys, MOST_DEPTH, 1, NULL);
+    for (int64_t at = 0; at < (int64_t)MOST_ROWS * LANES; at++) {
+        const int64_t l = at % LANES, key = first_key + at / LANES;
+        if (exponent->cap != 0) {
+            const double cap = (double)exponent->cap;
+            e.want[at] = cap * tanh(e.want[at]);
+            e.error[at] = cap * e.error[at] + 3 * UNIT * fabs(e.want[at]);
+        }
+        if (exponent->slope == NULL) continue;
+        const double part = (double)exponent->slope[l] * fabs((double)exponent->distance[l] + (double)key);
+        e.want[at] -= part;
+        e.error[at] += 2 * UNIT * (fabs(part) + fabs(e.want[at]));
+    }
+}
+
+/* The scores' errors become relative ones of the weights. */
+static void expect_weights(int64_t depth, const attn_i_exponent *exponent, const attn_i_lanes *state, int64_t first_key,
+                           int edges)
+{
+    expect_exponents(depth, exponent, first_key);
     for (int64_t at = 0; at < (int64_t)MOST_ROWS * LANES; at++) {
         const int64_t l = at % LANES, key = first_key + at / LANES;
         const double power = fmax(e.want[at] - (double)state->reference[l], -ATTN_I_ROOM);
@@ -93,9 +112,9 @@ static void expect_weights(int64_t depth, const attn_i_lanes *state, int64_t fir
 }
 
 /* References from the greatest score up to 16 below it; runs of keys of all sorts, also empty ones. */
-static void set_lanes(attn_i_lanes *state, int64_t depth, int64_t first_key)
+static void set_lanes(attn_i_lanes *state, int64_t depth, const attn_i_exponent *exponent, int64_t first_key)
 {
-    expect_products(depth, &lanes, rows_of_keys, MOST_DEPTH, 1, NULL);
+    expect_exponents(depth, exponent, first_key);
     for (int64_t l = 0; l < LANES; l++) {
         double most = -HUGE_VAL;
         for (int64_t i = 0; i < MOST_ROWS; i++) most = fmax(most, e.want[i * LANES + l]);
@@ -106,37 +125,39 @@ static void set_lanes(attn_i_lanes *state, int64_t depth, int64_t first_key)
     }
 }
 
-static int get_weights(int64_t depth, int64_t count, attn_i_spans s, const attn_i_lanes *state, int64_t first_key,
-                       int edges, float **to)
+static const attn_i_exponent product = {0, NULL, NULL};
+
+static int get_weights(int64_t depth, int64_t count, attn_i_spans s, const attn_i_exponent *exponent,
+                       const attn_i_lanes *state, int64_t first_key, int edges, float **to)
 {
     const attn_i_rows keys = fenced_rows(0, rows_of_keys, MOST_DEPTH, count, depth, depth + count % 4);
     const float *own = fenced_tile(1, lanes.at, depth, s);
     *to = fenced(2, tile_elements(count, s));
     attn_i_fetch nothing = {.count = 0};
-    return kernels->weights(depth, own, keys, count, s, state, first_key, edges, &nothing, *to);
+    return kernels->weights(depth, own, keys, count, s, exponent, state, first_key, edges, &nothing, *to);
 }
 
-static void weights_are_powers_of_the_scores(void **unused)
+enum { FIRST_KEY = 37 };
+
+static void check_weights(const attn_i_exponent *exponent)
 {
-    enum { FIRST_KEY = 37 };
     attn_i_lanes state;
     float *to;
-    (void)unused;
     fill_numbers(lanes.at, MOST_ROWS * LANES, 4, -1, 1);
     fill_numbers(rows_of_keys, MOST_ROWS * MOST_DEPTH, 5, -9, 9); /* some scores lie more than ROOM below */
     for
         EACH(int64_t, depth, depths)
         {
-            set_lanes(&state, *depth, FIRST_KEY);
+            set_lanes(&state, *depth, exponent, FIRST_KEY);
             for (int edges = 0; edges < 2; edges++) {
-                expect_weights(*depth, &state, FIRST_KEY, edges);
+                expect_weights(*depth, exponent, &state, FIRST_KEY, edges);
             for
                 EACH(int64_t, count, counts)
                 {
                 for
                     EACH_SPANS(s)
                     {
-                        assert_int_equal(get_weights(*depth, *count, s, &state, FIRST_KEY, edges, &to), 1);
+                        assert_int_equal(get_weights(*depth, *count, s, exponent, &state, FIRST_KEY, edges, &to), 1);
                         assert_rows(to, tile_elements(*count, s), *count, LANES, lane_of(s.first), lane_of(s.end),
                                     e.want, e.error, LANES,
                                     (doing){"weights", {*depth, *count, s.first, s.end, edges}});
@@ -144,6 +165,21 @@ static void weights_are_powers_of_the_scores(void **unused)
                 }
             }
         }
+}
+
+static void weights_are_powers_of_the_scores(void **unused)
+{
+    float slope[LANES], distance[LANES];
+    (void)unused;
+    for (int l = 0; l < LANES; l++) {
+        slope[l] = (float)(l % 5 - 1) / 8;
+        distance[l] = (float)(l % 9 * 2 - 50);
+    }
+    const attn_i_exponent capped = {20, NULL, NULL}, sloped = {0, slope, distance}, both = {20, slope, distance};
+    check_weights(&product);
+    check_weights(&capped);
+    check_weights(&sloped);
+    check_weights(&both);
 }
 
 /* One score, at any place, is what it is by one element of a key times one of a query; all others are 0. Out of the
@@ -173,7 +209,7 @@ static void weights_refuse_what_lies_past_the_room_wherever_it_is(void **unused)
                         EACH_SPANS(s)
                         {
                             const int within = !only || (lane >= lane_of(s.first) && lane < lane_of(s.end));
-                            if (get_weights(1, count, s, &state, 0, 0, &to) != (cases[c].fits || !within)) {
+                            if (get_weights(1, count, s, &product, &state, 0, 0, &to) != (cases[c].fits || !within)) {
                                 fail_msg("%s: score %g of key %d of %d, lane %d, spans %d %d", tested, (double)score,
                                          (int)j, (int)count, lane, s.first, s.end);
                             }
@@ -185,7 +221,7 @@ static void weights_refuse_what_lies_past_the_room_wherever_it_is(void **unused)
                             state.first_key[l] = (int32_t)(seen == 3 ? j + 1 : seen == 2 ? j : 0);
                             state.end_key[l] = (int32_t)(seen == 0 ? j : seen == 1 ? j + 1 : count);
                         }
-                        const int good = get_weights(1, count, all, &state, 0, 1, &to);
+                        const int good = get_weights(1, count, all, &product, &state, 0, 1, &to);
                         if (good == (cases[c].fits || seen == 0 || seen == 3)) continue;
                         fail_msg("%s: score %g of key %d of %d, lane %d, seen %d: %d", tested, (double)score, (int)j,
                                  (int)count, lane, seen, good);
@@ -267,7 +303,7 @@ static void what_a_lane_gets_does_not_depend_on_its_place(void **unused)
             for
                 EACH_SPANS(s)
                 {
-                    get_weights(*depth, *count, s, &state, 0, 1, &to);
+                    get_weights(*depth, *count, s, &product, &state, 0, 1, &to);
                     assert_lanes_alike(to, *count, s, "weights", *depth);
                     const attn_i_rows rows = fenced_rows(0, rows_of_keys, MOST_DEPTH, *count, *depth, *depth);
                     to = fenced(2, tile_elements(*count, s));

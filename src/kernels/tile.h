@@ -47,18 +47,26 @@ typedef struct attn_i_rows {
     int64_t stride;
 } attn_i_rows;
 
+/* What stands between a product and the exponent of a weight: exponent = cap tanh(product), or the product if cap is 0,
+ * less slope[l] |distance[l] + j| for key j if there is a slope. */
+typedef struct attn_i_exponent {
+    float cap;
+    const float *slope, *distance; /* NULL: no slope */
+} attn_i_exponent;
+
 typedef struct attn_i_tile_kernels {
     /* to[i to_stride + l] = sum over d < depth of rows[i][d] lanes[d LANES + l], i < count; added to what is there if
      * `accumulate`. The inner loop of scores, and of matrix products. */
     void (*products)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans, float *to,
                      int64_t to_stride, int accumulate);
-    /* to[j] = 2^(score - reference), j < count, a block of scores (the products with rows of keys) becoming weights as
-     * soon as it is there. Scores, even minus infinity, more than ROOM below the reference count as ROOM below. With
-     * `edges`, key first_key + j gets 0 from lanes that do not see it, whatever its score is. Returns 0, `to` then
-     * being of no use, when a score lies ROOM above its reference or is no number. Goes on fetching meanwhile, a step
-     * for every block of up to BLOCK_ROWS keys. */
+    /* to[j] = 2^(score - reference), j < count, a block of products with rows of keys becoming scores, these being
+     * exponents, and weights as soon as it is there. Scores, even minus infinity, more than ROOM below the reference
+     * count as ROOM below. With `edges`, key first_key + j gets 0 from lanes that do not see it, whatever its score is.
+     * Returns 0, `to` then being of no use, when a score lies ROOM above its reference or is no number. Goes on
+     * fetching meanwhile, a step for every block of up to BLOCK_ROWS keys. */
     int (*weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
-                   const attn_i_lanes *state, int64_t first_key, int edges, attn_i_fetch *fetch, float *to);
+                   const attn_i_exponent *exponent, const attn_i_lanes *state, int64_t first_key, int edges,
+                   attn_i_fetch *fetch, float *to);
     /* context[d LANES + l] += sum over j < count of values[j][d] weights[j LANES + l], d < dim, and sum[l] likewise. */
     void (*context)(int64_t count, const float *weights, attn_i_rows values, int64_t dim, attn_i_spans spans,
                     float *context, float *sum);

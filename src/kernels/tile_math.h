@@ -51,6 +51,11 @@ static ALWAYS_INLINE vec greater_of(vec a, vec b)
 #endif
 }
 
+static ALWAYS_INLINE vec magnitude(vec x)
+{
+    return (vec)((bits_vec)x & ~((bits)1 << (ATTN_I_BITS - 1)));
+}
+
 /* score where it is no number, else weight. */
 static ALWAYS_INLINE vec keep_nan(vec score, vec weight)
 {

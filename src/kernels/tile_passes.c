@@ -34,9 +34,7 @@ void KERNEL(tile_add)(int64_t count, attn_i_spans spans, float factor, const flo
 
 void KERNEL(tile_alibi)(int64_t count, attn_i_spans spans, const float *slope, const float *distance, float *tile)
 {
-    const bits sign = (bits)1 << (ATTN_I_BITS - 1);
-    FOR_EACH_VECTOR(const vec far = load(distance + l) + (float)j;
-                    store(load(x) - load(slope + l) * (vec)((bits_vec)far & ~sign), x);)
+    FOR_EACH_VECTOR(store(load(x) - load(slope + l) * magnitude(load(distance + l) + (float)j), x);)
 }
 
 void KERNEL(tile_mask)(int64_t count, attn_i_spans spans, const float *mask, float *tile)

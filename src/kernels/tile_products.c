@@ -158,9 +158,11 @@ void KERNEL(products)(int64_t depth, const float *lanes, attn_i_rows rows, int64
 
 /* ----------------------------------------------------------------------------------------------- weights */
 
-/* A block's products, just written, become weights. key: of its first row, as the lanes count keys. */
-static ALWAYS_INLINE bits_vec weigh_block(int rows, int64_t lane, int64_t end, const attn_i_lanes *state, int32_t key,
-                                          int edges, float *tile, bits_vec powers)
+/* A block's products, just written, become weights. key: of its first row, as the lanes count keys. plain: the
+ * exponents are the products. */
+static ALWAYS_INLINE bits_vec weigh_block(int rows, int64_t lane, int64_t end, const attn_i_exponent *exponent,
+                                          const attn_i_lanes *state, int32_t key, int plain, int edges, float *tile,
+                                          bits_vec powers)
 {
     for (; lane < end; lane += WIDTH) {
         const vec reference = load(state->reference + lane), floor = reference - splat(ATTN_I_ROOM);
@@ -169,6 +171,10 @@ static ALWAYS_INLINE bits_vec weigh_block(int rows, int64_t lane, int64_t end, c
         {
             float *place = tile + r * ATTN_I_LANES + lane;
             vec x = load(place);
+            if (!plain && exponent->cap != 0) x = splat(exponent->cap) * vec_tanh(x);
+            if (!plain && exponent->slope != NULL) {
+                x -= load(exponent->slope + lane) * magnitude(load(exponent->distance + lane) + (float)(key + r));
+            }
             truth unseen = {0};
             if (edges) {
                 unseen = unseen_by(state, lane, key + r);
@@ -181,18 +187,26 @@ static ALWAYS_INLINE bits_vec weigh_block(int rows, int64_t lane, int64_t end, c
     return powers;
 }
 
-#define WEIGH(rows, edges) weigh_block(rows, lane, end, state, key, edges, tile, powers)
-static bits_vec weigh(int64_t rows, int64_t lane, int64_t end, const attn_i_lanes *state, int32_t key, int edges,
-                      float *tile, bits_vec powers)
+#define WEIGH(rows) weigh_block(rows, lane, end, exponent, state, key, plain, edges, tile, powers)
+static ALWAYS_INLINE bits_vec weigh_rows(int64_t rows, int64_t lane, int64_t end, const attn_i_exponent *exponent,
+                                         const attn_i_lanes *state, int32_t key, int plain, int edges, float *tile,
+                                         bits_vec powers)
 {
-    if (edges) {
-        return rows == 6 ? WEIGH(6, 1) : rows == 4 ? WEIGH(4, 1) : rows == 2 ? WEIGH(2, 1) : WEIGH(1, 1);
-    }
-    return rows == 6 ? WEIGH(6, 0) : rows == 4 ? WEIGH(4, 0) : rows == 2 ? WEIGH(2, 0) : WEIGH(1, 0);
+    return rows == 6 ? WEIGH(6) : rows == 4 ? WEIGH(4) : rows == 2 ? WEIGH(2) : WEIGH(1);
+}
+
+#define WEIGH_ROWS(plain, edges) weigh_rows(rows, lane, end, exponent, state, key, plain, edges, tile, powers)
+static bits_vec weigh(int64_t rows, int64_t lane, int64_t end, const attn_i_exponent *exponent,
+                      const attn_i_lanes *state, int32_t key, int edges, float *tile, bits_vec powers)
+{
+    const int plain = exponent->cap == 0 && exponent->slope == NULL;
+    if (plain) return edges ? WEIGH_ROWS(1, 1) : WEIGH_ROWS(1, 0);
+    return edges ? WEIGH_ROWS(0, 1) : WEIGH_ROWS(0, 0);
 }
 
 int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
-                    const attn_i_lanes *state, int64_t first_key, int edges, attn_i_fetch *fetch, float *to)
+                    const attn_i_exponent *exponent, const attn_i_lanes *state, int64_t first_key, int edges,
+                    attn_i_fetch *fetch, float *to)
 {
     const panels p = panels_of(spans);
     bits_vec powers = (bits_vec){0} + ROUND_BITS;
@@ -203,7 +217,8 @@ int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t
             product_blocks[p.index][n / 2](depth, lanes + lane, from, to + j * ATTN_I_LANES + lane, ATTN_I_LANES, 0);
         }
         attn_i_fetch_step(fetch);
-        powers = weigh(n, p.lane, p.end, state, (int32_t)(first_key + j), edges, to + j * ATTN_I_LANES, powers);
+        powers =
+            weigh(n, p.lane, p.end, exponent, state, (int32_t)(first_key + j), edges, to + j * ATTN_I_LANES, powers);
     }
     return powers_fit(powers);
 }

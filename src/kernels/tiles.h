@@ -10,7 +10,8 @@
 void KERNEL(products)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans, float *to,
                       int64_t to_stride, int accumulate);
 int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
-                    const attn_i_lanes *state, int64_t first_key, int edges, attn_i_fetch *fetch, float *to);
+                    const attn_i_exponent *exponent, const attn_i_lanes *state, int64_t first_key, int edges,
+                    attn_i_fetch *fetch, float *to);
 void KERNEL(context)(int64_t count, const float *weights, attn_i_rows values, int64_t dim, attn_i_spans spans,
                      float *context, float *sum);
 void KERNEL(tile_scale)(int64_t count, attn_i_spans spans, float factor, float *tile);
