@@ -279,7 +279,8 @@ def markdown_peers(results):
         print(f"### Against peers, {threads} thread{'s' if threads > 1 else ''}\n")
         rows = []
         for case, peers in by_case(r for r in results if r["threads"] == threads and r.get("ratio")).items():
-            best, *others = sorted(peers, key=lambda r: r["ratio"])
+            peers = sorted(peers, key=lambda r: (not r.get("is_peer", True), r["ratio"]))
+            best, *others = peers
             fraction = best.get("limit_fraction")
             rows.append([case, best["peer"], interval(best.get("ratio_low"), best["ratio"], best.get("ratio_high")),
                          f"{100 * fraction:.0f} %" if fraction else "",
