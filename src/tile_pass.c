@@ -571,7 +571,7 @@ void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s
     name_lanes(&t);
     attn_i_span keys = look(&t);
     if (plan->writes_scores) keys = work->keys;
-    attn_i_fetch_begin(fetch, (keys.end - keys.first) / ATTN_I_BLOCK_ROWS);
+    attn_i_fetch_begin(fetch, (keys.end - keys.first - LOOK_KEYS) / ATTN_I_BLOCK_ROWS);
     load_queries(&t);
     if (plan->p->modifiers->alibi != ATTN_ALIGN_NONE) load_slopes(&t);
     run(&t, keys);
