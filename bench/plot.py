@@ -18,7 +18,8 @@ import os
 import re
 from html import escape
 
-COLOURS = ["#1f6feb", "#d1642b", "#2a8f5a", "#8a4fbf", "#b8860b", "#c2347f", "#4b7c8c", "#7a5230", "#6b7280"]
+COLOURS = ["#1f6feb", "#d1642b", "#2a8f5a", "#8a4fbf", "#b8860b", "#c2347f", "#4b7c8c", "#7a5230", "#6b7280",
+           "#8db9f7", "#f0b48f", "#8fd0ae", "#c9a9e6", "#e6cf7a", "#eba4c8", "#a5cbd6", "#c9a98c", "#b6bcc6"]
 INK, FAINT, GRID = "#1f2328", "#57606a", "#d8dee4"
 FAMILIES = [  # name, pattern of the cases with their length in brackets
     ("dense, D 64", r"bert-b1-s(\d+)|s(2048)-d64|long-s(16k)-h8"),
