@@ -100,7 +100,7 @@ struct executor {
     int64_t *order;
     int64_t count;
     atomic_llong next;
-    atomic_int absent; /* threads that have not come yet: all begin together */
+    atomic_int absent; /* threads that have not come yet: all begin together, or nearly */
     attn_task_fn task;
     void *task_data;
 };
@@ -109,7 +109,7 @@ static void *draw(void *data)
 {
     struct executor *e = data;
     atomic_fetch_sub(&e->absent, 1);
-    while (atomic_load(&e->absent) > 0) sched_yield();
+    for (int i = 0; i < 1000 && atomic_load(&e->absent) > 0; i++) sched_yield();
     for (int64_t i; (i = atomic_fetch_add(&e->next, 1)) < e->count;) e->task(e->task_data, e->order[i]);
     return NULL;
 }
