@@ -64,6 +64,7 @@ static const struct {
     SIZEOF(attn_engine_options),
     SIZEOF(attn_param_info),
     SIZEOF(attn_forward_args),
+    SIZEOF(attn_backward_args),
 };
 
 attn_status attn_constant(const char *name, int64_t *value)

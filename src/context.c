@@ -22,17 +22,17 @@ static int64_t leading(attn_i_matrix values)
     return own >= least && own <= 4 * least ? own : least;
 }
 
-static int64_t tile_keys(const attn_i_problem *p, attn_i_matrix values)
+static int64_t tile_keys(attn_i_matrix values)
 {
-    const int64_t width = attn_i_max(values.column_stride == 1 ? leading(values) : p->value_dim, 1);
+    const int64_t width = attn_i_max(values.column_stride == 1 ? leading(values) : values.columns, 1);
     return attn_i_clamp(TILE_ELEMENTS / width, LEAST_TILE_KEYS, MOST_TILE_KEYS);
 }
 
 attn_i_context_scratch attn_i_context_layout(const attn_i_problem *p, attn_i_matrix values, attn_i_arena *arena)
 {
-    attn_i_context_scratch scratch = {.tile = tile_keys(p, values), .leading = leading(values)};
+    attn_i_context_scratch scratch = {.tile = tile_keys(values), .leading = leading(values)};
     const int64_t keys = attn_i_min(scratch.tile, p->keys);
-    const int64_t lines = values.column_stride == 1 ? keys : p->value_dim;
+    const int64_t lines = values.column_stride == 1 ? keys : values.columns;
     scratch.values = attn_i_carve_matrix(arena, lines, scratch.leading, p->size);
     scratch.finite = attn_i_carve(arena, keys, 1);
     return scratch;
@@ -52,6 +52,15 @@ static attn_i_matrix clean(const attn_i_problem *p, const attn_i_context_scratch
             copy.data + j * copy.row_stride * p->size, copy.column_stride);
     }
     return copy;
+}
+
+attn_i_matrix attn_i_context_clean(const attn_i_problem *p, const attn_i_context_scratch *scratch, attn_i_matrix tile)
+{
+    const attn_i_matrix copy = clean(p, scratch, tile);
+    for (int64_t j = 0; j < tile.rows; j++) {
+        if (!scratch->finite[j]) return copy;
+    }
+    return tile;
 }
 
 static void add_what_is_not_finite(const attn_i_problem *p, const attn_i_context_scratch *scratch,

@@ -23,4 +23,8 @@ attn_i_context_scratch attn_i_context_layout(const attn_i_problem *problem, attn
 void attn_i_context_compute(const attn_i_problem *problem, const attn_i_context_scratch *scratch, attn_i_matrix weights,
                             const unsigned char *seen, attn_i_matrix values, attn_i_matrix contexts);
 
+/* A tile of rows, of at most `tile` rows, without what is not finite: as it lies if it all is. */
+attn_i_matrix attn_i_context_clean(const attn_i_problem *problem, const attn_i_context_scratch *scratch,
+                                   attn_i_matrix tile);
+
 #endif

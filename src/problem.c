@@ -7,6 +7,7 @@
 #include "runtime/size.h"
 #include "score/score.h"
 #include "status.h"
+#include "structs.h"
 
 #include <inttypes.h>
 
@@ -15,12 +16,16 @@ static const char value_layout[] = "[B, Hk, Tk, Dv]";
 static const char score_layout[] = "[B, Hq, Tq, Tk]";
 static const char context_layout[] = "[B, Hq, Tq, Dv]";
 
-/* An optional tensor of the problem's dtype; view->data stays NULL where there is none. */
-static attn_status check_real(const attn_i_problem *p, const attn_tensor *tensor, const char *name, int32_t most_dims,
-                              attn_i_view *view)
+attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forward_args *args)
+{
+    if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "args is NULL");
+    return attn_i_struct_read(args, sizeof *args, sizeof *args, given, given->struct_size, "attn_forward_args");
+}
+
+attn_status attn_i_problem_real(const attn_i_problem *p, const attn_tensor *tensor, const char *name, attn_i_view *view)
 {
     if (tensor == NULL) return ATTN_OK;
-    attn_status status = attn_i_tensor_check(tensor, name, most_dims, view);
+    attn_status status = attn_i_tensor_check(tensor, name, 4, view);
     if (status != ATTN_OK) return status;
     if (tensor->dtype != p->dtype) {
         return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but query is %s", name, attn_i_dtype_name(tensor->dtype),
@@ -55,8 +60,8 @@ static attn_status check_key_and_value(attn_i_problem *p, const attn_tensor *key
     if (key == NULL && (reads_keys || value == NULL)) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "key is NULL%s", reads_keys ? "" : ", and so is value");
     }
-    attn_status status = check_real(p, key, "key", 4, &p->key);
-    if (status == ATTN_OK) status = check_real(p, value, "value", 4, &p->value);
+    attn_status status = attn_i_problem_real(p, key, "key", &p->key);
+    if (status == ATTN_OK) status = attn_i_problem_real(p, value, "value", &p->value);
     if (status != ATTN_OK) return status;
 
     const attn_i_view *first = key != NULL ? &p->key : &p->value; /* sets heads and length */
@@ -153,7 +158,7 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
         }
         if (status == ATTN_OK) status = attn_i_view_broadcast(&p->mask, "mask", score_layout, scores);
     }
-    if (status == ATTN_OK) status = check_real(p, args->bias, "bias", 4, &p->bias);
+    if (status == ATTN_OK) status = attn_i_problem_real(p, args->bias, "bias", &p->bias);
     if (status == ATTN_OK && args->bias != NULL) {
         status = attn_i_view_broadcast(&p->bias, "bias", score_layout, scores);
     }
@@ -185,14 +190,19 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
     return ATTN_OK;
 }
 
-/* An optional output of this shape. */
-static attn_status check_output(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
-                                const char *layout, const int64_t *shape, attn_i_view *view)
+attn_status attn_i_problem_input(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
+                                 const char *layout, const int64_t *shape, attn_i_view *view)
 {
-    attn_status status = check_real(p, tensor, name, 4, view);
+    attn_status status = attn_i_problem_real(p, tensor, name, view);
     if (status != ATTN_OK || tensor == NULL) return status;
-    status = attn_i_view_has_shape(view, name, layout, shape);
-    return status == ATTN_OK ? attn_i_view_is_output(view, name) : status;
+    return attn_i_view_has_shape(view, name, layout, shape);
+}
+
+attn_status attn_i_problem_output(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
+                                  const char *layout, const int64_t *shape, attn_i_view *view)
+{
+    attn_status status = attn_i_problem_input(p, tensor, name, layout, shape, view);
+    return status == ATTN_OK && tensor != NULL ? attn_i_view_is_output(view, name) : status;
 }
 
 static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *args)
@@ -207,71 +217,76 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
     const int64_t scores[4] = {p->batch, p->query_heads, p->queries, p->keys};
     const int64_t rows[4] = {1, p->batch, p->query_heads, p->queries};
     p->scores_stage = args->scores_stage;
-    attn_status status = check_output(p, args->context, "context", context_layout, context, &p->context);
-    if (status == ATTN_OK) status = check_output(p, args->weights, "weights", score_layout, scores, &p->weights);
-    if (status == ATTN_OK) status = check_output(p, args->scores, "scores", score_layout, scores, &p->scores);
+    attn_status status = attn_i_problem_output(p, args->context, "context", context_layout, context, &p->context);
+    if (status == ATTN_OK)
+        status = attn_i_problem_output(p, args->weights, "weights", score_layout, scores, &p->weights);
+    if (status == ATTN_OK) status = attn_i_problem_output(p, args->scores, "scores", score_layout, scores, &p->scores);
     if (status == ATTN_OK) {
-        status = check_output(p, args->logsumexp, "logsumexp", "[B, Hq, Tq]", rows, &p->logsumexp);
+        status = attn_i_problem_output(p, args->logsumexp, "logsumexp", "[B, Hq, Tq]", rows, &p->logsumexp);
     }
     return status;
 }
 
-typedef struct named {
-    const char *kind, *name; /* kind: "parameter " or nothing */
-    const attn_i_view *view;
-} named;
-
-enum { MOST_TENSORS = 16 + ATTN_I_MOST_PARAMS, OUTPUTS = 4 };
-
-/* The tensors of a call that have elements, the outputs first, of which it tells how many. Returns the number of all.
- */
-static int list_tensors(const attn_i_problem *p, named list[MOST_TENSORS], int *outputs)
+int attn_i_problem_list(const attn_i_problem *p, attn_i_named list[ATTN_I_MOST_TENSORS], int *outputs)
 {
+    enum { OUTPUTS = 4 };
     const attn_mechanism *m = p->mechanism;
-    const named fixed[] = {{"", "context", &p->context}, {"", "weights", &p->weights},
-                           {"", "scores", &p->scores},   {"", "logsumexp", &p->logsumexp},
-                           {"", "query", &p->query},     {"", "key", &p->key},
-                           {"", "value", &p->value},     {"", "key_lengths", &p->lengths},
-                           {"", "mask", &p->mask},       {"", "bias", &p->bias}};
+    const attn_i_named fixed[] = {{"", "context", &p->context}, {"", "weights", &p->weights},
+                                  {"", "scores", &p->scores},   {"", "logsumexp", &p->logsumexp},
+                                  {"", "query", &p->query},     {"", "key", &p->key},
+                                  {"", "value", &p->value},     {"", "key_lengths", &p->lengths},
+                                  {"", "mask", &p->mask},       {"", "bias", &p->bias}};
     int count = 0;
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
         if (i == OUTPUTS) *outputs = count;
         if (fixed[i].view->first < fixed[i].view->end) list[count++] = fixed[i];
     }
-    if (m->modifiers.alibi != ATTN_ALIGN_NONE) list[count++] = (named){"", "the ALiBi slopes", &m->modifiers.slopes};
+    if (m->modifiers.alibi != ATTN_ALIGN_NONE) {
+        list[count++] = (attn_i_named){"", "the ALiBi slopes", &m->modifiers.slopes};
+    }
     for (int32_t i = 0; i < m->param_count; i++) {
-        list[count++] = (named){"parameter ", m->params[i].name, &m->params[i].view};
+        list[count++] = (attn_i_named){"parameter ", m->params[i].name, &m->params[i].view};
     }
     return count;
 }
 
-/* Each output must lie apart from every input and from the other outputs. */
-static attn_status check_overlap(const attn_i_problem *p)
+attn_status attn_i_check_apart(const attn_i_named *list, int outputs, int count)
 {
-    named list[MOST_TENSORS];
-    int outputs = 0;
-    const int count = list_tensors(p, list, &outputs);
     for (int i = 0; i < outputs; i++) {
         for (int j = i + 1; j < count; j++) {
             if (!attn_i_views_meet(list[i].view, list[j].view)) continue;
-            return attn_i_fail(ATTN_ERR_OVERLAP, "%s shares memory with %s%s", list[i].name, list[j].kind,
-                               list[j].name);
+            return attn_i_fail(ATTN_ERR_OVERLAP, "%s%s shares memory with %s%s", list[i].kind, list[i].name,
+                               list[j].kind, list[j].name);
         }
     }
     return ATTN_OK;
 }
 
-attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *workspace, size_t bytes)
+attn_status attn_i_check_scratch_apart(const attn_i_named *list, int count, void *workspace, size_t bytes)
 {
     const attn_i_view view = {.first = workspace, .end = (char *)workspace + bytes};
-    named list[MOST_TENSORS];
-    int outputs = 0;
-    const int count = list_tensors(problem, list, &outputs);
     for (int i = 0; i < count; i++) {
         if (!attn_i_views_meet(&view, list[i].view)) continue;
         return attn_i_fail(ATTN_ERR_OVERLAP, "workspace shares memory with %s%s", list[i].kind, list[i].name);
     }
     return ATTN_OK;
+}
+
+/* Each output must lie apart from every input and from the other outputs. */
+static attn_status check_overlap(const attn_i_problem *p)
+{
+    attn_i_named list[ATTN_I_MOST_TENSORS];
+    int outputs = 0;
+    const int count = attn_i_problem_list(p, list, &outputs);
+    return attn_i_check_apart(list, outputs, count);
+}
+
+attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *workspace, size_t bytes)
+{
+    attn_i_named list[ATTN_I_MOST_TENSORS];
+    int outputs = 0;
+    const int count = attn_i_problem_list(problem, list, &outputs);
+    return attn_i_check_scratch_apart(list, count, workspace, bytes);
 }
 
 /* Counts that loops below run over, some of which no single tensor holds (inputs may be broadcast). */

@@ -396,6 +396,59 @@ ATTN_API attn_status attn_forward(const attn_mechanism *mechanism, const attn_fo
 ATTN_API attn_status attn_forward_workspace(const attn_mechanism *mechanism, const attn_forward_args *args,
                                             size_t *bytes);
 
+/* --------------------------------------------------------------------------------------------- backward */
+
+/* The arguments of attn_backward: those of the forward call, the gradients that flow in, the gradients that are wanted.
+ * A gradient has the shape of what it is the gradient of, as that was given (d_bias that of the bias, dimensions of 1
+ * included: it is summed over what they are broadcast to), and the query's dtype. A query, key or value with a stride
+ * of 0 is taken for the tensor of its shape: its gradient is not summed. */
+typedef struct attn_backward_args {
+    uint32_t struct_size;               /* sizeof(attn_backward_args), set by ATTN_BACKWARD_ARGS_INIT */
+    int32_t accumulate;                 /* 0: gradients out are overwritten; 1: they are added to */
+    const attn_forward_args *forward;   /* of the call: its inputs as they were, and the context and logsumexp that it
+                                           wrote; weights, scores and workspace are not looked at */
+    const attn_tensor *d_context;       /* in [B, Hq, Tq, Dv], or NULL */
+    const attn_tensor *d_weights;       /* in [B, Hq, Tq, Tk]: of a loss that looks at the weights. Or NULL */
+    const attn_tensor *d_logsumexp;     /* in [B, Hq, Tq], or NULL */
+    const attn_tensor *d_query;         /* out [B, Hq, Tq, Dq], or NULL: not wanted. So all that follow */
+    const attn_tensor *d_key;           /* out [B, Hk, Tk, Dk]; where the keys are the values, of both together */
+    const attn_tensor *d_value;         /* out [B, Hk, Tk, Dv]; NULL where the keys are the values */
+    const attn_tensor *d_bias;          /* out, of the bias's shape */
+    const attn_tensor *d_alibi;         /* out [Hq], of the ALiBi slopes */
+    const attn_tensor *const *d_params; /* out: a pointer for each parameter, in the order of attn_mechanism_param_info,
+                                           NULL for one that is not wanted. Or NULL: none is */
+    void *workspace;                    /* as in attn_forward_args; at least what attn_backward_workspace says */
+    size_t workspace_size;
+} attn_backward_args;
+
+#define ATTN_BACKWARD_ARGS_INIT                                                                                        \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                    \
+    }
+
+/* Computes gradients of a loss L by what attn_forward read: for example d_query = dL/d_query, from d_context =
+ * dL/d_context and whatever else flows in (at least one must). With a_ij the weights, and de_ij = dL/d e_ij,
+ *
+ *     da_ij = d_context_i . value_j + d_weights_ij
+ *     de_ij = a_ij (da_ij - sum_j' a_ij' da_ij' + d_logsumexp_i) / tau
+ *
+ * and from there through bias, softcap, scale and the score function. Weights are made anew from logsumexp: nothing of
+ * the size Tq x Tk is kept. context is read if d_context is given, logsumexp always; both must be those of a forward
+ * call with the same mechanism and the same inputs, or the gradients are of nothing.
+ *
+ * A query that sees no key has gradient 0, and adds none. A key that may not be seen by a query, or whose score is
+ * minus infinity, has no part in that query's gradient nor the query in that key's, even where one of them, its value,
+ * or the gradient that flows into it is infinite or NaN. Hardmax has no gradient: ATTN_ERR_UNSUPPORTED.
+ *
+ * Memory beside the arguments is as for attn_forward, and for each key head at hand its gradients where they cannot be
+ * summed in place. Bits, errors, and thread safety: as attn_forward. Outputs must not share memory with anything.
+ * Since 0.1. */
+ATTN_API attn_status attn_backward(const attn_mechanism *mechanism, const attn_backward_args *args);
+
+/* The bytes of workspace that attn_backward needs for these arguments: as attn_forward_workspace. Since 0.1. */
+ATTN_API attn_status attn_backward_workspace(const attn_mechanism *mechanism, const attn_backward_args *args,
+                                             size_t *bytes);
+
 #ifndef ATTN_PLAIN_DECLARATIONS
 #ifdef __cplusplus
 }

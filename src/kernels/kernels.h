@@ -46,6 +46,26 @@ typedef struct attn_i_kernels {
     void (*tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
                         int64_t key_stride, void *scores);
 
+    /* Backward. row[j] = exp(row[j] / temperature - logsumexp), with the mark of the unseen */
+    attn_i_seen (*weights_again)(int64_t n, double temperature, double logsumexp, void *row);
+    /* The sum over j of weights[j] row[j], of what is seen */
+    double (*weighted_sum)(int64_t n, const void *weights, const void *row);
+    /* row[j] = factor weights[j] (row[j] - mean), the mark of the unseen where the weight has it */
+    void (*softmax_gradient)(int64_t n, double mean, double factor, const void *weights, void *row);
+    /* row[j] *= scale (1 - (capped[j] / cap)^2), or scale where capped is NULL; 0 stays as it is, mark or not */
+    void (*cap_gradient)(int64_t n, double scale, double cap, const void *capped, void *row);
+    /* The sum over j of -|distance + j| row[j] */
+    double (*alibi_gradient)(int64_t n, int64_t distance, const void *row);
+    /* to[j stride] += row[j] */
+    void (*add_to)(int64_t n, const void *row, void *to, int64_t stride);
+    /* to[0] += the sum of the row */
+    void (*add_sum)(int64_t n, const void *row, void *to);
+    /* With t = tanh(query[a] + key_j[a]) and c_j = d_scores[j]: d_query[a] += v[a] sum over j of c_j (1 - t^2),
+     * d_key_j[a] += v[a] c_j (1 - t^2), d_v[a] += sum over j of c_j t. A NULL is not wanted. */
+    void (*tanh_gradients)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
+                           int64_t key_stride, const void *d_scores, void *d_query, void *d_keys, int64_t d_key_stride,
+                           void *d_v);
+
     /* 1 if every element is finite */
     int (*is_finite)(int64_t n, const void *row);
     /* to[j to_stride] = from[j stride], or 0 where that is not finite; 1 if all are finite */

@@ -35,6 +35,16 @@ attn_i_seen KERNEL(softmax)(int64_t n, double temperature, void *row, double *lo
 attn_i_seen KERNEL(hardmax)(int64_t n, double temperature, void *row, double *logsumexp);
 void KERNEL(tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
                          int64_t key_stride, void *scores);
+attn_i_seen KERNEL(weights_again)(int64_t n, double temperature, double logsumexp, void *row);
+double KERNEL(weighted_sum)(int64_t n, const void *weights, const void *row);
+void KERNEL(softmax_gradient)(int64_t n, double mean, double factor, const void *weights, void *row);
+void KERNEL(cap_gradient)(int64_t n, double scale, double cap, const void *capped, void *row);
+double KERNEL(alibi_gradient)(int64_t n, int64_t distance, const void *row);
+void KERNEL(add_to)(int64_t n, const void *row, void *to, int64_t stride);
+void KERNEL(add_sum)(int64_t n, const void *row, void *to);
+void KERNEL(tanh_gradients)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
+                            int64_t key_stride, const void *d_scores, void *d_query, void *d_keys, int64_t d_key_stride,
+                            void *d_v);
 int KERNEL(is_finite)(int64_t n, const void *row);
 int KERNEL(gather_finite)(int64_t n, const void *from, int64_t stride, void *to, int64_t to_stride);
 void KERNEL(add_not_finite)(int64_t n, const void *weight, const void *from, int64_t stride, void *to);

@@ -23,6 +23,28 @@ static void layout(const attn_i_problem *p, attn_i_arena *arena, attn_i_score_st
     attn_i_projected_tanh_layout(p, arena, state, attn_i_score_param(p, "W"), attn_i_score_param(p, "U"));
 }
 
+/* With b, queries that come projected are prepared rows less b: their gradients are those of the prepared. */
+static void query_gradients(const attn_i_problem *p, const attn_i_score_state *state, attn_i_matrix from,
+                            attn_i_matrix d_to, attn_i_matrix d_from, attn_i_score_sums *sums)
+{
+    const attn_i_matrix d_w = attn_i_score_param_sum(p, sums, "W");
+    attn_i_projected_tanh_sum_bias(p, d_to, sums);
+    if (p->mechanism->flags & ATTN_ADDITIVE_QUERY_PROJECTED) {
+        if (d_from.data != NULL) attn_i_matrix_copy(d_to, d_from, p->kernels, p->size);
+    } else {
+        attn_i_score_map_gradients(p, &state->queries, from, d_to, d_from,
+                                   d_w.data == NULL ? d_w : attn_i_matrix_transpose(d_w), 0);
+    }
+}
+
+static void key_gradients(const attn_i_problem *p, const attn_i_score_state *state, attn_i_matrix from,
+                          attn_i_matrix d_to, attn_i_matrix d_from, attn_i_score_sums *sums)
+{
+    const attn_i_matrix d_u = attn_i_score_param_sum(p, sums, "U");
+    attn_i_score_key_map_gradients(p, &state->keys, &sums->clean, from, d_to, d_from,
+                                   d_u.data == NULL ? d_u : attn_i_matrix_transpose(d_u));
+}
+
 static const attn_i_score additive = {
     .name = "additive",
     .reads_keys = 1,
@@ -36,6 +58,11 @@ static const attn_i_score additive = {
     .prepare_queries = attn_i_projected_tanh_queries,
     .prepare_keys = attn_i_score_map_keys,
     .scores = attn_i_projected_tanh_scores,
+    .gradients = attn_i_projected_tanh_gradients,
+    .query_gradients = query_gradients,
+    .key_gradients = key_gradients,
+    .layout_sums = attn_i_projected_tanh_layout_sums,
+    .finish_sums = attn_i_projected_tanh_finish_sums,
     .lanes = &attn_i_projected_tanh_lanes,
 };
 

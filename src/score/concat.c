@@ -18,6 +18,24 @@ static void layout(const attn_i_problem *p, attn_i_arena *arena, attn_i_score_st
                                  attn_i_matrix_columns(w, p->query_dim, p->key_dim, p->size));
 }
 
+static void query_gradients(const attn_i_problem *p, const attn_i_score_state *state, attn_i_matrix from,
+                            attn_i_matrix d_to, attn_i_matrix d_from, attn_i_score_sums *sums)
+{
+    attn_i_matrix d_w = attn_i_score_param_sum(p, sums, "W");
+    if (d_w.data != NULL) d_w = attn_i_matrix_transpose(attn_i_matrix_columns(d_w, 0, p->query_dim, p->size));
+    attn_i_score_map_gradients(p, &state->queries, from, d_to, d_from, d_w, 0);
+}
+
+static void key_gradients(const attn_i_problem *p, const attn_i_score_state *state, attn_i_matrix from,
+                          attn_i_matrix d_to, attn_i_matrix d_from, attn_i_score_sums *sums)
+{
+    attn_i_matrix d_w = attn_i_score_param_sum(p, sums, "W");
+    if (d_w.data != NULL) {
+        d_w = attn_i_matrix_transpose(attn_i_matrix_columns(d_w, p->query_dim, p->key_dim, p->size));
+    }
+    attn_i_score_key_map_gradients(p, &state->keys, &sums->clean, from, d_to, d_from, d_w);
+}
+
 static const attn_i_score concat = {
     .name = "concat",
     .reads_keys = 1,
@@ -31,6 +49,11 @@ static const attn_i_score concat = {
     .prepare_queries = attn_i_projected_tanh_queries,
     .prepare_keys = attn_i_score_map_keys,
     .scores = attn_i_projected_tanh_scores,
+    .gradients = attn_i_projected_tanh_gradients,
+    .query_gradients = query_gradients,
+    .key_gradients = key_gradients,
+    .layout_sums = attn_i_projected_tanh_layout_sums,
+    .finish_sums = attn_i_projected_tanh_finish_sums,
     .lanes = &attn_i_projected_tanh_lanes,
 };
 

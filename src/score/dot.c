@@ -29,6 +29,7 @@ static const attn_i_score dot = {
     .layout = attn_i_score_layout_nothing,
     .load = attn_i_score_load_nothing,
     .scores = attn_i_score_products,
+    .gradients = attn_i_score_product_gradients,
 };
 
 static const attn_i_score scaled_dot = {
@@ -41,6 +42,7 @@ static const attn_i_score scaled_dot = {
     .layout = attn_i_score_layout_nothing,
     .load = attn_i_score_load_nothing,
     .scores = attn_i_score_products,
+    .gradients = attn_i_score_product_gradients,
 };
 
 attn_status attn_mechanism_create_dot(attn_engine *engine, attn_mechanism **mechanism)

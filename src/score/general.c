@@ -18,6 +18,12 @@ static void load(const attn_i_problem *p, attn_i_score_state *state)
     attn_i_projection_load(p, &state->queries);
 }
 
+static void query_gradients(const attn_i_problem *p, const attn_i_score_state *state, attn_i_matrix from,
+                            attn_i_matrix d_to, attn_i_matrix d_from, attn_i_score_sums *sums)
+{
+    attn_i_score_map_gradients(p, &state->queries, from, d_to, d_from, attn_i_score_param_sum(p, sums, "W"), 0);
+}
+
 static const attn_i_score general = {
     .name = "general",
     .reads_keys = 1,
@@ -29,6 +35,8 @@ static const attn_i_score general = {
     .load = load,
     .prepare_queries = attn_i_score_map_queries,
     .scores = attn_i_score_products,
+    .gradients = attn_i_score_product_gradients,
+    .query_gradients = query_gradients,
 };
 
 attn_status attn_mechanism_create_general(attn_engine *engine, int64_t query_dim, int64_t key_dim,

@@ -35,6 +35,22 @@ static void scores(const attn_i_problem *p, const attn_i_score_state *state, con
     }
 }
 
+static void gradients(const attn_i_problem *p, const attn_i_score_state *state, const attn_i_score_gradient *g,
+                      attn_i_score_sums *sums)
+{
+    const attn_i_score_block *block = &g->block;
+    const int64_t keys = block->scores.columns;
+    const attn_i_matrix d_w = attn_i_score_param_sum(p, sums, "W");
+    attn_i_matrix places = attn_i_matrix_columns(state->places.use, block->first, keys, p->size);
+    if (g->d_queries.data != NULL) {
+        attn_i_context_compute(p, &sums->clean, block->scores, g->seen, attn_i_matrix_transpose(places), g->d_queries);
+    }
+    if (d_w.data != NULL) {
+        attn_i_blas_multiply(p->dtype, attn_i_matrix_transpose(block->scores), block->queries,
+                             attn_i_matrix_rows(d_w, block->first, keys, p->size), 1);
+    }
+}
+
 static const attn_i_score location = {
     .name = "location",
     .check = check,
@@ -44,6 +60,7 @@ static const attn_i_score location = {
     .layout = layout,
     .load = load,
     .scores = scores,
+    .gradients = gradients,
 };
 
 attn_status attn_mechanism_create_location(attn_engine *engine, int64_t query_dim, int64_t max_keys,

@@ -75,6 +75,53 @@ void attn_i_score_map_keys(const attn_i_problem *p, const attn_i_score_state *st
     attn_i_project(p, &state->keys, from, to);
 }
 
+void attn_i_score_product_gradients(const attn_i_problem *p, const attn_i_score_state *state,
+                                    const attn_i_score_gradient *g, attn_i_score_sums *sums)
+{
+    (void)state;
+    const attn_i_score_block *block = &g->block;
+    if (g->d_queries.data != NULL) {
+        attn_i_context_compute(p, &sums->clean, block->scores, g->seen, block->keys, g->d_queries);
+    }
+    if (g->d_keys.data != NULL) {
+        attn_i_blas_multiply(p->dtype, attn_i_matrix_transpose(block->scores), block->queries, g->d_keys, 1);
+    }
+}
+
+void attn_i_score_map_gradients(const attn_i_problem *p, const attn_i_projection *projection, attn_i_matrix from,
+                                attn_i_matrix d_to, attn_i_matrix d_from, attn_i_matrix d_map, int accumulate)
+{
+    if (d_map.data != NULL && (d_map.column_stride == 1 || d_map.columns == 1)) {
+        attn_i_blas_multiply(p->dtype, attn_i_matrix_transpose(from), d_to, d_map, 1);
+    } else if (d_map.data != NULL) {
+        attn_i_blas_multiply(p->dtype, attn_i_matrix_transpose(d_to), from, attn_i_matrix_transpose(d_map), 1);
+    }
+    if (d_from.data != NULL) {
+        const attn_i_matrix map = projection->map.use;
+        attn_i_blas_multiply(p->dtype, d_to, attn_i_matrix_transpose(map), d_from, accumulate);
+    }
+}
+
+void attn_i_score_key_map_gradients(const attn_i_problem *p, const attn_i_projection *projection,
+                                    const attn_i_context_scratch *clean, attn_i_matrix from, attn_i_matrix d_to,
+                                    attn_i_matrix d_from, attn_i_matrix d_map)
+{
+    for (int64_t first = 0; first < from.rows; first += clean->tile) {
+        const int64_t count = attn_i_min(from.rows - first, clean->tile);
+        attn_i_matrix rows = attn_i_matrix_rows(from, first, count, p->size);
+        if (d_map.data != NULL) rows = attn_i_context_clean(p, clean, rows);
+        attn_i_matrix d_rows = d_from.data == NULL ? d_from : attn_i_matrix_rows(d_from, first, count, p->size);
+        attn_i_score_map_gradients(p, projection, rows, attn_i_matrix_rows(d_to, first, count, p->size), d_rows, d_map,
+                                   1);
+    }
+}
+
+attn_i_matrix attn_i_score_param_sum(const attn_i_problem *p, const attn_i_score_sums *sums, const char *name)
+{
+    const attn_i_param *param = attn_i_mechanism_param(p->mechanism, name);
+    return param == NULL ? (attn_i_matrix){0} : sums->params[param - p->mechanism->params];
+}
+
 attn_i_matrix attn_i_score_param(const attn_i_problem *p, const char *name)
 {
     const attn_i_param *param = attn_i_mechanism_param(p->mechanism, name);

@@ -5,6 +5,7 @@
 #ifndef ATTN_I_SCORE_H
 #define ATTN_I_SCORE_H
 
+#include "context.h"
 #include "kernels/tile.h"
 #include "problem.h"
 #include "projection.h"
@@ -41,6 +42,22 @@ typedef struct attn_i_lane_score {
                    attn_i_rows keys, int64_t count, float *tile);
 } attn_i_lane_score;
 
+/* What the gradients of one call's scores are summed in. A matrix or vector without data is not wanted. */
+typedef struct attn_i_score_sums {
+    attn_i_matrix params[ATTN_I_MOST_PARAMS]; /* in the mechanism's order; what the BLAS can write to */
+    attn_i_context_scratch clean;             /* for products with keys that may hold what is not finite */
+    char *part;                               /* of the score function's own, laid out by it: */
+    double *v, *b;
+} attn_i_score_sums;
+
+/* Gradients of one block: of its scores, and what they add to. */
+typedef struct attn_i_score_gradient {
+    attn_i_score_block block;  /* its scores are the gradients of the scores, with the mark of the unseen */
+    const unsigned char *seen; /* an attn_i_seen for each row */
+    attn_i_matrix d_queries;   /* of the prepared queries: overwritten. Or without data */
+    attn_i_matrix d_keys;      /* of the prepared keys: added to. Or without data */
+} attn_i_score_gradient;
+
 typedef struct attn_i_score {
     const char *name;
     int reads_keys;
@@ -69,6 +86,20 @@ typedef struct attn_i_score {
 
     /* Computes the unscaled scores of all blocks. */
     void (*scores)(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_block *, int64_t count);
+
+    /* Backward. From the gradients of a block's scores to those of its prepared queries and keys. What is not finite in
+     * the queries has been made 0: where it was seen, the gradients of the scores are not finite. */
+    void (*gradients)(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_gradient *,
+                      attn_i_score_sums *);
+    /* From those of prepared rows to those of rows as they came, where there is a width: d_from = ... or, of keys,
+     * d_from += ...; without data it is not wanted. `from` are the rows as they came. */
+    void (*query_gradients)(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix d_to,
+                            attn_i_matrix d_from, attn_i_score_sums *);
+    void (*key_gradients)(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix d_to,
+                          attn_i_matrix d_from, attn_i_score_sums *);
+    /* Lays out sums of the function's own, and adds them to the parameters' in the end; or both NULL. */
+    void (*layout_sums)(const attn_i_problem *, attn_i_arena *, attn_i_score_sums *);
+    void (*finish_sums)(const attn_i_problem *, const attn_i_score_state *, attn_i_score_sums *);
 } attn_i_score;
 
 /* What several score functions answer alike. */
@@ -88,6 +119,18 @@ attn_i_projection attn_i_score_key_map(const attn_i_problem *, attn_i_arena *, c
 /* to = from projected */
 void attn_i_score_map_queries(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
 void attn_i_score_map_keys(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
+
+/* Gradients where scores are products of prepared queries and keys. */
+void attn_i_score_product_gradients(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_gradient *,
+                                    attn_i_score_sums *);
+/* d_map += from^T d_to; and d_from = or, if `accumulate`, += d_to map^T. */
+void attn_i_score_map_gradients(const attn_i_problem *, const attn_i_projection *, attn_i_matrix from,
+                                attn_i_matrix d_to, attn_i_matrix d_from, attn_i_matrix d_map, int accumulate);
+/* The same for rows of keys, which may hold what is not finite. */
+void attn_i_score_key_map_gradients(const attn_i_problem *, const attn_i_projection *, const attn_i_context_scratch *,
+                                    attn_i_matrix from, attn_i_matrix d_to, attn_i_matrix d_from, attn_i_matrix d_map);
+/* Where the gradient of this parameter is summed; data NULL where it is not wanted. */
+attn_i_matrix attn_i_score_param_sum(const attn_i_problem *, const attn_i_score_sums *, const char *name);
 
 /* A bound parameter as a matrix, a vector being one row; data NULL where the mechanism has no such parameter. */
 attn_i_matrix attn_i_score_param(const attn_i_problem *, const char *name);

@@ -49,7 +49,7 @@ static void hide(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_
     }
 }
 
-void attn_i_row_modify(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
+void attn_i_row_cap(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
 {
     const attn_i_kernels *kernels = p->kernels;
     const attn_i_modifiers *m = p->modifiers;
@@ -58,12 +58,25 @@ void attn_i_row_modify(const attn_i_problem *p, int64_t b, int64_t h, int64_t i,
     write_stage(p, ATTN_SCORES_RAW, b, h, i, span, row, NAN);
     if (m->softcap != 0) kernels->softcap(n, m->softcap, row);
     write_stage(p, ATTN_SCORES_CAPPED, b, h, i, span, row, NAN);
+}
+
+void attn_i_row_bias(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
+{
+    const attn_i_kernels *kernels = p->kernels;
+    const attn_i_modifiers *m = p->modifiers;
+    const int64_t n = span.end - span.first;
     if (p->bias.data != NULL) kernels->add_bias(n, element(&p->bias, b, h, i, span.first), p->bias.stride[3], row);
     if (m->alibi != ATTN_ALIGN_NONE) {
         kernels->add_alibi(n, element(&m->slopes, 0, 0, 0, h), span.first - attn_i_position(p, m->alibi, b, i), row);
     }
     hide(p, b, h, i, span, row);
     write_stage(p, ATTN_SCORES_MASKED, b, h, i, span, row, -INFINITY);
+}
+
+void attn_i_row_modify(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
+{
+    attn_i_row_cap(p, b, h, i, span, row);
+    attn_i_row_bias(p, b, h, i, span, row);
 }
 
 attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)

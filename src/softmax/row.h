@@ -12,6 +12,10 @@
  * the normaliser, for which span must be all that the query sees. */
 void attn_i_row_modify(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row);
 
+/* The two halves of that: scale and softcap; then biases, and what may not be seen. */
+void attn_i_row_cap(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row);
+void attn_i_row_bias(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row);
+
 /* row holds the unscaled scores of query i (of head h, sequence b) against the keys of span, outside of which it sees
  * nothing; they become its weights. Writes the query's row of scores, weights and logsumexp where they are wanted. */
 attn_i_seen attn_i_row_finish(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span,

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * gradient.h: the arguments of one backward call, checked once, as a plain struct that everything below trusts. */
+#ifndef ATTN_I_GRADIENT_H
+#define ATTN_I_GRADIENT_H
+
+#include "problem.h"
+
+typedef struct attn_i_gradient {
+    attn_i_problem problem; /* the forward call's; its context (data NULL if no d_context flows in) and logsumexp are
+                               inputs here, and it has no other outputs */
+    attn_i_view d_context, d_weights;            /* in; data NULL: none */
+    attn_i_view d_logsumexp;                     /* in, [1, B, Hq, Tq] */
+    attn_i_view d_query, d_key, d_value, d_bias; /* out; data NULL: not wanted */
+    attn_i_view d_alibi;                         /* out, [1, 1, 1, Hq] */
+    attn_i_view d_params[ATTN_I_MOST_PARAMS];    /* out */
+    int accumulate;
+    int shared; /* the keys are the values */
+} attn_i_gradient;
+
+attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_backward_args *args,
+                                  attn_i_gradient *gradient);
+
+/* ATTN_ERR_OVERLAP unless the caller's scratch lies apart from every tensor. */
+attn_status attn_i_gradient_check_workspace(const attn_i_gradient *gradient, void *workspace, size_t bytes);
+
+#endif

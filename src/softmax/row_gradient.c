@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * row_gradient.c: one query's way back from the gradient of its weights to that of its scores. */
+#include "softmax/row_gradient.h"
+
+#include "softmax/row.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Element (b, h, i, j). */
+static const char *element(const attn_i_view *view, int64_t b, int64_t h, int64_t i, int64_t j)
+{
+    return attn_i_view_at(view, b, h) + (i * view->stride[2] + j * view->stride[3]) * view->size;
+}
+
+static double number(const attn_i_problem *p, const void *at)
+{
+    return p->dtype == ATTN_F32 ? (double)*(const float *)at : *(const double *)at;
+}
+
+attn_i_seen attn_i_row_gradient_compute(const attn_i_gradient *g, attn_i_row_gradient *row)
+{
+    const attn_i_problem *p = &g->problem;
+    const attn_i_kernels *kernels = p->kernels;
+    const attn_i_modifiers *m = p->modifiers;
+    const int64_t b = row->b, h = row->h, i = row->i, n = row->span.end - row->span.first;
+    attn_i_row_cap(p, b, h, i, row->span, row->scores);
+    if (m->softcap != 0) memcpy(row->capped, row->scores, (size_t)(n * p->size));
+    attn_i_row_bias(p, b, h, i, row->span, row->scores);
+    const double all = number(p, element(&p->logsumexp, 0, b, h, i));
+    const attn_i_seen seen = kernels->weights_again(n, m->temperature, all, row->scores);
+
+    if (g->d_context.data == NULL) kernels->fill(n, 0, row->d, 1);
+    if (g->d_weights.data != NULL) {
+        kernels->add_bias(n, element(&g->d_weights, b, h, i, row->span.first), g->d_weights.stride[3], row->d);
+    }
+    double mean = kernels->weighted_sum(n, row->scores, row->d);
+    if (g->d_logsumexp.data != NULL) mean -= number(p, element(&g->d_logsumexp, 0, b, h, i));
+    kernels->softmax_gradient(n, mean, 1 / m->temperature, row->scores, row->d);
+    row->alibi = 0;
+    if (g->d_alibi.data != NULL) {
+        row->alibi = kernels->alibi_gradient(n, row->span.first - attn_i_position(p, m->alibi, b, i), row->d);
+    }
+    return seen;
+}
+
+void attn_i_row_gradient_finish(const attn_i_gradient *g, const attn_i_row_gradient *row)
+{
+    const attn_i_problem *p = &g->problem;
+    const double cap = p->modifiers->softcap;
+    const int64_t n = row->span.end - row->span.first;
+    if (cap != 0 || p->scale != 1) p->kernels->cap_gradient(n, p->scale, cap, cap != 0 ? row->capped : NULL, row->d);
+}
