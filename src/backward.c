@@ -2,22 +2,30 @@
  *
  * backward.c: the verb attn_backward: check the arguments, find scratch, compute. */
 #include "blas_backward.h"
+#include "engine.h"
 #include "gradient.h"
 #include "scratch.h"
 #include "status.h"
 #include "structs.h"
+#include "tiles_backward.h"
 
 /* One call. */
 typedef struct backward {
     attn_backward_args args;
     attn_i_gradient gradient;
+    attn_i_tiles_backward tiles;
+    int by_tiles;
     attn_i_call call;
 } backward;
 
 static void run(void *data, void *scratch)
 {
     backward *b = data;
-    attn_i_blas_backward_run(&b->gradient, scratch);
+    if (b->by_tiles) {
+        attn_i_tiles_backward_run(&b->tiles, scratch);
+    } else {
+        attn_i_blas_backward_run(&b->gradient, scratch);
+    }
 }
 
 static attn_status apart(void *data, void *workspace, size_t bytes)
@@ -34,7 +42,10 @@ static attn_status prepare(const attn_mechanism *mechanism, const attn_backward_
     if (status == ATTN_OK) status = attn_i_gradient_check(mechanism, &b->args, &b->gradient);
     if (status != ATTN_OK) return status;
     b->call = (attn_i_call){&b->gradient.problem, 0, b->args.workspace, b->args.workspace_size, apart, run, b};
-    return attn_i_blas_backward_scratch(&b->gradient, &b->call.scratch);
+    b->by_tiles =
+        b->gradient.problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(&b->gradient, &b->tiles);
+    return b->by_tiles ? attn_i_tiles_backward_scratch(&b->tiles, &b->call.scratch)
+                       : attn_i_blas_backward_scratch(&b->gradient, &b->call.scratch);
 }
 
 attn_status attn_backward(const attn_mechanism *mechanism, const attn_backward_args *args)

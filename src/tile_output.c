@@ -16,20 +16,23 @@ static float *row_of(const attn_i_problem *p, const attn_i_tile_work *w, const a
     return (float *)(void *)attn_i_view_at(view, w->b, head) + query * view->stride[2];
 }
 
-/* Columns first .. first + n - 1 of the output, from the n rows of a tile, each lane times its factor. */
-static void write_lanes(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
-                        const attn_i_view *output, int64_t first, int64_t n, const float *tile, const float *factor)
+void attn_i_tile_write_lanes(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
+                             const attn_i_view *output, int64_t first, int64_t n, const float *tile,
+                             const float *factor, int accumulate)
 {
     const int64_t step = output->stride[3];
+    const int direct = step == 1 && !accumulate;
     for (int64_t at = 0; at < n; at += ATTN_I_TILE_KEYS) {
         const int64_t count = attn_i_min(n - at, ATTN_I_TILE_KEYS);
         float *rows[ATTN_I_LANES];
         for (int64_t l = 0; l < w->rows; l++) {
-            rows[l] = step == 1 ? row_of(plan->p, w, output, l) + first + at : s->rows + l * ATTN_I_TILE_KEYS;
+            rows[l] = direct ? row_of(plan->p, w, output, l) + first + at : s->rows + l * ATTN_I_TILE_KEYS;
         }
         plan->kernels->from_lanes(w->rows, count, tile + at * ATTN_I_LANES, factor, rows);
-        for (int64_t l = 0; l < w->rows && step != 1; l++) {
-            plan->p->kernels->scatter(count, rows[l], row_of(plan->p, w, output, l) + (first + at) * step, step);
+        for (int64_t l = 0; l < w->rows && !direct; l++) {
+            float *to = row_of(plan->p, w, output, l) + (first + at) * step;
+            if (accumulate) plan->p->kernels->add_to(count, rows[l], to, step);
+            if (!accumulate) plan->p->kernels->scatter(count, rows[l], to, step);
         }
     }
 }
@@ -42,10 +45,10 @@ void attn_i_tile_write(const attn_i_tile_plan *plan, const attn_i_tile_scratch *
     if (!plan->writes_scores) return;
     for (int l = 0; l < ATTN_I_LANES; l++) one[l] = 1;
     if (p->scores.data != NULL && p->scores_stage == stage) {
-        write_lanes(plan, s, w, &p->scores, keys.first, keys.end - keys.first, s->tile, one);
+        attn_i_tile_write_lanes(plan, s, w, &p->scores, keys.first, keys.end - keys.first, s->tile, one, 0);
     }
     if (p->weights.data != NULL && stage == ATTN_SCORES_WEIGHTS) {
-        write_lanes(plan, s, w, &p->weights, keys.first, keys.end - keys.first, s->tile, one);
+        attn_i_tile_write_lanes(plan, s, w, &p->weights, keys.first, keys.end - keys.first, s->tile, one, 0);
     }
 }
 
@@ -129,7 +132,7 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
     if (lanes->late_first < lanes->late_end) {
         write_late_context(plan, s, w, factor);
     } else if (p->context.data != NULL) {
-        write_lanes(plan, s, w, &p->context, 0, p->value_dim, s->context, factor);
+        attn_i_tile_write_lanes(plan, s, w, &p->context, 0, p->value_dim, s->context, factor, 0);
     }
     if (p->weights.data == NULL && p->scores.data == NULL && p->logsumexp.data == NULL) return;
     for (int64_t l = 0; l < w->rows; l++) {

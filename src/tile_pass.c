@@ -8,6 +8,7 @@
 
 #include "runtime/size.h"
 #include "tile_output.h"
+#include "tile_scores.h"
 #include "tile_view.h"
 
 #include <math.h>
@@ -29,11 +30,6 @@ typedef struct pass {
     int late;                 /* the context is left to attn_i_tile_finish */
 } pass;
 
-static attn_i_rows rows_from(attn_i_rows rows, int64_t first)
-{
-    return (attn_i_rows){rows.data + first * rows.stride, rows.stride};
-}
-
 /* Elements of the context that the pass makes. */
 static int64_t context_dim(const pass *t)
 {
@@ -49,24 +45,6 @@ static int can_be_late(pass *t, attn_i_span keys)
     const piece *one = &t->v.pieces[0];
     if (t->v.count != 1 || one->count != keys.end - keys.first) return 0;
     return one->spans.first == t->v.all.first && one->spans.end == t->v.all.end;
-}
-
-static void load_queries(pass *t)
-{
-    const attn_i_view *query = &t->v.p->query;
-    const float *rows[ATTN_I_LANES];
-    for (int64_t l = 0; l < t->v.w->rows; l++) {
-        rows[l] = t->v.w->queries.data != NULL
-                      ? t->v.w->queries.data + (t->v.w->first_row + l) * t->v.w->queries.stride
-                      : (const float *)(void *)attn_i_view_at(query, t->v.w->b, attn_i_tile_head(&t->v, l)) +
-                            attn_i_tile_query(&t->v, l) * query->stride[2];
-    }
-    if (t->v.plan->lanes != NULL) {
-        t->v.plan->lanes->convert_queries(t->v.p, t->v.plan->state, t->v.w->rows, rows, t->v.s->queries);
-        return;
-    }
-    t->v.kernels->to_lanes(t->v.w->rows, t->v.plan->depth, rows, t->v.plan->folded ? (float)t->v.plan->factor : 1,
-                           t->v.s->queries);
 }
 
 /* ---------------------------------------------------------------------------------------------- references */
@@ -103,14 +81,6 @@ static int has_reference(const pass *t, int64_t lane)
     return fabsf(t->v.lanes->reference[lane]) <= ATTN_I_FAR;
 }
 
-/* From folded products to exponents. */
-static void cap_folded(pass *t, int64_t count, attn_i_spans spans, float *tile)
-{
-    if (t->v.plan->cap == 0) return;
-    t->v.kernels->tile_softcap(count, spans, 1, tile);
-    t->v.kernels->tile_scale(count, spans, t->v.plan->cap, tile);
-}
-
 /* With ALiBi what is to be expected of a lane's scores moves from tile to tile. */
 static void follow_alibi(pass *t)
 {
@@ -140,9 +110,9 @@ static int find_references(pass *t, int64_t *looked)
     if (missing) {
         float most[ATTN_I_LANES];
         for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
-        t->v.kernels->products(t->v.plan->depth, t->v.s->queries, rows_from(t->v.w->key_rows, t->v.keys.first), count,
-                               t->v.all, t->v.s->tile, ATTN_I_LANES, 0);
-        cap_folded(t, count, t->v.all, t->v.s->tile);
+        t->v.kernels->products(t->v.plan->depth, t->v.s->queries, attn_i_rows_from(t->v.w->key_rows, t->v.keys.first),
+                               count, t->v.all, t->v.s->tile, ATTN_I_LANES, 0);
+        attn_i_tile_cap_folded(t->v.plan, count, t->v.all, t->v.s->tile);
         if (t->v.pieces[0].edges) t->v.kernels->tile_edges(count, t->v.all, t->v.lanes, 0, t->v.s->tile);
         t->v.kernels->tile_maximum(count, t->v.all, t->v.s->tile, most);
         for (int64_t l = 0; l < t->v.w->rows; l++) {
@@ -186,42 +156,11 @@ static int weights_with_products(pass *t)
         const piece *one = &t->v.pieces[i];
         const int64_t first = attn_i_max(one->first, looked), count = one->first + one->count - first;
         if (count == 0) continue;
-        good = t->v.kernels->weights(t->v.plan->depth, t->v.s->queries,
-                                     rows_from(t->v.w->key_rows, t->v.keys.first + first), count, one->spans, &exponent,
-                                     lanes, first, one->edges, t->fetch, t->v.s->tile + first * ATTN_I_LANES);
+        good = t->v.kernels->weights(
+            t->v.plan->depth, t->v.s->queries, attn_i_rows_from(t->v.w->key_rows, t->v.keys.first + first), count,
+            one->spans, &exponent, lanes, first, one->edges, t->fetch, t->v.s->tile + first * ATTN_I_LANES);
     }
     return good;
-}
-
-/* The scores of a piece, modified, as exponents. */
-static void score_piece(pass *t, const piece *one, attn_i_shows mask)
-{
-    const attn_i_tile_kernels *k = t->v.kernels;
-    const attn_i_tile_plan *plan = t->v.plan;
-    const attn_i_modifiers *m = t->v.p->modifiers;
-    const int64_t n = one->count, start = one->first * ATTN_I_LANES;
-    const attn_i_rows keys = rows_from(t->v.w->key_rows, t->v.keys.first + one->first);
-    float *tile = t->v.s->tile + start;
-
-    if (plan->lanes != NULL) {
-        plan->lanes->scores(t->v.p, plan->state, t->v.s->queries, t->v.w->rows, keys, n, tile);
-    } else {
-        k->products(plan->depth, t->v.s->queries, keys, n, one->spans, tile, ATTN_I_LANES, 0);
-    }
-    if (plan->folded) cap_folded(t, n, one->spans, tile);
-    if (!plan->folded && t->v.p->scale != 1) k->tile_scale(n, one->spans, (float)t->v.p->scale, tile);
-    attn_i_tile_write(plan, t->v.s, t->v.w, t->v.keys, ATTN_SCORES_RAW);
-    if (!plan->folded && m->softcap != 0) k->tile_softcap(n, one->spans, (float)m->softcap, tile);
-    attn_i_tile_write(plan, t->v.s, t->v.w, t->v.keys, ATTN_SCORES_CAPPED);
-    if (t->v.p->bias.data != NULL) {
-        k->tile_add(n, one->spans, plan->folded ? (float)plan->unit : 1, t->v.s->bias + start, tile);
-    }
-    if (m->alibi != ATTN_ALIGN_NONE) attn_i_tile_view_add_alibi(&t->v, one->first, n, one->spans);
-    if (one->edges) k->tile_edges(n, one->spans, t->v.lanes, one->first, tile);
-    if (mask == ATTN_I_SOMETHING) k->tile_mask(n, one->spans, t->v.s->mask + start, tile);
-    attn_i_tile_write(plan, t->v.s, t->v.w, t->v.keys, ATTN_SCORES_MASKED);
-    if (!plan->folded) k->tile_scale(n, one->spans, (float)plan->unit, tile);
-    attn_i_tile_write(plan, t->v.s, t->v.w, t->v.keys, ATTN_SCORES_WEIGHTS);
 }
 
 static void weights_by_passes(pass *t, attn_i_shows mask)
@@ -230,7 +169,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
     for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
     if (t->v.p->bias.data != NULL) attn_i_tile_view_bias(&t->v);
     for (int i = 0; i < t->v.count; i++) {
-        score_piece(t, &t->v.pieces[i], mask);
+        attn_i_tile_scores(&t->v, &t->v.pieces[i], mask, NULL);
         for (int64_t j = 0; j < t->v.pieces[i].count; j += ATTN_I_BLOCK_ROWS) attn_i_fetch_step(t->fetch);
         t->v.kernels->tile_maximum(t->v.pieces[i].count, t->v.pieces[i].spans,
                                    t->v.s->tile + t->v.pieces[i].first * ATTN_I_LANES, most);
@@ -281,7 +220,7 @@ static void add_context(pass *t)
     for (int i = 0; i < t->v.count; i++) {
         const piece *one = &t->v.pieces[i];
         const float *weights = t->v.s->tile + one->first * ATTN_I_LANES;
-        const attn_i_rows values = rows_from(t->v.w->value_rows, t->v.keys.first + one->first);
+        const attn_i_rows values = attn_i_rows_from(t->v.w->value_rows, t->v.keys.first + one->first);
         if (t->clean) {
             add_context_cleaned(t, one, weights, values, dim);
         } else {
@@ -345,7 +284,7 @@ void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s
     attn_i_span keys = attn_i_tile_view_begin(&t.v, plan, scratch, work);
     if (plan->writes_scores) keys = work->keys;
     attn_i_fetch_begin(fetch, (keys.end - keys.first - LOOK_KEYS) / ATTN_I_BLOCK_ROWS);
-    load_queries(&t);
+    attn_i_tile_load_queries(&t.v);
     run(&t, keys);
     if (!is_poisoned(&t)) return;
     t.clean = 1;

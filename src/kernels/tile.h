@@ -47,6 +47,12 @@ typedef struct attn_i_rows {
     int64_t stride;
 } attn_i_rows;
 
+static inline attn_i_rows attn_i_rows_from(attn_i_rows rows, int64_t first)
+{
+    if (first > 0) rows.data += first * rows.stride;
+    return rows;
+}
+
 /* What stands between a product and the exponent of a weight: exponent = cap tanh(product), or the product if cap is 0,
  * less slope[l] |distance[l] + j| for key j if there is a slope. */
 typedef struct attn_i_exponent {
@@ -67,6 +73,9 @@ typedef struct attn_i_tile_kernels {
     int (*weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
                    const attn_i_exponent *exponent, const attn_i_lanes *state, int64_t first_key, int edges,
                    attn_i_fetch *fetch, float *to);
+    /* Backward: to[j] = weights[j] (product of rows[j] with the lanes - mean), j < count; 0 where the weight is 0. */
+    void (*gradients)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans,
+                      const float *weights, const float *mean, float *to);
     /* context[d LANES + l] += sum over j < count of values[j][d] weights[j LANES + l], d < dim, and sum[l] likewise. */
     void (*context)(int64_t count, const float *weights, attn_i_rows values, int64_t dim, attn_i_spans spans,
                     float *context, float *sum);
@@ -83,6 +92,8 @@ typedef struct attn_i_tile_kernels {
     void (*tile_mask)(int64_t count, attn_i_spans spans, const float *mask, float *tile);
     /* tile[j] = minus infinity where the lane does not see key first_key + j */
     void (*tile_edges)(int64_t count, attn_i_spans spans, const attn_i_lanes *state, int64_t first_key, float *tile);
+    /* tile *= 1 - (capped / cap)^2; 0 stays 0 */
+    void (*tile_cap_gradient)(int64_t count, attn_i_spans spans, float cap, const float *capped, float *tile);
     /* most[l] = the greatest of the lane and most[l]; passes over NaN */
     void (*tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most);
     /* tile = 2^(tile - reference), 0 for minus infinity; scores more than ROOM below the reference count as ROOM below

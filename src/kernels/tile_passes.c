@@ -48,6 +48,13 @@ void KERNEL(tile_edges)(int64_t count, attn_i_spans spans, const attn_i_lanes *s
                     store(choose(unseen, splat(HIDDEN), load(x)), x);)
 }
 
+void KERNEL(tile_cap_gradient)(int64_t count, attn_i_spans spans, float cap, const float *capped, float *tile)
+{
+    const vec c = splat(1 / cap);
+    FOR_EACH_VECTOR(const vec d = load(x); const vec t = load(capped + (x - tile)) * c;
+                    store(choose(d == splat(0), d, d * (1 - t * t)), x);)
+}
+
 void KERNEL(tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most)
 {
     for (int l = spans.first * ATTN_I_SPAN_LANES; l < spans.end * ATTN_I_SPAN_LANES; l += WIDTH) {

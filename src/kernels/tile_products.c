@@ -236,6 +236,25 @@ int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t
     return powers_fit(powers);
 }
 
+void KERNEL(gradients)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans,
+                       const float *weights, const float *mean, float *to)
+{
+    const panels p = panels_of(spans);
+    for (int64_t j = 0, n; j < count; j += n) {
+        n = block_rows(count - j);
+        const attn_i_rows from = {rows.data + j * rows.stride, rows.stride};
+        make_block(&p, n, depth, lanes, from, to + j * ATTN_I_LANES, ATTN_I_LANES, 0);
+        for (int64_t r = j; r < j + n; r++) {
+            for (int lane = p.lane; lane < p.end; lane += WIDTH) {
+                float *place = to + r * ATTN_I_LANES + lane;
+                const vec weight = load(weights + r * ATTN_I_LANES + lane);
+                const vec d = weight * (load(place) - load(mean + lane));
+                store(choose(weight == splat(0), splat(0), d), place);
+            }
+        }
+    }
+}
+
 /* ----------------------------------------------------------------------------------------------- context */
 
 typedef void context_block(int64_t count, const float *weights, const float *values, int64_t stride, float *context);

@@ -6,6 +6,7 @@
 const attn_i_tile_kernels KERNEL(tile_table) = {
     .products = KERNEL(products),
     .weights = KERNEL(weights),
+    .gradients = KERNEL(gradients),
     .context = KERNEL(context),
     .tile_scale = KERNEL(tile_scale),
     .tile_softcap = KERNEL(tile_softcap),
@@ -13,6 +14,7 @@ const attn_i_tile_kernels KERNEL(tile_table) = {
     .tile_alibi = KERNEL(tile_alibi),
     .tile_mask = KERNEL(tile_mask),
     .tile_edges = KERNEL(tile_edges),
+    .tile_cap_gradient = KERNEL(tile_cap_gradient),
     .tile_maximum = KERNEL(tile_maximum),
     .tile_exponentials = KERNEL(tile_exponentials),
     .tile_multiply = KERNEL(tile_multiply),

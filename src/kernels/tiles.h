@@ -12,6 +12,8 @@ void KERNEL(products)(int64_t depth, const float *lanes, attn_i_rows rows, int64
 int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
                     const attn_i_exponent *exponent, const attn_i_lanes *state, int64_t first_key, int edges,
                     attn_i_fetch *fetch, float *to);
+void KERNEL(gradients)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans,
+                       const float *weights, const float *mean, float *to);
 void KERNEL(context)(int64_t count, const float *weights, attn_i_rows values, int64_t dim, attn_i_spans spans,
                      float *context, float *sum);
 void KERNEL(tile_scale)(int64_t count, attn_i_spans spans, float factor, float *tile);
@@ -20,6 +22,7 @@ void KERNEL(tile_add)(int64_t count, attn_i_spans spans, float factor, const flo
 void KERNEL(tile_alibi)(int64_t count, attn_i_spans spans, const float *slope, const float *distance, float *tile);
 void KERNEL(tile_mask)(int64_t count, attn_i_spans spans, const float *mask, float *tile);
 void KERNEL(tile_edges)(int64_t count, attn_i_spans spans, const attn_i_lanes *state, int64_t first_key, float *tile);
+void KERNEL(tile_cap_gradient)(int64_t count, attn_i_spans spans, float cap, const float *capped, float *tile);
 void KERNEL(tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most);
 void KERNEL(tile_exponentials)(int64_t count, attn_i_spans spans, const float *reference, float *tile);
 void KERNEL(tile_multiply)(int64_t count, const float *factor, float *tile);

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tile_gradient.c: the way back of a tile of queries. Weights are made with the products, as in the forward pass, but
+ * relative to a whole number next to the log-sum-exp, which no score exceeds by much: weight = 2^(exponent -
+ * reference), and what is missing to the true weight, a factor of 1 to 2 for each query, goes into its d_context. So
+ *
+ *     d_score = weight (value . d_context' - mean')     d_context' = rest d_context, mean' = rest d_context . context
+ *     d_value += weight d_context'
+ *     d_query  = sum d_score key                         both times scale / temperature
+ *     d_key   += d_score query
+ *
+ * are five products of tiles. */
+#include "tile_gradient.h"
+
+#include "runtime/size.h"
+#include "tile_scores.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { PANEL = ATTN_I_LANES * ATTN_I_LANES };
+
+typedef struct pass {
+    attn_i_tile_view v;
+    const attn_i_gradient_plan *plan;
+    const attn_i_gradient_scratch *s;
+    attn_i_sum_rows d_keys, d_values;
+    float rest[ATTN_I_LANES], mean[ATTN_I_LANES];
+    float unused[ATTN_I_LANES];       /* sums that no one asks for */
+    unsigned char poor[ATTN_I_LANES]; /* lanes whose d_context is not finite */
+    int any_poor;
+    int finite;     /* the keys are, and the queries too */
+    int referenced; /* every lane has a reference that weights made with products can do with */
+} pass;
+
+static int64_t panels_of(int64_t columns)
+{
+    return attn_i_divide_up(columns, ATTN_I_LANES);
+}
+
+attn_i_gradient_scratch attn_i_gradient_scratch_layout(const attn_i_gradient_plan *plan, attn_i_arena *arena)
+{
+    const int64_t size = (int64_t)sizeof(float), depth = plan->tile.depth;
+    const int64_t keys = attn_i_min(ATTN_I_TILE_KEYS, plan->tile.p->keys);
+    const int capped = plan->tile.p->modifiers->softcap != 0;
+    attn_i_gradient_scratch s = {.tile = attn_i_tile_scratch_layout(&plan->tile, arena)};
+    s.d_scores = attn_i_carve_matrix(arena, keys, ATTN_I_LANES, size);
+    s.capped = attn_i_carve_matrix(arena, capped ? keys : 0, ATTN_I_LANES, size);
+    s.d_context = attn_i_carve_matrix(arena, plan->dim, ATTN_I_LANES, size);
+    s.query_panels = attn_i_carve_matrix(arena, panels_of(depth), PANEL, size);
+    s.context_panels = attn_i_carve_matrix(arena, panels_of(plan->dim), PANEL, size);
+    s.d_query = attn_i_carve_matrix(arena, depth, ATTN_I_LANES, size);
+    s.keys = attn_i_carve_matrix(arena, keys, depth, size);
+    s.row = attn_i_carve_matrix(arena, 2, plan->dim, size);
+    return s;
+}
+
+/* ---------------------------------------------------------------------------------------------- queries */
+
+/* factor row, an element for each of n, to the panels' row of a lane. */
+static void to_panels(const float *row, int64_t n, float factor, int64_t lane, float *panels)
+{
+    for (int64_t at = 0; at < n; at += ATTN_I_LANES) {
+        const int64_t count = attn_i_min(n - at, ATTN_I_LANES);
+        float *to = panels + at / ATTN_I_LANES * PANEL + lane * ATTN_I_LANES;
+        for (int64_t d = 0; d < count; d++) to[d] = factor * row[at + d];
+        for (int64_t d = count; d < ATTN_I_LANES; d++) to[d] = 0;
+    }
+}
+
+static void clear_lane(int64_t n, int64_t lane, float *panels)
+{
+    for (int64_t at = 0; at < n; at += ATTN_I_LANES) {
+        memset(panels + at / ATTN_I_LANES * PANEL + lane * ATTN_I_LANES, 0, ATTN_I_LANES * sizeof *panels);
+    }
+}
+
+/* 1 if the lane's row of the panels was finite; it is now. */
+static int clean_lane(const pass *t, int64_t n, int64_t lane, float *panels)
+{
+    int finite = 1;
+    for (int64_t at = 0; at < n; at += ATTN_I_LANES) {
+        float *row = panels + at / ATTN_I_LANES * PANEL + lane * ATTN_I_LANES;
+        if (t->v.p->kernels->is_finite(ATTN_I_LANES, row)) continue;
+        t->v.p->kernels->gather_finite(ATTN_I_LANES, row, 1, row, 1);
+        finite = 0;
+    }
+    return finite;
+}
+
+static const float *row_at(const pass *t, const attn_i_view *view, int64_t lane)
+{
+    return (const float *)(void *)attn_i_view_at(view, t->v.w->b, attn_i_tile_head(&t->v, lane)) +
+           attn_i_tile_query(&t->v, lane) * view->stride[2];
+}
+
+/* A row of d_context or context, contiguous. */
+static const float *contiguous_row(const pass *t, const attn_i_view *view, int64_t lane, float *room)
+{
+    const float *row = row_at(t, view, lane);
+    if (view->stride[3] == 1 || t->plan->dim == 1) return row;
+    t->v.p->kernels->gather(t->plan->dim, row, view->stride[3], room);
+    return room;
+}
+
+static float one_of(const pass *t, const attn_i_view *view, int64_t lane)
+{
+    return *((const float *)(void *)attn_i_view_at(view, 0, t->v.w->b) +
+             attn_i_tile_head(&t->v, lane) * view->stride[2] + attn_i_tile_query(&t->v, lane) * view->stride[3]);
+}
+
+/* Reference, rest and mean of a lane, and its d_context'. A query that sees nothing has none of them. */
+static void load_lane(pass *t, int64_t lane)
+{
+    const int64_t dim = t->plan->dim;
+    const attn_i_gradient *g = t->plan->g;
+    const double exponent = (double)one_of(t, &t->v.p->logsumexp, lane) * 1.44269504088896340736;
+    float *reference = &t->v.lanes->reference[lane];
+    t->poor[lane] = 0;
+    if (exponent == -INFINITY) {
+        *reference = t->rest[lane] = t->mean[lane] = 0;
+        clear_lane(dim, lane, t->s->context_panels);
+        return;
+    }
+    *reference = (float)ceil(exponent);
+    t->rest[lane] = (float)exp2((double)*reference - exponent);
+    if (!(fabsf(*reference) <= ATTN_I_FAR)) t->referenced = 0;
+    float mean = 0;
+    if (dim > 0) {
+        const float *d = contiguous_row(t, &g->d_context, lane, t->s->row);
+        const float *context = contiguous_row(t, &t->v.p->context, lane, t->s->row + dim);
+        t->v.kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_rows){context, dim}, 1, &mean, 1);
+        to_panels(d, dim, t->rest[lane], lane, t->s->context_panels);
+    }
+    if (g->d_logsumexp.data != NULL) mean -= one_of(t, &g->d_logsumexp, lane);
+    t->mean[lane] = t->rest[lane] * mean;
+}
+
+static void load_contexts(pass *t)
+{
+    const int64_t rows = t->v.w->rows, dim = t->plan->dim;
+    t->referenced = 1;
+    t->any_poor = 0;
+    for (int64_t l = 0; l < rows; l++) load_lane(t, l);
+    for (int64_t l = rows; l < ATTN_I_LANES; l++) {
+        t->v.lanes->reference[l] = t->rest[l] = t->mean[l] = 0;
+        clear_lane(dim, l, t->s->context_panels);
+    }
+    for (int64_t at = 0; at < dim; at += ATTN_I_LANES) {
+        const float *panel = t->s->context_panels + at / ATTN_I_LANES * PANEL, *from[ATTN_I_LANES];
+        for (int64_t l = 0; l < rows; l++) from[l] = panel + l * ATTN_I_LANES;
+        t->v.kernels->to_lanes(rows, attn_i_min(dim - at, ATTN_I_LANES), from, 1, t->s->d_context + at * ATTN_I_LANES);
+    }
+    if (t->v.p->kernels->is_finite(panels_of(dim) * PANEL, t->s->context_panels)) return;
+    for (int64_t l = 0; l < rows; l++) {
+        t->poor[l] = (unsigned char)!clean_lane(t, dim, l, t->s->context_panels);
+        t->any_poor |= t->poor[l];
+    }
+}
+
+static void load_queries(pass *t)
+{
+    const int64_t depth = t->v.plan->depth;
+    attn_i_tile_load_queries(&t->v);
+    if (t->d_keys.data == NULL) return;
+    for (int64_t l = 0; l < ATTN_I_LANES; l++) {
+        if (l >= t->v.w->rows) {
+            clear_lane(depth, l, t->s->query_panels);
+        } else {
+            to_panels(attn_i_tile_query_row(&t->v, l), depth, (float)t->plan->factor, l, t->s->query_panels);
+        }
+    }
+    if (t->v.p->kernels->is_finite(panels_of(depth) * PANEL, t->s->query_panels)) return;
+    t->finite = 0;
+    for (int64_t l = 0; l < t->v.w->rows; l++) clean_lane(t, depth, l, t->s->query_panels);
+}
+
+/* ---------------------------------------------------------------------------------------------- one tile */
+
+/* The weights of all pieces, made as the products are. 0: it has to be done the other way. */
+static int weights_with_products(pass *t)
+{
+    const int alibi = t->v.p->modifiers->alibi != ATTN_ALIGN_NONE;
+    const attn_i_exponent exponent = {t->v.plan->cap, alibi ? t->v.slope : NULL, t->v.distance};
+    attn_i_fetch fetch = {.count = 0};
+    if (!t->v.plan->plain || t->v.plan->cap != 0 || !t->referenced || !t->finite) return 0;
+    for (int i = 0; i < t->v.count; i++) {
+        const attn_i_tile_piece *one = &t->v.pieces[i];
+        if (!t->v.kernels->weights(t->v.plan->depth, t->v.s->queries,
+                                   attn_i_rows_from(t->v.w->key_rows, t->v.keys.first + one->first), one->count,
+                                   one->spans, &exponent, t->v.lanes, one->first, one->edges, &fetch,
+                                   t->v.s->tile + one->first * ATTN_I_LANES)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void weights_by_passes(pass *t, attn_i_shows mask)
+{
+    if (t->v.p->bias.data != NULL) attn_i_tile_view_bias(&t->v);
+    for (int i = 0; i < t->v.count; i++) {
+        const attn_i_tile_piece *one = &t->v.pieces[i];
+        attn_i_tile_scores(&t->v, one, mask, t->v.p->modifiers->softcap != 0 ? t->s->capped : NULL);
+        t->v.kernels->tile_exponentials(one->count, one->spans, t->v.lanes->reference,
+                                        t->v.s->tile + one->first * ATTN_I_LANES);
+    }
+}
+
+static void score_gradients(pass *t, const attn_i_tile_piece *one)
+{
+    const int64_t start = one->first * ATTN_I_LANES;
+    const attn_i_rows values = attn_i_rows_from(t->v.w->value_rows, t->v.keys.first + one->first);
+    t->v.kernels->gradients(t->plan->dim, t->s->d_context, values, one->count, one->spans, t->v.s->tile + start,
+                            t->mean, t->s->d_scores + start);
+    if (t->v.p->modifiers->softcap != 0) {
+        t->v.kernels->tile_cap_gradient(one->count, one->spans, t->v.plan->cap, t->s->capped + start,
+                                        t->s->d_scores + start);
+    }
+}
+
+/* rows += tile^T panels, of a piece, `columns` of them: lanes that do not see it are left out. */
+static void add_products(pass *t, const attn_i_tile_piece *one, const float *tile, const float *panels, int64_t columns,
+                         attn_i_sum_rows to)
+{
+    const int64_t lane = one->spans.first * ATTN_I_SPAN_LANES;
+    const int64_t lanes = (one->spans.end - one->spans.first) * ATTN_I_SPAN_LANES;
+    const attn_i_rows from = {tile + one->first * ATTN_I_LANES + lane, ATTN_I_LANES};
+    float *first = to.data + (t->v.keys.first + one->first - t->v.w->keys.first) * to.stride;
+    for (int64_t at = 0; at < columns; at += ATTN_I_LANES) {
+        const int64_t count = attn_i_min(columns - at, ATTN_I_LANES);
+        const attn_i_spans spans = {0, (int)attn_i_divide_up(count, ATTN_I_SPAN_LANES)};
+        t->v.kernels->products(lanes, panels + at / ATTN_I_LANES * PANEL + lane * ATTN_I_LANES, from, one->count, spans,
+                               first + at, to.stride, 1);
+    }
+}
+
+/* What is not finite in a lane's d_context goes to the values that it sees. */
+static void add_what_is_not_finite(pass *t, const attn_i_tile_piece *one)
+{
+    for (int64_t l = one->spans.first * ATTN_I_SPAN_LANES; l < t->v.w->rows; l++) {
+        if (!t->poor[l] || l >= one->spans.end * ATTN_I_SPAN_LANES) continue;
+        for (int64_t j = one->first; j < one->first + one->count; j++) {
+            const float weight = t->v.s->tile[j * ATTN_I_LANES + l] * t->rest[l];
+            float *to = t->d_values.data + (t->v.keys.first + j - t->v.w->keys.first) * t->d_values.stride;
+            if (t->v.s->tile[j * ATTN_I_LANES + l] == 0) continue;
+            t->v.p->kernels->add_not_finite(t->plan->dim, &weight, row_at(t, &t->plan->g->d_context, l),
+                                            t->plan->g->d_context.stride[3], to);
+        }
+    }
+}
+
+static void add_queries(pass *t, const attn_i_tile_piece *one)
+{
+    const int64_t depth = t->v.plan->depth;
+    attn_i_rows keys = attn_i_rows_from(t->v.w->key_rows, t->v.keys.first + one->first);
+    if (!t->finite) {
+        for (int64_t j = 0; j < one->count; j++) {
+            t->v.p->kernels->gather_finite(depth, keys.data + j * keys.stride, 1, t->s->keys + j * depth, 1);
+        }
+        keys = (attn_i_rows){t->s->keys, depth};
+    }
+    t->v.kernels->context(one->count, t->s->d_scores + one->first * ATTN_I_LANES, keys, depth, one->spans,
+                          t->s->d_query, t->unused);
+}
+
+static void run_tile(pass *t)
+{
+    const int wants_scores = t->plan->wants_query || t->d_keys.data != NULL;
+    attn_i_tile_view_take(&t->v);
+    const attn_i_shows mask = attn_i_tile_view_mask(&t->v);
+    if (mask == ATTN_I_NOTHING) return;
+    if (mask == ATTN_I_SOMETHING || !weights_with_products(t)) weights_by_passes(t, mask);
+    for (int i = 0; i < t->v.count; i++) {
+        const attn_i_tile_piece *one = &t->v.pieces[i];
+        if (wants_scores) score_gradients(t, one);
+        if (t->d_values.data != NULL) {
+            add_products(t, one, t->v.s->tile, t->s->context_panels, t->plan->dim, t->d_values);
+            if (t->any_poor) add_what_is_not_finite(t, one);
+        }
+        if (t->plan->wants_query) add_queries(t, one);
+        if (t->d_keys.data != NULL) {
+            add_products(t, one, t->s->d_scores, t->s->query_panels, t->v.plan->depth, t->d_keys);
+        }
+    }
+}
+
+void attn_i_tile_gradient(const attn_i_gradient_plan *plan, const attn_i_gradient_scratch *scratch,
+                          const attn_i_tile_work *work, int finite, attn_i_sum_rows d_keys, attn_i_sum_rows d_values)
+{
+    pass t = {.plan = plan, .s = scratch, .d_keys = d_keys, .d_values = d_values, .finite = finite};
+    const attn_i_span keys = attn_i_tile_view_begin(&t.v, &plan->tile, &scratch->tile, work);
+    if (plan->wants_query) {
+        memset(scratch->d_query, 0, (size_t)(plan->tile.depth * ATTN_I_LANES) * sizeof(float));
+    }
+    if (keys.first == keys.end) return;
+    memset(t.unused, 0, sizeof t.unused);
+    load_queries(&t);
+    load_contexts(&t);
+    for (int64_t first = keys.first; first < keys.end; first = t.v.keys.end) {
+        t.v.keys.first = first;
+        t.v.keys.end = attn_i_min((first / ATTN_I_TILE_KEYS + 1) * ATTN_I_TILE_KEYS, keys.end);
+        run_tile(&t);
+    }
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tiles_backward.h: the backward pass by fused tiles: weights and gradients of scores are made a tile at a time and
+ * used up before they leave the cache. Float32; what it does not take goes the BLAS way. */
+#ifndef ATTN_I_TILES_BACKWARD_H
+#define ATTN_I_TILES_BACKWARD_H
+
+#include "gradient.h"
+#include "runtime/slots.h"
+#include "target.h"
+#include "tile_gradient.h"
+#include "tile_source.h"
+
+/* One call. Points into itself: not to be copied. */
+typedef struct attn_i_tiles_backward {
+    const attn_i_gradient *g;
+    const attn_i_problem *p;
+    attn_i_gradient_plan plan;
+    attn_i_sources sources;
+
+    /* How the work is cut. */
+    int64_t head_count, head_rows; /* key heads of all sequences; rows of each: group x queries */
+    int64_t heads;                 /* of a chunk, for which copies are made at a time */
+    int64_t tile_rows, tiles;      /* tiles of queries per key head */
+    int64_t split_keys, splits;    /* of each key head's keys: an item of work each */
+    int64_t slot_count;
+    int key_in_place, value_in_place; /* sums are made where the caller wants them */
+
+    /* Scratch. */
+    attn_i_slots slots;
+    struct attn_i_backward_slot *slot; /* of each slot */
+    float *d_queries;                  /* of each item and tile of queries, [depth][LANES], where keys are split */
+} attn_i_tiles_backward;
+
+/* Begins a call; 1 if the problem can go this way. */
+int attn_i_tiles_backward_takes(const attn_i_gradient *gradient, attn_i_tiles_backward *way);
+
+/* Then: the bytes of scratch, aligned to ATTN_I_ALIGNMENT, that the run needs. ATTN_ERR_OVERFLOW if they cannot be
+ * held. */
+attn_status attn_i_tiles_backward_scratch(attn_i_tiles_backward *way, int64_t *bytes);
+
+/* Then: computes and writes all gradients. Cannot fail. */
+void attn_i_tiles_backward_run(attn_i_tiles_backward *way, void *scratch);
+
+#endif
