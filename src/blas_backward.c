@@ -7,12 +7,11 @@
 #include "blas_backward.h"
 
 #include "blas_chunk.h"
-#include "context.h"
+#include "param_sums.h"
 #include "runtime/blas.h"
 #include "runtime/size.h"
 #include "softmax/row_gradient.h"
 #include "status.h"
-#include "target.h"
 
 #include <string.h>
 
@@ -23,11 +22,9 @@ typedef struct run {
 
     /* What gradients are summed in. */
     attn_i_target key, value; /* of one key head; key holds both where keys are values */
-    attn_i_target params[ATTN_I_MOST_PARAMS];
-    attn_i_score_sums sums;
+    attn_i_param_sums params;
     double *alibi;     /* of each query head */
     char *d_keys;      /* of the prepared keys of one key head; NULL: they are used as they come, or not wanted */
-    int wants_scores;  /* gradients of anything but values are wanted */
     int wants_keys;    /* of keys as they come, or of what prepares them */
     int wants_queries; /* likewise */
 
@@ -43,13 +40,6 @@ static attn_i_matrix head_matrix(const run *r, const attn_i_view *view, int64_t 
     return attn_i_view_matrix(view, head / r->p->key_heads, head % r->p->key_heads);
 }
 
-static int wants_any_param(const run *r)
-{
-    int any = 0;
-    for (int32_t i = 0; i < r->p->mechanism->param_count; i++) any |= r->g->d_params[i].data != NULL;
-    return any;
-}
-
 static void lay_out(run *r, attn_i_arena *arena)
 {
     const attn_i_gradient *g = r->g;
@@ -57,22 +47,13 @@ static void lay_out(run *r, attn_i_arena *arena)
     const attn_i_score *score = p->mechanism->score;
     attn_i_chunks_layout(&r->chunks, p, 1, arena);
     const attn_i_chunks *c = &r->chunks;
-    const int params = wants_any_param(r);
-    r->wants_keys = score->reads_keys && (g->d_key.data != NULL || params);
-    r->wants_queries = g->d_query.data != NULL || params;
-    r->wants_scores = r->wants_keys || r->wants_queries || g->d_bias.data != NULL || g->d_alibi.data != NULL;
-
+    attn_i_param_sums_layout(&r->params, g,
+                             score->reads_keys ? c->key.use : attn_i_matrix_transpose(c->state.places.use), arena);
+    r->wants_keys = score->reads_keys && (g->d_key.data != NULL || r->params.wanted);
+    r->wants_queries = g->d_query.data != NULL || r->params.wanted;
     r->key = attn_i_target_layout(arena, head_matrix(r, &g->d_key, 0), p->size);
     r->value = attn_i_target_layout(arena, head_matrix(r, &g->d_value, 0), p->size);
     if (g->shared) r->value = r->key;
-    for (int32_t i = 0; i < p->mechanism->param_count; i++) {
-        if (g->d_params[i].data == NULL) continue;
-        r->params[i] = attn_i_target_layout(arena, attn_i_view_matrix(&g->d_params[i], 0, 0), p->size);
-        r->sums.params[i] = r->params[i].use;
-    }
-    r->sums.clean =
-        attn_i_context_layout(p, score->reads_keys ? c->key.use : attn_i_matrix_transpose(c->state.places.use), arena);
-    if (score->layout_sums != NULL) score->layout_sums(p, arena, &r->sums);
     r->alibi = attn_i_carve(arena, p->query_heads, sizeof *r->alibi);
     r->d_keys = attn_i_carve_matrix(arena, r->wants_keys && c->key_width > 0 ? p->keys : 0, c->key_width, p->size);
 
@@ -247,7 +228,7 @@ static void sum_scores(run *r, const attn_i_score_block *block, int64_t x)
     if (c->key_width == 0 && p->mechanism->score->reads_keys) d_keys = r->key.use;
     if (d_queries.data != NULL) g.d_queries = attn_i_matrix_rows(d_queries, x, block->scores.rows, p->size);
     if (d_keys.data != NULL) g.d_keys = attn_i_matrix_rows(d_keys, block->first, keys, p->size);
-    p->mechanism->score->gradients(p, &c->state, &g, &r->sums);
+    p->mechanism->score->gradients(p, &c->state, &g, &r->params.score);
 }
 
 /* From prepared queries to queries as they came, and to the caller. */
@@ -260,7 +241,7 @@ static void finish_queries(run *r)
     if (d->data != NULL) raw = dense(r, r->d_raw_queries, p->query_dim);
     if (c->query_width > 0 && r->wants_queries) {
         p->mechanism->score->query_gradients(p, &c->state, attn_i_chunks_raw_queries(c),
-                                             dense(r, r->d_queries, c->query_width), raw, &r->sums);
+                                             dense(r, r->d_queries, c->query_width), raw, &r->params.score);
     }
     for (int64_t x = 0; x < raw.rows; x++) {
         const attn_i_row_place at = attn_i_chunks_place(c, x);
@@ -327,7 +308,7 @@ static void end_head(run *r)
     if (r->wants_keys && c->key_width > 0) {
         const attn_i_matrix from = c->key.copied ? c->key.use : head_matrix(r, &p->key, c->first_head);
         p->mechanism->score->key_gradients(p, &c->state, from, attn_i_matrix_dense(r->d_keys, p->keys, c->key_width),
-                                           r->key.use, &r->sums);
+                                           r->key.use, &r->params.score);
     }
     attn_i_target_end(&r->key, accumulate, p->kernels, p->size);
     if (!r->g->shared) attn_i_target_end(&r->value, accumulate, p->kernels, p->size);
@@ -355,9 +336,7 @@ static void begin(run *r)
 {
     const attn_i_problem *p = r->p;
     p->mechanism->score->load(p, &r->chunks.state);
-    for (int32_t i = 0; i < p->mechanism->param_count; i++) {
-        attn_i_target_begin(&r->params[i], r->g->accumulate, p->kernels, p->size);
-    }
+    attn_i_param_sums_begin(&r->params, r->g);
     if (r->g->d_bias.data != NULL && !r->g->accumulate) fill_view(p, &r->g->d_bias);
     for (int64_t h = 0; h < p->query_heads; h++) r->alibi[h] = 0;
 }
@@ -365,11 +344,7 @@ static void begin(run *r)
 static void end(run *r)
 {
     const attn_i_problem *p = r->p;
-    const attn_i_score *score = p->mechanism->score;
-    if (score->finish_sums != NULL) score->finish_sums(p, &r->chunks.state, &r->sums);
-    for (int32_t i = 0; i < p->mechanism->param_count; i++) {
-        attn_i_target_end(&r->params[i], r->g->accumulate, p->kernels, p->size);
-    }
+    attn_i_param_sums_end(&r->params, r->g, &r->chunks.state);
     const attn_i_view *d = &r->g->d_alibi;
     for (int64_t h = 0; h < p->query_heads && d->data != NULL; h++) {
         add_number(p, r->alibi[h], r->g->accumulate, d->data + h * d->stride[3] * p->size);

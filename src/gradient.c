@@ -7,6 +7,7 @@
 #include "status.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 /* The forward call, with what it wrote being read. */
 static attn_status check_forward(const attn_mechanism *mechanism, const attn_backward_args *args, attn_i_gradient *g)
@@ -74,8 +75,10 @@ static attn_status check_params(attn_i_gradient *g, const attn_backward_args *ar
     for (int32_t i = 0; args->d_params != NULL && i < m->param_count && status == ATTN_OK; i++) {
         const attn_i_param *param = &m->params[i];
         int64_t shape[4] = {1, 1, 1, 1};
+        char name[32];
+        snprintf(name, sizeof name, "d_%s", param->name);
         for (int32_t d = 0; d < param->ndim; d++) shape[4 - param->ndim + d] = param->shape[d];
-        status = attn_i_problem_output(&g->problem, args->d_params[i], param->name, "that of the parameter", shape,
+        status = attn_i_problem_output(&g->problem, args->d_params[i], name, "that of the parameter", shape,
                                        &g->d_params[i]);
     }
     return status;
@@ -132,7 +135,7 @@ static int list_tensors(const attn_i_gradient *g, attn_i_named list[MOST_TENSORS
     count = add(list, count, "", "d_bias", &g->d_bias);
     count = add(list, count, "", "d_alibi", &g->d_alibi);
     for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
-        count = add(list, count, "the gradient of ", g->problem.mechanism->params[i].name, &g->d_params[i]);
+        count = add(list, count, "d_", g->problem.mechanism->params[i].name, &g->d_params[i]);
     }
     *outputs = count;
     count = add(list, count, "", "d_context", &g->d_context);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * tile_gradient.c: the way back of a tile of queries. Weights are made with the products, as in the forward pass, but
- * relative to a whole number next to the log-sum-exp, which no score exceeds by much: weight = 2^(exponent -
- * reference), and what is missing to the true weight, a factor of 1 to 2 for each query, goes into its d_context. So
+ * relative to a whole number that follows from the log-sum-exp, which no score exceeds: weight = 2^(exponent -
+ * reference), and what is missing to the true weight, a factor for each query, goes into its d_context. So
  *
  *     d_score = weight (value . d_context' - mean')     d_context' = rest d_context, mean' = rest d_context . context
  *     d_value += weight d_context'
@@ -18,13 +18,20 @@
 #include <math.h>
 #include <string.h>
 
-enum { PANEL = ATTN_I_LANES * ATTN_I_LANES };
+enum {
+    PANEL = ATTN_I_LANES * ATTN_I_LANES,
+    BELOW = ATTN_I_ROOM - 2 /* what a reference lies below the log-sum-exp, so that small weights are exact */
+};
+
+/* Of a row's squares: below, it could not be made 2^BELOW times smaller. */
+static const float small = 0x1p-80f;
 
 typedef struct pass {
     attn_i_tile_view v;
     const attn_i_gradient_plan *plan;
     const attn_i_gradient_scratch *s;
     attn_i_sum_rows d_keys, d_values;
+    float *own;
     float rest[ATTN_I_LANES], mean[ATTN_I_LANES];
     float unused[ATTN_I_LANES];       /* sums that no one asks for */
     unsigned char poor[ATTN_I_LANES]; /* lanes whose d_context is not finite */
@@ -47,10 +54,10 @@ attn_i_gradient_scratch attn_i_gradient_scratch_layout(const attn_i_gradient_pla
     s.d_scores = attn_i_carve_matrix(arena, keys, ATTN_I_LANES, size);
     s.capped = attn_i_carve_matrix(arena, capped ? keys : 0, ATTN_I_LANES, size);
     s.d_context = attn_i_carve_matrix(arena, plan->dim, ATTN_I_LANES, size);
-    s.query_panels = attn_i_carve_matrix(arena, panels_of(depth), PANEL, size);
+    s.query_panels = attn_i_carve_matrix(arena, plan->tile.lanes == NULL ? panels_of(depth) : 0, PANEL, size);
     s.context_panels = attn_i_carve_matrix(arena, panels_of(plan->dim), PANEL, size);
-    s.d_query = attn_i_carve_matrix(arena, depth, ATTN_I_LANES, size);
-    s.keys = attn_i_carve_matrix(arena, keys, depth, size);
+    s.d_query = attn_i_carve_matrix(arena, plan->width, ATTN_I_LANES, size);
+    s.keys = attn_i_carve_matrix(arena, plan->tile.lanes == NULL ? keys : 0, depth, size);
     s.row = attn_i_carve_matrix(arena, 2, plan->dim, size);
     return s;
 }
@@ -122,12 +129,16 @@ static void load_lane(pass *t, int64_t lane)
         clear_lane(dim, lane, t->s->context_panels);
         return;
     }
-    *reference = (float)ceil(exponent);
+    const float *d = NULL;
+    float mean = 0, squares = 1;
+    if (dim > 0) {
+        d = contiguous_row(t, &g->d_context, lane, t->s->row);
+        t->v.kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_rows){d, dim}, 1, &squares, 1);
+    }
+    *reference = (float)(ceil(exponent) - (squares < small ? 0 : BELOW));
     t->rest[lane] = (float)exp2((double)*reference - exponent);
     if (!(fabsf(*reference) <= ATTN_I_FAR)) t->referenced = 0;
-    float mean = 0;
     if (dim > 0) {
-        const float *d = contiguous_row(t, &g->d_context, lane, t->s->row);
         const float *context = contiguous_row(t, &t->v.p->context, lane, t->s->row + dim);
         t->v.kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_rows){context, dim}, 1, &mean, 1);
         to_panels(d, dim, t->rest[lane], lane, t->s->context_panels);
@@ -162,7 +173,7 @@ static void load_queries(pass *t)
 {
     const int64_t depth = t->v.plan->depth;
     attn_i_tile_load_queries(&t->v);
-    if (t->d_keys.data == NULL) return;
+    if (t->d_keys.data == NULL || t->v.plan->lanes != NULL) return;
     for (int64_t l = 0; l < ATTN_I_LANES; l++) {
         if (l >= t->v.w->rows) {
             clear_lane(depth, l, t->s->query_panels);
@@ -214,8 +225,8 @@ static void score_gradients(pass *t, const attn_i_tile_piece *one)
     t->v.kernels->gradients(t->plan->dim, t->s->d_context, values, one->count, one->spans, t->v.s->tile + start,
                             t->mean, t->s->d_scores + start);
     if (t->v.p->modifiers->softcap != 0) {
-        t->v.kernels->tile_cap_gradient(one->count, one->spans, t->v.plan->cap, t->s->capped + start,
-                                        t->s->d_scores + start);
+        const float cap = t->v.plan->folded ? t->v.plan->cap : (float)t->v.p->modifiers->softcap;
+        t->v.kernels->tile_cap_gradient(one->count, one->spans, cap, t->s->capped + start, t->s->d_scores + start);
     }
 }
 
@@ -264,9 +275,33 @@ static void add_queries(pass *t, const attn_i_tile_piece *one)
                           t->s->d_query, t->unused);
 }
 
+/* Where scores are products. */
+static void add_by_products(pass *t, const attn_i_tile_piece *one)
+{
+    if (t->plan->wants_query) add_queries(t, one);
+    if (t->d_keys.data != NULL) {
+        add_products(t, one, t->s->d_scores, t->s->query_panels, t->v.plan->depth, t->d_keys);
+    }
+}
+
+static void add_by_score(pass *t, const attn_i_tile_piece *one)
+{
+    const int64_t lane = one->spans.first * ATTN_I_SPAN_LANES, key = t->v.keys.first + one->first;
+    const int64_t end = attn_i_min(one->spans.end * ATTN_I_SPAN_LANES, t->v.w->rows);
+    const attn_i_sum_rows d_queries = {t->s->d_query, t->plan->width};
+    attn_i_sum_rows d_keys = t->d_keys;
+    float *d_scores = t->s->d_scores + one->first * ATTN_I_LANES;
+    d_keys.data += (key - t->v.w->keys.first) * d_keys.stride;
+    t->v.kernels->tile_scale(one->count, one->spans, (float)t->plan->factor, d_scores);
+    t->v.plan->lanes->gradients(t->v.p, t->v.plan->state, t->v.s->queries, lane, end - lane,
+                                attn_i_rows_from(t->v.w->key_rows, key), one->count, d_scores, d_queries, d_keys,
+                                t->own);
+}
+
 static void run_tile(pass *t)
 {
-    const int wants_scores = t->plan->wants_query || t->d_keys.data != NULL;
+    const int by_score = t->v.plan->lanes != NULL;
+    const int wants_scores = by_score || t->plan->wants_query || t->d_keys.data != NULL;
     attn_i_tile_view_take(&t->v);
     const attn_i_shows mask = attn_i_tile_view_mask(&t->v);
     if (mask == ATTN_I_NOTHING) return;
@@ -278,20 +313,22 @@ static void run_tile(pass *t)
             add_products(t, one, t->v.s->tile, t->s->context_panels, t->plan->dim, t->d_values);
             if (t->any_poor) add_what_is_not_finite(t, one);
         }
-        if (t->plan->wants_query) add_queries(t, one);
-        if (t->d_keys.data != NULL) {
-            add_products(t, one, t->s->d_scores, t->s->query_panels, t->v.plan->depth, t->d_keys);
+        if (by_score) {
+            add_by_score(t, one);
+        } else {
+            add_by_products(t, one);
         }
     }
 }
 
 void attn_i_tile_gradient(const attn_i_gradient_plan *plan, const attn_i_gradient_scratch *scratch,
-                          const attn_i_tile_work *work, int finite, attn_i_sum_rows d_keys, attn_i_sum_rows d_values)
+                          const attn_i_tile_work *work, int finite, const attn_i_gradient_sums *sums)
 {
-    pass t = {.plan = plan, .s = scratch, .d_keys = d_keys, .d_values = d_values, .finite = finite};
+    pass t = {.plan = plan, .s = scratch, .d_keys = sums->keys, .own = sums->own, .finite = finite};
     const attn_i_span keys = attn_i_tile_view_begin(&t.v, &plan->tile, &scratch->tile, work);
-    if (plan->wants_query) {
-        memset(scratch->d_query, 0, (size_t)(plan->tile.depth * ATTN_I_LANES) * sizeof(float));
+    if (plan->dim > 0) t.d_values = sums->values;
+    if (plan->wants_query || plan->tile.lanes != NULL) {
+        memset(scratch->d_query, 0, (size_t)(plan->width * ATTN_I_LANES) * sizeof(float));
     }
     if (keys.first == keys.end) return;
     memset(t.unused, 0, sizeof t.unused);

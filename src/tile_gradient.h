@@ -13,16 +13,11 @@
 typedef struct attn_i_gradient_plan {
     const attn_i_gradient *g;
     attn_i_tile_plan tile;
-    double factor; /* from gradients of exponents' products to those of queries and keys: scale / temperature */
+    double factor; /* from gradients of scores at the softmax's temperature to unscaled ones: scale / temperature */
     int64_t dim;   /* of the values, or 0 if nothing flows in from the context */
-    int wants_query, wants_key, wants_value;
+    int64_t width; /* of prepared queries and keys, in whole spans */
+    int wants_query;
 } attn_i_gradient_plan;
-
-/* Rows that gradients are added to: a whole number of spans wide, and contiguous. data NULL: not wanted. */
-typedef struct attn_i_sum_rows {
-    float *data;
-    int64_t stride;
-} attn_i_sum_rows;
 
 /* The scratch of one pass. A panel is [LANES][LANES]: a row for each query, so many of its elements. */
 typedef struct attn_i_gradient_scratch {
@@ -30,16 +25,23 @@ typedef struct attn_i_gradient_scratch {
     float *d_scores, *capped; /* [TILE_KEYS][LANES] */
     float *d_context;         /* [Dv][LANES] */
     float *query_panels, *context_panels;
-    float *d_query; /* [depth][LANES]: the result */
+    float *d_query; /* the result: [depth][LANES], not yet times the factor; or where scores are no products
+                       [LANES][width] */
     float *keys;    /* [TILE_KEYS][depth] without what is not finite */
     float *row;     /* of one query's d_context, and its context */
 } attn_i_gradient_scratch;
 
 attn_i_gradient_scratch attn_i_gradient_scratch_layout(const attn_i_gradient_plan *plan, attn_i_arena *arena);
 
-/* Adds to the rows of keys and values, which begin with the first of work->keys; leaves the gradient of the products'
- * queries, not yet times the plan's factor, in d_query. `finite`: there is nothing else in the keys. */
+/* Where the gradients of one pass are summed: rows of prepared keys and of values, whole spans wide, beginning with the
+ * first of work->keys; and what the score function sums for its parameters. */
+typedef struct attn_i_gradient_sums {
+    attn_i_sum_rows keys, values; /* keys: never without data where scores are no products */
+    float *own;
+} attn_i_gradient_sums;
+
+/* Adds to the sums; leaves the gradient of prepared queries in d_query. `finite`: there is nothing else in the keys. */
 void attn_i_tile_gradient(const attn_i_gradient_plan *plan, const attn_i_gradient_scratch *scratch,
-                          const attn_i_tile_work *work, int finite, attn_i_sum_rows d_keys, attn_i_sum_rows d_values);
+                          const attn_i_tile_work *work, int finite, const attn_i_gradient_sums *sums);
 
 #endif

@@ -6,8 +6,8 @@
 #define ATTN_I_TILES_BACKWARD_H
 
 #include "gradient.h"
+#include "row_sums.h"
 #include "runtime/slots.h"
-#include "target.h"
 #include "tile_gradient.h"
 #include "tile_source.h"
 
@@ -24,12 +24,19 @@ typedef struct attn_i_tiles_backward {
     int64_t tile_rows, tiles;      /* tiles of queries per key head */
     int64_t split_keys, splits;    /* of each key head's keys: an item of work each */
     int64_t slot_count;
-    int key_in_place, value_in_place; /* sums are made where the caller wants them */
+    int keys_prepared; /* gradients of prepared keys are summed apart, those of the keys then follow from them */
+
+    /* Where rows of keys and values are summed for the caller: data NULL: nowhere. */
+    const attn_i_view *d_keys, *d_values;
 
     /* Scratch. */
     attn_i_slots slots;
     struct attn_i_backward_slot *slot; /* of each slot */
-    float *d_queries;                  /* of each item and tile of queries, [depth][LANES], where keys are split */
+    float *parts;                      /* of each item and tile of queries, where keys are split */
+    float *own;                        /* of each item: the score function's sums for its parameters */
+    float *prepared_queries;           /* gradients, of each row of the chunk */
+    float *prepared_keys;              /* likewise */
+    attn_i_row_sums rows;
 } attn_i_tiles_backward;
 
 /* Begins a call; 1 if the problem can go this way. */

@@ -47,6 +47,12 @@ typedef struct attn_i_rows {
     int64_t stride;
 } attn_i_rows;
 
+/* The same, to be added to. data NULL: not wanted. */
+typedef struct attn_i_sum_rows {
+    float *data;
+    int64_t stride;
+} attn_i_sum_rows;
+
 static inline attn_i_rows attn_i_rows_from(attn_i_rows rows, int64_t first)
 {
     if (first > 0) rows.data += first * rows.stride;
@@ -118,6 +124,12 @@ typedef struct attn_i_tile_kernels {
      * the denominator overflows. */
     void (*factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
                           attn_i_rows keys, int64_t count, float *to);
+
+    /* Its gradients: with t = tanh(q_i + k_j) and d = d_scores[j LANES + i], what d adds to row i of d_queries and row
+     * j of d_keys, weights[a] d (1 - t^2), and to d_weights, d t. Where |q| + |k| <= 40, see factored_tanh. */
+    void (*factored_tanh_gradients)(int64_t hidden, const float *weights, attn_i_rows queries, int64_t rows,
+                                    attn_i_rows keys, int64_t count, const float *d_scores, float *d_queries,
+                                    int64_t d_query_stride, float *d_keys, int64_t d_key_stride, float *d_weights);
 
     /* Few queries, for which lanes would stay empty: at most ATTN_I_FEW rows, a row of scores for each. */
     /* to[i to_stride + j] = sum over d of queries[i][d] keys[j][d], i < rows, j < count. */

@@ -22,6 +22,7 @@ const attn_i_tile_kernels KERNEL(tile_table) = {
     .from_lanes = KERNEL(from_lanes),
     .double_exponentials = KERNEL(double_exponentials),
     .factored_tanh = KERNEL(factored_tanh),
+    .factored_tanh_gradients = KERNEL(factored_tanh_gradients),
     .row_products = KERNEL(row_products),
     .row_context = KERNEL(row_context),
     .row_maximum = KERNEL(row_maximum),

@@ -31,6 +31,9 @@ void KERNEL(from_lanes)(int64_t lanes, int64_t n, const float *tile, const float
 float KERNEL(double_exponentials)(int64_t n, const float *from, float *to);
 void KERNEL(factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
                            attn_i_rows keys, int64_t count, float *to);
+void KERNEL(factored_tanh_gradients)(int64_t hidden, const float *weights, attn_i_rows queries, int64_t rows,
+                                     attn_i_rows keys, int64_t count, const float *d_scores, float *d_queries,
+                                     int64_t d_query_stride, float *d_keys, int64_t d_key_stride, float *d_weights);
 void KERNEL(row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_rows keys, int64_t count, float *to,
                           int64_t to_stride);
 void KERNEL(row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_rows values, int64_t dim,

@@ -177,17 +177,23 @@ static void convert_queries(const attn_i_problem *p, const attn_i_score_state *s
     }
 }
 
+/* The key as it was before it was converted. */
+static const float *unconverted(const attn_i_problem *p, const float *queries, const float *key)
+{
+    if (key[padded(p)] == INFINITY) return key;
+    float *x = rows_after(queries) + ATTN_I_LANES * padded(p);
+    for (int64_t a = 0; a < p->mechanism->hidden_dim; a++) x[a] = logf(key[a]) / 2;
+    return x;
+}
+
 static void score_directly(const attn_i_problem *p, const attn_i_score_state *state, const float *queries, int64_t rows,
                            const float *key, float *to)
 {
     const tanh_queries *head = (const tanh_queries *)(const void *)queries;
-    const int64_t hidden = p->mechanism->hidden_dim;
-    if (key[padded(p)] != INFINITY) { /* x is still to be had */
-        float *x = rows_after(queries) + ATTN_I_LANES * padded(p);
-        for (int64_t a = 0; a < hidden; a++) x[a] = logf(key[a]) / 2;
-        key = x;
+    const float *x = unconverted(p, queries, key);
+    for (int64_t i = 0; i < rows; i++) {
+        p->kernels->tanh_scores(p->mechanism->hidden_dim, state->v, head->from[i], 1, x, 0, to + i);
     }
-    for (int64_t i = 0; i < rows; i++) p->kernels->tanh_scores(hidden, state->v, head->from[i], 1, key, 0, to + i);
 }
 
 /* How many fractions may share a denominator: neither its product nor the numerator's, in which there are as many
@@ -222,10 +228,52 @@ static void lane_scores(const attn_i_problem *p, const attn_i_score_state *state
     }
 }
 
+static void gradients_directly(const attn_i_problem *p, const attn_i_score_state *state, const float *queries,
+                               int64_t first, int64_t rows, const float *key, const float *d_scores,
+                               attn_i_sum_rows d_queries, float *d_key, float *own)
+{
+    const tanh_queries *head = (const tanh_queries *)(const void *)queries;
+    const float *x = unconverted(p, queries, key);
+    for (int64_t i = first; i < first + rows; i++) {
+        p->kernels->tanh_gradients(p->mechanism->hidden_dim, state->v, head->from[i], 1, x, 0, d_scores + i,
+                                   d_queries.data + i * d_queries.stride, d_key, 0, own);
+    }
+}
+
+static void lane_gradients(const attn_i_problem *p, const attn_i_score_state *state, const float *queries,
+                           int64_t first, int64_t rows, attn_i_rows keys, int64_t count, const float *d_scores,
+                           attn_i_sum_rows d_queries, attn_i_sum_rows d_keys, float *own)
+{
+    const tanh_queries *head = (const tanh_queries *)(const void *)queries;
+    const attn_i_rows converted = {rows_after(queries) + first * padded(p), padded(p)};
+    for (int64_t j = 0, n; j < count; j += n) {
+        const attn_i_rows key = attn_i_rows_from(keys, j);
+        const float *d = d_scores + j * ATTN_I_LANES;
+        float *d_key = d_keys.data + j * d_keys.stride;
+        n = 1;
+        if (sharing_for(head->most + key.data[padded(p)]) == 0) {
+            gradients_directly(p, state, queries, first, rows, key.data, d, d_queries, d_key, own);
+            continue;
+        }
+        while (j + n < count && sharing_for(head->most + key.data[n * key.stride + padded(p)]) > 0) n++;
+        p->engine->tile_kernels->factored_tanh_gradients(padded(p), state->v, converted, rows, key, n, d + first,
+                                                         d_queries.data + first * d_queries.stride, d_queries.stride,
+                                                         d_key, d_keys.stride, own);
+    }
+}
+
+static void add_own(const attn_i_problem *p, const float *own, attn_i_score_sums *sums)
+{
+    for (int64_t a = 0; a < p->mechanism->hidden_dim; a++) sums->v[a] += (double)own[a];
+}
+
 const attn_i_lane_score attn_i_projected_tanh_lanes = {
     .key_elements = key_elements,
     .query_elements = query_elements,
     .convert_key = convert_key,
     .convert_queries = convert_queries,
     .scores = lane_scores,
+    .own_elements = padded,
+    .gradients = lane_gradients,
+    .add_own = add_own,
 };

@@ -29,6 +29,8 @@ typedef struct attn_i_score_block {
 
 /* A score function that is no product, in the fused way (see kernels/tile.h): prepared keys are converted once to what
  * the scores are computed from, and so are the queries of each pass. */
+struct attn_i_score_sums;
+
 typedef struct attn_i_lane_score {
     /* Elements from one converted key to the next, and of a pass' converted queries. */
     int64_t (*key_elements)(const attn_i_problem *);
@@ -40,6 +42,14 @@ typedef struct attn_i_lane_score {
     /* The unscaled scores of `count` keys with the first `rows` lanes. */
     void (*scores)(const attn_i_problem *, const attn_i_score_state *, const float *queries, int64_t rows,
                    attn_i_rows keys, int64_t count, float *tile);
+    /* Backward: what the gradients of such scores, in lanes first .. first + rows - 1, 0 where nothing is seen, add to
+     * rows of prepared queries and keys, whole spans wide, and to `own`, of so many elements, for parameters. */
+    int64_t (*own_elements)(const attn_i_problem *);
+    void (*gradients)(const attn_i_problem *, const attn_i_score_state *, const float *queries, int64_t first,
+                      int64_t rows, attn_i_rows keys, int64_t count, const float *d_scores, attn_i_sum_rows d_queries,
+                      attn_i_sum_rows d_keys, float *own);
+    /* `own` being complete. */
+    void (*add_own)(const attn_i_problem *, const float *own, struct attn_i_score_sums *);
 } attn_i_lane_score;
 
 /* What the gradients of one call's scores are summed in. A matrix or vector without data is not wanted. */

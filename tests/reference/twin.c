@@ -3,7 +3,7 @@
  * twin.c: attention by the formulas, and a first-order bound on the rounding of each result. Its own sums are
  * compensated, so that it is nearly exact against a float64 implementation as well.
  */
-#include "reference/twin.h"
+#include "reference/twin_parts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@
  * term shows as a ratio of 1 / eps.
  */
 
-static double *numbers(int64_t count)
+double *twin_numbers(int64_t count)
 {
     double *block = calloc(count > 0 ? (size_t)count : 1, sizeof *block);
     if (!block) {
@@ -43,66 +43,73 @@ static double *numbers(int64_t count)
     return block;
 }
 
-/* A sum that keeps what each addition rounds off (Knuth's two-sum). */
-struct sum {
-    double value, rest;
-};
-
-static void sum_add(struct sum *sum, double term)
-{
-    double next = sum->value + term;
-    double added = next - sum->value;
-    sum->rest += (sum->value - (next - added)) + (term - added);
-    sum->value = next;
-}
-
-static double sum_total(struct sum sum)
+double twin_sum_total(struct twin_sum sum)
 {
     return isfinite(sum.rest) ? sum.value + sum.rest : sum.value;
 }
 
-/* Rows of what stands on one side of a score, after its projection, and the magnitude of each number. */
-struct side {
-    double *value, *magnitude;
-    int64_t width;
-};
-
 /* out = M x + shift for each row x, M [width, dim] in a matrix of stride columns; M NULL: out = x + shift. */
-static struct side project(const double *rows, int64_t count, int64_t dim, const double *matrix, int64_t stride,
-                           int64_t width, const double *shift)
+static struct twin_side project(const double *rows, int64_t count, int64_t dim, const double *matrix, int64_t stride,
+                                int64_t width, const double *shift)
 {
-    struct side side = {numbers(count * width), numbers(count * width), width};
+    struct twin_side side = {twin_numbers(count * width), twin_numbers(count * width), width};
     for (int64_t i = 0; i < count; i++) {
         const double *x = rows + i * dim;
         for (int64_t a = 0; a < width; a++) {
-            struct sum value = {shift ? shift[a] : 0.0, 0.0};
+            struct twin_sum value = {shift ? shift[a] : 0.0, 0.0};
             double magnitude = fabs(value.value);
             for (int64_t d = matrix ? 0 : a; d < (matrix ? dim : a + 1); d++) {
                 double term = matrix ? matrix[a * stride + d] * x[d] : x[d];
-                sum_add(&value, term);
+                twin_sum_add(&value, term);
                 magnitude += fabs(term);
             }
-            side.value[i * width + a] = sum_total(value);
+            side.value[i * width + a] = twin_sum_total(value);
             side.magnitude[i * width + a] = magnitude;
         }
     }
     return side;
 }
 
-/* The effective v of additive and concat: v, or g v / |v|. */
-static double *score_vector(const struct twin_problem *p)
+double *twin_score_vector(const struct twin_problem *p)
 {
-    double *v = numbers(p->hidden_dim);
-    struct sum square = {0.0, 0.0};
-    for (int64_t a = 0; a < p->hidden_dim; a++) sum_add(&square, p->v[a] * p->v[a]);
-    for (int64_t a = 0; a < p->hidden_dim; a++) v[a] = p->g ? p->g[0] * p->v[a] / sqrt(sum_total(square)) : p->v[a];
+    double *v = twin_numbers(p->hidden_dim);
+    struct twin_sum square = {0.0, 0.0};
+    for (int64_t a = 0; a < p->hidden_dim; a++) twin_sum_add(&square, p->v[a] * p->v[a]);
+    for (int64_t a = 0; a < p->hidden_dim; a++)
+        v[a] = p->g ? p->g[0] * p->v[a] / sqrt(twin_sum_total(square)) : p->v[a];
     return v;
 }
 
-static double scale_of(const struct twin_problem *p)
+double twin_scale(const struct twin_problem *p)
 {
     if (p->scale_given) return p->scale;
     return p->score == TWIN_SCALED_DOT ? 1.0 / sqrt((double)p->key_dim) : 1.0;
+}
+
+void twin_sides(const struct twin_problem *p, const double *query, const double *key, struct twin_side *left,
+                struct twin_side *right)
+{
+    *right = (struct twin_side){NULL, NULL, 0};
+    if (p->score == TWIN_ADDITIVE || p->score == TWIN_CONCAT) {
+        bool concat = p->score == TWIN_CONCAT;
+        int64_t columns = p->query_dim + p->key_dim;
+        *left = project(query, p->queries, p->query_dim, p->W, concat ? columns : p->query_dim, p->hidden_dim,
+                        concat ? NULL : p->b);
+        *right = project(key, p->keys, p->key_dim, concat ? p->W + p->query_dim : p->U, concat ? columns : p->key_dim,
+                         p->hidden_dim, NULL);
+    } else if (p->score == TWIN_LOCATION) {
+        *left = project(query, p->queries, p->query_dim, p->W, p->query_dim, p->keys, NULL);
+    } else {
+        *left = project(query, p->queries, p->query_dim, NULL, 0, p->query_dim, NULL);
+        *right =
+            project(key, p->keys, p->key_dim, p->score == TWIN_GENERAL ? p->W : NULL, p->key_dim, p->query_dim, NULL);
+    }
+}
+
+void twin_side_free(struct twin_side *side)
+{
+    free(side->value);
+    free(side->magnitude);
 }
 
 /* Raw scores and magnitudes of one head. */
@@ -110,53 +117,37 @@ static void score_head(const struct twin_problem *p, const double *query, const 
                        double *magnitude)
 {
     bool hidden = p->score == TWIN_ADDITIVE || p->score == TWIN_CONCAT;
-    double *v = hidden ? score_vector(p) : NULL;
-    double scale = scale_of(p);
-    struct side left, right = {NULL, NULL, 0};
+    double *v = hidden ? twin_score_vector(p) : NULL;
+    double scale = twin_scale(p);
+    struct twin_side left, right;
 
-    if (hidden) {
-        bool concat = p->score == TWIN_CONCAT;
-        int64_t columns = p->query_dim + p->key_dim;
-        left = project(query, p->queries, p->query_dim, p->W, concat ? columns : p->query_dim, p->hidden_dim,
-                       concat ? NULL : p->b);
-        right = project(key, p->keys, p->key_dim, concat ? p->W + p->query_dim : p->U, concat ? columns : p->key_dim,
-                        p->hidden_dim, NULL);
-    } else if (p->score == TWIN_LOCATION) {
-        left = project(query, p->queries, p->query_dim, p->W, p->query_dim, p->keys, NULL);
-    } else {
-        left = project(query, p->queries, p->query_dim, NULL, 0, p->query_dim, NULL);
-        right =
-            project(key, p->keys, p->key_dim, p->score == TWIN_GENERAL ? p->W : NULL, p->key_dim, p->query_dim, NULL);
-    }
+    twin_sides(p, query, key, &left, &right);
     for (int64_t i = 0; i < p->queries; i++) {
         for (int64_t j = 0; j < p->keys; j++) {
             const double *l = left.value + i * left.width, *lm = left.magnitude + i * left.width;
             const double *r = right.value + j * right.width, *rm = right.magnitude + j * right.width;
-            struct sum e = {0.0, 0.0};
+            struct twin_sum e = {0.0, 0.0};
             double m = 0.0;
             for (int64_t d = 0; d < right.width; d++) {
                 if (hidden) {
                     double t = tanh(l[d] + r[d]);
-                    sum_add(&e, v[d] * t);
+                    twin_sum_add(&e, v[d] * t);
                     m += fabs(v[d]) * (fabs(t) + (1.0 - t * t) * (lm[d] + rm[d]));
                 } else {
-                    sum_add(&e, l[d] * r[d]);
+                    twin_sum_add(&e, l[d] * r[d]);
                     m += lm[d] * rm[d];
                 }
             }
-            raw[i * p->keys + j] = scale * (p->score == TWIN_LOCATION ? l[j] : sum_total(e));
+            raw[i * p->keys + j] = scale * (p->score == TWIN_LOCATION ? l[j] : twin_sum_total(e));
             magnitude[i * p->keys + j] = fabs(scale) * (p->score == TWIN_LOCATION ? lm[j] : m);
         }
     }
     free(v);
-    free(left.value);
-    free(left.magnitude);
-    free(right.value);
-    free(right.magnitude);
+    twin_side_free(&left);
+    twin_side_free(&right);
 }
 
-/* Where query i of sequence b stands among the keys. */
-static int64_t position(const struct twin_problem *p, int64_t b, int64_t i, enum twin_align align)
+int64_t twin_position(const struct twin_problem *p, int64_t b, int64_t i, enum twin_align align)
 {
     if (align == TWIN_TOP_LEFT) return p->query_start + i;
     return (p->key_lengths ? p->key_lengths[b] : p->keys) - p->queries + i;
@@ -166,9 +157,9 @@ static bool may_see(const struct twin_problem *p, int64_t b, int64_t i, int64_t 
 {
     if (p->mask && !p->mask[at]) return false;
     if (p->key_lengths && j >= p->key_lengths[b]) return false;
-    if (p->causal != TWIN_NONE && j > position(p, b, i, p->causal)) return false;
+    if (p->causal != TWIN_NONE && j > twin_position(p, b, i, p->causal)) return false;
     if (p->window != TWIN_NONE) {
-        int64_t centre = position(p, b, i, p->window);
+        int64_t centre = twin_position(p, b, i, p->window);
         if (p->left >= 0 && j < centre - p->left) return false;
         if (p->right >= 0 && j > centre + p->right) return false;
     }
@@ -194,7 +185,7 @@ static void modify_row(const struct twin_problem *p, struct twin_result *r, int6
             m += fabs(p->bias[at]) + fabs(e);
         }
         if (p->alibi != TWIN_NONE) {
-            double slant = p->slopes[h] * fabs((double)(position(p, b, i, p->alibi) - j));
+            double slant = p->slopes[h] * fabs((double)(twin_position(p, b, i, p->alibi) - j));
             e -= slant;
             m += fabs(slant) + fabs(e);
         }
@@ -211,7 +202,7 @@ static void normalise_row(const struct twin_problem *p, struct twin_result *r, i
     double *bound = r->scores_magnitude[TWIN_WEIGHTS] + row * p->keys;
     double tau = p->temperature > 0.0 ? p->temperature : 1.0;
     int64_t best = -1;
-    struct sum total = {0.0, 0.0};
+    struct twin_sum total = {0.0, 0.0};
     double mean = 0.0; /* sum_j a_ij X_ij */
 
     for (int64_t j = 0; j < p->keys; j++) {
@@ -225,15 +216,15 @@ static void normalise_row(const struct twin_problem *p, struct twin_result *r, i
     for (int64_t j = 0; j < p->keys; j++) {
         if (e[j] == -INFINITY) continue;
         weight[j] = exp((e[j] - e[best]) / tau);
-        sum_add(&total, weight[j]);
+        twin_sum_add(&total, weight[j]);
     }
     for (int64_t j = 0; j < p->keys; j++) {
         if (e[j] == -INFINITY) continue;
-        weight[j] /= sum_total(total);
+        weight[j] /= twin_sum_total(total);
         bound[j] = (m[j] + fabs(e[j] - e[best])) / tau;
         mean += weight[j] * bound[j];
     }
-    r->logsumexp[row] = e[best] / tau + log(sum_total(total));
+    r->logsumexp[row] = e[best] / tau + log(twin_sum_total(total));
     r->logsumexp_magnitude[row] = mean + fabs(e[best]) / tau + fabs(r->logsumexp[row]) + 1.0;
     for (int64_t j = 0; j < p->keys; j++) {
         if (e[j] == -INFINITY) continue;
@@ -256,17 +247,17 @@ static void context_row(const struct twin_problem *p, struct twin_result *r, con
     const double *bound = r->scores_magnitude[TWIN_WEIGHTS] + row * p->keys;
 
     for (int64_t d = 0; d < dim; d++) {
-        struct sum total = {0.0, 0.0};
+        struct twin_sum total = {0.0, 0.0};
         double magnitude = 0.0;
         for (int64_t j = 0; j < p->keys; j++) {
             if (e[j] == -INFINITY) continue;
-            sum_add(&total, weight[j] * value[j * dim + d]);
+            twin_sum_add(&total, weight[j] * value[j * dim + d]);
             if (isinf(bound[j]))
                 magnitude = INFINITY; /* a tie of hardmax: any finite number is taken */
             else
                 magnitude += (p->hardmax ? weight[j] : bound[j]) * fabs(value[j * dim + d]);
         }
-        r->context[row * dim + d] = sum_total(total);
+        r->context[row * dim + d] = twin_sum_total(total);
         r->context_magnitude[row * dim + d] = magnitude;
     }
 }
@@ -278,13 +269,13 @@ void twin_run(const struct twin_problem *p, struct twin_result *result)
     const double *values = p->value ? p->value : p->key;
 
     memset(result, 0, sizeof *result);
-    result->context = numbers(rows * dim);
-    result->context_magnitude = numbers(rows * dim);
-    result->logsumexp = numbers(rows);
-    result->logsumexp_magnitude = numbers(rows);
+    result->context = twin_numbers(rows * dim);
+    result->context_magnitude = twin_numbers(rows * dim);
+    result->logsumexp = twin_numbers(rows);
+    result->logsumexp_magnitude = twin_numbers(rows);
     for (int stage = 0; stage < TWIN_STAGES; stage++) {
-        result->scores[stage] = numbers(rows * p->keys);
-        result->scores_magnitude[stage] = numbers(rows * p->keys);
+        result->scores[stage] = twin_numbers(rows * p->keys);
+        result->scores_magnitude[stage] = twin_numbers(rows * p->keys);
     }
     for (int64_t b = 0; b < p->batch; b++) {
         for (int64_t h = 0; h < p->query_heads; h++) {

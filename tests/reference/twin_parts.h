@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * twin_parts.h: what the twin and its gradient share: memory, compensated sums, and the parts that a score is made of.
+ */
+#ifndef ATTN_TESTS_TWIN_PARTS_H
+#define ATTN_TESTS_TWIN_PARTS_H
+
+#include "reference/twin.h"
+
+/* Zeros, or the end of the program. */
+double *twin_numbers(int64_t count);
+
+/* A sum that keeps what each addition rounds off (Knuth's two-sum). */
+struct twin_sum {
+    double value, rest;
+};
+
+static inline void twin_sum_add(struct twin_sum *sum, double term)
+{
+    double next = sum->value + term;
+    double added = next - sum->value;
+    sum->rest += (sum->value - (next - added)) + (term - added);
+    sum->value = next;
+}
+
+double twin_sum_total(struct twin_sum sum);
+
+/* Rows of what stands on one side of a score, after its projection, and the magnitude of each number. */
+struct twin_side {
+    double *value, *magnitude;
+    int64_t width;
+};
+
+/* The two sides of one head's scores. There is no right one for location. */
+void twin_sides(const struct twin_problem *p, const double *query, const double *key, struct twin_side *left,
+                struct twin_side *right);
+void twin_side_free(struct twin_side *side);
+
+/* The effective v of additive and concat: v, or g v / |v|. The caller frees it. */
+double *twin_score_vector(const struct twin_problem *p);
+
+double twin_scale(const struct twin_problem *p);
+
+/* Where query i of sequence b stands among the keys. */
+int64_t twin_position(const struct twin_problem *p, int64_t b, int64_t i, enum twin_align align);
+
+#endif
