@@ -179,6 +179,11 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
         return attn_i_fail(ATTN_ERR_ARGUMENT, "query_start is %" PRId64 ", which is no position", args->query_start);
     }
     p->query_start = args->query_start;
+    if (!(args->dropout >= 0 && args->dropout < 1)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "dropout is %g, but must be at least 0 and below 1", args->dropout);
+    }
+    p->dropout.draw = (attn_i_draw){args->dropout_seed, args->dropout_offset, (uint32_t)(args->dropout * 0x1p32)};
+    if (args->dropout > 0) p->dropout.keep = 1 / (1 - args->dropout);
     const int bottom_right = m->causal == ATTN_ALIGN_BOTTOM_RIGHT || m->window == ATTN_ALIGN_BOTTOM_RIGHT ||
                              m->alibi == ATTN_ALIGN_BOTTOM_RIGHT;
     if (bottom_right && p->query_start != 0) {

@@ -9,6 +9,12 @@
 #include "mechanism.h"
 #include "tensor.h"
 
+/* Which weights are dropped: see attn_forward. */
+typedef struct attn_i_dropout {
+    double keep; /* what the others are multiplied by; 0: there is no dropout */
+    attn_i_draw draw;
+} attn_i_dropout;
+
 typedef struct attn_i_problem {
     const attn_mechanism *mechanism;
     const attn_i_modifiers *modifiers;
@@ -26,6 +32,7 @@ typedef struct attn_i_problem {
     attn_i_view lengths;    /* [1, 1, 1, B]; data NULL: none */
     int64_t query_start;
     double scale;
+    attn_i_dropout dropout;
 
     attn_i_view context, weights, scores; /* data NULL: not wanted */
     attn_i_view logsumexp;                /* [1, B, Hq, Tq] */
@@ -65,6 +72,12 @@ attn_status attn_i_check_scratch_apart(const attn_i_named *list, int count, void
 
 /* ATTN_ERR_OVERLAP unless the caller's scratch lies apart from every tensor. */
 attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *workspace, size_t bytes);
+
+/* The row of weights that query i of head h, sequence b has, counted through all. */
+static inline uint64_t attn_i_problem_row(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i)
+{
+    return (uint64_t)((b * problem->query_heads + h) * problem->queries + i);
+}
 
 /* The valid keys of sequence b. */
 int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b);

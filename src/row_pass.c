@@ -19,7 +19,7 @@ static int64_t context_dim(const attn_i_problem *p)
 
 int attn_i_row_pass_suits(const attn_i_tile_plan *plan)
 {
-    return plan->p->group * plan->p->queries <= ATTN_I_FEW && !plan->writes_scores;
+    return plan->p->group * plan->p->queries <= ATTN_I_FEW && !plan->writes_scores && plan->p->dropout.keep == 0;
 }
 
 attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena)

@@ -36,6 +36,7 @@ typedef struct pass {
     float unused[ATTN_I_LANES];       /* sums that no one asks for */
     unsigned char poor[ATTN_I_LANES]; /* lanes whose d_context is not finite */
     int any_poor;
+    float keep;     /* what weights that are not dropped are multiplied by */
     int finite;     /* the keys are, and the queries too */
     int referenced; /* every lane has a reference that weights made with products can do with */
 } pass;
@@ -141,7 +142,7 @@ static void load_lane(pass *t, int64_t lane)
     if (dim > 0) {
         const float *context = contiguous_row(t, &t->v.p->context, lane, t->s->row + dim);
         t->v.kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_rows){context, dim}, 1, &mean, 1);
-        to_panels(d, dim, t->rest[lane], lane, t->s->context_panels);
+        to_panels(d, dim, t->rest[lane] * t->keep, lane, t->s->context_panels);
     }
     if (g->d_logsumexp.data != NULL) mean -= one_of(t, &g->d_logsumexp, lane);
     t->mean[lane] = t->rest[lane] * mean;
@@ -222,8 +223,15 @@ static void score_gradients(pass *t, const attn_i_tile_piece *one)
 {
     const int64_t start = one->first * ATTN_I_LANES;
     const attn_i_rows values = attn_i_rows_from(t->v.w->value_rows, t->v.keys.first + one->first);
-    t->v.kernels->gradients(t->plan->dim, t->s->d_context, values, one->count, one->spans, t->v.s->tile + start,
-                            t->mean, t->s->d_scores + start);
+    const float *weights = t->v.s->tile + start;
+    float *d = t->s->d_scores + start;
+    if (t->v.p->dropout.keep == 0) {
+        t->v.kernels->gradients(t->plan->dim, t->s->d_context, values, one->count, one->spans, weights, t->mean, d);
+    } else {
+        t->v.kernels->products(t->plan->dim, t->s->d_context, values, one->count, one->spans, d, ATTN_I_LANES, 0);
+        attn_i_tile_view_drop(&t->v, one, t->s->d_scores);
+        t->v.kernels->tile_gradient(one->count, one->spans, weights, t->mean, d);
+    }
     if (t->v.p->modifiers->softcap != 0) {
         const float cap = t->v.plan->folded ? t->v.plan->cap : (float)t->v.p->modifiers->softcap;
         t->v.kernels->tile_cap_gradient(one->count, one->spans, cap, t->s->capped + start, t->s->d_scores + start);
@@ -252,7 +260,7 @@ static void add_what_is_not_finite(pass *t, const attn_i_tile_piece *one)
     for (int64_t l = one->spans.first * ATTN_I_SPAN_LANES; l < t->v.w->rows; l++) {
         if (!t->poor[l] || l >= one->spans.end * ATTN_I_SPAN_LANES) continue;
         for (int64_t j = one->first; j < one->first + one->count; j++) {
-            const float weight = t->v.s->tile[j * ATTN_I_LANES + l] * t->rest[l];
+            const float weight = t->v.s->tile[j * ATTN_I_LANES + l] * t->rest[l] * t->keep;
             float *to = t->d_values.data + (t->v.keys.first + j - t->v.w->keys.first) * t->d_values.stride;
             if (t->v.s->tile[j * ATTN_I_LANES + l] == 0) continue;
             t->v.p->kernels->add_not_finite(t->plan->dim, &weight, row_at(t, &t->plan->g->d_context, l),
@@ -309,6 +317,7 @@ static void run_tile(pass *t)
     for (int i = 0; i < t->v.count; i++) {
         const attn_i_tile_piece *one = &t->v.pieces[i];
         if (wants_scores) score_gradients(t, one);
+        if (t->v.p->dropout.keep != 0) attn_i_tile_view_drop(&t->v, one, t->v.s->tile);
         if (t->d_values.data != NULL) {
             add_products(t, one, t->v.s->tile, t->s->context_panels, t->plan->dim, t->d_values);
             if (t->any_poor) add_what_is_not_finite(t, one);
@@ -325,6 +334,7 @@ void attn_i_tile_gradient(const attn_i_gradient_plan *plan, const attn_i_gradien
                           const attn_i_tile_work *work, int finite, const attn_i_gradient_sums *sums)
 {
     pass t = {.plan = plan, .s = scratch, .d_keys = sums->keys, .own = sums->own, .finite = finite};
+    t.keep = plan->tile.p->dropout.keep != 0 ? (float)plan->tile.p->dropout.keep : 1;
     const attn_i_span keys = attn_i_tile_view_begin(&t.v, &plan->tile, &scratch->tile, work);
     if (plan->dim > 0) t.d_values = sums->values;
     if (plan->wants_query || plan->tile.lanes != NULL) {

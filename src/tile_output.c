@@ -54,14 +54,16 @@ void attn_i_tile_write(const attn_i_tile_plan *plan, const attn_i_tile_scratch *
 
 /* Exponents become weights, in place. */
 static void normalise_row(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_view *output,
-                          float *row, float reference, float factor)
+                          float *row, uint64_t number, float reference, float factor)
 {
+    const attn_i_dropout *dropout = &plan->p->dropout;
     const int64_t step = output->stride[3];
     for (int64_t at = 0; at < plan->p->keys; at += ATTN_I_TILE_KEYS) {
         const int64_t n = attn_i_min(plan->p->keys - at, ATTN_I_TILE_KEYS);
         float *part = step == 1 ? row + at : s->rows;
         if (step != 1) plan->p->kernels->gather(n, row + at * step, step, part);
         plan->kernels->row_weights(n, reference, factor, part);
+        if (dropout->keep != 0) plan->p->kernels->drop(n, &dropout->draw, number, at, 1, 0, part);
         if (step != 1) plan->p->kernels->scatter(n, part, row + at * step, step);
     }
 }
@@ -128,7 +130,8 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
     const attn_i_problem *p = plan->p;
     const attn_i_lanes *lanes = s->lanes;
     float factor[ATTN_I_LANES];
-    for (int l = 0; l < ATTN_I_LANES; l++) factor[l] = lanes->sum[l] == 0 ? 0 : 1 / lanes->sum[l];
+    const float keep = p->dropout.keep != 0 ? (float)p->dropout.keep : 1;
+    for (int l = 0; l < ATTN_I_LANES; l++) factor[l] = lanes->sum[l] == 0 ? 0 : keep / lanes->sum[l];
     if (lanes->late_first < lanes->late_end) {
         write_late_context(plan, s, w, factor);
     } else if (p->context.data != NULL) {
@@ -137,12 +140,13 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
     if (p->weights.data == NULL && p->scores.data == NULL && p->logsumexp.data == NULL) return;
     for (int64_t l = 0; l < w->rows; l++) {
         const int64_t row = w->first_row + l, head = w->key_head * p->group + row % p->group;
+        const uint64_t number = attn_i_problem_row(p, w->b, head, row / p->group);
         const float reference = lanes->sum[l] == 0 ? 0 : lanes->reference[l];
         if (p->weights.data != NULL) {
-            normalise_row(plan, s, &p->weights, row_of(p, w, &p->weights, l), reference, factor[l]);
+            normalise_row(plan, s, &p->weights, row_of(p, w, &p->weights, l), number, reference, factor[l]);
         }
         if (p->scores.data != NULL && p->scores_stage == ATTN_SCORES_WEIGHTS) {
-            normalise_row(plan, s, &p->scores, row_of(p, w, &p->scores, l), reference, factor[l]);
+            normalise_row(plan, s, &p->scores, row_of(p, w, &p->scores, l), number, reference, factor[l]);
         }
         if (p->logsumexp.data == NULL) continue;
         float *to = (float *)(void *)attn_i_view_at(&p->logsumexp, 0, w->b) + head * p->logsumexp.stride[2] +

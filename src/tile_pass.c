@@ -187,7 +187,8 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
 
 /* Weights times values of a piece, the values being kept from whoever does not see them: what is not finite is left out
  * of the products and then added lane by lane. */
-static void add_context_cleaned(pass *t, const piece *one, const float *weights, attn_i_rows values, int64_t dim)
+static void add_context_cleaned(pass *t, const piece *one, const float *weights, attn_i_rows values, int64_t dim,
+                                float *sum)
 {
     unsigned char finite[ATTN_I_TILE_KEYS], hidden[ATTN_I_LANES];
     const attn_i_rows cleaned = {t->v.s->values, attn_i_max(dim, 1)};
@@ -195,7 +196,7 @@ static void add_context_cleaned(pass *t, const piece *one, const float *weights,
         finite[j] = (unsigned char)t->v.p->kernels->gather_finite(dim, values.data + j * values.stride, 1,
                                                                   t->v.s->values + j * cleaned.stride, 1);
     }
-    t->v.kernels->context(one->count, weights, cleaned, dim, one->spans, t->v.s->context, t->v.lanes->sum);
+    t->v.kernels->context(one->count, weights, cleaned, dim, one->spans, t->v.s->context, sum);
     for (int64_t j = 0; j < one->count; j++) {
         if (finite[j]) continue;
         attn_i_tile_find_hidden(t->v.plan, t->v.s, t->v.w, t->v.keys.first + one->first + j, hidden);
@@ -221,10 +222,16 @@ static void add_context(pass *t)
         const piece *one = &t->v.pieces[i];
         const float *weights = t->v.s->tile + one->first * ATTN_I_LANES;
         const attn_i_rows values = attn_i_rows_from(t->v.w->value_rows, t->v.keys.first + one->first);
+        float *sum = t->v.lanes->sum, unused[ATTN_I_LANES] = {0};
+        if (t->v.p->dropout.keep != 0) { /* the sum is of all weights */
+            t->v.kernels->context(one->count, weights, values, 0, one->spans, t->v.s->context, sum);
+            attn_i_tile_view_drop(&t->v, one, t->v.s->tile);
+            sum = unused;
+        }
         if (t->clean) {
-            add_context_cleaned(t, one, weights, values, dim);
+            add_context_cleaned(t, one, weights, values, dim, sum);
         } else {
-            t->v.kernels->context(one->count, weights, values, dim, one->spans, t->v.s->context, t->v.lanes->sum);
+            t->v.kernels->context(one->count, weights, values, dim, one->spans, t->v.s->context, sum);
         }
     }
 }

@@ -40,7 +40,7 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     plan->cap = (float)(m->softcap * plan->unit);
     plan->plain = plan->folded && p->bias.data == NULL && has_usual_slopes(p);
     plan->wide = p->context.data != NULL && p->value_dim > WIDE && p->keys <= ATTN_I_TILE_KEYS && p->group == 1 &&
-                 p->context.stride[3] == 1;
+                 p->dropout.keep == 0 && p->context.stride[3] == 1;
     plan->depth = attn_i_max(p->mechanism->score->query_width(p), 0);
     if (plan->depth == 0) plan->depth = p->query_dim;
     return 1;

@@ -198,6 +198,16 @@ attn_i_shows attn_i_tile_view_mask(attn_i_tile_view *t)
     return ATTN_I_SOMETHING;
 }
 
+void attn_i_tile_view_drop(const attn_i_tile_view *t, const attn_i_tile_piece *one, float *tile)
+{
+    uint64_t row[ATTN_I_LANES] = {0};
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        row[l] = attn_i_problem_row(t->p, t->w->b, attn_i_tile_head(t, l), attn_i_tile_query(t, l));
+    }
+    t->kernels->tile_drop(one->count, one->spans, &t->p->dropout.draw, row, t->keys.first + one->first,
+                          tile + one->first * ATTN_I_LANES);
+}
+
 /* ------------------------------------------------------------------------------------------------- all of it */
 
 attn_i_span attn_i_tile_view_begin(attn_i_tile_view *t, const attn_i_tile_plan *plan,

@@ -64,6 +64,9 @@ attn_i_shows attn_i_tile_view_mask(attn_i_tile_view *view);
 /* The rows of the bias for the tile's keys, in lanes. */
 void attn_i_tile_view_bias(attn_i_tile_view *view);
 
+/* Zeros what dropout drops of a piece of this tile, [TILE_KEYS][LANES]. */
+void attn_i_tile_view_drop(const attn_i_tile_view *view, const attn_i_tile_piece *piece, float *tile);
+
 /* Adds ALiBi's part to scores of keys first .. first + count - 1 of the tile. */
 void attn_i_tile_view_add_alibi(attn_i_tile_view *view, int64_t first, int64_t count, attn_i_spans spans);
 

@@ -177,6 +177,11 @@ static void build_modifiers(struct scene *s)
         t->tie = SCENE_FACTOR * dtype_epsilon(s->dtype);
         MUST(attn_mechanism_set_normaliser(s->mechanism, ATTN_HARDMAX));
     }
+    if (s->modifiers & HAS_DROPOUT) {
+        s->args.dropout = t->dropout = rng_uniform(rng, 0.05, 0.9);
+        s->args.dropout_seed = t->dropout_seed = rng_bits(rng);
+        s->args.dropout_offset = t->dropout_offset = rng_bits(rng) >> rng_integer(rng, 0, 60);
+    }
     if (s->modifiers & HAS_CAUSAL) {
         t->causal = any_align(s);
         MUST(attn_mechanism_set_causal(s->mechanism, (attn_align)t->causal));

@@ -20,8 +20,9 @@ enum {
     HAS_CAUSAL = 64,
     HAS_WINDOW = 128,
     HAS_TEMPERATURE = 256,
-    HAS_HARDMAX = 512,
-    HAS_MODIFIERS = 10
+    HAS_DROPOUT = 512,
+    HAS_HARDMAX = 1024,
+    HAS_MODIFIERS = 11
 };
 
 /* What a result may be off by, in units of epsilon times its magnitude; twin.c derives it. */

@@ -359,11 +359,14 @@ typedef struct attn_forward_args {
     const attn_tensor *logsumexp; /* out [B, Hq, Tq], natural logarithm of sum exp(e / tau), or NULL */
     void *workspace;              /* scratch of the caller's, or NULL: the engine's allocator, for this call */
     size_t workspace_size;        /* bytes, at least what attn_forward_workspace says */
+    double dropout;               /* the probability, 0 <= dropout < 1, with which each weight becomes 0, others being
+                                     divided by 1 - dropout; 0: none */
+    uint64_t dropout_seed, dropout_offset; /* which weights: see attn_forward */
 } attn_forward_args;
 
 #define ATTN_FORWARD_ARGS_INIT                                                                                         \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_forward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                  \
+        (uint32_t)sizeof(attn_forward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                         \
     }
 
 /* Computes attention.
@@ -373,6 +376,13 @@ typedef struct attn_forward_args {
  * and to overlap, even if their elements interleave. A key that may not be seen, or whose score is minus infinity,
  * contributes exactly nothing, even where its value is infinite or NaN; a NaN in a score or value that is seen does
  * reach the output. A query that sees no key gets context 0, weights 0, log-sum-exp minus infinity.
+ *
+ * Dropout (Srivastava 2014; of attention weights, Vaswani 2017) draws from Philox4x32-10 (Salmon 2011), so that the
+ * same seed, offset and shape drop the same weights, in attn_backward too, whatever the threads: weight (b, h, i, j) is
+ * dropped if word j mod 4 of the block with key (seed low, seed high) and counter (j / 4 low, r low, r high, j / 4
+ * high), r = offset + (b Hq + h) Tq + i, is less than dropout 2^32. A caller who draws again adds B Hq Tq to the
+ * offset. A dropped key contributes nothing, like one that is not seen; the weights that are written, as output or
+ * stage of scores, are those that multiply the values; log-sum-exp is of all keys.
  *
  * Memory beside the arguments is a few megabytes, on the way of tiles for each thread; and copies: of parameters whose
  * strides the BLAS cannot read; of keys and values where their strides want it, and of what scores project, for one key

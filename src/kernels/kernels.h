@@ -46,6 +46,10 @@ typedef struct attn_i_kernels {
     void (*tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
                         int64_t key_stride, void *scores);
 
+    /* row[j] *= keep, or = dropped where the draw drops key first_key + j of row `of` */
+    void (*drop)(int64_t n, const attn_i_draw *draw, uint64_t of, int64_t first_key, double keep, double dropped,
+                 void *row);
+
     /* Backward. row[j] = exp(row[j] / temperature - logsumexp), with the mark of the unseen */
     attn_i_seen (*weights_again)(int64_t n, double temperature, double logsumexp, void *row);
     /* The sum over j of weights[j] row[j], of what is seen */

@@ -35,6 +35,8 @@ attn_i_seen KERNEL(softmax)(int64_t n, double temperature, void *row, double *lo
 attn_i_seen KERNEL(hardmax)(int64_t n, double temperature, void *row, double *logsumexp);
 void KERNEL(tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
                          int64_t key_stride, void *scores);
+void KERNEL(drop)(int64_t n, const attn_i_draw *draw, uint64_t of, int64_t first_key, double keep, double dropped,
+                  void *row);
 attn_i_seen KERNEL(weights_again)(int64_t n, double temperature, double logsumexp, void *row);
 double KERNEL(weighted_sum)(int64_t n, const void *weights, const void *row);
 void KERNEL(softmax_gradient)(int64_t n, double mean, double factor, const void *weights, void *row);

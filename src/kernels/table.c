@@ -19,6 +19,7 @@ const attn_i_kernels KERNEL(table) = {
     .softmax = KERNEL(softmax),
     .hardmax = KERNEL(hardmax),
     .tanh_scores = KERNEL(tanh_scores),
+    .drop = KERNEL(drop),
     .weights_again = KERNEL(weights_again),
     .weighted_sum = KERNEL(weighted_sum),
     .softmax_gradient = KERNEL(softmax_gradient),

@@ -59,6 +59,12 @@ static inline attn_i_rows attn_i_rows_from(attn_i_rows rows, int64_t first)
     return rows;
 }
 
+/* What a draw of random words depends on: those below the threshold are dropped. */
+typedef struct attn_i_draw {
+    uint64_t seed, offset;
+    uint32_t threshold;
+} attn_i_draw;
+
 /* What stands between a product and the exponent of a weight: exponent = cap tanh(product), or the product if cap is 0,
  * less slope[l] |distance[l] + j| for key j if there is a slope. */
 typedef struct attn_i_exponent {
@@ -100,6 +106,11 @@ typedef struct attn_i_tile_kernels {
     void (*tile_edges)(int64_t count, attn_i_spans spans, const attn_i_lanes *state, int64_t first_key, float *tile);
     /* tile *= 1 - (capped / cap)^2; 0 stays 0 */
     void (*tile_cap_gradient)(int64_t count, attn_i_spans spans, float cap, const float *capped, float *tile);
+    /* tile = 0 where row[l] of the draw drops key first_key + j, j < count */
+    void (*tile_drop)(int64_t count, attn_i_spans spans, const attn_i_draw *draw, const uint64_t *row,
+                      int64_t first_key, float *tile);
+    /* Backward: tile[j] = weights[j] (tile[j] - mean); 0 where the weight is 0 */
+    void (*tile_gradient)(int64_t count, attn_i_spans spans, const float *weights, const float *mean, float *tile);
     /* most[l] = the greatest of the lane and most[l]; passes over NaN */
     void (*tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most);
     /* tile = 2^(tile - reference), 0 for minus infinity; scores more than ROOM below the reference count as ROOM below

@@ -55,6 +55,12 @@ void KERNEL(tile_cap_gradient)(int64_t count, attn_i_spans spans, float cap, con
                     store(choose(d == splat(0), d, d * (1 - t * t)), x);)
 }
 
+void KERNEL(tile_gradient)(int64_t count, attn_i_spans spans, const float *weights, const float *mean, float *tile)
+{
+    FOR_EACH_VECTOR(const vec weight = load(weights + (x - tile)); const vec d = weight * (load(x) - load(mean + l));
+                    store(choose(weight == splat(0), splat(0), d), x);)
+}
+
 void KERNEL(tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most)
 {
     for (int l = spans.first * ATTN_I_SPAN_LANES; l < spans.end * ATTN_I_SPAN_LANES; l += WIDTH) {

@@ -23,6 +23,9 @@ void KERNEL(tile_alibi)(int64_t count, attn_i_spans spans, const float *slope, c
 void KERNEL(tile_mask)(int64_t count, attn_i_spans spans, const float *mask, float *tile);
 void KERNEL(tile_edges)(int64_t count, attn_i_spans spans, const attn_i_lanes *state, int64_t first_key, float *tile);
 void KERNEL(tile_cap_gradient)(int64_t count, attn_i_spans spans, float cap, const float *capped, float *tile);
+void KERNEL(tile_drop)(int64_t count, attn_i_spans spans, const attn_i_draw *draw, const uint64_t *row,
+                       int64_t first_key, float *tile);
+void KERNEL(tile_gradient)(int64_t count, attn_i_spans spans, const float *weights, const float *mean, float *tile);
 void KERNEL(tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most);
 void KERNEL(tile_exponentials)(int64_t count, attn_i_spans spans, const float *reference, float *tile);
 void KERNEL(tile_multiply)(int64_t count, const float *factor, float *tile);

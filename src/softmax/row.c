@@ -89,6 +89,10 @@ attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int
     double logsumexp;
     attn_i_seen seen = m->normaliser == ATTN_SOFTMAX ? kernels->softmax(n, m->temperature, row, &logsumexp)
                                                      : kernels->hardmax(n, m->temperature, row, &logsumexp);
+    if (p->dropout.keep != 0) {
+        kernels->drop(n, &p->dropout.draw, attn_i_problem_row(p, b, h, i), span.first, p->dropout.keep, -0.0, row);
+        if (seen == ATTN_I_SEEN_ALL) seen = ATTN_I_SEEN_SOME;
+    }
     if (p->logsumexp.data != NULL) kernels->fill(1, logsumexp, element(&p->logsumexp, 0, b, h, i), 1);
     write_row(p, &p->weights, b, h, i, span, row, 0);
     write_stage(p, ATTN_SCORES_WEIGHTS, b, h, i, span, row, 0);

@@ -35,9 +35,14 @@ attn_i_seen attn_i_row_gradient_compute(const attn_i_gradient *g, attn_i_row_gra
     if (g->d_weights.data != NULL) {
         kernels->add_bias(n, element(&g->d_weights, b, h, i, row->span.first), g->d_weights.stride[3], row->d);
     }
+    const uint64_t of = attn_i_problem_row(p, b, h, i);
+    if (p->dropout.keep != 0) kernels->drop(n, &p->dropout.draw, of, row->span.first, p->dropout.keep, 0, row->d);
     double mean = kernels->weighted_sum(n, row->scores, row->d);
     if (g->d_logsumexp.data != NULL) mean -= number(p, element(&g->d_logsumexp, 0, b, h, i));
     kernels->softmax_gradient(n, mean, 1 / m->temperature, row->scores, row->d);
+    if (p->dropout.keep != 0) { /* from here on the weights only multiply d_context */
+        kernels->drop(n, &p->dropout.draw, of, row->span.first, p->dropout.keep, -0.0, row->scores);
+    }
     row->alibi = 0;
     if (g->d_alibi.data != NULL) {
         row->alibi = kernels->alibi_gradient(n, row->span.first - attn_i_position(p, m->alibi, b, i), row->d);

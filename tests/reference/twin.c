@@ -194,6 +194,30 @@ static void modify_row(const struct twin_problem *p, struct twin_result *r, int6
     }
 }
 
+/* Word `index` of Philox4x32-10 (Salmon 2011, section 3.3), its state being (left 0, right 0, left 1, right 1). */
+static uint32_t philox(const uint32_t counter[4], uint64_t key, int64_t index)
+{
+    uint32_t l0 = counter[0], r0 = counter[1], l1 = counter[2], r1 = counter[3];
+    uint32_t k0 = (uint32_t)(key & 0xffffffffU), k1 = (uint32_t)(key >> 32);
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9U, k1 += 0xBB67AE85U) {
+        uint64_t product0 = 0xD2511F53ULL * l0, product1 = 0xCD9E8D57ULL * l1;
+        l0 = (uint32_t)(product1 >> 32) ^ r0 ^ k0;
+        l1 = (uint32_t)(product0 >> 32) ^ r1 ^ k1;
+        r0 = (uint32_t)(product1 & 0xffffffffU);
+        r1 = (uint32_t)(product0 & 0xffffffffU);
+    }
+    return index == 0 ? l0 : index == 1 ? r0 : index == 2 ? l1 : r1;
+}
+
+double twin_keep(const struct twin_problem *p, int64_t row, int64_t j)
+{
+    uint64_t r = p->dropout_offset + (uint64_t)row, block = (uint64_t)j / 4;
+    uint32_t counter[4] = {(uint32_t)(block & 0xffffffffU), (uint32_t)(r & 0xffffffffU), (uint32_t)(r >> 32),
+                           (uint32_t)(block >> 32)};
+    if (!(p->dropout > 0.0)) return 1.0;
+    return philox(counter, p->dropout_seed, j % 4) < floor(p->dropout * 4294967296.0) ? 0.0 : 1.0 / (1.0 - p->dropout);
+}
+
 /* The weights and the log-sum-exp of one row. A score of minus infinity is a key that is not seen. */
 static void normalise_row(const struct twin_problem *p, struct twin_result *r, int64_t row)
 {
@@ -236,6 +260,9 @@ static void normalise_row(const struct twin_problem *p, struct twin_result *r, i
         } else {
             bound[j] = weight[j] * (bound[j] + mean + 3.0);
         }
+        const double keep = twin_keep(p, row, j);
+        weight[j] = keep > 0.0 ? weight[j] * keep : 0.0;
+        bound[j] = keep > 0.0 ? bound[j] * keep + weight[j] : 0.0;
     }
 }
 
@@ -250,7 +277,7 @@ static void context_row(const struct twin_problem *p, struct twin_result *r, con
         struct twin_sum total = {0.0, 0.0};
         double magnitude = 0.0;
         for (int64_t j = 0; j < p->keys; j++) {
-            if (e[j] == -INFINITY) continue;
+            if (e[j] == -INFINITY || twin_keep(p, row, j) == 0.0) continue;
             twin_sum_add(&total, weight[j] * value[j * dim + d]);
             if (isinf(bound[j]))
                 magnitude = INFINITY; /* a tie of hardmax: any finite number is taken */

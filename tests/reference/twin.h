@@ -42,6 +42,9 @@ struct twin_problem {
     enum twin_align causal, window, alibi;
     int64_t left, right;  /* of the window */
     const double *slopes; /* [query_heads] */
+
+    double dropout; /* 0: none */
+    uint64_t dropout_seed, dropout_offset;
 };
 
 enum { TWIN_RAW, TWIN_CAPPED, TWIN_MASKED, TWIN_WEIGHTS, TWIN_STAGES };

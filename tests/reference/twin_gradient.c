@@ -82,16 +82,18 @@ static void normaliser_row(struct work *w, int64_t row, int64_t key_head, double
     for (int64_t j = 0; j < p->keys; j++) {
         if (!seen(w, row, j)) continue;
         const int64_t at = row * p->keys + j;
-        const double a = w->forward->scores[TWIN_WEIGHTS][at], x = w->forward->scores[TWIN_MASKED][at] / w->tau;
+        const double x = w->forward->scores[TWIN_MASKED][at] / w->tau, a = exp(x - lse), keep = twin_keep(p, row, j);
         const double bound = w->forward->scores_magnitude[TWIN_MASKED][at] / w->tau;
         struct tally da = {{0.0, 0.0}, 0.0};
         bounds[j] = a * (bound + fabs(x) + lse_magnitude + fabs(x - lse) + 2.0);
-        for (int64_t d = 0; flow && d < w->value_dim; d++) {
-            const double term = flow[d] * value[j * w->value_dim + d];
+        for (int64_t d = 0; flow && keep > 0.0 && d < w->value_dim; d++) {
+            const double term = keep * flow[d] * value[j * w->value_dim + d];
             tally_add(&da, term, fabs(term));
-            tally_add(&d_value[j * w->value_dim + d], a * flow[d], bounds[j] * fabs(flow[d]));
+            tally_add(&d_value[j * w->value_dim + d], a * keep * flow[d], (bounds[j] + a) * keep * fabs(flow[d]));
         }
-        if (w->flow->d_weights) tally_add(&da, w->flow->d_weights[at], fabs(w->flow->d_weights[at]));
+        if (w->flow->d_weights && keep > 0.0) {
+            tally_add(&da, keep * w->flow->d_weights[at], keep * fabs(w->flow->d_weights[at]));
+        }
         de[j] = twin_sum_total(da.sum);
         de_magnitude[j] = da.magnitude;
         tally_add(&mean, a * de[j], bounds[j] * da.magnitude);
@@ -99,7 +101,8 @@ static void normaliser_row(struct work *w, int64_t row, int64_t key_head, double
     const double shift = twin_sum_total(mean.sum) - d_lse, shift_magnitude = mean.magnitude + fabs(shift) + fabs(d_lse);
     for (int64_t j = 0; j < p->keys; j++) {
         if (!seen(w, row, j)) continue;
-        const double a = w->forward->scores[TWIN_WEIGHTS][row * p->keys + j], difference = de[j] - shift;
+        const double a = exp(w->forward->scores[TWIN_MASKED][row * p->keys + j] / w->tau - lse);
+        const double difference = de[j] - shift;
         de[j] = a * difference / w->tau;
         de_magnitude[j] = (bounds[j] * fabs(difference) + a * (de_magnitude[j] + shift_magnitude)) / w->tau;
     }

@@ -41,6 +41,9 @@ double *twin_score_vector(const struct twin_problem *p);
 
 double twin_scale(const struct twin_problem *p);
 
+/* What dropout multiplies weight j of row `row` (of all batch x query_heads x queries) by: 0 where it drops it. */
+double twin_keep(const struct twin_problem *p, int64_t row, int64_t j);
+
 /* Where query i of sequence b stands among the keys. */
 int64_t twin_position(const struct twin_problem *p, int64_t b, int64_t i, enum twin_align align);
 
