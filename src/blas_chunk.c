@@ -29,7 +29,8 @@ static void cut(attn_i_chunks *c, int64_t most_heads)
     c->head_count = p->batch * p->key_heads;
     c->head_rows = p->group * p->queries;
     c->query_width = score->query_width(p);
-    c->key_width = score->key_width(p);
+    c->key_width = p->ready == ATTN_I_PREPARED ? 0 : score->key_width(p); /* they are used as the memory has them */
+    if (p->ready == ATTN_I_CONVERTED) c->key_width = p->mechanism->hidden_dim;
     /* Lines of 64 bytes, and not all on the same few cache sets. */
     c->score_stride = attn_i_divide_up(attn_i_max(p->keys, 1), 16) * 16;
     if (c->score_stride % 256 == 0) c->score_stride += 16;
@@ -77,6 +78,20 @@ attn_i_row_place attn_i_chunks_place(const attn_i_chunks *c, int64_t x)
     return (attn_i_row_place){head / p->key_heads, head % p->key_heads * p->group + row % p->group, row / p->group};
 }
 
+/* From a memory of the fused way. */
+static void restore_keys(attn_i_chunks *c)
+{
+    const attn_i_problem *p = c->p;
+    for (int64_t i = 0; i < c->chunk_heads; i++) {
+        const attn_i_matrix from = head_matrix(c, &p->key, c->first_head + i);
+        float *to = (float *)(void *)c->keys + i * p->keys * c->key_width;
+        for (int64_t j = 0; j < p->keys; j++) {
+            p->mechanism->score->lanes->restore_key(p, (const float *)(const void *)from.data + j * from.row_stride,
+                                                    to + j * c->key_width);
+        }
+    }
+}
+
 void attn_i_chunks_take_heads(attn_i_chunks *c)
 {
     const attn_i_problem *p = c->p;
@@ -90,6 +105,10 @@ void attn_i_chunks_take_heads(attn_i_chunks *c)
         attn_i_operand_load(&c->value, p->kernels, p->size);
     }
     if (c->key_width == 0 || p->keys == 0) return;
+    if (p->ready == ATTN_I_CONVERTED) {
+        restore_keys(c);
+        return;
+    }
     /* Key heads whose rows follow each other in memory are one matrix. */
     for (int64_t head = c->first_head, count; head < end; head += count) {
         attn_i_matrix from = c->key.copied ? c->key.use : head_matrix(c, &p->key, head);

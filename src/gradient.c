@@ -16,6 +16,9 @@ static attn_status check_forward(const attn_mechanism *mechanism, const attn_bac
     if (args->forward == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "forward is NULL");
     attn_status status = attn_i_forward_args_read(args->forward, &forward);
     if (status != ATTN_OK) return status;
+    if (forward.memory != NULL) {
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "forward->memory has no gradients: give key and value");
+    }
     forward.weights = forward.scores = NULL;
     forward.scores_stage = ATTN_SCORES_RAW;
     if (args->d_context == NULL) forward.context = NULL;

@@ -4,6 +4,7 @@
  * found here, before anything is computed or written. */
 #include "problem.h"
 
+#include "memory.h"
 #include "runtime/size.h"
 #include "score/score.h"
 #include "status.h"
@@ -51,6 +52,43 @@ static attn_status check_query(attn_i_problem *p, const attn_tensor *query)
     p->query_dim = shape[3];
     if (p->query_dim == 0) return attn_i_fail(ATTN_ERR_SHAPE, "query has a last dimension of 0");
     if (p->query_heads == 0) return attn_i_fail(ATTN_ERR_SHAPE, "query has no heads (dimension 1 of %s)", query_layout);
+    return ATTN_OK;
+}
+
+/* Keys and values that a memory holds. */
+static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args)
+{
+    const attn_memory *memory = args->memory;
+    const char *both = args->key != NULL     ? "key"
+                       : args->value != NULL ? "value"
+                       : args->key_lengths   ? "key_lengths"
+                                             : NULL;
+    if (both != NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "there are both %s and memory", both);
+    if (memory->mechanism != p->mechanism) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "memory was made for another mechanism");
+    }
+    if (memory->dtype != p->dtype) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "memory is %s, but query is %s", attn_i_dtype_name(memory->dtype),
+                           attn_i_dtype_name(p->dtype));
+    }
+    if (memory->batch != p->batch) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "memory has batch %" PRId64 ", but query has %" PRId64, memory->batch,
+                           p->batch);
+    }
+    p->key_heads = memory->key_heads;
+    p->keys = memory->longest;
+    p->key_dim = memory->key_dim;
+    p->value_dim = attn_i_memory_value_dim(memory);
+    p->key = attn_i_memory_keys(memory);
+    p->value = attn_i_memory_values(memory);
+    p->lengths = attn_i_memory_lengths(memory);
+    p->ready = memory->ready;
+    if (p->query_heads % p->key_heads != 0) {
+        return attn_i_fail(ATTN_ERR_SHAPE,
+                           "memory has %" PRId64 " heads, which does not divide the %" PRId64 " heads of query",
+                           p->key_heads, p->query_heads);
+    }
+    p->group = p->query_heads / p->key_heads;
     return ATTN_OK;
 }
 
@@ -104,6 +142,16 @@ static attn_status check_mechanism(attn_i_problem *p)
         return attn_i_fail(ATTN_ERR_SHAPE, "key has dimension %" PRId64 ", but the %s mechanism was made for %" PRId64,
                            p->key_dim, m->score->name, m->key_dim);
     }
+    attn_status status = attn_i_problem_check_params(p);
+    if (status == ATTN_OK) status = m->score->check(p);
+    if (status != ATTN_OK) return status;
+    p->scale = m->modifiers.has_scale ? m->modifiers.scale : m->score->default_scale(p);
+    return ATTN_OK;
+}
+
+attn_status attn_i_problem_check_params(const attn_i_problem *p)
+{
+    const attn_mechanism *m = p->mechanism;
     for (int32_t i = 0; i < m->param_count; i++) {
         const attn_i_param *param = &m->params[i];
         if (param->dtype == 0) {
@@ -114,35 +162,42 @@ static attn_status check_mechanism(attn_i_problem *p)
                                attn_i_dtype_name(param->dtype), attn_i_dtype_name(p->dtype));
         }
     }
-    attn_status status = m->score->check(p);
+    return ATTN_OK;
+}
+
+int64_t attn_i_integer(const attn_i_view *view, int64_t index)
+{
+    const char *element = view->data + index * view->stride[3] * view->size;
+    return view->size == (int64_t)sizeof(int32_t) ? *(const int32_t *)(const void *)element
+                                                  : *(const int64_t *)(const void *)element;
+}
+
+attn_status attn_i_check_integers(const attn_tensor *tensor, const char *name, int64_t most, attn_i_view *view)
+{
+    attn_status status = attn_i_tensor_check(tensor, name, 1, view);
     if (status != ATTN_OK) return status;
-    p->scale = m->modifiers.has_scale ? m->modifiers.scale : m->score->default_scale(p);
+    if (tensor->dtype != ATTN_I32 && tensor->dtype != ATTN_I64) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_I32 or ATTN_I64 is needed", name,
+                           attn_i_dtype_name(tensor->dtype));
+    }
+    const int64_t different = view->stride[3] == 0 ? attn_i_min(view->shape[3], 1) : view->shape[3];
+    for (int64_t b = 0; b < different; b++) {
+        const int64_t x = attn_i_integer(view, b);
+        if (x >= 0 && x <= most) continue;
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s[%" PRId64 "] is %" PRId64 ", but must be 0 .. %" PRId64, name, b, x,
+                           most);
+    }
     return ATTN_OK;
 }
 
 static attn_status check_lengths(attn_i_problem *p, const attn_tensor *lengths)
 {
     if (lengths == NULL) return ATTN_OK;
-    attn_status status = attn_i_tensor_check(lengths, "key_lengths", 1, &p->lengths);
-    if (status != ATTN_OK) return status;
-    if (lengths->dtype != ATTN_I32 && lengths->dtype != ATTN_I64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "key_lengths is %s, but ATTN_I32 or ATTN_I64 is needed",
-                           attn_i_dtype_name(lengths->dtype));
-    }
-    if (lengths->shape[0] != p->batch) {
+    if (lengths->ndim == 1 && lengths->shape[0] != p->batch) {
         return attn_i_fail(ATTN_ERR_SHAPE, "key_lengths has %" PRId64 " elements, but the batch is %" PRId64,
                            lengths->shape[0], p->batch);
     }
-    const int64_t different = p->lengths.stride[3] == 0 ? attn_i_min(p->batch, 1) : p->batch;
-    for (int64_t b = 0; b < different; b++) {
-        int64_t length = attn_i_problem_length(p, b);
-        if (length < 0 || length > p->keys) {
-            return attn_i_fail(ATTN_ERR_ARGUMENT,
-                               "key_lengths[%" PRId64 "] is %" PRId64 ", but there are %" PRId64 " keys", b, length,
-                               p->keys);
-        }
-    }
-    return ATTN_OK;
+    return attn_i_check_integers(lengths, "key_lengths", p->keys, &p->lengths);
 }
 
 static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *args)
@@ -330,7 +385,11 @@ attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_for
     *problem =
         (attn_i_problem){.mechanism = mechanism, .modifiers = &mechanism->modifiers, .engine = mechanism->engine};
     attn_status status = check_query(problem, args->query);
-    if (status == ATTN_OK) status = check_key_and_value(problem, args->key, args->value);
+    if (status == ATTN_OK && args->memory != NULL) {
+        status = check_memory(problem, args);
+    } else if (status == ATTN_OK) {
+        status = check_key_and_value(problem, args->key, args->value);
+    }
     if (status == ATTN_OK) status = check_mechanism(problem);
     if (status == ATTN_OK) status = check_counts(problem);
     if (status == ATTN_OK) status = check_modifiers(problem, args);
@@ -344,9 +403,5 @@ attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_for
 
 int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b)
 {
-    const attn_i_view *lengths = &problem->lengths;
-    if (lengths->data == NULL) return problem->keys;
-    const char *element = lengths->data + b * lengths->stride[3] * lengths->size;
-    return lengths->size == (int64_t)sizeof(int32_t) ? *(const int32_t *)(const void *)element
-                                                     : *(const int64_t *)(const void *)element;
+    return problem->lengths.data == NULL ? problem->keys : attn_i_integer(&problem->lengths, b);
 }

@@ -9,6 +9,9 @@
 #include "mechanism.h"
 #include "tensor.h"
 
+/* What a score function has made of keys already: nothing; prepared rows; or rows converted for the fused way. */
+typedef enum attn_i_ready { ATTN_I_RAW, ATTN_I_PREPARED, ATTN_I_CONVERTED } attn_i_ready;
+
 /* Which weights are dropped: see attn_forward. */
 typedef struct attn_i_dropout {
     double keep; /* what the others are multiplied by; 0: there is no dropout */
@@ -28,6 +31,7 @@ typedef struct attn_i_problem {
     int64_t query_dim, key_dim, value_dim;        /* Dq, Dk, Dv; key_dim 0: there is no key */
 
     attn_i_view query, key, value;
+    attn_i_ready ready;     /* what the rows of key are */
     attn_i_view mask, bias; /* broadcast to [B, Hq, Tq, Tk]; data NULL: none */
     attn_i_view lengths;    /* [1, 1, 1, B]; data NULL: none */
     int64_t query_start;
@@ -44,6 +48,13 @@ attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forwar
 
 attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
                                  attn_i_problem *problem);
+
+/* ATTN_ERR_PARAMETER or _DTYPE unless every parameter of the mechanism is bound, to a tensor of the problem's dtype. */
+attn_status attn_i_problem_check_params(const attn_i_problem *problem);
+
+/* Integers, [batch], each 0 .. most; and one of them. */
+attn_status attn_i_check_integers(const attn_tensor *tensor, const char *name, int64_t most, attn_i_view *view);
+int64_t attn_i_integer(const attn_i_view *view, int64_t index);
 
 /* An optional tensor of the problem's dtype; view->data stays NULL where there is none. And one that is of this shape,
  * and, if it is an output, has elements that lie apart. `layout` says what the dimensions are. */

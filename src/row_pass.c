@@ -76,11 +76,13 @@ static void score_converted(const rows *t, attn_i_span keys)
     const attn_i_lane_score *score = t->plan->lanes;
     const int64_t width = score->key_elements(t->p);
     for (int64_t j = keys.first, n; j < keys.end; j += n) {
+        attn_i_rows from = attn_i_rows_from(t->w->key_rows, j);
         n = attn_i_min(keys.end - j, CONVERTED_KEYS);
-        for (int64_t k = 0; k < n; k++) {
-            score->convert_key(t->p, t->w->key_rows.data + (j + k) * t->w->key_rows.stride, t->s->keys + k * width);
+        for (int64_t k = 0; k < n && t->p->ready != ATTN_I_CONVERTED; k++) {
+            score->convert_key(t->p, from.data + k * from.stride, t->s->keys + k * width);
         }
-        score->scores(t->p, t->plan->state, t->s->queries, t->w->rows, (attn_i_rows){t->s->keys, width}, n, t->s->tile);
+        if (t->p->ready != ATTN_I_CONVERTED) from = (attn_i_rows){t->s->keys, width};
+        score->scores(t->p, t->plan->state, t->s->queries, t->w->rows, from, n, t->s->tile);
         for (int64_t i = 0; i < t->w->rows; i++) {
             float *to = t->s->scores + i * BLOCK_KEYS + j - keys.first;
             for (int64_t k = 0; k < n; k++) to[k] = t->s->tile[k * ATTN_I_LANES + i];

@@ -75,7 +75,10 @@ void attn_i_sources_find(attn_i_sources *sources, int converted)
                                score->key_width(p));
     sources->key.rows_of = score->reads_keys ? key_rows : map_rows;
     sources->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
-    if (score->lanes != NULL && converted) {
+    if (p->ready != ATTN_I_RAW) { /* they are read where the memory has them */
+        sources->key = make_source(key_rows(p, &sources->state, 0), 1, 0);
+        sources->key.rows_of = key_rows;
+    } else if (score->lanes != NULL && converted) {
         sources->key.copied = 1;
         sources->key.width = score->lanes->key_elements(p);
         sources->key.converts = score->lanes->convert_key;

@@ -327,6 +327,71 @@ ATTN_API attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_
  * parameter is. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERFLOW too. With ATTN_ALIGN_NONE slopes may be NULL. */
 ATTN_API attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tensor *slopes, attn_align align);
 
+/* ----------------------------------------------------------------------------------------------- memory */
+
+/* Keys and values made ready for many queries: encoder states that are projected once for all decoder steps (Bahdanau
+ * 2014: U h_j does not depend on the step), or a growing cache of the keys and values of a decoder. It holds copies: of
+ * values as they come, of keys as the score function wants them, with the parameters that were bound when they were
+ * appended. Each sequence has a length of its own; positions past it are never read.
+ *
+ * A mechanism reads it (attn_forward_args.memory) from any number of threads; what changes it must not run beside any
+ * other use of it. Every function that fails leaves it as it was. */
+typedef struct attn_memory attn_memory;
+
+enum {
+    ATTN_MEMORY_FIXED = 1,     /* the capacity does not grow: appending past it is ATTN_ERR_BUFFER */
+    ATTN_MEMORY_KEYS_ALONE = 2 /* the keys are the values */
+};
+
+typedef struct attn_memory_options {
+    uint32_t struct_size; /* sizeof(attn_memory_options), set by ATTN_MEMORY_OPTIONS_INIT */
+    uint32_t flags;       /* ATTN_MEMORY_ */
+    attn_dtype dtype;     /* ATTN_F32 or ATTN_F64 */
+    int32_t reserved;     /* 0 */
+    int64_t batch;        /* sequences, at least 1 */
+    int64_t key_heads;    /* at least 1; 0: 1 */
+    int64_t key_dim;      /* of keys as they come; 0 where no key is read (location) */
+    int64_t value_dim;    /* with ATTN_MEMORY_KEYS_ALONE: 0 */
+    int64_t capacity; /* positions of each sequence that there is room for from the beginning; when more are appended
+                         it at least doubles, unless it is fixed */
+} attn_memory_options;
+
+#define ATTN_MEMORY_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_memory_options), 0, 0, 0, 0, 0, 0, 0, 0                                                  \
+    }
+
+/* Creates an empty memory for one mechanism, which must outlive it. ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE (dimensions
+ * that the mechanism was not made for), _DTYPE, _OVERFLOW, _NOMEM. Since 0.1, as all of them. */
+ATTN_API attn_status attn_memory_create(const attn_mechanism *mechanism, const attn_memory_options *options,
+                                        attn_memory **memory);
+
+/* Gives the memory back; NULL is fine. */
+ATTN_API void attn_memory_destroy(attn_memory *memory);
+
+/* Appends n positions to each sequence, or to sequence b the first counts[b] of them: key [B, Hk, n, Dk] (NULL where no
+ * key is read), value [B, Hk, n, Dv] (NULL where the keys are the values), counts [B], ATTN_I32 or ATTN_I64, 0 .. n, or
+ * NULL. In float32 the bits that are kept do not depend on how positions are cut into calls. ATTN_ERR_ARGUMENT, _SHAPE,
+ * _DTYPE, _PARAMETER (one that the keys are projected with is not bound), _BUFFER (fixed, and full), _OVERFLOW,
+ * _NOMEM. */
+ATTN_API attn_status attn_memory_append(attn_memory *memory, const attn_tensor *key, const attn_tensor *value,
+                                        const attn_tensor *counts);
+
+/* Forgets what lies past the lengths, [B], ATTN_I32 or ATTN_I64, each 0 .. the sequence's length: what speculation or a
+ * beam got wrong. */
+ATTN_API attn_status attn_memory_truncate(attn_memory *memory, const attn_tensor *lengths);
+
+/* Makes sequence b a copy of what sequence rows[b] was, rows [any B], ATTN_I32 or ATTN_I64: the survivors of a beam.
+ * The memory has as many sequences as there are rows then. ATTN_ERR_ARGUMENT, _DTYPE, _SHAPE, _NOMEM. */
+ATTN_API attn_status attn_memory_reorder(attn_memory *memory, const attn_tensor *rows);
+
+/* Makes a second memory with the same content, to go on by itself. */
+ATTN_API attn_status attn_memory_fork(const attn_memory *memory, attn_memory **copy);
+
+/* The sequences, and their lengths into lengths [count], count being at least the sequences; lengths may be NULL.
+ * ATTN_ERR_BUFFER: it is less. */
+ATTN_API attn_status attn_memory_lengths(const attn_memory *memory, int64_t *batch, int64_t *lengths, int64_t count);
+
 /* ---------------------------------------------------------------------------------------------- forward */
 
 /* Which scores attn_forward_args.scores receives. */
@@ -362,11 +427,14 @@ typedef struct attn_forward_args {
     double dropout;               /* the probability, 0 <= dropout < 1, with which each weight becomes 0, others being
                                      divided by 1 - dropout; 0: none */
     uint64_t dropout_seed, dropout_offset; /* which weights: see attn_forward */
+    const attn_memory *memory; /* instead of key, value and key_lengths, which are NULL then: Tk is the greatest of its
+                                  lengths. It must have been made for this mechanism. Aligned bottom-right, the last
+                                  query stands at the last position of its sequence. Not in attn_backward */
 } attn_forward_args;
 
 #define ATTN_FORWARD_ARGS_INIT                                                                                         \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_forward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                         \
+        (uint32_t)sizeof(attn_forward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                      \
     }
 
 /* Computes attention.

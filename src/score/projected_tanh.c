@@ -177,12 +177,18 @@ static void convert_queries(const attn_i_problem *p, const attn_i_score_state *s
     }
 }
 
+static void restore_key(const attn_i_problem *p, const float *from, float *to)
+{
+    const int converted = from[padded(p)] != INFINITY;
+    for (int64_t a = 0; a < p->mechanism->hidden_dim; a++) to[a] = converted ? logf(from[a]) / 2 : from[a];
+}
+
 /* The key as it was before it was converted. */
 static const float *unconverted(const attn_i_problem *p, const float *queries, const float *key)
 {
     if (key[padded(p)] == INFINITY) return key;
     float *x = rows_after(queries) + ATTN_I_LANES * padded(p);
-    for (int64_t a = 0; a < p->mechanism->hidden_dim; a++) x[a] = logf(key[a]) / 2;
+    restore_key(p, key, x);
     return x;
 }
 
@@ -271,6 +277,7 @@ const attn_i_lane_score attn_i_projected_tanh_lanes = {
     .key_elements = key_elements,
     .query_elements = query_elements,
     .convert_key = convert_key,
+    .restore_key = restore_key,
     .convert_queries = convert_queries,
     .scores = lane_scores,
     .own_elements = padded,

@@ -60,7 +60,9 @@ attn_i_projection attn_i_score_query_map(const attn_i_problem *p, attn_i_arena *
 attn_i_projection attn_i_score_key_map(const attn_i_problem *p, attn_i_arena *arena, const attn_i_score_state *state,
                                        attn_i_matrix map)
 {
-    return attn_i_projection_layout(p, arena, map, count_rows(p->batch, p->key_heads, p->keys), state->own_products);
+    const int64_t rows = state->steady ? INT64_MAX : count_rows(p->batch, p->key_heads, p->keys);
+    if (p->ready != ATTN_I_RAW) return (attn_i_projection){.packed = NULL};
+    return attn_i_projection_layout(p, arena, map, rows, state->own_products);
 }
 
 void attn_i_score_map_queries(const attn_i_problem *p, const attn_i_score_state *state, attn_i_matrix from,

@@ -13,7 +13,8 @@
 
 /* A score function's parameters as its functions want them during one call. */
 typedef struct attn_i_score_state {
-    int own_products;          /* set by the way before the layout: projections by our kernels, not the BLAS */
+    int own_products;          /* set by the way before the layout: projections by our kernels, not the BLAS; */
+    int steady;                /* and by those that give a row the same bits however many there are */
     attn_i_projection queries; /* what prepare_queries multiplies by, [Dq, query width] */
     attn_i_projection keys;    /* what prepare_keys multiplies by, [Dk, key width] */
     attn_i_operand places;     /* what plays the keys' part where there are none, [Dq, keys] */
@@ -37,6 +38,8 @@ typedef struct attn_i_lane_score {
     int64_t (*query_elements)(const attn_i_problem *);
     /* `from` may be where the converted key goes. */
     void (*convert_key)(const attn_i_problem *, const float *from, float *to);
+    /* Back again, within roundings. */
+    void (*restore_key)(const attn_i_problem *, const float *from, float *to);
     void (*convert_queries)(const attn_i_problem *, const attn_i_score_state *, int64_t count, const float *const *from,
                             float *to);
     /* The unscaled scores of `count` keys with the first `rows` lanes. */

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * memory_append.h: between the two files of memories. */
+#ifndef ATTN_I_MEMORY_APPEND_H
+#define ATTN_I_MEMORY_APPEND_H
+
+#include "memory.h"
+
+/* The memory's keys as the arguments of a call without queries: n of each sequence. */
+attn_i_problem attn_i_memory_problem(const attn_memory *memory, int64_t keys);
+
+/* Room for so many positions of each sequence. */
+attn_status attn_i_memory_reserve(attn_memory *memory, int64_t capacity);
+
+void attn_i_memory_set_length(attn_memory *memory, int64_t b, int64_t length);
+
+#endif
