@@ -62,12 +62,16 @@ static const struct {
     CONSTANT(ATTN_SCORES_CAPPED),
     CONSTANT(ATTN_SCORES_MASKED),
     CONSTANT(ATTN_SCORES_WEIGHTS),
+    CONSTANT(ATTN_ROPE_INTERLEAVED),
+    CONSTANT(ATTN_ROPE_HALVES),
     SIZEOF(attn_tensor),
     SIZEOF(attn_engine_options),
     SIZEOF(attn_param_info),
     SIZEOF(attn_forward_args),
     SIZEOF(attn_backward_args),
     SIZEOF(attn_memory_options),
+    SIZEOF(attn_rope_options),
+    SIZEOF(attn_attentional_args),
 };
 
 attn_status attn_constant(const char *name, int64_t *value)

@@ -122,14 +122,14 @@ static attn_status check_outputs(attn_i_gradient *g, const attn_backward_args *a
 
 enum { MOST_TENSORS = ATTN_I_MOST_TENSORS + 8 + ATTN_I_MOST_PARAMS };
 
-static int add(attn_i_named *list, int count, const char *kind, const char *name, const attn_i_view *view)
+static int add(attn_i_named_view *list, int count, const char *kind, const char *name, const attn_i_view *view)
 {
-    if (view->first < view->end) list[count++] = (attn_i_named){kind, name, view};
+    if (view->first < view->end) list[count++] = (attn_i_named_view){kind, name, view};
     return count;
 }
 
 /* The gradients out, then everything else. */
-static int list_tensors(const attn_i_gradient *g, attn_i_named list[MOST_TENSORS], int *outputs)
+static int list_tensors(const attn_i_gradient *g, attn_i_named_view list[MOST_TENSORS], int *outputs)
 {
     int ignored, count = 0;
     count = add(list, count, "", "d_query", &g->d_query);
@@ -149,7 +149,7 @@ static int list_tensors(const attn_i_gradient *g, attn_i_named list[MOST_TENSORS
 
 attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_backward_args *args, attn_i_gradient *g)
 {
-    attn_i_named list[MOST_TENSORS];
+    attn_i_named_view list[MOST_TENSORS];
     int outputs = 0;
     *g = (attn_i_gradient){.accumulate = 0};
     attn_status status = check_forward(mechanism, args, g);
@@ -157,12 +157,12 @@ attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_ba
     if (status == ATTN_OK) status = check_outputs(g, args);
     if (status != ATTN_OK) return status;
     const int count = list_tensors(g, list, &outputs);
-    return attn_i_check_apart(list, outputs, count);
+    return attn_i_views_apart(list, outputs, count);
 }
 
 attn_status attn_i_gradient_check_workspace(const attn_i_gradient *g, void *workspace, size_t bytes)
 {
-    attn_i_named list[MOST_TENSORS];
+    attn_i_named_view list[MOST_TENSORS];
     int outputs = 0;
     const int count = list_tensors(g, list, &outputs);
     return attn_i_check_scratch_apart(list, count, workspace, bytes);

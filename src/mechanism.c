@@ -135,18 +135,6 @@ attn_status attn_mechanism_param_info(const attn_mechanism *mechanism, int32_t i
     return ATTN_OK;
 }
 
-/* A tensor that is borrowed beyond the call: a parameter, or slopes. */
-static attn_status check_borrowed(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view)
-{
-    attn_status status = attn_i_tensor_check(tensor, name, most_dims, view);
-    if (status != ATTN_OK) return status;
-    if (tensor->dtype != ATTN_F32 && tensor->dtype != ATTN_F64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_F32 or ATTN_F64 is needed", name,
-                           attn_i_dtype_name(tensor->dtype));
-    }
-    return ATTN_OK;
-}
-
 static attn_status bind(attn_mechanism *mechanism, const char *name, const attn_tensor *tensor)
 {
     if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
@@ -160,7 +148,7 @@ static attn_status bind(attn_mechanism *mechanism, const char *name, const attn_
         return ATTN_OK;
     }
     attn_i_view view;
-    attn_status status = check_borrowed(tensor, name, 4, &view);
+    attn_status status = attn_i_tensor_check_real(tensor, name, 4, &view);
     if (status != ATTN_OK) return status;
     int fits = tensor->ndim == param->ndim;
     for (int32_t d = 0; fits && d < param->ndim; d++) fits = tensor->shape[d] == param->shape[d];
@@ -267,7 +255,7 @@ attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tenso
     if (status != ATTN_OK) return status;
     if (align != ATTN_ALIGN_NONE) {
         attn_i_view view;
-        status = check_borrowed(slopes, "slopes", 1, &view);
+        status = attn_i_tensor_check_real(slopes, "slopes", 1, &view);
         if (status != ATTN_OK) return attn_i_fail_in(where, status);
         mechanism->modifiers.slopes = view;
         mechanism->modifiers.slopes_dtype = slopes->dtype;

@@ -26,13 +26,7 @@ attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forwar
 attn_status attn_i_problem_real(const attn_i_problem *p, const attn_tensor *tensor, const char *name, attn_i_view *view)
 {
     if (tensor == NULL) return ATTN_OK;
-    attn_status status = attn_i_tensor_check(tensor, name, 4, view);
-    if (status != ATTN_OK) return status;
-    if (tensor->dtype != p->dtype) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but query is %s", name, attn_i_dtype_name(tensor->dtype),
-                           attn_i_dtype_name(p->dtype));
-    }
-    return ATTN_OK;
+    return attn_i_tensor_check_like(tensor, name, 4, p->dtype, "query", view);
 }
 
 static attn_status check_query(attn_i_problem *p, const attn_tensor *query)
@@ -167,9 +161,7 @@ attn_status attn_i_problem_check_params(const attn_i_problem *p)
 
 int64_t attn_i_integer(const attn_i_view *view, int64_t index)
 {
-    const char *element = view->data + index * view->stride[3] * view->size;
-    return view->size == (int64_t)sizeof(int32_t) ? *(const int32_t *)(const void *)element
-                                                  : *(const int64_t *)(const void *)element;
+    return attn_i_view_integer(view, view->data + index * view->stride[3] * view->size);
 }
 
 attn_status attn_i_check_integers(const attn_tensor *tensor, const char *name, int64_t most, attn_i_view *view)
@@ -287,42 +279,30 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
     return status;
 }
 
-int attn_i_problem_list(const attn_i_problem *p, attn_i_named list[ATTN_I_MOST_TENSORS], int *outputs)
+int attn_i_problem_list(const attn_i_problem *p, attn_i_named_view list[ATTN_I_MOST_TENSORS], int *outputs)
 {
     enum { OUTPUTS = 4 };
     const attn_mechanism *m = p->mechanism;
-    const attn_i_named fixed[] = {{"", "context", &p->context}, {"", "weights", &p->weights},
-                                  {"", "scores", &p->scores},   {"", "logsumexp", &p->logsumexp},
-                                  {"", "query", &p->query},     {"", "key", &p->key},
-                                  {"", "value", &p->value},     {"", "key_lengths", &p->lengths},
-                                  {"", "mask", &p->mask},       {"", "bias", &p->bias}};
+    const attn_i_named_view fixed[] = {{"", "context", &p->context}, {"", "weights", &p->weights},
+                                       {"", "scores", &p->scores},   {"", "logsumexp", &p->logsumexp},
+                                       {"", "query", &p->query},     {"", "key", &p->key},
+                                       {"", "value", &p->value},     {"", "key_lengths", &p->lengths},
+                                       {"", "mask", &p->mask},       {"", "bias", &p->bias}};
     int count = 0;
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
         if (i == OUTPUTS) *outputs = count;
         if (fixed[i].view->first < fixed[i].view->end) list[count++] = fixed[i];
     }
     if (m->modifiers.alibi != ATTN_ALIGN_NONE) {
-        list[count++] = (attn_i_named){"", "the ALiBi slopes", &m->modifiers.slopes};
+        list[count++] = (attn_i_named_view){"", "the ALiBi slopes", &m->modifiers.slopes};
     }
     for (int32_t i = 0; i < m->param_count; i++) {
-        list[count++] = (attn_i_named){"parameter ", m->params[i].name, &m->params[i].view};
+        list[count++] = (attn_i_named_view){"parameter ", m->params[i].name, &m->params[i].view};
     }
     return count;
 }
 
-attn_status attn_i_check_apart(const attn_i_named *list, int outputs, int count)
-{
-    for (int i = 0; i < outputs; i++) {
-        for (int j = i + 1; j < count; j++) {
-            if (!attn_i_views_meet(list[i].view, list[j].view)) continue;
-            return attn_i_fail(ATTN_ERR_OVERLAP, "%s%s shares memory with %s%s", list[i].kind, list[i].name,
-                               list[j].kind, list[j].name);
-        }
-    }
-    return ATTN_OK;
-}
-
-attn_status attn_i_check_scratch_apart(const attn_i_named *list, int count, void *workspace, size_t bytes)
+attn_status attn_i_check_scratch_apart(const attn_i_named_view *list, int count, void *workspace, size_t bytes)
 {
     const attn_i_view view = {.first = workspace, .end = (char *)workspace + bytes};
     for (int i = 0; i < count; i++) {
@@ -335,15 +315,15 @@ attn_status attn_i_check_scratch_apart(const attn_i_named *list, int count, void
 /* Each output must lie apart from every input and from the other outputs. */
 static attn_status check_overlap(const attn_i_problem *p)
 {
-    attn_i_named list[ATTN_I_MOST_TENSORS];
+    attn_i_named_view list[ATTN_I_MOST_TENSORS];
     int outputs = 0;
     const int count = attn_i_problem_list(p, list, &outputs);
-    return attn_i_check_apart(list, outputs, count);
+    return attn_i_views_apart(list, outputs, count);
 }
 
 attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *workspace, size_t bytes)
 {
-    attn_i_named list[ATTN_I_MOST_TENSORS];
+    attn_i_named_view list[ATTN_I_MOST_TENSORS];
     int outputs = 0;
     const int count = attn_i_problem_list(problem, list, &outputs);
     return attn_i_check_scratch_apart(list, count, workspace, bytes);

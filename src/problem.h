@@ -65,21 +65,14 @@ attn_status attn_i_problem_input(const attn_i_problem *problem, const attn_tenso
 attn_status attn_i_problem_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                   const char *layout, const int64_t *shape, attn_i_view *view);
 
-/* A tensor of a call, for sentences; kind is "parameter " or nothing. */
-typedef struct attn_i_named {
-    const char *kind, *name;
-    const attn_i_view *view;
-} attn_i_named;
-
 enum { ATTN_I_MOST_TENSORS = 16 + ATTN_I_MOST_PARAMS };
 
 /* The tensors of a call that have elements, the outputs first, of which it tells how many. Returns the number of all.
  */
-int attn_i_problem_list(const attn_i_problem *problem, attn_i_named list[ATTN_I_MOST_TENSORS], int *outputs);
+int attn_i_problem_list(const attn_i_problem *problem, attn_i_named_view list[ATTN_I_MOST_TENSORS], int *outputs);
 
-/* ATTN_ERR_OVERLAP unless the first `outputs` of the list lie apart from all others; or a piece of scratch from all. */
-attn_status attn_i_check_apart(const attn_i_named *list, int outputs, int count);
-attn_status attn_i_check_scratch_apart(const attn_i_named *list, int count, void *workspace, size_t bytes);
+/* ATTN_ERR_OVERLAP unless a piece of scratch lies apart from all of a list. */
+attn_status attn_i_check_scratch_apart(const attn_i_named_view *list, int count, void *workspace, size_t bytes);
 
 /* ATTN_ERR_OVERLAP unless the caller's scratch lies apart from every tensor. */
 attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *workspace, size_t bytes);

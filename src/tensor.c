@@ -119,6 +119,29 @@ attn_status attn_i_tensor_check(const attn_tensor *tensor, const char *name, int
     return status;
 }
 
+attn_status attn_i_tensor_check_real(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view)
+{
+    attn_status status = attn_i_tensor_check(tensor, name, most_dims, view);
+    if (status != ATTN_OK) return status;
+    if (tensor->dtype != ATTN_F32 && tensor->dtype != ATTN_F64) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_F32 or ATTN_F64 is needed", name,
+                           attn_i_dtype_name(tensor->dtype));
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_i_tensor_check_like(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_dtype dtype,
+                                     const char *like, attn_i_view *view)
+{
+    attn_status status = attn_i_tensor_check(tensor, name, most_dims, view);
+    if (status != ATTN_OK) return status;
+    if (tensor->dtype != dtype) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but %s is %s", name, attn_i_dtype_name(tensor->dtype), like,
+                           attn_i_dtype_name(dtype));
+    }
+    return ATTN_OK;
+}
+
 attn_status attn_i_view_has_shape(const attn_i_view *view, const char *name, const char *layout, const int64_t *shape)
 {
     for (int d = 0; d < 4; d++) {
@@ -174,6 +197,24 @@ attn_status attn_i_view_is_output(const attn_i_view *view, const char *name)
 int attn_i_views_meet(const attn_i_view *a, const attn_i_view *b)
 {
     return a->first < a->end && b->first < b->end && a->first < b->end && b->first < a->end;
+}
+
+attn_status attn_i_views_apart(const attn_i_named_view *list, int outputs, int count)
+{
+    for (int i = 0; i < outputs; i++) {
+        for (int j = i + 1; j < count; j++) {
+            if (!attn_i_views_meet(list[i].view, list[j].view)) continue;
+            return attn_i_fail(ATTN_ERR_OVERLAP, "%s%s shares memory with %s%s", list[i].kind, list[i].name,
+                               list[j].kind, list[j].name);
+        }
+    }
+    return ATTN_OK;
+}
+
+int64_t attn_i_view_integer(const attn_i_view *view, const char *element)
+{
+    return view->size == (int64_t)sizeof(int32_t) ? *(const int32_t *)(const void *)element
+                                                  : *(const int64_t *)(const void *)element;
 }
 
 attn_status attn_tensor_init(attn_tensor *tensor, void *data, attn_dtype dtype, int32_t ndim, const int64_t *shape)

@@ -28,6 +28,12 @@ const char *attn_i_shape_text(int32_t ndim, const int64_t *shape, char text[ATTN
  * and aligned unless empty, and all of it addressable. `name` is the argument's. */
 attn_status attn_i_tensor_check(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view);
 
+/* The same, and ATTN_ERR_DTYPE unless the tensor is ATTN_F32 or ATTN_F64; or unless it is `dtype`, which that of the
+ * argument `like` is. */
+attn_status attn_i_tensor_check_real(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view);
+attn_status attn_i_tensor_check_like(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_dtype dtype,
+                                     const char *like, attn_i_view *view);
+
 /* ATTN_ERR_SHAPE unless the view has exactly this shape; `layout` says what the dimensions are, for the sentence. */
 attn_status attn_i_view_has_shape(const attn_i_view *view, const char *name, const char *layout, const int64_t *shape);
 
@@ -39,6 +45,18 @@ attn_status attn_i_view_is_output(const attn_i_view *view, const char *name);
 
 /* 1 if the two may share memory: if the bytes that they lie between meet. */
 int attn_i_views_meet(const attn_i_view *a, const attn_i_view *b);
+
+/* A tensor of a call, for sentences about it. */
+typedef struct attn_i_named_view {
+    const char *kind, *name; /* kind: "parameter " or nothing */
+    const attn_i_view *view;
+} attn_i_named_view;
+
+/* ATTN_ERR_OVERLAP unless each of the first `outputs` of a list lies apart from all that follow it. */
+attn_status attn_i_views_apart(const attn_i_named_view *list, int outputs, int count);
+
+/* An element of a view of ATTN_I32 or ATTN_I64. */
+int64_t attn_i_view_integer(const attn_i_view *view, const char *element);
 
 /* Element (i, j, 0, 0), and the matrix of the last two dimensions there. */
 static inline char *attn_i_view_at(const attn_i_view *view, int64_t i, int64_t j)

@@ -100,6 +100,31 @@ static void float64_is_within_two_ulp(void **state)
     assert_true(worst_exp <= 2 && worst_tanh <= 2);
 }
 
+/* Small and large, of either sign, and next to whole numbers of quarter turns, where the sine or the cosine has few
+ * bits left; past 2^23 the C library computes. */
+static void sines_and_cosines_are_within_an_epsilon(void **state)
+{
+    (void)state;
+    enum { COUNT = 16 };
+    const attn_i_kernels *kernels = widest(ATTN_F64);
+    double worst = 0;
+    if (sizeof(long double) == sizeof(double)) skip();
+    for (int i = 0; i < 200000; i++) {
+        double x[COUNT], cosines[COUNT], sines[COUNT];
+        const double quarters = floor(ldexp(1 + i * 4.9e-6, i % 24)) * 1.5707963267948966;
+        for (int j = 0; j < COUNT; j++)
+            x[j] = j % 2 ? quarters * (1 + j * 0x1p-52) : ldexp(1 + i * 4.9e-6, i % 54 - 27);
+        const double sign = i % 2 ? -1 : 1;
+        kernels->angles(COUNT, sign, x, cosines, sines);
+        for (int j = 0; j < COUNT; j++) {
+            worst = fmax(worst, (double)fabsl(cosines[j] - cosl((long double)x[j])));
+            worst = fmax(worst, (double)fabsl(sines[j] - (long double)sign * sinl((long double)x[j])));
+        }
+    }
+    print_message("sine and cosine: %.2f epsilon\n", worst * 0x1p52);
+    assert_true(worst <= 0x1p-52);
+}
+
 static void softcap_keeps_the_sign_of_zero(void **state)
 {
     (void)state;
@@ -239,6 +264,33 @@ static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, i
     assert_int_equal(flags[0], flags[1]);
 }
 
+/* Pairs side by side, as neighbours, and far apart, in place and not. */
+static void compare_turns(const attn_i_kernels *const two[2], attn_dtype dtype, int64_t n)
+{
+    static numbers rows[6][2], from, angles[2][2];
+    const int64_t padded = (n + 15) / 16 * 16;
+    double frequencies[LONGEST];
+    if (3 * n > LONGEST) return;
+    fill(&from, dtype, 3, 0);
+    for (int64_t i = 0; i < padded; i++) frequencies[i] = ldexp(1 + (double)i / 7, (int)(i % 40) - 20);
+    memset(rows, 0, sizeof rows);
+    memset(angles, 0, sizeof angles);
+    for (int s = 0; s < 2; s++) {
+        const attn_i_kernels *k = two[s];
+        k->angles(padded, 1000.0 - (double)n, frequencies, &angles[0][s], &angles[1][s]);
+        k->turn(n, &angles[0][s], &angles[1][s], &from, 1, n, &rows[0][s], 1, n + 1);
+        k->turn(n, &angles[0][s], &angles[1][s], &rows[0][s], 1, n + 1, &rows[0][s], 1, n + 1);
+        k->turn(n, &angles[0][s], &angles[1][s], &from, 2, 1, &rows[1][s], 2, 1);
+        k->turn(n, &angles[0][s], &angles[1][s], &rows[1][s], 2, 1, &rows[1][s], 2, 1);
+        k->turn(n, &angles[0][s], &angles[1][s], &from, 1, n, &rows[2][s], 3, 2);
+        k->tanh_gradient(n, &from, &rows[0][s], &rows[3][s]);
+        k->move(n, &from, 1, &rows[4][s], 3);
+        k->move(n, &from, 1, &rows[5][s], 1);
+    }
+    for (int r = 0; r < 6; r++) assert_memory_equal(&rows[r][0], &rows[r][1], sizeof rows[r][0]);
+    for (int r = 0; r < 2; r++) assert_memory_equal(&angles[r][0], &angles[r][1], sizeof angles[r][0]);
+}
+
 /* Every kernel of kernels.h that computes, over rows of every length up to two registers and some: in them sums are cut
  * the same way on every instruction set, and no product and sum are contracted, so that the bits are the portable
  * set's. Of tiles' kernels neither is true: those that have FMA use it, and a vector's width decides how a row is cut.
@@ -253,6 +305,7 @@ static void every_set_gives_the_bits_of_the_portable_one(void **state)
                                             attn_i_kernels_choose(&cpu, attn_i_kernels_name(&cpu, set), dtype)};
             for (int64_t n = 0; n < 1200; n = n < 70 ? n + 1 : n * 2 + 1) {
                 compare_sets(two, dtype, n);
+                compare_turns(two, dtype, n);
             }
         }
     }
@@ -266,6 +319,7 @@ int main(void)
         cmocka_unit_test(tanh_is_within_two_ulp),
         cmocka_unit_test(exp_is_within_two_ulp),
         cmocka_unit_test(float64_is_within_two_ulp),
+        cmocka_unit_test(sines_and_cosines_are_within_an_epsilon),
         cmocka_unit_test(softcap_keeps_the_sign_of_zero),
         cmocka_unit_test(a_number_comes_out_the_same_at_every_place),
         cmocka_unit_test(unseen_weights_are_marked_and_written_as_zero),

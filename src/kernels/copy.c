@@ -28,6 +28,17 @@ void KERNEL(scatter)(int64_t n, const void *from, void *to, int64_t stride)
     }
 }
 
+void KERNEL(move)(int64_t n, const void *from, int64_t stride, void *to, int64_t to_stride)
+{
+    const real *source = from;
+    real *target = to;
+    if (stride == 1 && to_stride == 1) {
+        memcpy(target, source, (size_t)n * sizeof(real));
+    } else {
+        for (int64_t j = 0; j < n; j++) target[j * to_stride] = source[j * stride];
+    }
+}
+
 void KERNEL(fill)(int64_t n, double value, void *to, int64_t stride)
 {
     real *target = to;

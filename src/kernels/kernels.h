@@ -24,6 +24,8 @@ typedef struct attn_i_kernels {
     void (*gather)(int64_t n, const void *from, int64_t stride, void *to);
     /* to[j stride] = from[j]; minus zero becomes zero */
     void (*scatter)(int64_t n, const void *from, void *to, int64_t stride);
+    /* to[j to_stride] = from[j stride] */
+    void (*move)(int64_t n, const void *from, int64_t stride, void *to, int64_t to_stride);
     void (*fill)(int64_t n, double value, void *to, int64_t stride);
 
     /* row[j] = factor row[j] */
@@ -45,6 +47,16 @@ typedef struct attn_i_kernels {
     /* scores[j] = sum over a of v[a] tanh(query[a] + keys[j key_stride + a]), j < n */
     void (*tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
                         int64_t key_stride, void *scores);
+
+    /* to[j] = change[j] (1 - tanh[j]^2): the gradient by x of what tanh = tanh(x) has as its own */
+    void (*tanh_gradient)(int64_t n, const void *tanh, const void *change, void *to);
+
+    /* cosines[i], sines[i] of position frequencies[i], within 2^-52 and then rounded; n is a multiple of 16 */
+    void (*angles)(int64_t n, double position, const double *frequencies, void *cosines, void *sines);
+    /* Turns pairs: of pair i one element lies at i step, the other `apart` behind it; so in `to`, which may be `from`
+     * if all lies there alike. Cosines and sines can be read up to a multiple of 16. */
+    void (*turn)(int64_t pairs, const void *cosines, const void *sines, const void *from, int64_t step, int64_t apart,
+                 void *to, int64_t to_step, int64_t to_apart);
 
     /* row[j] *= keep, or = dropped where the draw drops key first_key + j of row `of` */
     void (*drop)(int64_t n, const attn_i_draw *draw, uint64_t of, int64_t first_key, double keep, double dropped,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * modify.c: kernels of the modifiers, each over one row of scores. */
+ * modify.c: kernels of the modifiers, each over one row of scores; and the gradient of tanh. */
 #include "kernels/elementary.h"
 
 #include <math.h>
@@ -22,6 +22,14 @@ void KERNEL(softcap)(int64_t n, double cap, void *row)
     real *x = row;
     const vec c = splat(cap < REAL_MIN ? REAL_MIN : narrowed(cap)); /* it is divided by */
     for (int64_t j = 0; j < n; j += WIDTH) store_part(c * vec_tanh(load_part(x + j, n - j, 0) / c), n - j, x + j);
+}
+
+/* In factors, of which the first is exact where tanh is near 1. */
+void KERNEL(tanh_gradient)(int64_t n, const void *tanh, const void *change, void *to)
+{
+    const real *t = tanh, *c = change;
+    real *x = to;
+    for (int64_t j = 0; j < n; j++) x[j] = c[j] * ((1 - t[j]) * (1 + t[j]));
 }
 
 void KERNEL(add_bias)(int64_t n, const void *bias, int64_t stride, void *row)

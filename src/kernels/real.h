@@ -25,6 +25,7 @@ typedef double real;
 
 void KERNEL(gather)(int64_t n, const void *from, int64_t stride, void *to);
 void KERNEL(scatter)(int64_t n, const void *from, void *to, int64_t stride);
+void KERNEL(move)(int64_t n, const void *from, int64_t stride, void *to, int64_t to_stride);
 void KERNEL(fill)(int64_t n, double value, void *to, int64_t stride);
 void KERNEL(scale)(int64_t n, double factor, void *row);
 void KERNEL(softcap)(int64_t n, double cap, void *row);
@@ -35,6 +36,10 @@ attn_i_seen KERNEL(softmax)(int64_t n, double temperature, void *row, double *lo
 attn_i_seen KERNEL(hardmax)(int64_t n, double temperature, void *row, double *logsumexp);
 void KERNEL(tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
                          int64_t key_stride, void *scores);
+void KERNEL(tanh_gradient)(int64_t n, const void *tanh, const void *change, void *to);
+void KERNEL(angles)(int64_t n, double position, const double *frequencies, void *cosines, void *sines);
+void KERNEL(turn)(int64_t pairs, const void *cosines, const void *sines, const void *from, int64_t step, int64_t apart,
+                  void *to, int64_t to_step, int64_t to_apart);
 void KERNEL(drop)(int64_t n, const attn_i_draw *draw, uint64_t of, int64_t first_key, double keep, double dropped,
                   void *row);
 attn_i_seen KERNEL(weights_again)(int64_t n, double temperature, double logsumexp, void *row);
