@@ -4,6 +4,8 @@
 #include "blas_backward.h"
 #include "engine.h"
 #include "gradient.h"
+#include "local_centre.h"
+#include "local_way.h"
 #include "scratch.h"
 #include "status.h"
 #include "structs.h"
@@ -14,14 +16,16 @@ typedef struct backward {
     attn_backward_args args;
     attn_i_gradient gradient;
     attn_i_tiles_backward tiles;
-    int by_tiles;
+    int by_tiles, local;
     attn_i_call call;
 } backward;
 
 static void run(void *data, void *scratch)
 {
     backward *b = data;
-    if (b->by_tiles) {
+    if (b->local) {
+        attn_i_local_backward_run(&b->gradient, scratch);
+    } else if (b->by_tiles) {
         attn_i_tiles_backward_run(&b->tiles, scratch);
     } else {
         attn_i_blas_backward_run(&b->gradient, scratch);
@@ -42,6 +46,8 @@ static attn_status prepare(const attn_mechanism *mechanism, const attn_backward_
     if (status == ATTN_OK) status = attn_i_gradient_check(mechanism, &b->args, &b->gradient);
     if (status != ATTN_OK) return status;
     b->call = (attn_i_call){&b->gradient.problem, 0, b->args.workspace, b->args.workspace_size, apart, run, b};
+    b->local = attn_i_centres_wanted(&b->gradient.problem);
+    if (b->local) return attn_i_local_backward_scratch(&b->gradient, &b->call.scratch);
     b->by_tiles =
         b->gradient.problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(&b->gradient, &b->tiles);
     return b->by_tiles ? attn_i_tiles_backward_scratch(&b->tiles, &b->call.scratch)

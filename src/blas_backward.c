@@ -45,7 +45,7 @@ static void lay_out(run *r, attn_i_arena *arena)
     const attn_i_gradient *g = r->g;
     const attn_i_problem *p = r->p;
     const attn_i_score *score = p->mechanism->score;
-    attn_i_chunks_layout(&r->chunks, p, 1, arena);
+    attn_i_chunks_layout(&r->chunks, p, 1, p->keys, arena);
     const attn_i_chunks *c = &r->chunks;
     attn_i_param_sums_layout(&r->params, g,
                              score->reads_keys ? c->key.use : attn_i_matrix_transpose(c->state.places.use), arena);
@@ -258,6 +258,7 @@ static void run_chunk(run *r)
     const attn_i_problem *p = r->p;
     const int64_t work = c->chunk_rows * c->score_stride * 12;
     attn_i_chunks_take_rows(c);
+    attn_i_chunks_score(c);
     if (p->context.data != NULL) {
         gather_contexts(r);
         multiply_values(r);
@@ -314,41 +315,19 @@ static void end_head(run *r)
     if (!r->g->shared) attn_i_target_end(&r->value, accumulate, p->kernels, p->size);
 }
 
-static void add_number(const attn_i_problem *p, double x, int accumulate, void *to)
-{
-    if (p->dtype == ATTN_F32) *(float *)to = (float)(x + (accumulate ? (double)*(float *)to : 0));
-    if (p->dtype == ATTN_F64) *(double *)to = x + (accumulate ? *(double *)to : 0);
-}
-
-static void fill_view(const attn_i_problem *p, const attn_i_view *view)
-{
-    for (int64_t a = 0; a < view->shape[0]; a++) {
-        for (int64_t b = 0; b < view->shape[1]; b++) {
-            for (int64_t c = 0; c < view->shape[2]; c++) {
-                p->kernels->fill(view->shape[3], 0, attn_i_view_at(view, a, b) + c * view->stride[2] * p->size,
-                                 view->stride[3]);
-            }
-        }
-    }
-}
-
 static void begin(run *r)
 {
     const attn_i_problem *p = r->p;
     p->mechanism->score->load(p, &r->chunks.state);
     attn_i_param_sums_begin(&r->params, r->g);
-    if (r->g->d_bias.data != NULL && !r->g->accumulate) fill_view(p, &r->g->d_bias);
+    if (r->g->d_bias.data != NULL && !r->g->accumulate) attn_i_gradient_clear(p, &r->g->d_bias);
     for (int64_t h = 0; h < p->query_heads; h++) r->alibi[h] = 0;
 }
 
 static void end(run *r)
 {
-    const attn_i_problem *p = r->p;
     attn_i_param_sums_end(&r->params, r->g, &r->chunks.state);
-    const attn_i_view *d = &r->g->d_alibi;
-    for (int64_t h = 0; h < p->query_heads && d->data != NULL; h++) {
-        add_number(p, r->alibi[h], r->g->accumulate, d->data + h * d->stride[3] * p->size);
-    }
+    attn_i_gradient_write_alibi(r->g, r->alibi);
 }
 
 void attn_i_blas_backward_run(const attn_i_gradient *gradient, void *scratch)

@@ -22,7 +22,7 @@ static attn_i_matrix head_matrix(const attn_i_chunks *c, const attn_i_view *view
     return attn_i_view_matrix(view, head / c->p->key_heads, head % c->p->key_heads);
 }
 
-static void cut(attn_i_chunks *c, int64_t most_heads)
+static void cut(attn_i_chunks *c, int64_t most_heads, int64_t row_scores)
 {
     const attn_i_problem *p = c->p;
     const attn_i_score *score = p->mechanism->score;
@@ -32,7 +32,7 @@ static void cut(attn_i_chunks *c, int64_t most_heads)
     c->key_width = p->ready == ATTN_I_PREPARED ? 0 : score->key_width(p); /* they are used as the memory has them */
     if (p->ready == ATTN_I_CONVERTED) c->key_width = p->mechanism->hidden_dim;
     /* Lines of 64 bytes, and not all on the same few cache sets. */
-    c->score_stride = attn_i_divide_up(attn_i_max(p->keys, 1), 16) * 16;
+    c->score_stride = attn_i_divide_up(attn_i_max(row_scores, 1), 16) * 16;
     if (c->score_stride % 256 == 0) c->score_stride += 16;
 
     int64_t rows = attn_i_clamp(CHUNK_SCORES / c->score_stride, 1, CHUNK_ROWS);
@@ -46,21 +46,24 @@ static void cut(attn_i_chunks *c, int64_t most_heads)
         if (c->key_width > 0) c->heads = attn_i_min(c->heads, CHUNK_KEYS / c->key_width / attn_i_max(p->keys, 1));
         c->heads = attn_i_max(c->heads, 1);
     }
-    const int moving = p->modifiers->causal != ATTN_ALIGN_NONE || p->modifiers->window != ATTN_ALIGN_NONE;
+    const int moving = p->modifiers->causal != ATTN_ALIGN_NONE || p->modifiers->window != ATTN_ALIGN_NONE ||
+                       p->modifiers->local != ATTN_LOCAL_NONE;
     c->block_rows = moving ? attn_i_min(c->rows, MOVING_ROWS) : c->rows;
 }
 
-void attn_i_chunks_layout(attn_i_chunks *c, const attn_i_problem *p, int64_t most_heads, attn_i_arena *arena)
+void attn_i_chunks_layout(attn_i_chunks *c, const attn_i_problem *p, int64_t most_heads, int64_t row_scores,
+                          attn_i_arena *arena)
 {
     const attn_i_score *score = p->mechanism->score;
+    const int local = p->modifiers->local != ATTN_LOCAL_NONE; /* keys and values are read row by row */
     *c = (attn_i_chunks){.p = p};
     if (score->reads_keys) {
-        c->key = attn_i_operand_layout(arena, head_matrix(c, &p->key, 0), score->contiguous_keys, p->size);
+        c->key = attn_i_operand_layout(arena, head_matrix(c, &p->key, 0), score->contiguous_keys || local, p->size);
     }
     if (p->context.data != NULL) {
-        c->value = attn_i_operand_layout(arena, head_matrix(c, &p->value, 0), 0, p->size);
+        c->value = attn_i_operand_layout(arena, head_matrix(c, &p->value, 0), local, p->size);
     }
-    cut(c, attn_i_min(most_heads, CHUNK_HEADS));
+    cut(c, attn_i_min(most_heads, CHUNK_HEADS), row_scores);
     score->layout(p, arena, &c->state);
     const int64_t rows = c->heads * c->rows;
     c->raw_queries = attn_i_carve_matrix(arena, rows, p->query_dim, p->size);
@@ -144,11 +147,13 @@ attn_i_matrix attn_i_chunks_keys(const attn_i_chunks *c, int64_t head)
     if (c->key_width > 0) {
         return attn_i_matrix_dense(c->keys + head * keys * c->key_width * c->p->size, keys, c->key_width);
     }
-    if (!c->p->mechanism->score->reads_keys) return (attn_i_matrix){0};
+    if (!c->p->mechanism->score->reads_keys) {
+        return attn_i_matrix_rows(attn_i_matrix_transpose(c->state.places.use), 0, keys, c->p->size);
+    }
     return c->key.copied ? c->key.use : head_matrix(c, &c->p->key, c->first_head + head);
 }
 
-static void prepare_queries(attn_i_chunks *c)
+void attn_i_chunks_take_rows(attn_i_chunks *c)
 {
     const attn_i_problem *p = c->p;
     const attn_i_matrix raw = attn_i_chunks_raw_queries(c);
@@ -191,9 +196,8 @@ const attn_i_score_block *attn_i_chunks_block(const attn_i_chunks *c, int64_t x)
     return &c->blocks[x / c->chunk_rows * attn_i_chunks_blocks(c) + x % c->chunk_rows / c->block_rows];
 }
 
-void attn_i_chunks_take_rows(attn_i_chunks *c)
+void attn_i_chunks_score(attn_i_chunks *c)
 {
-    prepare_queries(c);
     const int64_t per_head = attn_i_chunks_blocks(c), count = c->chunk_heads * per_head;
     for (int64_t k = 0; k < count; k++) c->blocks[k] = make_block(c, k / per_head, k % per_head);
     c->p->mechanism->score->scores(c->p, &c->state, c->blocks, count);

@@ -32,16 +32,18 @@ typedef struct attn_i_chunks {
     int64_t first_head, chunk_heads, first_row, chunk_rows;
 } attn_i_chunks;
 
-/* Cuts the work into chunks of at most so many key heads, and lays out what they need. */
-void attn_i_chunks_layout(attn_i_chunks *chunks, const attn_i_problem *problem, int64_t most_heads,
+/* Cuts the work into chunks of at most so many key heads, and lays out what they need. row_scores: a row's scores. */
+void attn_i_chunks_layout(attn_i_chunks *chunks, const attn_i_problem *problem, int64_t most_heads, int64_t row_scores,
                           attn_i_arena *arena);
 
 /* Takes key heads: first_head .. first_head + chunk_heads - 1, which the caller has set. Keys are prepared. */
 void attn_i_chunks_take_heads(attn_i_chunks *chunks);
 
-/* Takes rows of them: first_row .. first_row + chunk_rows - 1, set likewise. Queries are prepared, and the unscaled
- * scores of all blocks computed. */
+/* Takes rows of them: first_row .. first_row + chunk_rows - 1, set likewise. Queries are prepared. */
 void attn_i_chunks_take_rows(attn_i_chunks *chunks);
+
+/* Then: the unscaled scores of all blocks, where row_scores are all of them. */
+void attn_i_chunks_score(attn_i_chunks *chunks);
 
 /* Where row x of the chunk comes from: sequence, query head, query. */
 typedef struct attn_i_row_place {
@@ -56,7 +58,8 @@ const attn_i_score_block *attn_i_chunks_block(const attn_i_chunks *chunks, int64
 /* Rows of scores that one parallel item finishes. */
 int64_t attn_i_chunks_item_rows(const attn_i_chunks *chunks);
 
-/* Of key head number `head` of the chunk: the values as the BLAS reads them, and the prepared keys. */
+/* Of key head number `head` of the chunk: the values as the BLAS reads them, and the prepared keys or
+ * what plays their part. */
 attn_i_matrix attn_i_chunks_values(const attn_i_chunks *chunks, int64_t head);
 attn_i_matrix attn_i_chunks_keys(const attn_i_chunks *chunks, int64_t head);
 

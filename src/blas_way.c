@@ -23,7 +23,7 @@ static void lay_out(run *r, attn_i_arena *arena)
 {
     const attn_i_problem *p = r->p;
     const int wants_context = p->context.data != NULL;
-    attn_i_chunks_layout(&r->chunks, p, INT64_MAX, arena);
+    attn_i_chunks_layout(&r->chunks, p, INT64_MAX, p->keys, arena);
     if (wants_context) r->context = attn_i_context_layout(p, r->chunks.value.use, arena);
     r->contexts = attn_i_carve_matrix(arena, wants_context ? r->chunks.block_rows : 0, p->value_dim, p->size);
     r->seen = attn_i_carve(arena, r->chunks.heads * r->chunks.rows, sizeof *r->seen);
@@ -111,6 +111,7 @@ void attn_i_blas_way_run(const attn_i_problem *problem, void *scratch)
         for (c->first_row = 0; c->first_row < c->head_rows; c->first_row += c->rows) {
             c->chunk_rows = attn_i_min(c->rows, c->head_rows - c->first_row);
             attn_i_chunks_take_rows(c);
+            attn_i_chunks_score(c);
             finish_chunk(&r);
             if (problem->context.data != NULL) compute_contexts(&r);
         }

@@ -3,6 +3,8 @@
  * forward.c: the verb attn_forward: check the arguments, find scratch, compute. */
 #include "blas_way.h"
 #include "engine.h"
+#include "local_centre.h"
+#include "local_way.h"
 #include "problem.h"
 #include "scratch.h"
 #include "status.h"
@@ -14,14 +16,16 @@ typedef struct forward {
     attn_forward_args args;
     attn_i_problem problem;
     attn_i_tiles tiles;
-    int by_tiles;
+    int by_tiles, local;
     attn_i_call call;
 } forward;
 
 static void run(void *data, void *scratch)
 {
     forward *f = data;
-    if (f->by_tiles) {
+    if (f->local) {
+        attn_i_local_way_run(&f->problem, scratch);
+    } else if (f->by_tiles) {
         attn_i_tiles_run(&f->tiles, scratch);
     } else {
         attn_i_blas_way_run(&f->problem, scratch);
@@ -42,6 +46,8 @@ static attn_status prepare(const attn_mechanism *mechanism, const attn_forward_a
     if (status == ATTN_OK) status = attn_i_problem_check(mechanism, &f->args, &f->problem);
     if (status != ATTN_OK) return status;
     f->call = (attn_i_call){&f->problem, 0, f->args.workspace, f->args.workspace_size, apart, run, f};
+    f->local = attn_i_centres_wanted(&f->problem);
+    if (f->local) return attn_i_local_way_scratch(&f->problem, &f->call.scratch);
     f->by_tiles = f->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(&f->problem, &f->tiles);
     return f->by_tiles ? attn_i_tiles_scratch(&f->tiles, &f->call.scratch)
                        : attn_i_blas_way_scratch(&f->problem, &f->call.scratch);

@@ -167,3 +167,29 @@ attn_status attn_i_gradient_check_workspace(const attn_i_gradient *g, void *work
     const int count = list_tensors(g, list, &outputs);
     return attn_i_check_scratch_apart(list, count, workspace, bytes);
 }
+
+void attn_i_gradient_clear(const attn_i_problem *p, const attn_i_view *view)
+{
+    for (int64_t a = 0; a < view->shape[0]; a++) {
+        for (int64_t b = 0; b < view->shape[1]; b++) {
+            for (int64_t c = 0; c < view->shape[2]; c++) {
+                p->kernels->fill(view->shape[3], 0, attn_i_view_at(view, a, b) + c * view->stride[2] * p->size,
+                                 view->stride[3]);
+            }
+        }
+    }
+}
+
+static void add_number(const attn_i_problem *p, double x, int accumulate, void *to)
+{
+    if (p->dtype == ATTN_F32) *(float *)to = (float)(x + (accumulate ? (double)*(float *)to : 0));
+    if (p->dtype == ATTN_F64) *(double *)to = x + (accumulate ? *(double *)to : 0);
+}
+
+void attn_i_gradient_write_alibi(const attn_i_gradient *g, const double *slopes)
+{
+    const attn_i_view *d = &g->d_alibi;
+    for (int64_t h = 0; h < g->problem.query_heads && d->data != NULL; h++) {
+        add_number(&g->problem, slopes[h], g->accumulate, d->data + h * d->stride[3] * d->size);
+    }
+}

@@ -24,4 +24,10 @@ attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_ba
 /* ATTN_ERR_OVERLAP unless the caller's scratch lies apart from every tensor. */
 attn_status attn_i_gradient_check_workspace(const attn_i_gradient *gradient, void *workspace, size_t bytes);
 
+/* Zeros in every element. */
+void attn_i_gradient_clear(const attn_i_problem *problem, const attn_i_view *view);
+
+/* The gradients of the ALiBi slopes, one for each query head, to where they are wanted, if they are. */
+void attn_i_gradient_write_alibi(const attn_i_gradient *gradient, const double *slopes);
+
 #endif

@@ -248,6 +248,54 @@ attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_t left, i
     return ATTN_OK;
 }
 
+static int is_predictive(attn_local local)
+{
+    return local == ATTN_LOCAL_PREDICTIVE || local == ATTN_LOCAL_PREDICTIVE_FLOOR;
+}
+
+static attn_status set_local(attn_mechanism *m, attn_local local, int64_t half_width, int64_t query_dim,
+                             int64_t hidden_dim)
+{
+    const int predictive = is_predictive(local);
+    if (m == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
+    if (local < ATTN_LOCAL_NONE || local > ATTN_LOCAL_PREDICTIVE_FLOOR) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "local is %" PRId32 ", which is none", local);
+    }
+    if (local != ATTN_LOCAL_NONE && (half_width < predictive || half_width > ATTN_I_BLAS_LIMIT)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "half_width is %" PRId64 ", but must be at least %d", half_width,
+                           predictive);
+    }
+    if (!predictive && (query_dim != 0 || hidden_dim != 0)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT,
+                           "query_dim and hidden_dim are %" PRId64 " and %" PRId64 ", but nothing is predicted",
+                           query_dim, hidden_dim);
+    }
+    attn_i_mechanism_maker maker = {.mechanism = *m, .where = "attn_mechanism_set_local"};
+    if (is_predictive(m->modifiers.local)) maker.mechanism.param_count -= 2;
+    if (predictive) {
+        attn_i_mechanism_dim(&maker, "query_dim", query_dim);
+        attn_i_mechanism_dim(&maker, "hidden_dim", hidden_dim);
+        if (maker.status == ATTN_OK && m->query_dim != 0 && query_dim != m->query_dim) {
+            return attn_i_fail(ATTN_ERR_SHAPE, "query_dim is %" PRId64 ", but the %s mechanism was made for %" PRId64,
+                               query_dim, m->score->name, m->query_dim);
+        }
+        attn_i_mechanism_add(&maker, "W_p", hidden_dim, query_dim);
+        attn_i_mechanism_add(&maker, "v_p", hidden_dim, 0);
+    }
+    if (maker.status != ATTN_OK) return maker.status;
+    *m = maker.mechanism;
+    m->modifiers.local = local;
+    m->modifiers.half_width = half_width;
+    return ATTN_OK;
+}
+
+attn_status attn_mechanism_set_local(attn_mechanism *mechanism, attn_local local, int64_t half_width, int64_t query_dim,
+                                     int64_t hidden_dim)
+{
+    attn_status status = set_local(mechanism, local, half_width, query_dim, hidden_dim);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_mechanism_set_local", status);
+}
+
 attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tensor *slopes, attn_align align)
 {
     static const char where[] = "attn_mechanism_set_alibi";

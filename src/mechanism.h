@@ -25,6 +25,8 @@ typedef struct attn_i_modifiers {
     double temperature;
     attn_normaliser normaliser;
     attn_align causal, window, alibi;
+    attn_local local;
+    int64_t half_width;  /* of local attention */
     int64_t left, right; /* of the window; ATTN_I_UNBOUNDED at most */
     attn_dtype slopes_dtype;
     attn_i_view slopes;

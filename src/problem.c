@@ -269,6 +269,11 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
     const int64_t scores[4] = {p->batch, p->query_heads, p->queries, p->keys};
     const int64_t rows[4] = {1, p->batch, p->query_heads, p->queries};
     p->scores_stage = args->scores_stage;
+    if (args->scores != NULL && args->scores_stage < ATTN_SCORES_MASKED && p->modifiers->local > ATTN_LOCAL_MONOTONIC) {
+        return attn_i_fail(
+            ATTN_ERR_UNSUPPORTED,
+            "scores are wanted before the mask, but predictive local attention makes none that it masks");
+    }
     attn_status status = attn_i_problem_output(p, args->context, "context", context_layout, context, &p->context);
     if (status == ATTN_OK)
         status = attn_i_problem_output(p, args->weights, "weights", score_layout, scores, &p->weights);

@@ -14,7 +14,14 @@ int64_t attn_i_position(const attn_i_problem *problem, attn_align align, int64_t
 attn_i_sight attn_i_sight_of(const attn_i_problem *problem, int64_t b)
 {
     const attn_i_modifiers *m = problem->modifiers;
-    attn_i_sight sight = {-ATTN_I_UNBOUNDED, ATTN_I_UNBOUNDED, attn_i_problem_length(problem, b)};
+    const int64_t length = attn_i_problem_length(problem, b);
+    attn_i_sight sight = {-ATTN_I_UNBOUNDED, ATTN_I_UNBOUNDED, length,
+                          -ATTN_I_UNBOUNDED, ATTN_I_UNBOUNDED, ATTN_I_UNBOUNDED};
+    if (m->local == ATTN_LOCAL_MONOTONIC) {
+        sight.local_first = problem->query_start - m->half_width;
+        sight.local_end = problem->query_start + m->half_width + 1;
+        sight.last = length - 1 - problem->query_start;
+    }
     if (m->causal != ATTN_ALIGN_NONE) sight.end = attn_i_position(problem, m->causal, b, 0) + 1;
     if (m->window != ATTN_ALIGN_NONE) {
         const int64_t position = attn_i_position(problem, m->window, b, 0);

@@ -16,14 +16,18 @@ typedef struct attn_i_span {
  */
 typedef struct attn_i_sight {
     int64_t first, end, length;
+    int64_t local_first, local_end, last; /* and for local attention the same, but no farther on than query `last` */
 } attn_i_sight;
 
 attn_i_sight attn_i_sight_of(const attn_i_problem *problem, int64_t b);
 
 static inline attn_i_span attn_i_sees(attn_i_sight sight, int64_t i)
 {
-    const int64_t first = i + sight.first < 0 ? 0 : i + sight.first;
-    const int64_t end = i + sight.end < sight.length ? i + sight.end : sight.length;
+    const int64_t at = i < sight.last ? i : sight.last;
+    int64_t first = i + sight.first < 0 ? 0 : i + sight.first;
+    int64_t end = i + sight.end < sight.length ? i + sight.end : sight.length;
+    if (at + sight.local_first > first) first = at + sight.local_first;
+    if (at + sight.local_end < end) end = at + sight.local_end;
     return first < end ? (attn_i_span){first, end} : (attn_i_span){0, 0};
 }
 

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-const char *const gradient_names[TWIN_GRADIENTS] = {"d_query", "d_key", "d_value", "d_bias", "d_alibi",
-                                                    "d_W",     "d_U",   "d_v",     "d_b",    "d_g"};
+const char *const gradient_names[TWIN_GRADIENTS] = {"d_query", "d_key", "d_value", "d_bias", "d_alibi", "d_W",
+                                                    "d_U",     "d_v",   "d_b",     "d_g",    "d_W_p",   "d_v_p"};
 
 /* The number of a parameter among the gradients. */
 static int gradient_of(const char *name)

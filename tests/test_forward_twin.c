@@ -74,6 +74,11 @@ static void run(struct group *group, struct scene *s, unsigned wanted, int stage
     struct array outputs[OUTPUTS];
     const attn_tensor **slots[OUTPUTS] = {&s->args.context, &s->args.weights, &s->args.scores, &s->args.logsumexp};
 
+    if (t->local >= TWIN_PREDICTIVE && stage < TWIN_MASKED) { /* which is refused */
+        stage = TWIN_MASKED;
+        want[SCORES] = s->want.scores[stage];
+        magnitude[SCORES] = s->want.scores_magnitude[stage];
+    }
     s->args.scores_stage = stage; /* the twin's stages have the library's numbers */
     for (int o = 0; o < OUTPUTS; o++) {
         *slots[o] = NULL;

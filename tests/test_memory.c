@@ -4,6 +4,7 @@
  * over them is attention over the tensors.
  */
 #define _POSIX_C_SOURCE 200809L
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -309,10 +310,12 @@ static void reordered(struct world *w)
     const int64_t each = HQ * TQ * DV;
     for (int64_t b = 0; b < B; b++) {
         for (int64_t i = 0; i < each; i++) {
-            assert_true(array_get(&got, b * each + i) == array_get(&want, rows[b] * each + i));
+            /* Roundings aside: a BLAS may sum otherwise at another place. */
+            const double x = array_get(&got, b * each + i), y = array_get(&want, rows[b] * each + i);
+            assert_true(fabs(x - y) <= 64 * dtype_epsilon(w->dtype) * (1 + fabs(y)));
         }
     }
-    assert_true(array_get(&want, 0) != array_get(&want, each));
+    assert_true(fabs(array_get(&want, 0) - array_get(&want, each)) > 1e-3);
     array_destroy(&got);
     array_destroy(&want);
     /* One sequence becomes many, and the fork goes on by itself. */

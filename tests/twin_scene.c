@@ -182,6 +182,19 @@ static void build_modifiers(struct scene *s)
         s->args.dropout_seed = t->dropout_seed = rng_bits(rng);
         s->args.dropout_offset = t->dropout_offset = rng_bits(rng) >> rng_integer(rng, 0, 60);
     }
+    if (s->modifiers & HAS_LOCAL) {
+        static const attn_local locals[] = {ATTN_LOCAL_MONOTONIC, ATTN_LOCAL_PREDICTIVE, ATTN_LOCAL_PREDICTIVE_FLOOR};
+        int which = (int)rng_integer(rng, 0, 2);
+        t->local = which == 0 ? TWIN_MONOTONIC : which == 1 ? TWIN_PREDICTIVE : TWIN_PREDICTIVE_FLOOR;
+        t->half_width = rng_integer(rng, which > 0, 12);
+        t->local_hidden = which > 0 ? rng_integer(rng, 1, 9) : 0;
+        MUST(attn_mechanism_set_local(s->mechanism, locals[which], t->half_width, which > 0 ? t->query_dim : 0,
+                                      t->local_hidden));
+        if (which > 0) {
+            t->W_p = parameter(s, "W_p", 2, t->local_hidden, t->query_dim);
+            t->v_p = parameter(s, "v_p", 1, t->local_hidden, 1);
+        }
+    }
     if (s->modifiers & HAS_CAUSAL) {
         t->causal = any_align(s);
         MUST(attn_mechanism_set_causal(s->mechanism, (attn_align)t->causal));

@@ -21,12 +21,13 @@ enum {
     HAS_WINDOW = 128,
     HAS_TEMPERATURE = 256,
     HAS_DROPOUT = 512,
-    HAS_HARDMAX = 1024,
-    HAS_MODIFIERS = 11
+    HAS_LOCAL = 1024,
+    HAS_HARDMAX = 2048,
+    HAS_MODIFIERS = 12
 };
 
 /* What a result may be off by, in units of epsilon times its magnitude; twin.c derives it. */
-enum { SCENE_FACTOR = 16, SCENE_PARAMS = 5 };
+enum { SCENE_FACTOR = 16, SCENE_PARAMS = 7 };
 
 struct scene_shape {
     int64_t batch, query_heads, key_heads, queries, keys, dim;
@@ -48,7 +49,7 @@ struct scene {
     int param_count;
     attn_mechanism *mechanism; /* of the engine of the test program */
     attn_forward_args args;    /* without outputs */
-    void *owned[24];
+    void *owned[32];
     int owned_count;
 };
 

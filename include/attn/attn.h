@@ -323,6 +323,28 @@ ATTN_API attn_status attn_mechanism_set_causal(attn_mechanism *mechanism, attn_a
 ATTN_API attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_t left, int64_t right,
                                                attn_align align);
 
+/* Local attention (Luong 2015, section 3.2): query i sees only the keys within half_width of an aligned position p.
+ *
+ * Monotonic: p = attn_forward_args.query_start + i, but at most that of the last valid key.
+ * Predictive: p = S sigmoid(v_p^T tanh(W_p q)), S being the number of valid keys, q the query as it comes; the weights,
+ * once they are normalised, are multiplied by exp(-(j - p)^2 / (2 sigma^2)), sigma = half_width / 2, and not normalised
+ * again: key j counts from 0. Gradients flow through that factor. This gives the mechanism two parameters more, W_p
+ * [hidden_dim, query_dim] and v_p [hidden_dim].
+ *
+ * Each query costs what 2 half_width + 1 keys cost, whatever Tk is. */
+typedef int32_t attn_local;
+enum {
+    ATTN_LOCAL_NONE = 0,
+    ATTN_LOCAL_MONOTONIC = 1,
+    ATTN_LOCAL_PREDICTIVE = 2,
+    ATTN_LOCAL_PREDICTIVE_FLOOR = 3 /* the keys are those within half_width of floor(p), as in Luong's released code */
+};
+
+/* half_width: D, 10 in the paper; at least 0, or 1 where it is predictive. query_dim, hidden_dim: of W_p; 0 where there
+ * is none. Parameters that were bound to another such choice are forgotten. ATTN_ERR_OVERFLOW too. */
+ATTN_API attn_status attn_mechanism_set_local(attn_mechanism *mechanism, attn_local local, int64_t half_width,
+                                              int64_t query_dim, int64_t hidden_dim);
+
 /* Adds -slope |position - j| (Press 2022). slopes [Hq], one per query head, of the query's dtype; borrowed as a
  * parameter is. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERFLOW too. With ATTN_ALIGN_NONE slopes may be NULL. */
 ATTN_API attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tensor *slopes, attn_align align);

@@ -82,6 +82,14 @@ typedef struct attn_i_kernels {
                            int64_t key_stride, const void *d_scores, void *d_query, void *d_keys, int64_t d_key_stride,
                            void *d_v);
 
+    /* to[j] = row . rows[j], j < n */
+    void (*dots)(int64_t depth, const void *row, int64_t n, const void *rows, int64_t stride, void *to);
+    /* to += sum over j of weights[j] rows[j], and to[j] += weights[j] row, but for what is not seen */
+    void (*add_rows)(int64_t n, const void *weights, const void *rows, int64_t stride, int64_t depth, void *to);
+    void (*add_outer)(int64_t n, const void *weights, const void *row, int64_t depth, void *to, int64_t stride);
+    /* row[j] *= factor[j] */
+    void (*multiply)(int64_t n, const void *factor, void *row);
+
     /* 1 if every element is finite */
     int (*is_finite)(int64_t n, const void *row);
     /* to[j to_stride] = from[j stride], or 0 where that is not finite; 1 if all are finite */

@@ -52,6 +52,10 @@ void KERNEL(add_sum)(int64_t n, const void *row, void *to);
 void KERNEL(tanh_gradients)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
                             int64_t key_stride, const void *d_scores, void *d_query, void *d_keys, int64_t d_key_stride,
                             void *d_v);
+void KERNEL(dots)(int64_t depth, const void *row, int64_t n, const void *rows, int64_t stride, void *to);
+void KERNEL(add_rows)(int64_t n, const void *weights, const void *rows, int64_t stride, int64_t depth, void *to);
+void KERNEL(add_outer)(int64_t n, const void *weights, const void *row, int64_t depth, void *to, int64_t stride);
+void KERNEL(multiply)(int64_t n, const void *factor, void *row);
 int KERNEL(is_finite)(int64_t n, const void *row);
 int KERNEL(gather_finite)(int64_t n, const void *from, int64_t stride, void *to, int64_t to_stride);
 void KERNEL(add_not_finite)(int64_t n, const void *weight, const void *from, int64_t stride, void *to);

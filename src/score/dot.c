@@ -29,6 +29,8 @@ static const attn_i_score dot = {
     .layout = attn_i_score_layout_nothing,
     .load = attn_i_score_load_nothing,
     .scores = attn_i_score_products,
+    .row_scores = attn_i_score_row_products,
+    .row_gradients = attn_i_score_row_product_gradients,
     .gradients = attn_i_score_product_gradients,
 };
 
@@ -42,6 +44,8 @@ static const attn_i_score scaled_dot = {
     .layout = attn_i_score_layout_nothing,
     .load = attn_i_score_load_nothing,
     .scores = attn_i_score_products,
+    .row_scores = attn_i_score_row_products,
+    .row_gradients = attn_i_score_row_product_gradients,
     .gradients = attn_i_score_product_gradients,
 };
 

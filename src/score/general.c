@@ -35,6 +35,8 @@ static const attn_i_score general = {
     .load = load,
     .prepare_queries = attn_i_score_map_queries,
     .scores = attn_i_score_products,
+    .row_scores = attn_i_score_row_products,
+    .row_gradients = attn_i_score_row_product_gradients,
     .gradients = attn_i_score_product_gradients,
     .query_gradients = query_gradients,
 };

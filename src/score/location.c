@@ -16,13 +16,19 @@ static attn_status check(const attn_i_problem *p)
 
 static void layout(const attn_i_problem *p, attn_i_arena *arena, attn_i_score_state *state)
 {
-    attn_i_matrix places = attn_i_matrix_transpose(attn_i_score_param(p, "W"));
-    state->places = attn_i_operand_layout(arena, places, 0, p->size);
+    const int local = p->modifiers->local != ATTN_LOCAL_NONE; /* reads row by row */
+    attn_i_operand w = attn_i_operand_layout(arena, attn_i_score_param(p, "W"), local, p->size);
+    w.source = attn_i_matrix_transpose(w.source);
+    w.use = attn_i_matrix_transpose(w.use);
+    state->places = w;
 }
 
 static void load(const attn_i_problem *p, attn_i_score_state *state)
 {
-    attn_i_operand_load(&state->places, p->kernels, p->size);
+    attn_i_operand w = state->places;
+    w.source = attn_i_matrix_transpose(w.source);
+    w.use = attn_i_matrix_transpose(w.use);
+    attn_i_operand_load(&w, p->kernels, p->size);
 }
 
 static void scores(const attn_i_problem *p, const attn_i_score_state *state, const attn_i_score_block *blocks,
@@ -60,6 +66,8 @@ static const attn_i_score location = {
     .layout = layout,
     .load = load,
     .scores = scores,
+    .row_scores = attn_i_score_row_products,
+    .row_gradients = attn_i_score_row_product_gradients,
     .gradients = gradients,
 };
 

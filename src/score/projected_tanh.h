@@ -18,12 +18,21 @@ void attn_i_projected_tanh_queries(const attn_i_problem *, const attn_i_score_st
                                    attn_i_matrix to);
 void attn_i_projected_tanh_scores(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_block *,
                                   int64_t count);
+void attn_i_projected_tanh_row(const attn_i_problem *, const attn_i_score_state *, const void *query,
+                               attn_i_matrix keys, int64_t first, int64_t count, void *to);
+
 /* Backward: see attn_i_score. b's gradient is the sum of those of prepared queries. */
 void attn_i_projected_tanh_gradients(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_gradient *,
                                      attn_i_score_sums *);
 void attn_i_projected_tanh_sum_bias(const attn_i_problem *, attn_i_matrix d_queries, attn_i_score_sums *);
 void attn_i_projected_tanh_layout_sums(const attn_i_problem *, attn_i_arena *, attn_i_score_sums *);
 void attn_i_projected_tanh_finish_sums(const attn_i_problem *, const attn_i_score_state *, attn_i_score_sums *);
+
+void attn_i_projected_tanh_row_gradients(const attn_i_problem *, const attn_i_score_state *, const void *query,
+                                         attn_i_matrix keys, int64_t first, int64_t count, const void *d_scores,
+                                         void *d_query, void *d_keys, int64_t d_stride, void *own);
+int64_t attn_i_projected_tanh_own_elements(const attn_i_problem *);
+void attn_i_projected_tanh_add_own(const attn_i_problem *, const void *own, attn_i_score_sums *);
 
 extern const attn_i_lane_score attn_i_projected_tanh_lanes;
 

@@ -67,6 +67,31 @@ void attn_i_projected_tanh_gradients(const attn_i_problem *p, const attn_i_score
                     g->block.scores.rows * g->block.scores.columns * hidden * GRADIENT_WORK, add_slice, &job);
 }
 
+void attn_i_projected_tanh_row(const attn_i_problem *p, const attn_i_score_state *state, const void *query,
+                               attn_i_matrix keys, int64_t first, int64_t count, void *to)
+{
+    p->kernels->tanh_scores(p->mechanism->hidden_dim, state->v, query, count, row_of(keys, first, 0, p->size),
+                            keys.row_stride, to);
+}
+
+void attn_i_projected_tanh_row_gradients(const attn_i_problem *p, const attn_i_score_state *state, const void *query,
+                                         attn_i_matrix keys, int64_t first, int64_t count, const void *d_scores,
+                                         void *d_query, void *d_keys, int64_t d_stride, void *own)
+{
+    p->kernels->tanh_gradients(p->mechanism->hidden_dim, state->v, query, count, row_of(keys, first, 0, p->size),
+                               keys.row_stride, d_scores, d_query, d_keys, d_stride, own);
+}
+
+int64_t attn_i_projected_tanh_own_elements(const attn_i_problem *p)
+{
+    return p->mechanism->hidden_dim;
+}
+
+void attn_i_projected_tanh_add_own(const attn_i_problem *p, const void *own, attn_i_score_sums *sums)
+{
+    for (int64_t a = 0; a < p->mechanism->hidden_dim; a++) sums->v[a] += get(p, own, a);
+}
+
 void attn_i_projected_tanh_sum_bias(const attn_i_problem *p, attn_i_matrix d_queries, attn_i_score_sums *sums)
 {
     for (int64_t i = 0; i < d_queries.rows && sums->b != NULL; i++) {

@@ -100,7 +100,21 @@ typedef struct attn_i_score {
     /* Computes the unscaled scores of all blocks. */
     void (*scores)(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_block *, int64_t count);
 
-    /* Backward. From the gradients of a block's scores to those of its prepared queries and keys. What is not finite in
+    /* The unscaled scores of one prepared query with `count` keys from key `first` on, the prepared keys, or what plays
+     * their part, being all of the sequence's. On any thread. */
+    void (*row_scores)(const attn_i_problem *, const attn_i_score_state *, const void *query, attn_i_matrix keys,
+                       int64_t first, int64_t count, void *to);
+
+    /* Backward. What the gradients of such scores, with the mark of the unseen, add: to that of the query, of the keys
+     * (from key `first` on, rows d_stride apart) and to `own`, as many elements as own_elements says, for parameters.
+     */
+    void (*row_gradients)(const attn_i_problem *, const attn_i_score_state *, const void *query, attn_i_matrix keys,
+                          int64_t first, int64_t count, const void *d_scores, void *d_query, void *d_keys,
+                          int64_t d_stride, void *own);
+    int64_t (*own_elements)(const attn_i_problem *); /* NULL: none */
+    void (*add_own)(const attn_i_problem *, const void *own, attn_i_score_sums *);
+
+    /* From the gradients of a block's scores to those of its prepared queries and keys. What is not finite in
      * the queries has been made 0: where it was seen, the gradients of the scores are not finite. */
     void (*gradients)(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_gradient *,
                       attn_i_score_sums *);
@@ -133,6 +147,12 @@ attn_i_projection attn_i_score_key_map(const attn_i_problem *, attn_i_arena *, c
 void attn_i_score_map_queries(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
 void attn_i_score_map_keys(const attn_i_problem *, const attn_i_score_state *, attn_i_matrix from, attn_i_matrix to);
 
+/* Rows of scores, and their gradients, where they are products. */
+void attn_i_score_row_products(const attn_i_problem *, const attn_i_score_state *, const void *query,
+                               attn_i_matrix keys, int64_t first, int64_t count, void *to);
+void attn_i_score_row_product_gradients(const attn_i_problem *, const attn_i_score_state *, const void *query,
+                                        attn_i_matrix keys, int64_t first, int64_t count, const void *d_scores,
+                                        void *d_query, void *d_keys, int64_t d_stride, void *own);
 /* Gradients where scores are products of prepared queries and keys. */
 void attn_i_score_product_gradients(const attn_i_problem *, const attn_i_score_state *, const attn_i_score_gradient *,
                                     attn_i_score_sums *);

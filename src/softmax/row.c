@@ -81,6 +81,12 @@ void attn_i_row_modify(const attn_i_problem *p, int64_t b, int64_t h, int64_t i,
 
 attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
 {
+    return attn_i_row_finish_with(p, b, h, i, span, NULL, row);
+}
+
+attn_i_seen attn_i_row_finish_with(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span,
+                                   const void *factor, void *row)
+{
     const attn_i_kernels *kernels = p->kernels;
     const attn_i_modifiers *m = p->modifiers;
     const int64_t n = span.end - span.first;
@@ -89,6 +95,7 @@ attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int
     double logsumexp;
     attn_i_seen seen = m->normaliser == ATTN_SOFTMAX ? kernels->softmax(n, m->temperature, row, &logsumexp)
                                                      : kernels->hardmax(n, m->temperature, row, &logsumexp);
+    if (factor != NULL) kernels->multiply(n, factor, row);
     if (p->dropout.keep != 0) {
         kernels->drop(n, &p->dropout.draw, attn_i_problem_row(p, b, h, i), span.first, p->dropout.keep, -0.0, row);
         if (seen == ATTN_I_SEEN_ALL) seen = ATTN_I_SEEN_SOME;

@@ -21,6 +21,10 @@ void attn_i_row_bias(const attn_i_problem *problem, int64_t b, int64_t h, int64_
 attn_i_seen attn_i_row_finish(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span,
                               void *row);
 
+/* The same; the weights are multiplied by a row of factors, if that is not NULL, once they are normalised. */
+attn_i_seen attn_i_row_finish_with(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span,
+                                   const void *factor, void *row);
+
 /* 1 if the scores of keys that a query may not see are wanted too. */
 int attn_i_row_wants_all_keys(const attn_i_problem *problem);
 

@@ -37,10 +37,17 @@ attn_i_seen attn_i_row_gradient_compute(const attn_i_gradient *g, attn_i_row_gra
     }
     const uint64_t of = attn_i_problem_row(p, b, h, i);
     if (p->dropout.keep != 0) kernels->drop(n, &p->dropout.draw, of, row->span.first, p->dropout.keep, 0, row->d);
+    if (row->factor != NULL) {
+        kernels->multiply(n, row->factor, row->d);
+        kernels->multiply(n, row->d, row->slope);
+        row->by_slope = kernels->weighted_sum(n, row->scores, row->slope);
+    }
     double mean = kernels->weighted_sum(n, row->scores, row->d);
     if (g->d_logsumexp.data != NULL) mean -= number(p, element(&g->d_logsumexp, 0, b, h, i));
     kernels->softmax_gradient(n, mean, 1 / m->temperature, row->scores, row->d);
-    if (p->dropout.keep != 0) { /* from here on the weights only multiply d_context */
+    /* From here on the weights only multiply d_context. */
+    if (row->factor != NULL) kernels->multiply(n, row->factor, row->scores);
+    if (p->dropout.keep != 0) {
         kernels->drop(n, &p->dropout.draw, of, row->span.first, p->dropout.keep, -0.0, row->scores);
     }
     row->alibi = 0;

@@ -16,7 +16,10 @@ typedef struct attn_i_row_gradient {
     void *d;      /* what flows in from the context to each weight, if there is a d_context; becomes the gradient of the
                      scores after bias */
     void *capped; /* room for the capped scores, where there is a softcap */
-    double alibi; /* out: the part of this row in the gradient of its head's slope */
+    const void *factor; /* what the weights are multiplied by once they are normalised, or NULL */
+    void *slope;        /* then: the derivative of the factor's logarithm by one number; overwritten */
+    double by_slope;    /* out: the gradient of that number */
+    double alibi;       /* out: the part of this row in the gradient of its head's slope */
 } attn_i_row_gradient;
 
 attn_i_seen attn_i_row_gradient_compute(const attn_i_gradient *gradient, attn_i_row_gradient *row);

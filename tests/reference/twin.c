@@ -153,8 +153,56 @@ int64_t twin_position(const struct twin_problem *p, int64_t b, int64_t i, enum t
     return (p->key_lengths ? p->key_lengths[b] : p->keys) - p->queries + i;
 }
 
+static int64_t valid_keys(const struct twin_problem *p, int64_t b)
+{
+    return p->key_lengths ? p->key_lengths[b] : p->keys;
+}
+
+double twin_centre(const struct twin_problem *p, int64_t b, int64_t i, int64_t row)
+{
+    const double length = (double)valid_keys(p, b);
+    if (p->local == TWIN_MONOTONIC) return fmin((double)(p->query_start + i), length - 1.0);
+    struct twin_sum u = {0.0, 0.0};
+    for (int64_t a = 0; a < p->local_hidden; a++) {
+        struct twin_sum inside = {0.0, 0.0};
+        for (int64_t d = 0; d < p->query_dim; d++) {
+            twin_sum_add(&inside, p->W_p[a * p->query_dim + d] * p->query[row * p->query_dim + d]);
+        }
+        twin_sum_add(&u, p->v_p[a] * tanh(twin_sum_total(inside)));
+    }
+    return length / (1.0 + exp(-twin_sum_total(u)));
+}
+
+double twin_centre_bound(const struct twin_problem *p, int64_t b, int64_t row)
+{
+    const double length = (double)valid_keys(p, b), share = twin_centre(p, b, 0, row) / fmax(length, 1.0);
+    double bound = 1.0;
+    for (int64_t a = 0; a < p->local_hidden; a++) {
+        double inside = 0.0, total = 0.0;
+        for (int64_t d = 0; d < p->query_dim; d++) {
+            const double term = p->W_p[a * p->query_dim + d] * p->query[row * p->query_dim + d];
+            inside += term;
+            total += fabs(term);
+        }
+        const double t = tanh(inside);
+        bound += fabs(p->v_p[a]) * (fabs(t) + (1.0 - t * t) * total);
+    }
+    return length * share + length * share * (1.0 - share) * bound;
+}
+
+double twin_gaussian(const struct twin_problem *p, double centre, int64_t j)
+{
+    const double sigma = (double)p->half_width / 2.0, distance = ((double)j - centre) / sigma;
+    return p->local >= TWIN_PREDICTIVE ? exp(-0.5 * distance * distance) : 1.0;
+}
+
 static bool may_see(const struct twin_problem *p, int64_t b, int64_t i, int64_t j, int64_t at)
 {
+    if (p->local != TWIN_GLOBAL) {
+        double centre = twin_centre(p, b, i, at / p->keys);
+        if (p->local == TWIN_PREDICTIVE_FLOOR) centre = floor(centre);
+        if (fabs((double)j - centre) > (double)p->half_width) return false;
+    }
     if (p->mask && !p->mask[at]) return false;
     if (p->key_lengths && j >= p->key_lengths[b]) return false;
     if (p->causal != TWIN_NONE && j > twin_position(p, b, i, p->causal)) return false;
@@ -261,8 +309,17 @@ static void normalise_row(const struct twin_problem *p, struct twin_result *r, i
             bound[j] = weight[j] * (bound[j] + mean + 3.0);
         }
         const double keep = twin_keep(p, row, j);
+        if (p->local >= TWIN_PREDICTIVE) {
+            /* The centre carries some roundings of the numbers that it is made of, of which S is the greatest. */
+            const int64_t i = row % p->queries, b = row / p->queries / p->query_heads;
+            const double centre = twin_centre(p, b, i, row), g = twin_gaussian(p, centre, j);
+            const double sigma = (double)p->half_width / 2.0, distance = fabs((double)j - centre);
+            bound[j] = bound[j] * g +
+                       weight[j] * g * (1.0 + distance / sigma / sigma * (distance + twin_centre_bound(p, b, row)));
+            weight[j] *= g;
+        }
         weight[j] = keep > 0.0 ? weight[j] * keep : 0.0;
-        bound[j] = keep > 0.0 ? bound[j] * keep + weight[j] : 0.0;
+        bound[j] = bound[j] / (1.0 - p->dropout) + weight[j];
     }
 }
 
@@ -277,12 +334,18 @@ static void context_row(const struct twin_problem *p, struct twin_result *r, con
         struct twin_sum total = {0.0, 0.0};
         double magnitude = 0.0;
         for (int64_t j = 0; j < p->keys; j++) {
-            if (e[j] == -INFINITY || twin_keep(p, row, j) == 0.0) continue;
+            if (e[j] == -INFINITY) continue;
+            if (twin_keep(p, row, j) == 0.0) {
+                /* What is dropped was summed beside the rest: its rounding stays. */
+                if (isfinite(value[j * dim + d] * bound[j])) magnitude += bound[j] * fabs(value[j * dim + d]);
+                continue;
+            }
             twin_sum_add(&total, weight[j] * value[j * dim + d]);
             if (isinf(bound[j]))
                 magnitude = INFINITY; /* a tie of hardmax: any finite number is taken */
             else
-                magnitude += (p->hardmax ? weight[j] : bound[j]) * fabs(value[j * dim + d]);
+                magnitude +=
+                    (p->hardmax && p->local < TWIN_PREDICTIVE ? weight[j] : bound[j]) * fabs(value[j * dim + d]);
         }
         r->context[row * dim + d] = twin_sum_total(total);
         r->context_magnitude[row * dim + d] = magnitude;

@@ -43,6 +43,10 @@ struct twin_problem {
     int64_t left, right;  /* of the window */
     const double *slopes; /* [query_heads] */
 
+    enum { TWIN_GLOBAL, TWIN_MONOTONIC, TWIN_PREDICTIVE, TWIN_PREDICTIVE_FLOOR } local;
+    int64_t half_width, local_hidden;
+    const double *W_p, *v_p; /* [local_hidden, query_dim], [local_hidden] */
+
     double dropout; /* 0: none */
     uint64_t dropout_seed, dropout_offset;
 };

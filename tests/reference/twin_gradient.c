@@ -68,7 +68,8 @@ static double slope_magnitude(double t, double inside)
 }
 
 /* de of one row, and what the row adds to d_value. */
-static void normaliser_row(struct work *w, int64_t row, int64_t key_head, double *de, double *de_magnitude)
+static void normaliser_row(struct work *w, int64_t row, int64_t key_head, double *de, double *de_magnitude,
+                           struct tally *d_centre)
 {
     const struct twin_problem *p = w->p;
     const double *value = (p->value ? p->value : p->key) + key_head * p->keys * w->value_dim;
@@ -77,26 +78,41 @@ static void normaliser_row(struct work *w, int64_t row, int64_t key_head, double
     const double d_lse = w->flow->d_logsumexp ? w->flow->d_logsumexp[row] : 0.0;
     const double lse = w->forward->logsumexp[row], lse_magnitude = w->forward->logsumexp_magnitude[row];
     double *bounds = twin_numbers(p->keys);
+    const int64_t b = row / p->queries / p->query_heads;
+    const bool predicts = p->local >= TWIN_PREDICTIVE;
+    const double centre = predicts ? twin_centre(p, b, row % p->queries, row) : 0.0;
+    const double centre_bound = predicts ? twin_centre_bound(p, b, row) : 0.0;
+    const double spread = predicts ? 2.0 / (double)p->half_width : 0.0; /* 1 / sigma */
     struct tally mean = {{0.0, 0.0}, 0.0};
 
     for (int64_t j = 0; j < p->keys; j++) {
         if (!seen(w, row, j)) continue;
         const int64_t at = row * p->keys + j;
-        const double x = w->forward->scores[TWIN_MASKED][at] / w->tau, a = exp(x - lse), keep = twin_keep(p, row, j);
+        const double x = w->forward->scores[TWIN_MASKED][at] / w->tau, a = exp(x - lse);
+        const double gaussian = twin_gaussian(p, centre, j), keep = twin_keep(p, row, j) * gaussian;
         const double bound = w->forward->scores_magnitude[TWIN_MASKED][at] / w->tau;
         struct tally da = {{0.0, 0.0}, 0.0};
         bounds[j] = a * (bound + fabs(x) + lse_magnitude + fabs(x - lse) + 2.0);
         for (int64_t d = 0; flow && keep > 0.0 && d < w->value_dim; d++) {
             const double term = keep * flow[d] * value[j * w->value_dim + d];
             tally_add(&da, term, fabs(term));
-            tally_add(&d_value[j * w->value_dim + d], a * keep * flow[d], (bounds[j] + a) * keep * fabs(flow[d]));
+            tally_add(&d_value[j * w->value_dim + d], a * keep * flow[d],
+                      (bounds[j] + a) * keep * fabs(flow[d]) *
+                          (1.0 + spread * spread * (fabs((double)j - centre) + centre_bound)));
         }
         if (w->flow->d_weights && keep > 0.0) {
             tally_add(&da, keep * w->flow->d_weights[at], keep * fabs(w->flow->d_weights[at]));
         }
+        const double off = spread * (fabs((double)j - centre) + centre_bound) * spread;
         de[j] = twin_sum_total(da.sum);
-        de_magnitude[j] = da.magnitude;
-        tally_add(&mean, a * de[j], bounds[j] * da.magnitude);
+        de_magnitude[j] = da.magnitude * (1.0 + off);
+        if (p->local >= TWIN_PREDICTIVE) {
+            const double by = ((double)j - centre) * spread * spread;
+            tally_add(d_centre, a * de[j] * by,
+                      (bounds[j] * de_magnitude[j] + a * de_magnitude[j]) * fabs(by) +
+                          a * fabs(de[j]) * centre_bound * spread * spread);
+        }
+        tally_add(&mean, a * de[j], bounds[j] * de_magnitude[j]);
     }
     const double shift = twin_sum_total(mean.sum) - d_lse, shift_magnitude = mean.magnitude + fabs(shift) + fabs(d_lse);
     for (int64_t j = 0; j < p->keys; j++) {
@@ -107,6 +123,35 @@ static void normaliser_row(struct work *w, int64_t row, int64_t key_head, double
         de_magnitude[j] = (bounds[j] * fabs(difference) + a * (de_magnitude[j] + shift_magnitude)) / w->tau;
     }
     free(bounds);
+}
+
+/* From the gradient of a centre, S sigmoid(v_p^T tanh(W_p q)), to what it is made of. */
+static void centre_row(struct work *w, int64_t b, int64_t row, const struct tally *d_centre)
+{
+    const struct twin_problem *p = w->p;
+    const double *q = p->query + row * p->query_dim;
+    const double length = p->key_lengths ? (double)p->key_lengths[b] : (double)p->keys;
+    const double share = length > 0.0 ? twin_centre(p, b, 0, row) / length : 0.0,
+                 slope = length * share * (1.0 - share);
+    const double d_u = twin_sum_total(d_centre->sum) * slope;
+    const double inner = length > 0.0 ? twin_centre_bound(p, b, row) / length : 0.0;
+    const double bound = d_centre->magnitude * slope + fabs(twin_sum_total(d_centre->sum)) * length * (inner + share);
+    if (d_u == 0.0) return;
+    for (int64_t a = 0; a < p->local_hidden; a++) {
+        double inside = 0.0, total = 0.0;
+        for (int64_t d = 0; d < p->query_dim; d++) {
+            inside += p->W_p[a * p->query_dim + d] * q[d];
+            total += fabs(p->W_p[a * p->query_dim + d] * q[d]);
+        }
+        const double t = tanh(inside), through = (1.0 - t) * (1.0 + t);
+        const double of = bound * through + fabs(d_u) * slope_magnitude(t, total);
+        tally_add(&w->out[TWIN_D_VP][a], d_u * t, bound * fabs(t) + fabs(d_u) * (fabs(t) + through * total));
+        for (int64_t d = 0; d < p->query_dim; d++) {
+            const double m = p->W_p[a * p->query_dim + d], v = p->v_p[a];
+            tally_add(&w->out[TWIN_D_WP][a * p->query_dim + d], d_u * v * through * q[d], of * fabs(v * q[d]));
+            tally_add(&w->out[TWIN_D_QUERY][row * p->query_dim + d], d_u * v * through * m, of * fabs(v * m));
+        }
+    }
 }
 
 /* From the gradient of the scores after the modifiers to that of the scores before them, before the scale as well. */
@@ -260,6 +305,8 @@ static void count_elements(const struct twin_problem *p, int64_t count[TWIN_GRAD
     count[TWIN_D_U] = p->score == TWIN_ADDITIVE && p->U ? p->hidden_dim * p->key_dim : 0;
     count[TWIN_D_V] = hidden ? p->hidden_dim : 0;
     count[TWIN_D_B] = p->score == TWIN_ADDITIVE && p->b ? p->hidden_dim : 0;
+    count[TWIN_D_WP] = p->local >= TWIN_PREDICTIVE ? p->local_hidden * p->query_dim : 0;
+    count[TWIN_D_VP] = p->local >= TWIN_PREDICTIVE ? p->local_hidden : 0;
     count[TWIN_D_G] = p->score == TWIN_ADDITIVE && p->g ? 1 : 0;
 }
 
@@ -280,7 +327,9 @@ void twin_gradient_run(const struct twin_problem *p, const struct twin_result *f
             const int64_t first = (b * p->query_heads + h) * p->queries;
             for (int64_t i = 0; i < p->queries; i++) {
                 double *de = w.de + i * p->keys, *de_magnitude = w.de_magnitude + i * p->keys;
-                normaliser_row(&w, first + i, key_head, de, de_magnitude);
+                struct tally d_centre = {{0.0, 0.0}, 0.0};
+                normaliser_row(&w, first + i, key_head, de, de_magnitude, &d_centre);
+                if (p->local >= TWIN_PREDICTIVE) centre_row(&w, b, first + i, &d_centre);
                 modifiers_row(&w, b, h, i, first + i, de, de_magnitude);
             }
             score_head(&w, first, key_head);

@@ -26,6 +26,8 @@ enum twin_gradient {
     TWIN_D_V,
     TWIN_D_B,
     TWIN_D_G,
+    TWIN_D_WP, /* of predictive local attention */
+    TWIN_D_VP,
     TWIN_GRADIENTS
 };
 

@@ -41,6 +41,15 @@ double *twin_score_vector(const struct twin_problem *p);
 
 double twin_scale(const struct twin_problem *p);
 
+/* The aligned position of query i of head h (row `row` of all), sequence b, for local attention. */
+double twin_centre(const struct twin_problem *p, int64_t b, int64_t i, int64_t row);
+
+/* The magnitude of that, where it is predicted. */
+double twin_centre_bound(const struct twin_problem *p, int64_t b, int64_t row);
+
+/* exp(-(j - centre)^2 / (2 sigma^2)), or 1 where attention does not predict. */
+double twin_gaussian(const struct twin_problem *p, double centre, int64_t j);
+
 /* What dropout multiplies weight j of row `row` (of all batch x query_heads x queries) by: 0 where it drops it. */
 double twin_keep(const struct twin_problem *p, int64_t row, int64_t j);
 
