@@ -47,11 +47,12 @@ static attn_status prepare(const attn_mechanism *mechanism, const attn_backward_
     if (status != ATTN_OK) return status;
     b->call = (attn_i_call){&b->gradient.problem, 0, b->args.workspace, b->args.workspace_size, apart, run, b};
     b->local = attn_i_centres_wanted(&b->gradient.problem);
-    if (b->local) return attn_i_local_backward_scratch(&b->gradient, &b->call.scratch);
-    b->by_tiles =
-        b->gradient.problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(&b->gradient, &b->tiles);
-    return b->by_tiles ? attn_i_tiles_backward_scratch(&b->tiles, &b->call.scratch)
-                       : attn_i_blas_backward_scratch(&b->gradient, &b->call.scratch);
+    b->by_tiles = !b->local && b->gradient.problem.engine->way == ATTN_WAY_TILES &&
+                  attn_i_tiles_backward_takes(&b->gradient, &b->tiles);
+    status = b->local      ? attn_i_local_backward_scratch(&b->gradient, &b->call.scratch)
+             : b->by_tiles ? attn_i_tiles_backward_scratch(&b->tiles, &b->call.scratch)
+                           : attn_i_blas_backward_scratch(&b->gradient, &b->call.scratch);
+    return status == ATTN_OK ? attn_i_call_add_relative(&b->call) : status;
 }
 
 attn_status attn_backward(const attn_mechanism *mechanism, const attn_backward_args *args)

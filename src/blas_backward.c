@@ -23,7 +23,7 @@ typedef struct run {
     /* What gradients are summed in. */
     attn_i_target key, value; /* of one key head; key holds both where keys are values */
     attn_i_param_sums params;
-    double *alibi;     /* of each query head */
+    attn_i_slope_sums biases;
     char *d_keys;      /* of the prepared keys of one key head; NULL: they are used as they come, or not wanted */
     int wants_keys;    /* of keys as they come, or of what prepares them */
     int wants_queries; /* likewise */
@@ -54,7 +54,7 @@ static void lay_out(run *r, attn_i_arena *arena)
     r->key = attn_i_target_layout(arena, head_matrix(r, &g->d_key, 0), p->size);
     r->value = attn_i_target_layout(arena, head_matrix(r, &g->d_value, 0), p->size);
     if (g->shared) r->value = r->key;
-    r->alibi = attn_i_carve(arena, p->query_heads, sizeof *r->alibi);
+    attn_i_slope_sums_layout(&r->biases, g, arena);
     r->d_keys = attn_i_carve_matrix(arena, r->wants_keys && c->key_width > 0 ? p->keys : 0, c->key_width, p->size);
 
     const int capped = p->modifiers->softcap != 0;
@@ -137,6 +137,12 @@ static attn_i_row_gradient row_gradient(const run *r, int64_t x)
                                  .capped = row_of(r, r->capped, x, c->score_stride)};
 }
 
+/* 1 if gradients of scores are summed for biases. */
+static int sums_rows(const run *r)
+{
+    return r->g->d_bias.data != NULL || r->biases.table != NULL;
+}
+
 static void compute_rows(void *data, int64_t item)
 {
     run *r = data;
@@ -146,24 +152,32 @@ static void compute_rows(void *data, int64_t item)
         attn_i_row_gradient row = row_gradient(r, x);
         r->seen[x] = (unsigned char)attn_i_row_gradient_compute(r->g, &row);
         r->row_alibi[x] = row.alibi;
-        if (r->g->d_bias.data == NULL) attn_i_row_gradient_finish(r->g, &row);
+        if (!sums_rows(r)) attn_i_row_gradient_finish(r->g, &row);
     }
 }
 
-/* The bias's gradient takes rows one by one: several may share an element of it. */
-static void sum_bias(run *r)
+static void add_bias(const run *r, const attn_i_row_gradient *row)
 {
     const attn_i_view *d = &r->g->d_bias;
+    const int64_t n = row->span.end - row->span.first, size = r->p->size;
+    if (d->data == NULL) return;
+    char *to = attn_i_view_at(d, d->shape[0] == 1 ? 0 : row->b, d->shape[1] == 1 ? 0 : row->h);
+    if (d->shape[2] != 1) to += row->i * d->stride[2] * size;
+    if (d->shape[3] == 1) {
+        r->p->kernels->add_sum(n, row->d, to);
+    } else {
+        r->p->kernels->add_to(n, row->d, to + row->span.first * d->stride[3] * size, d->stride[3]);
+    }
+}
+
+/* Gradients of biases take rows one by one: several may share an element. */
+static void sum_biases(run *r)
+{
     for (int64_t x = 0; x < r->chunks.chunk_rows; x++) {
         const attn_i_row_gradient row = row_gradient(r, x);
-        const int64_t n = row.span.end - row.span.first, size = r->p->size;
-        char *to = attn_i_view_at(d, d->shape[0] == 1 ? 0 : row.b, d->shape[1] == 1 ? 0 : row.h);
-        if (d->shape[2] != 1) to += row.i * d->stride[2] * size;
-        if (d->shape[3] == 1) {
-            r->p->kernels->add_sum(n, row.d, to);
-        } else {
-            r->p->kernels->add_to(n, row.d, to + row.span.first * d->stride[3] * size, d->stride[3]);
-        }
+        add_bias(r, &row);
+        attn_i_slope_sums_add_row(&r->biases, r->g, row.b, row.h, row.i, row.span.first, row.span.end - row.span.first,
+                                  row.d);
         attn_i_row_gradient_finish(r->g, &row);
     }
 }
@@ -171,7 +185,7 @@ static void sum_bias(run *r)
 static void sum_alibi(run *r)
 {
     for (int64_t x = 0; x < r->chunks.chunk_rows; x++) {
-        r->alibi[attn_i_chunks_place(&r->chunks, x).h] += r->row_alibi[x];
+        r->biases.alibi[attn_i_chunks_place(&r->chunks, x).h] += r->row_alibi[x];
     }
 }
 
@@ -266,7 +280,7 @@ static void run_chunk(run *r)
     attn_i_parallel(p->engine->pool, attn_i_divide_up(c->chunk_rows, attn_i_chunks_item_rows(c)), work, compute_rows,
                     r);
     if (r->g->d_alibi.data != NULL) sum_alibi(r);
-    if (r->g->d_bias.data != NULL) sum_bias(r);
+    if (sums_rows(r)) sum_biases(r);
     if (p->context.data != NULL) clean_rows(r, dense(r, r->d_contexts, p->value_dim), r->finite);
     clean_rows(r, attn_i_chunks_raw_queries(c), NULL);
     clean_rows(r, attn_i_chunks_queries(c), NULL);
@@ -321,13 +335,13 @@ static void begin(run *r)
     p->mechanism->score->load(p, &r->chunks.state);
     attn_i_param_sums_begin(&r->params, r->g);
     if (r->g->d_bias.data != NULL && !r->g->accumulate) attn_i_gradient_clear(p, &r->g->d_bias);
-    for (int64_t h = 0; h < p->query_heads; h++) r->alibi[h] = 0;
+    attn_i_slope_sums_begin(&r->biases, r->g);
 }
 
 static void end(run *r)
 {
     attn_i_param_sums_end(&r->params, r->g, &r->chunks.state);
-    attn_i_gradient_write_alibi(r->g, r->alibi);
+    attn_i_slope_sums_end(&r->biases, r->g);
 }
 
 void attn_i_blas_backward_run(const attn_i_gradient *gradient, void *scratch)

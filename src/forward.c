@@ -47,10 +47,11 @@ static attn_status prepare(const attn_mechanism *mechanism, const attn_forward_a
     if (status != ATTN_OK) return status;
     f->call = (attn_i_call){&f->problem, 0, f->args.workspace, f->args.workspace_size, apart, run, f};
     f->local = attn_i_centres_wanted(&f->problem);
-    if (f->local) return attn_i_local_way_scratch(&f->problem, &f->call.scratch);
-    f->by_tiles = f->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(&f->problem, &f->tiles);
-    return f->by_tiles ? attn_i_tiles_scratch(&f->tiles, &f->call.scratch)
-                       : attn_i_blas_way_scratch(&f->problem, &f->call.scratch);
+    f->by_tiles = !f->local && f->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(&f->problem, &f->tiles);
+    status = f->local      ? attn_i_local_way_scratch(&f->problem, &f->call.scratch)
+             : f->by_tiles ? attn_i_tiles_scratch(&f->tiles, &f->call.scratch)
+                           : attn_i_blas_way_scratch(&f->problem, &f->call.scratch);
+    return status == ATTN_OK ? attn_i_call_add_relative(&f->call) : status;
 }
 
 attn_status attn_forward(const attn_mechanism *mechanism, const attn_forward_args *args)

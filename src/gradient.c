@@ -4,6 +4,7 @@
  * gradients. */
 #include "gradient.h"
 
+#include "relative.h"
 #include "status.h"
 
 #include <inttypes.h>
@@ -117,6 +118,13 @@ static attn_status check_outputs(attn_i_gradient *g, const attn_backward_args *a
         return attn_i_fail(ATTN_ERR_ARGUMENT, "d_alibi is wanted, but the mechanism has no ALiBi");
     }
     if (status == ATTN_OK) status = attn_i_problem_output(p, args->d_alibi, "d_alibi", "[Hq]", slopes, &g->d_alibi);
+    if (status == ATTN_OK && args->d_relative != NULL && p->modifiers->relative == ATTN_RELATIVE_NONE) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "d_relative is wanted, but the mechanism has no relative biases");
+    }
+    if (status == ATTN_OK) {
+        status = attn_i_problem_output(p, args->d_relative, "d_relative", "that of the table",
+                                       p->modifiers->table.shape, &g->d_relative);
+    }
     return status == ATTN_OK ? check_params(g, args) : status;
 }
 
@@ -137,6 +145,7 @@ static int list_tensors(const attn_i_gradient *g, attn_i_named_view list[MOST_TE
     count = add(list, count, "", "d_value", &g->d_value);
     count = add(list, count, "", "d_bias", &g->d_bias);
     count = add(list, count, "", "d_alibi", &g->d_alibi);
+    count = add(list, count, "", "d_relative", &g->d_relative);
     for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
         count = add(list, count, "d_", g->problem.mechanism->params[i].name, &g->d_params[i]);
     }
@@ -186,10 +195,44 @@ static void add_number(const attn_i_problem *p, double x, int accumulate, void *
     if (p->dtype == ATTN_F64) *(double *)to = x + (accumulate ? *(double *)to : 0);
 }
 
-void attn_i_gradient_write_alibi(const attn_i_gradient *g, const double *slopes)
+void attn_i_slope_sums_layout(attn_i_slope_sums *sums, const attn_i_gradient *g, attn_i_arena *arena)
 {
-    const attn_i_view *d = &g->d_alibi;
+    const attn_i_view *table = &g->d_relative;
+    sums->alibi = attn_i_carve(arena, g->problem.query_heads, sizeof *sums->alibi);
+    sums->table = NULL;
+    if (table->data == NULL) return;
+    sums->table = attn_i_carve_matrix(arena, table->shape[2], table->shape[3], (int64_t)sizeof *sums->table);
+}
+
+void attn_i_slope_sums_begin(const attn_i_slope_sums *sums, const attn_i_gradient *g)
+{
+    const attn_i_view *table = &g->d_relative;
+    for (int64_t h = 0; h < g->problem.query_heads; h++) sums->alibi[h] = 0;
+    for (int64_t k = 0; sums->table != NULL && k < table->shape[2] * table->shape[3]; k++) sums->table[k] = 0;
+}
+
+void attn_i_slope_sums_add_row(const attn_i_slope_sums *sums, const attn_i_gradient *g, int64_t b, int64_t h, int64_t i,
+                               int64_t first, int64_t n, const void *d)
+{
+    const attn_i_problem *p = &g->problem;
+    if (sums->table == NULL) return;
+    const int32_t *columns = attn_i_relative_columns(p, b, i, first);
+    double *row = sums->table + (g->d_relative.shape[2] == 1 ? 0 : h) * g->d_relative.shape[3];
+    for (int64_t j = 0; j < n; j++) {
+        row[columns[j]] += p->dtype == ATTN_F32 ? (double)((const float *)d)[j] : ((const double *)d)[j];
+    }
+}
+
+void attn_i_slope_sums_end(const attn_i_slope_sums *sums, const attn_i_gradient *g)
+{
+    const attn_i_view *d = &g->d_alibi, *table = &g->d_relative;
     for (int64_t h = 0; h < g->problem.query_heads && d->data != NULL; h++) {
-        add_number(&g->problem, slopes[h], g->accumulate, d->data + h * d->stride[3] * d->size);
+        add_number(&g->problem, sums->alibi[h], g->accumulate, d->data + h * d->stride[3] * d->size);
+    }
+    for (int64_t h = 0; sums->table != NULL && h < table->shape[2]; h++) {
+        for (int64_t k = 0; k < table->shape[3]; k++) {
+            add_number(&g->problem, sums->table[h * table->shape[3] + k], g->accumulate,
+                       table->data + (h * table->stride[2] + k * table->stride[3]) * table->size);
+        }
     }
 }

@@ -5,6 +5,7 @@
 #define ATTN_I_GRADIENT_H
 
 #include "problem.h"
+#include "runtime/memory.h"
 
 typedef struct attn_i_gradient {
     attn_i_problem problem; /* the forward call's; its context (data NULL if no d_context flows in) and logsumexp are
@@ -13,6 +14,7 @@ typedef struct attn_i_gradient {
     attn_i_view d_logsumexp;                     /* in, [1, B, Hq, Tq] */
     attn_i_view d_query, d_key, d_value, d_bias; /* out; data NULL: not wanted */
     attn_i_view d_alibi;                         /* out, [1, 1, 1, Hq] */
+    attn_i_view d_relative;                      /* out, as the table */
     attn_i_view d_params[ATTN_I_MOST_PARAMS];    /* out */
     int accumulate;
     int shared; /* the keys are the values */
@@ -27,7 +29,19 @@ attn_status attn_i_gradient_check_workspace(const attn_i_gradient *gradient, voi
 /* Zeros in every element. */
 void attn_i_gradient_clear(const attn_i_problem *problem, const attn_i_view *view);
 
-/* The gradients of the ALiBi slopes, one for each query head, to where they are wanted, if they are. */
-void attn_i_gradient_write_alibi(const attn_i_gradient *gradient, const double *slopes);
+/* What is summed for ALiBi slopes and the table of relative biases, in float64. */
+typedef struct attn_i_slope_sums {
+    double *alibi; /* of each query head */
+    double *table; /* as the table; NULL: not wanted */
+} attn_i_slope_sums;
+
+void attn_i_slope_sums_layout(attn_i_slope_sums *sums, const attn_i_gradient *gradient, attn_i_arena *arena);
+
+/* Zeros; what one row's gradients of scores, of query i of head h, sequence b and n keys from `first` on, add to the
+ * table; and all of it to where it is wanted, if it is. */
+void attn_i_slope_sums_begin(const attn_i_slope_sums *sums, const attn_i_gradient *gradient);
+void attn_i_slope_sums_add_row(const attn_i_slope_sums *sums, const attn_i_gradient *gradient, int64_t b, int64_t h,
+                               int64_t i, int64_t first, int64_t n, const void *d);
+void attn_i_slope_sums_end(const attn_i_slope_sums *sums, const attn_i_gradient *gradient);
 
 #endif

@@ -20,7 +20,7 @@ typedef struct run {
     attn_i_target key, value; /* of one key head; key holds both where keys are values */
     char *d_keys;             /* of the prepared keys of one key head, where they are prepared */
     char *d_places;           /* of what plays the keys' part where there are none */
-    double *alibi;            /* of each query head */
+    attn_i_slope_sums biases;
 
     /* Of a chunk, a row for each query. */
     char *d_scores, *factors, *slopes, *capped, *d_queries, *d_raw_queries;
@@ -60,7 +60,7 @@ static void lay_out(run *r, attn_i_arena *arena)
     if (g->shared) r->value = r->key;
     r->d_keys = attn_i_carve_matrix(arena, c->key_width > 0 ? p->keys : 0, c->key_width, p->size);
     r->d_places = attn_i_carve_matrix(arena, score->reads_keys ? 0 : p->keys, p->query_dim, p->size);
-    r->alibi = attn_i_carve(arena, p->query_heads, sizeof *r->alibi);
+    attn_i_slope_sums_layout(&r->biases, g, arena);
     r->d_scores = attn_i_carve(arena, c->score_stride, p->size);
     r->factors = attn_i_carve(arena, c->score_stride, p->size);
     r->slopes = attn_i_carve(arena, c->score_stride, p->size);
@@ -153,7 +153,8 @@ static void run_row(run *r, int64_t x)
     if (p->context.data != NULL) from_context(r, &row);
     attn_i_row_gradient_compute(r->g, &row);
     r->d_centres[x] = row.by_slope;
-    r->alibi[at.h] += row.alibi;
+    r->biases.alibi[at.h] += row.alibi;
+    attn_i_slope_sums_add_row(&r->biases, r->g, at.b, at.h, at.i, row.span.first, n, row.d);
     if (p->context.data != NULL) to_values(r, &row);
     add_bias(r, &row);
     attn_i_row_gradient_finish(r->g, &row);
@@ -237,7 +238,7 @@ static void begin(run *r)
     attn_i_centres_load(&r->centres, p);
     attn_i_param_sums_begin(&r->params, r->g);
     if (r->g->d_bias.data != NULL && !r->g->accumulate) attn_i_gradient_clear(p, &r->g->d_bias);
-    for (int64_t h = 0; h < p->query_heads; h++) r->alibi[h] = 0;
+    attn_i_slope_sums_begin(&r->biases, r->g);
 }
 
 void attn_i_local_backward_run(const attn_i_gradient *gradient, void *scratch)
@@ -261,5 +262,5 @@ void attn_i_local_backward_run(const attn_i_gradient *gradient, void *scratch)
         end_head(&r);
     }
     attn_i_param_sums_end(&r.params, r.g, &c->state);
-    attn_i_gradient_write_alibi(gradient, r.alibi);
+    attn_i_slope_sums_end(&r.biases, gradient);
 }

@@ -248,6 +248,56 @@ attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_t left, i
     return ATTN_OK;
 }
 
+static attn_status check_table(const attn_tensor *table, attn_relative relative, int64_t max_distance,
+                               attn_i_view *view)
+{
+    attn_status status = attn_i_tensor_check_real(table, "table", 2, view);
+    if (status != ATTN_OK) return status;
+    if (max_distance < 1 || max_distance > ATTN_I_BLAS_LIMIT) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "max_distance is %" PRId64 ", but must be at least 1", max_distance);
+    }
+    const int64_t n = view->shape[3];
+    if (relative == ATTN_RELATIVE_CLIPPED && n != 2 * max_distance + 1) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "table has %" PRId64 " columns, but 2 max_distance + 1 is %" PRId64, n,
+                           2 * max_distance + 1);
+    }
+    const int64_t one_way = relative == ATTN_RELATIVE_T5 ? n / 2 : n; /* buckets */
+    if (relative != ATTN_RELATIVE_CLIPPED &&
+        (one_way < 2 || max_distance <= one_way / 2 || (relative == ATTN_RELATIVE_T5 && n % 2 != 0))) {
+        return attn_i_fail(ATTN_ERR_SHAPE,
+                           "table has %" PRId64 " columns, which do not suit a max_distance of %" PRId64, n,
+                           max_distance);
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_mechanism_set_relative_bias(attn_mechanism *mechanism, const attn_tensor *table,
+                                             attn_relative relative, int64_t max_distance, attn_align align)
+{
+    static const char where[] = "attn_mechanism_set_relative_bias";
+    attn_i_view view;
+    attn_status status = check_align(where, mechanism, align);
+    if (status != ATTN_OK) return status;
+    if (relative < ATTN_RELATIVE_NONE || relative > ATTN_RELATIVE_T5_CAUSAL) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: relative is %" PRId32 ", which is none", where, relative);
+    }
+    if ((relative == ATTN_RELATIVE_NONE) != (align == ATTN_ALIGN_NONE)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: align is %" PRId32 ", but relative is %" PRId32, where, align,
+                           relative);
+    }
+    attn_i_modifiers *m = &mechanism->modifiers;
+    if (relative != ATTN_RELATIVE_NONE) {
+        status = check_table(table, relative, max_distance, &view);
+        if (status != ATTN_OK) return attn_i_fail_in(where, status);
+        m->table = view;
+        m->table_dtype = table->dtype;
+    }
+    m->relative = relative;
+    m->relative_align = align;
+    m->max_distance = max_distance;
+    return ATTN_OK;
+}
+
 static int is_predictive(attn_local local)
 {
     return local == ATTN_LOCAL_PREDICTIVE || local == ATTN_LOCAL_PREDICTIVE_FLOOR;

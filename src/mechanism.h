@@ -25,6 +25,11 @@ typedef struct attn_i_modifiers {
     double temperature;
     attn_normaliser normaliser;
     attn_align causal, window, alibi;
+    attn_relative relative;
+    attn_align relative_align;
+    int64_t max_distance;
+    attn_dtype table_dtype;
+    attn_i_view table; /* of relative biases, [1, 1, Hq or 1, n] */
     attn_local local;
     int64_t half_width;  /* of local attention */
     int64_t left, right; /* of the window; ATTN_I_UNBOUNDED at most */

@@ -231,8 +231,19 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
     }
     p->dropout.draw = (attn_i_draw){args->dropout_seed, args->dropout_offset, (uint32_t)(args->dropout * 0x1p32)};
     if (args->dropout > 0) p->dropout.keep = 1 / (1 - args->dropout);
-    const int bottom_right = m->causal == ATTN_ALIGN_BOTTOM_RIGHT || m->window == ATTN_ALIGN_BOTTOM_RIGHT ||
-                             m->alibi == ATTN_ALIGN_BOTTOM_RIGHT;
+    if (m->relative != ATTN_RELATIVE_NONE) {
+        if (m->table.shape[2] != p->query_heads && m->table.shape[2] != 1) {
+            return attn_i_fail(ATTN_ERR_SHAPE,
+                               "the table of relative biases has %" PRId64 " rows, but query has %" PRId64 " heads",
+                               m->table.shape[2], p->query_heads);
+        }
+        if (m->table_dtype != p->dtype) {
+            return attn_i_fail(ATTN_ERR_DTYPE, "the table of relative biases is %s, but query is %s",
+                               attn_i_dtype_name(m->table_dtype), attn_i_dtype_name(p->dtype));
+        }
+    }
+    const int bottom_right = m->relative_align == ATTN_ALIGN_BOTTOM_RIGHT || m->causal == ATTN_ALIGN_BOTTOM_RIGHT ||
+                             m->window == ATTN_ALIGN_BOTTOM_RIGHT || m->alibi == ATTN_ALIGN_BOTTOM_RIGHT;
     if (bottom_right && p->query_start != 0) {
         return attn_i_fail(ATTN_ERR_ARGUMENT,
                            "query_start is %" PRId64 ", but the mechanism is aligned bottom-right, where the lengths "
@@ -300,6 +311,9 @@ int attn_i_problem_list(const attn_i_problem *p, attn_i_named_view list[ATTN_I_M
     }
     if (m->modifiers.alibi != ATTN_ALIGN_NONE) {
         list[count++] = (attn_i_named_view){"", "the ALiBi slopes", &m->modifiers.slopes};
+    }
+    if (m->modifiers.relative != ATTN_RELATIVE_NONE) {
+        list[count++] = (attn_i_named_view){"", "the table of relative biases", &m->modifiers.table};
     }
     for (int32_t i = 0; i < m->param_count; i++) {
         list[count++] = (attn_i_named_view){"parameter ", m->params[i].name, &m->params[i].view};

@@ -18,6 +18,13 @@ typedef struct attn_i_dropout {
     attn_i_draw draw;
 } attn_i_dropout;
 
+/* Biases of distances: see relative.h. */
+typedef struct attn_i_relative {
+    char *rows;           /* [heads of the table][count]; NULL: none */
+    int32_t *columns;     /* of the table, for each distance */
+    int64_t first, count; /* distances first .. first + count - 1 */
+} attn_i_relative;
+
 typedef struct attn_i_problem {
     const attn_mechanism *mechanism;
     const attn_i_modifiers *modifiers;
@@ -37,6 +44,7 @@ typedef struct attn_i_problem {
     int64_t query_start;
     double scale;
     attn_i_dropout dropout;
+    attn_i_relative relative;
 
     attn_i_view context, weights, scores; /* data NULL: not wanted */
     attn_i_view logsumexp;                /* [1, B, Hq, Tq] */

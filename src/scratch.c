@@ -4,6 +4,7 @@
 #include "scratch.h"
 
 #include "engine.h"
+#include "relative.h"
 #include "runtime/size.h"
 #include "status.h"
 
@@ -23,10 +24,26 @@ attn_status attn_i_call_workspace_size(int64_t scratch, size_t *bytes)
     return ATTN_OK;
 }
 
+attn_status attn_i_call_add_relative(attn_i_call *call)
+{
+    attn_i_arena arena = {.base = NULL};
+    attn_i_relative_layout(call->problem, &arena);
+    if (!arena.overflow && attn_i_add(call->scratch, arena.used, &call->scratch)) return ATTN_OK;
+    return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
+}
+
+static void run(attn_i_call *call, void *scratch)
+{
+    attn_i_arena arena = {.base = scratch};
+    attn_i_relative_layout(call->problem, &arena);
+    attn_i_relative_load(call->problem);
+    call->run(call->data, (char *)scratch + arena.used);
+}
+
 static void __attribute__((noinline)) run_on_stack(attn_i_call *call)
 {
     _Alignas(ATTN_I_ALIGNMENT) unsigned char scratch[SMALL];
-    call->run(call->data, scratch);
+    run(call, scratch);
 }
 
 static attn_status run_in_workspace(attn_i_call *call, size_t bytes)
@@ -38,7 +55,7 @@ static attn_status run_in_workspace(attn_i_call *call, size_t bytes)
     attn_status status = call->apart(call->data, call->workspace, bytes);
     if (status != ATTN_OK) return status;
     const uintptr_t misaligned = (uintptr_t)call->workspace % ATTN_I_ALIGNMENT;
-    call->run(call->data, (char *)call->workspace + (misaligned == 0 ? 0 : ATTN_I_ALIGNMENT - misaligned));
+    run(call, (char *)call->workspace + (misaligned == 0 ? 0 : ATTN_I_ALIGNMENT - misaligned));
     return ATTN_OK;
 }
 
@@ -57,7 +74,7 @@ attn_status attn_i_call_run(attn_i_call *call)
     if (memory == NULL) {
         return attn_i_fail(ATTN_ERR_NOMEM, "no memory for %" PRId64 " bytes of scratch", call->scratch);
     }
-    call->run(call->data, memory);
+    run(call, memory);
     attn_i_release(allocator, memory, (size_t)call->scratch);
     return ATTN_OK;
 }

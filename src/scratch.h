@@ -9,14 +9,17 @@
 
 /* One call that knows how much scratch it needs. */
 typedef struct attn_i_call {
-    const attn_i_problem *problem;
-    int64_t scratch; /* bytes, aligned to ATTN_I_ALIGNMENT */
+    attn_i_problem *problem;
+    int64_t scratch; /* bytes, aligned to ATTN_I_ALIGNMENT; of which the first hold relative biases */
     void *workspace; /* the caller's, or NULL */
     size_t workspace_size;
     attn_status (*apart)(void *data, void *workspace, size_t bytes); /* whether the workspace meets no tensor */
-    void (*run)(void *data, void *scratch);                          /* cannot fail */
+    void (*run)(void *data, void *scratch);                          /* by the way; cannot fail */
     void *data;
 } attn_i_call;
+
+/* Adds room for the problem's relative biases to the scratch that its way needs. */
+attn_status attn_i_call_add_relative(attn_i_call *call);
 
 /* The bytes of a workspace for so much scratch: it may start anywhere. ATTN_ERR_ARGUMENT for a NULL. */
 attn_status attn_i_call_workspace_size(int64_t scratch, size_t *bytes);

@@ -210,7 +210,7 @@ static int weights_with_products(pass *t)
 
 static void weights_by_passes(pass *t, attn_i_shows mask)
 {
-    if (t->v.p->bias.data != NULL) attn_i_tile_view_bias(&t->v);
+    if (t->v.plan->biased) attn_i_tile_view_bias(&t->v);
     for (int i = 0; i < t->v.count; i++) {
         const attn_i_tile_piece *one = &t->v.pieces[i];
         attn_i_tile_scores(&t->v, one, mask, t->v.p->modifiers->softcap != 0 ? t->s->capped : NULL);

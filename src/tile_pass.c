@@ -167,7 +167,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
 {
     float most[ATTN_I_LANES], reference[ATTN_I_LANES];
     for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
-    if (t->v.p->bias.data != NULL) attn_i_tile_view_bias(&t->v);
+    if (t->v.plan->biased) attn_i_tile_view_bias(&t->v);
     for (int i = 0; i < t->v.count; i++) {
         attn_i_tile_scores(&t->v, &t->v.pieces[i], mask, NULL);
         for (int64_t j = 0; j < t->v.pieces[i].count; j += ATTN_I_BLOCK_ROWS) attn_i_fetch_step(t->fetch);

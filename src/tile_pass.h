@@ -23,6 +23,7 @@ typedef struct attn_i_tile_plan {
     int folded;        /* factors are in the queries, so that products are exponents, or their parts of cap */
     float cap;         /* then: the softcap, of exponents; 0: none */
     int plain;         /* and no tensor of biases stands between a product and its weight */
+    int biased;        /* there are biases, of the caller's or of distances */
     int writes_scores; /* weights or scores are wanted */
     int wide;          /* values are wide, and keys one tile: the context may be made last, row by row */
     const attn_i_lane_score *lanes; /* NULL: scores are products */

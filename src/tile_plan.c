@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * tile_plan.c: what all tile passes of a call have in common, and the scratch of one. */
+#include "relative.h"
 #include "runtime/size.h"
 #include "tile_pass.h"
 
@@ -33,12 +34,13 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     if (p->dtype != ATTN_F32 || m->normaliser != ATTN_SOFTMAX || !is_moderate(plan->unit)) return 0;
     if (p->scale != 0 && !is_moderate(p->scale)) return 0;
     if (m->softcap != 0 && !is_moderate(m->softcap)) return 0;
+    plan->biased = p->bias.data != NULL || attn_i_relative_wanted(p);
     plan->writes_scores = p->scores.data != NULL || p->weights.data != NULL;
     plan->lanes = p->mechanism->score->lanes;
     plan->factor = m->softcap != 0 ? p->scale / m->softcap : p->scale * plan->unit;
     plan->folded = plan->lanes == NULL && !plan->writes_scores && (p->scale == 0 || is_moderate(plan->factor));
     plan->cap = (float)(m->softcap * plan->unit);
-    plan->plain = plan->folded && p->bias.data == NULL && has_usual_slopes(p);
+    plan->plain = plan->folded && !plan->biased && has_usual_slopes(p);
     plan->wide = p->context.data != NULL && p->value_dim > WIDE && p->keys <= ATTN_I_TILE_KEYS && p->group == 1 &&
                  p->dropout.keep == 0 && p->context.stride[3] == 1;
     plan->depth = attn_i_max(p->mechanism->score->query_width(p), 0);
@@ -59,7 +61,7 @@ attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, att
     }
     s.tile = attn_i_carve_matrix(arena, keys, ATTN_I_LANES, size);
     s.context = attn_i_carve_matrix(arena, dim, ATTN_I_LANES, size);
-    s.bias = attn_i_carve_matrix(arena, plan->p->bias.data != NULL ? keys : 0, ATTN_I_LANES, size);
+    s.bias = attn_i_carve_matrix(arena, plan->biased ? keys : 0, ATTN_I_LANES, size);
     s.mask = attn_i_carve_matrix(arena, plan->p->mask.data != NULL ? keys : 0, ATTN_I_LANES, size);
     s.rows = attn_i_carve_matrix(arena, ATTN_I_LANES, ATTN_I_TILE_KEYS, size);
     s.values = attn_i_carve_matrix(arena, keys, dim, size);

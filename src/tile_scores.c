@@ -56,7 +56,7 @@ void attn_i_tile_scores(attn_i_tile_view *t, const attn_i_tile_piece *one, attn_
         const int64_t row = start + j * ATTN_I_LANES;
         memcpy(capped + row, t->s->tile + row, ATTN_I_LANES * sizeof *capped);
     }
-    if (t->p->bias.data != NULL) {
+    if (plan->biased) {
         k->tile_add(n, one->spans, plan->folded ? (float)plan->unit : 1, t->s->bias + start, tile);
     }
     if (m->alibi != ATTN_ALIGN_NONE) attn_i_tile_view_add_alibi(t, one->first, n, one->spans);

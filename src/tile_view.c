@@ -4,9 +4,11 @@
  * pieces: runs of keys that are seen by the same spans of lanes, so that what nobody sees is not computed. */
 #include "tile_view.h"
 
+#include "relative.h"
 #include "runtime/size.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---------------------------------------------------------------------------------------- what is looked at */
 
@@ -152,18 +154,31 @@ void attn_i_tile_view_add_alibi(attn_i_tile_view *t, int64_t first, int64_t coun
     t->kernels->tile_alibi(count, spans, t->slope, distance, t->s->tile + first * ATTN_I_LANES);
 }
 
-void attn_i_tile_view_bias(attn_i_tile_view *t)
+/* The caller's biases for a lane, where they lie or in room for a row. */
+static const float *bias_row(const attn_i_tile_view *t, int64_t lane, float *room)
 {
     const attn_i_view *bias = &t->p->bias;
+    const float *row = (const float *)(void *)attn_i_view_at(bias, t->w->b, attn_i_tile_head(t, lane)) +
+                       attn_i_tile_query(t, lane) * bias->stride[2] + t->keys.first * bias->stride[3];
+    if (bias->stride[3] == 1) return row;
+    t->p->kernels->gather(t->keys.end - t->keys.first, row, bias->stride[3], room);
+    return room;
+}
+
+void attn_i_tile_view_bias(attn_i_tile_view *t)
+{
     const int64_t n = t->keys.end - t->keys.first;
     const float *rows[ATTN_I_LANES];
     for (int64_t l = 0; l < t->w->rows; l++) {
-        rows[l] = (const float *)(void *)attn_i_view_at(bias, t->w->b, attn_i_tile_head(t, l)) +
-                  attn_i_tile_query(t, l) * bias->stride[2] + t->keys.first * bias->stride[3];
-        if (bias->stride[3] == 1) continue;
-        float *copy = t->s->rows + l * ATTN_I_TILE_KEYS;
-        t->p->kernels->gather(n, rows[l], bias->stride[3], copy);
-        rows[l] = copy;
+        float *room = t->s->rows + l * ATTN_I_TILE_KEYS;
+        const float *own = t->p->bias.data != NULL ? bias_row(t, l, room) : NULL;
+        rows[l] = own;
+        if (t->p->relative.rows == NULL) continue;
+        rows[l] = attn_i_relative_row(t->p, t->w->b, attn_i_tile_head(t, l), attn_i_tile_query(t, l), t->keys.first);
+        if (own == NULL) continue;
+        if (own != room) memcpy(room, own, (size_t)n * sizeof *room);
+        t->p->kernels->add_bias(n, rows[l], 1, room);
+        rows[l] = room;
     }
     t->kernels->to_lanes(t->w->rows, n, rows, 1, t->s->bias);
 }

@@ -44,6 +44,7 @@ int attn_i_tiles_backward_takes(const attn_i_gradient *g, attn_i_tiles_backward 
     *way = (attn_i_tiles_backward){.g = g, .p = p, .sources.p = p};
     plan->g = g;
     if (g->d_weights.data != NULL || g->d_bias.data != NULL || g->d_alibi.data != NULL) return 0;
+    if (g->d_relative.data != NULL) return 0;
     if (!attn_i_tile_plan_make(p, &plan->tile) || (score->lanes == NULL && !plan->tile.folded)) return 0;
     plan->factor = p->scale / p->modifiers->temperature;
     plan->dim = g->d_context.data != NULL ? p->value_dim : 0;

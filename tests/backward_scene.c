@@ -11,8 +11,9 @@
 
 #include <cmocka.h>
 
-const char *const gradient_names[TWIN_GRADIENTS] = {"d_query", "d_key", "d_value", "d_bias", "d_alibi", "d_W",
-                                                    "d_U",     "d_v",   "d_b",     "d_g",    "d_W_p",   "d_v_p"};
+const char *const gradient_names[TWIN_GRADIENTS] = {"d_query",    "d_key", "d_value", "d_bias", "d_alibi",
+                                                    "d_relative", "d_W",   "d_U",     "d_v",    "d_b",
+                                                    "d_g",        "d_W_p", "d_v_p"};
 
 /* The number of a parameter among the gradients. */
 static int gradient_of(const char *name)
@@ -37,6 +38,8 @@ struct array *backward_input(struct scene *s, int g)
         return s->args.bias ? &s->bias : NULL;
     case TWIN_D_SLOPES:
         return s->twin.alibi != TWIN_NONE ? &s->slopes : NULL;
+    case TWIN_D_TABLE:
+        return s->twin.relative != TWIN_NO_RELATIVE ? &s->table : NULL;
     default:
         for (int i = 0; i < s->param_count; i++) {
             if (gradient_of(s->param_names[i]) == g) return &s->params[i];
@@ -83,6 +86,7 @@ static void drop_gradients(struct backward *b)
 {
     for (int g = 0; g < TWIN_GRADIENTS; g++) array_destroy(&b->gradient[g]);
     b->args.d_query = b->args.d_key = b->args.d_value = b->args.d_bias = b->args.d_alibi = NULL;
+    b->args.d_relative = NULL;
     b->args.d_params = NULL;
     memset(b->params, 0, sizeof b->params);
 }
@@ -98,8 +102,8 @@ void backward_destroy(struct backward *b)
 void backward_want(struct backward *b, unsigned wanted)
 {
     struct scene *s = b->scene;
-    const attn_tensor **slots[] = {&b->args.d_query, &b->args.d_key, &b->args.d_value, &b->args.d_bias,
-                                   &b->args.d_alibi};
+    const attn_tensor **slots[] = {&b->args.d_query, &b->args.d_key,   &b->args.d_value,
+                                   &b->args.d_bias,  &b->args.d_alibi, &b->args.d_relative};
 
     drop_gradients(b);
     b->wanted = wanted & backward_has(s);

@@ -210,8 +210,23 @@ static void build_modifiers(struct scene *s)
         t->slopes = input(s, &s->slopes, 1, &t->query_heads, 0.3);
         MUST(attn_mechanism_set_alibi(s->mechanism, &s->slopes.tensor, (attn_align)t->alibi));
     }
+    if (s->modifiers & HAS_RELATIVE) {
+        int64_t shape[2] = {rng_chance(rng, 0.5) ? 1 : t->query_heads, 0};
+        t->relative = rng_chance(rng, 0.4) ? TWIN_CLIPPED : rng_chance(rng, 0.5) ? TWIN_T5 : TWIN_T5_CAUSAL;
+        t->relative_align = any_align(s);
+        shape[1] = t->relative == TWIN_T5 ? 2 * rng_integer(rng, 2, 16) : rng_integer(rng, 2, 32);
+        t->max_distance = shape[1] + rng_integer(rng, 1, 20);
+        if (t->relative == TWIN_CLIPPED) t->max_distance = rng_integer(rng, 1, 12);
+        if (t->relative == TWIN_CLIPPED) shape[1] = 2 * t->max_distance + 1;
+        t->table_rows = shape[0];
+        t->table_columns = shape[1];
+        t->table = input(s, &s->table, 2, shape, 1.0);
+        MUST(attn_mechanism_set_relative_bias(s->mechanism, &s->table.tensor, (attn_relative)t->relative,
+                                              t->max_distance, (attn_align)t->relative_align));
+    }
     /* Refused where a modifier is aligned bottom-right. */
-    if (t->causal != TWIN_BOTTOM_RIGHT && t->window != TWIN_BOTTOM_RIGHT && t->alibi != TWIN_BOTTOM_RIGHT) {
+    if (t->relative_align != TWIN_BOTTOM_RIGHT && t->causal != TWIN_BOTTOM_RIGHT && t->window != TWIN_BOTTOM_RIGHT &&
+        t->alibi != TWIN_BOTTOM_RIGHT) {
         s->args.query_start = t->query_start = rng_chance(rng, 0.5) ? rng_integer(rng, 1, 12) : 0;
     }
     if (s->modifiers & HAS_LENGTHS) {
@@ -272,7 +287,7 @@ void scene_create(struct scene *s, const struct scene_shape *shape)
 
 void scene_destroy(struct scene *s)
 {
-    struct array *arrays[] = {&s->query, &s->key, &s->value, &s->mask, &s->bias, &s->lengths, &s->slopes};
+    struct array *arrays[] = {&s->query, &s->key, &s->value, &s->mask, &s->bias, &s->lengths, &s->slopes, &s->table};
     attn_mechanism_destroy(s->mechanism);
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) array_destroy(arrays[i]);
     for (int i = 0; i < s->param_count; i++) array_destroy(&s->params[i]);

@@ -22,8 +22,9 @@ enum {
     HAS_TEMPERATURE = 256,
     HAS_DROPOUT = 512,
     HAS_LOCAL = 1024,
-    HAS_HARDMAX = 2048,
-    HAS_MODIFIERS = 12
+    HAS_RELATIVE = 2048,
+    HAS_HARDMAX = 4096,
+    HAS_MODIFIERS = 13
 };
 
 /* What a result may be off by, in units of epsilon times its magnitude; twin.c derives it. */
@@ -43,7 +44,7 @@ struct scene {
 
     struct twin_problem twin;
     struct twin_result want;
-    struct array query, key, value, mask, bias, lengths, slopes;
+    struct array query, key, value, mask, bias, lengths, slopes, table;
     struct array params[SCENE_PARAMS];
     const char *param_names[SCENE_PARAMS];
     int param_count;

@@ -323,6 +323,22 @@ ATTN_API attn_status attn_mechanism_set_causal(attn_mechanism *mechanism, attn_a
 ATTN_API attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_t left, int64_t right,
                                                attn_align align);
 
+/* Adds table[h, c(j - position)], a learned bias of distances; nothing of the size Tq x Tk is made of it. table [Hq,
+ * n], or [1, n] for all heads, of the query's dtype; borrowed as a parameter is.
+ *
+ * Clipped: n = 2 max_distance + 1, c = max_distance + the distance, cut at -max_distance and max_distance (the bias
+ * d_{i-j} of Parikh 2016's intra-sentence attention, with max_distance 10; the clipping of Shaw 2018).
+ * T5: n buckets (Raffel 2020): half of them for keys behind the query, distance 0 included, half for those ahead; of
+ * each half the first half for one distance each, the others for distances that grow like a logarithm up to
+ * max_distance, the last for all beyond (n at least 4, even). T5 causal: the same with all n, at least 2, for keys that
+ * are not ahead; keys ahead share bucket 0. */
+typedef int32_t attn_relative;
+enum { ATTN_RELATIVE_NONE = 0, ATTN_RELATIVE_CLIPPED = 1, ATTN_RELATIVE_T5 = 2, ATTN_RELATIVE_T5_CAUSAL = 3 };
+
+/* ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERFLOW too. With ATTN_RELATIVE_NONE table may be NULL. */
+ATTN_API attn_status attn_mechanism_set_relative_bias(attn_mechanism *mechanism, const attn_tensor *table,
+                                                      attn_relative relative, int64_t max_distance, attn_align align);
+
 /* Local attention (Luong 2015, section 3.2): query i sees only the keys within half_width of an aligned position p.
  *
  * Monotonic: p = attn_forward_args.query_start + i, but at most that of the last valid key.
@@ -629,6 +645,7 @@ typedef struct attn_backward_args {
     const attn_tensor *d_value;         /* out [B, Hk, Tk, Dv]; NULL where the keys are the values */
     const attn_tensor *d_bias;          /* out, of the bias's shape */
     const attn_tensor *d_alibi;         /* out [Hq], of the ALiBi slopes */
+    const attn_tensor *d_relative;      /* out, of the table of relative biases */
     const attn_tensor *const *d_params; /* out: a pointer for each parameter, in the order of attn_mechanism_param_info,
                                            NULL for one that is not wanted. Or NULL: none is */
     void *workspace;                    /* as in attn_forward_args; at least what attn_backward_workspace says */
@@ -637,7 +654,7 @@ typedef struct attn_backward_args {
 
 #define ATTN_BACKWARD_ARGS_INIT                                                                                        \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                    \
+        (uint32_t)sizeof(attn_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                 \
     }
 
 /* Computes gradients of a loss L by what attn_forward read: for example d_query = dL/d_query, from d_context =

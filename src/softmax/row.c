@@ -3,6 +3,7 @@
  * row.c: what happens to one query's scores after the score function, in the order of MODIFIERS in attn.h. */
 #include "softmax/row.h"
 
+#include "relative.h"
 #include "runtime/size.h"
 
 #include <math.h>
@@ -66,6 +67,9 @@ void attn_i_row_bias(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, a
     const attn_i_modifiers *m = p->modifiers;
     const int64_t n = span.end - span.first;
     if (p->bias.data != NULL) kernels->add_bias(n, element(&p->bias, b, h, i, span.first), p->bias.stride[3], row);
+    if (p->relative.rows != NULL) {
+        kernels->add_bias(n, attn_i_relative_row(p, b, h, i, span.first), 1, row);
+    }
     if (m->alibi != ATTN_ALIGN_NONE) {
         kernels->add_alibi(n, element(&m->slopes, 0, 0, 0, h), span.first - attn_i_position(p, m->alibi, b, i), row);
     }

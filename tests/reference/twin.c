@@ -153,6 +153,29 @@ int64_t twin_position(const struct twin_problem *p, int64_t b, int64_t i, enum t
     return (p->key_lengths ? p->key_lengths[b] : p->keys) - p->queries + i;
 }
 
+/* The bucket of T5's code: distances below half of the buckets have one each, the rest share by logarithm. */
+static int64_t t5_bucket(int64_t distance, int64_t buckets, int64_t max_distance)
+{
+    int64_t exact = buckets / 2, bucket = exact;
+    if (distance < exact) return distance;
+    /* The greatest bucket whose range begins at or before the distance. */
+    double share = log((double)distance / (double)exact) / log((double)max_distance / (double)exact);
+    bucket += (int64_t)(share * (double)(buckets - exact));
+    return bucket < buckets ? bucket : buckets - 1;
+}
+
+int64_t twin_table_place(const struct twin_problem *p, int64_t b, int64_t h, int64_t i, int64_t j)
+{
+    int64_t distance = j - twin_position(p, b, i, p->relative_align), m = p->max_distance, column = 0;
+    if (p->relative == TWIN_CLIPPED) column = m + (distance < -m ? -m : distance > m ? m : distance);
+    if (p->relative == TWIN_T5_CAUSAL) column = t5_bucket(distance < 0 ? -distance : 0, p->table_columns, m);
+    if (p->relative == TWIN_T5) {
+        column = t5_bucket(distance < 0 ? -distance : distance, p->table_columns / 2, m);
+        if (distance > 0) column += p->table_columns / 2;
+    }
+    return (p->table_rows == 1 ? 0 : h) * p->table_columns + column;
+}
+
 static int64_t valid_keys(const struct twin_problem *p, int64_t b)
 {
     return p->key_lengths ? p->key_lengths[b] : p->keys;
@@ -231,6 +254,11 @@ static void modify_row(const struct twin_problem *p, struct twin_result *r, int6
         if (p->bias) {
             e += p->bias[at];
             m += fabs(p->bias[at]) + fabs(e);
+        }
+        if (p->relative != TWIN_NO_RELATIVE) {
+            double shift = p->table[twin_table_place(p, b, h, i, j)];
+            e += shift;
+            m += fabs(shift) + fabs(e);
         }
         if (p->alibi != TWIN_NONE) {
             double slant = p->slopes[h] * fabs((double)(twin_position(p, b, i, p->alibi) - j));

@@ -43,6 +43,11 @@ struct twin_problem {
     int64_t left, right;  /* of the window */
     const double *slopes; /* [query_heads] */
 
+    enum { TWIN_NO_RELATIVE, TWIN_CLIPPED, TWIN_T5, TWIN_T5_CAUSAL } relative;
+    enum twin_align relative_align;
+    const double *table; /* [table_rows, table_columns], table_rows being query_heads or 1 */
+    int64_t table_rows, table_columns, max_distance;
+
     enum { TWIN_GLOBAL, TWIN_MONOTONIC, TWIN_PREDICTIVE, TWIN_PREDICTIVE_FLOOR } local;
     int64_t half_width, local_hidden;
     const double *W_p, *v_p; /* [local_hidden, query_dim], [local_hidden] */

@@ -165,6 +165,9 @@ static void modifiers_row(struct work *w, int64_t b, int64_t h, int64_t i, int64
         if (!seen(w, row, j)) continue;
         const int64_t at = row * p->keys + j;
         tally_add(&w->out[TWIN_D_BIAS][at], de[j], de_magnitude[j]);
+        if (p->relative != TWIN_NO_RELATIVE) {
+            tally_add(&w->out[TWIN_D_TABLE][twin_table_place(p, b, h, i, j)], de[j], de_magnitude[j]);
+        }
         if (p->alibi != TWIN_NONE) {
             const double distance = fabs((double)(twin_position(p, b, i, p->alibi) - j));
             tally_add(&w->out[TWIN_D_SLOPES][h], -distance * de[j], distance * de_magnitude[j]);
@@ -305,6 +308,7 @@ static void count_elements(const struct twin_problem *p, int64_t count[TWIN_GRAD
     count[TWIN_D_U] = p->score == TWIN_ADDITIVE && p->U ? p->hidden_dim * p->key_dim : 0;
     count[TWIN_D_V] = hidden ? p->hidden_dim : 0;
     count[TWIN_D_B] = p->score == TWIN_ADDITIVE && p->b ? p->hidden_dim : 0;
+    count[TWIN_D_TABLE] = p->relative != TWIN_NO_RELATIVE ? p->table_rows * p->table_columns : 0;
     count[TWIN_D_WP] = p->local >= TWIN_PREDICTIVE ? p->local_hidden * p->query_dim : 0;
     count[TWIN_D_VP] = p->local >= TWIN_PREDICTIVE ? p->local_hidden : 0;
     count[TWIN_D_G] = p->score == TWIN_ADDITIVE && p->g ? 1 : 0;

@@ -21,6 +21,7 @@ enum twin_gradient {
     TWIN_D_VALUE,  /* none where the keys are the values */
     TWIN_D_BIAS,   /* [batch, query_heads, queries, keys], also where there is no bias */
     TWIN_D_SLOPES, /* [query_heads]; none without ALiBi */
+    TWIN_D_TABLE,  /* of relative biases */
     TWIN_D_W,      /* of location [keys, query_dim]: what lies below has gradient 0 */
     TWIN_D_U,
     TWIN_D_V,

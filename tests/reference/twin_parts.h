@@ -41,6 +41,9 @@ double *twin_score_vector(const struct twin_problem *p);
 
 double twin_scale(const struct twin_problem *p);
 
+/* The place in the table of what is added to the score of key j and query i of head h, sequence b. */
+int64_t twin_table_place(const struct twin_problem *p, int64_t b, int64_t h, int64_t i, int64_t j);
+
 /* The aligned position of query i of head h (row `row` of all), sequence b, for local attention. */
 double twin_centre(const struct twin_problem *p, int64_t b, int64_t i, int64_t row);
 

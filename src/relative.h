@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * relative.h: relative biases of one call: a row of numbers for each head, one for each distance that a key can have
+ * from a query, of which every query reads a part. */
+#ifndef ATTN_I_RELATIVE_H
+#define ATTN_I_RELATIVE_H
+
+#include "problem.h"
+#include "runtime/memory.h"
+
+/* 1 if the mechanism has them. */
+static inline int attn_i_relative_wanted(const attn_i_problem *problem)
+{
+    return problem->modifiers->relative != ATTN_RELATIVE_NONE;
+}
+
+/* Lays out problem->relative in the arena; then, once there is memory, fills it. */
+void attn_i_relative_layout(attn_i_problem *problem, attn_i_arena *arena);
+void attn_i_relative_load(const attn_i_problem *problem);
+
+/* What query i of head h, sequence b adds to the scores of keys from `first` on: contiguous. And the columns of the
+ * table that these are. */
+const void *attn_i_relative_row(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, int64_t first);
+const int32_t *attn_i_relative_columns(const attn_i_problem *problem, int64_t b, int64_t i, int64_t first);
+
+#endif
