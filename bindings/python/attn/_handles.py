@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""_handles.py: the library's handles as classes: Engine, Mechanism, and Call, which is attn_forward with arguments that
-are laid out once and run many times. Views of NumPy arrays are made here, and nothing is ever copied."""
+"""_handles.py: the library's handles as classes: Engine, Mechanism; and Call and Gradient, which are attn_forward and
+attn_backward with arguments that are laid out once and run many times. Views of NumPy arrays are made here, and nothing
+is ever copied."""
 
 import ctypes
 import json
 import weakref
-from ctypes import byref, c_size_t, c_void_p, pointer
+from ctypes import POINTER, byref, c_int32, c_size_t, c_void_p, pointer
 
 import numpy as np
 
-from ._library import EngineOptions, ForwardArgs, Tensor, check, constant, lib
+from ._library import BackwardArgs, EngineOptions, ForwardArgs, ParamInfo, Tensor, check, constant, lib
 
 _DTYPES = {np.dtype(numpy): constant(f"ATTN_{name}") for numpy, name in (
     ("f4", "F32"), ("f8", "F64"), ("f2", "F16"), ("i1", "I8"), ("?", "BOOL"), ("i4", "I32"), ("i8", "I64"))}
@@ -88,6 +89,16 @@ class Mechanism:
             left, right, align = window
             check(lib.attn_mechanism_set_window(self.handle, left, right, choose(_ALIGNMENTS, align, "window")))
 
+    def params(self):
+        """The names of its parameters, in the library's order."""
+        count, info = c_int32(), ParamInfo(struct_size=ctypes.sizeof(ParamInfo))
+        check(lib.attn_mechanism_param_count(self.handle, byref(count)))
+        names = []
+        for index in range(count.value):
+            check(lib.attn_mechanism_param_info(self.handle, index, byref(info)))
+            names.append(info.name.decode())
+        return names
+
     def bind(self, name, array):
         """Binds a parameter, which is kept alive; None unbinds it."""
         tensor = None if array is None else byref(view(array, f"parameter {name}"))
@@ -135,3 +146,25 @@ class Call:
         status = lib.attn_forward(self._handle, self._reference)
         if status:
             check(status)
+
+
+class Gradient:
+    """attn_backward of a Call that has run, with context and log-sum-exp among its outputs. run() computes; the outputs
+    are the arrays that were given for them. d_params: arrays by the parameter's name. tensors: d_context, d_weights,
+    d_logsumexp, which flow in; d_query, d_key, d_value, d_bias, d_alibi, which are written, or with accumulate added
+    to. Those that are None are left out."""
+
+    def __init__(self, call, *, accumulate=False, d_params=None, **tensors):
+        self.args = BackwardArgs(struct_size=ctypes.sizeof(BackwardArgs), accumulate=accumulate,
+                                 forward=pointer(call.args))
+        for name, array in tensors.items():
+            if array is not None:
+                setattr(self.args, name, pointer(view(array, name)))
+        if d_params:
+            names = call.mechanism.params()
+            self.args.d_params = (POINTER(Tensor) * len(names))(*(
+                pointer(view(d_params[name], f"d_params {name}")) if name in d_params else None for name in names))
+        self.call, self._kept = call, (tensors, d_params)
+
+    def run(self):
+        check(lib.attn_backward(self.call.mechanism.handle, byref(self.args)))

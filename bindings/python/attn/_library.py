@@ -34,6 +34,18 @@ class ForwardArgs(Structure):
         ("workspace", c_void_p), ("workspace_size", c_size_t)]
 
 
+class BackwardArgs(Structure):
+    _fields_ = [("struct_size", c_uint32), ("accumulate", c_int32), ("forward", POINTER(ForwardArgs))] + [
+        (name, POINTER(Tensor)) for name in ("d_context", "d_weights", "d_logsumexp", "d_query", "d_key", "d_value",
+                                             "d_bias", "d_alibi")] + [
+        ("d_params", POINTER(POINTER(Tensor))), ("workspace", c_void_p), ("workspace_size", c_size_t)]
+
+
+class ParamInfo(Structure):
+    _fields_ = [("struct_size", c_uint32), ("ndim", c_int32), ("shape", c_int64 * 4), ("elements", c_int64),
+                ("name", c_char_p), ("bound", c_int32), ("reserved", c_int32)]
+
+
 class Error(Exception):
     """A call that libattn refused. str() is the library's sentence; status is the name of its status."""
 
@@ -77,6 +89,8 @@ def _load():
         "attn_mechanism_create_additive": [handle, c_int64, c_int64, c_int64, c_uint32, POINTER(handle)],
         "attn_mechanism_create_concat": [handle, c_int64, c_int64, c_int64, POINTER(handle)],
         "attn_mechanism_create_location": [handle, c_int64, c_int64, POINTER(handle)],
+        "attn_mechanism_param_count": [handle, POINTER(c_int32)],
+        "attn_mechanism_param_info": [handle, c_int32, POINTER(ParamInfo)],
         "attn_mechanism_bind_param": [handle, c_char_p, tensor],
         "attn_mechanism_set_scale": [handle, c_double],
         "attn_mechanism_set_softcap": [handle, c_double],
@@ -87,6 +101,8 @@ def _load():
         "attn_mechanism_set_alibi": [handle, tensor, c_int32],
         "attn_forward": [handle, POINTER(ForwardArgs)],
         "attn_forward_workspace": [handle, POINTER(ForwardArgs), POINTER(c_size_t)],
+        "attn_backward": [handle, POINTER(BackwardArgs)],
+        "attn_backward_workspace": [handle, POINTER(BackwardArgs), POINTER(c_size_t)],
     }
     for name, types in arguments.items():
         function = getattr(library, name)
@@ -116,7 +132,8 @@ def constant(name):
     return value.value
 
 
-for _name, _struct in (("tensor", Tensor), ("engine_options", EngineOptions), ("forward_args", ForwardArgs)):
+for _name, _struct in (("tensor", Tensor), ("engine_options", EngineOptions), ("param_info", ParamInfo),
+                       ("forward_args", ForwardArgs), ("backward_args", BackwardArgs)):
     if constant(f"sizeof attn_{_name}") != ctypes.sizeof(_struct):
         raise ImportError(f"{PATH} has another attn_{_name} than this binding, of "
                           f"{constant(f'sizeof attn_{_name}')} bytes, not {ctypes.sizeof(_struct)}")

@@ -4,6 +4,7 @@
     ATTN_LIBRARY=build/release/src/libattn.so python3 bindings/python/tests/test_attention.py
 """
 
+import functools
 import gc
 import sys
 import threading
@@ -119,6 +120,57 @@ class Attention(unittest.TestCase):
         context = attn.attention(self.query, self.key, self.value, normaliser="hardmax")
         self.same(context, np.take_along_axis(self.value.repeat(2, 1), best[..., None], 2))
 
+    def test_gradients_say_how_the_results_move(self):
+        normal = functools.partial(self.normal, dtype="f8")
+        flows = {"d_context": normal(B, Hq, Tq, 3), "d_weights": normal(B, Hq, Tq, Tk),
+                 "d_logsumexp": normal(B, Hq, Tq)}
+        rule = {"score": "additive", "softcap": 2.0, "temperature": 0.7, "causal": "bottom_right", "window": (4, 1)}
+
+        def run(given):
+            params = {name: given[name] for name in ("W", "U", "v", "b", "g")}
+            given = {**rule, "params": params, **{name: given[name] for name in given if name not in params}}
+            result = attn.attention(**given, return_weights=True, return_logsumexp=True)
+            return given, result, sum((flows[f"d_{name}"] * getattr(result, name)).sum()
+                                      for name in ("context", "weights", "logsumexp"))
+
+        start = {"query": normal(B, Hq, Tq, D), "key": normal(B, Hk, Tk, D), "value": normal(B, Hk, Tk, 3),
+                 "bias": normal(1, Hq, 1, Tk), "alibi": normal(Hq), "W": normal(A, D), "U": normal(A, D),
+                 "v": normal(A), "b": normal(A), "g": normal(1)}
+        given, result, _ = run(start)
+        gradients = attn.attention_grad(result, **given, **flows)
+        self.assertEqual(set(gradients), set(start))
+        for name, gradient in gradients.items():
+            with self.subTest(name):
+                self.assertEqual((gradient.shape, gradient.dtype), (start[name].shape, np.dtype("f8")))
+                way, step = normal(*gradient.shape), 1e-5
+                after, before = (run({**start, name: start[name] + sign * step * way})[2] for sign in (1, -1))
+                self.assertAlmostEqual((after - before) / (2 * step), (gradient * way).sum(), delta=1e-6)
+                alone = attn.attention_grad(result, **given, **flows, wanted=[name])
+                self.assertEqual(list(alone), [name])
+                np.testing.assert_array_equal(alone[name], gradient)
+
+    def test_gradients_of_fewer_dimensions(self):
+        query, key, d_context = self.query[0, 0, 0], self.key[0, 0], self.normal(D)
+        result = attn.attention(query, key, return_logsumexp=True)
+        got = attn.attention_grad(result, query, key, d_context=d_context, d_logsumexp=np.array(0.5, "f4"))
+        weights = expected(query[None, None, None], key[None, None], key[None, None])[1][0, 0, 0]
+        inner = key @ d_context
+        d_score = weights * (inner - weights @ inner + 0.5) / np.sqrt(D)
+        self.assertEqual(list(got), ["query", "key"])
+        self.same(got["query"], d_score @ key)
+        self.same(got["key"], np.outer(d_score, query) + np.outer(weights, d_context))
+
+    def test_gradients_that_are_refused(self):
+        result = attn.attention(self.query, self.key, return_logsumexp=True)
+        flow = {"d_context": self.normal(B, Hq, Tq, D)}
+        for error, given in ((TypeError, {"result": result.context}),
+                             (TypeError, {"result": result._replace(logsumexp=None)}),
+                             (ValueError, {"wanted": ["bias"]}), (TypeError, {"bias": [0.0]}),
+                             (attn.Error, {"d_context": None}), (attn.Error, {"normaliser": "hardmax"}),
+                             (attn.Error, {"d_context": self.query[..., :-1]})):
+            with self.subTest(given.keys()), self.assertRaises(error):
+                attn.attention_grad(**{"result": result, "query": self.query, "key": self.key, **flow, **given})
+
     def test_fewer_dimensions(self):
         query, key, value = self.query[0, 0], self.key[0, 0], self.value[0, 0]
         want = [x[0, 0] for x in expected(*(x[None, None] for x in (query, key, value)))]
@@ -168,7 +220,10 @@ class Attention(unittest.TestCase):
     def test_a_call_keeps_no_array(self):
         slopes, W = np.ones(Hq, "f4"), self.normal(D, D)
         before = sys.getrefcount(slopes), sys.getrefcount(W)
-        attn.attention(self.query, self.key, score="general", params={"W": W}, alibi=(slopes, "top_left"))
+        rule = {"score": "general", "params": {"W": W}, "alibi": (slopes, "top_left")}
+        result = attn.attention(self.query, self.key, **rule, return_logsumexp=True)
+        attn.attention_grad(result, self.query, self.key, **rule, d_context=result.context)
+        del rule
         gc.collect()
         self.assertEqual((sys.getrefcount(slopes), sys.getrefcount(W)), before)
 
