@@ -38,6 +38,21 @@ build_packages="gcc g++ libc6-dev make cmake pkg-config libopenblas-dev libcairo
 test_packages="libcmocka-dev libopenblas0-openmp libopenblas0-serial libblas-dev python3 python3-numpy python3-cffi mandoc"
 check_packages="git clang clang-format clang-tidy shellcheck ninja-build"
 
+# PyTorch, by its version, and where install_torch puts it.
+torch_package="torch==2.13.0"
+torch_tree=build/torch
+
+# install_torch: an environment for Python with PyTorch, which tests/torch.sh finds; made once, below build/.
+install_torch() {
+    [ "$(cat "$torch_tree/installed" 2> /dev/null)" != "$torch_package" ] || return 0
+    install_packages python3 python3-venv
+    say "Installing $torch_package below $torch_tree"
+    rm -rf "$torch_tree"
+    python3 -m venv "$torch_tree/venv"
+    "$torch_tree/venv/bin/pip" install -q "$torch_package" numpy
+    echo "$torch_package" > "$torch_tree/installed"
+}
+
 # build preset [option...]: configures and builds one of CMakePresets.json.
 build() {
     preset=$1

@@ -1,0 +1,13 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# torch.sh: torch_autograd.py, with the first interpreter that has PyTorch, on the library that ATTN_LIBRARY names. The
+# first that is asked is the one that install_torch of scripts/common.sh has made.
+set -eu
+for python in "$SOURCE/build/torch/venv/bin/python" python3 /usr/bin/python3; do
+    if "$python" -c 'import numpy, torch' 2> /dev/null; then
+        PYTHONDONTWRITEBYTECODE=1 exec "$python" "$SOURCE/tests/torch_autograd.py"
+    fi
+done
+echo "no Python with PyTorch: skipped"
+exit 77
