@@ -268,8 +268,11 @@ static double pupil_loss(struct pupil *p, bool gradients)
     return loss;
 }
 
-static void pupil_train(struct pupil *p, int steps, double rate)
+/* More steps than any seed has needed; an emulator takes half as many. */
+static void pupil_train(struct pupil *p, int steps)
 {
+    const double rate = 0.02;
+    if (emulated()) steps /= 2;
     for (int step = 1; step <= steps; step++) {
         draw_sequences(p);
         pupil_loss(p, true);
@@ -296,8 +299,7 @@ static void assert_learned(struct pupil *p, const char *what)
             weight += (double)weights[p->place[row % LENGTH]] / (ROWS * BATCHES);
         }
     }
-    print_message("%s: %d tokens and %d places of %d right, mean weight there %.4f\n", what, tokens, places,
-                  ROWS * BATCHES, weight);
+    print_message("%s: mean weight at the right place %.4f\n", what, weight);
     if (p->loss == BY_TOKENS) assert_int_equal(tokens, ROWS * BATCHES);
     assert_int_equal(places, ROWS * BATCHES);
     assert_true(weight > 0.95);
@@ -324,7 +326,7 @@ static void additive_learns_to_copy(void **state)
     struct pupil p;
     (void)state;
     pupil_create(&p, additive(0), BY_TOKENS, 1);
-    pupil_train(&p, 400, 0.02);
+    pupil_train(&p, 400);
     assert_learned(&p, "additive, copying");
     pupil_destroy(&p);
 }
@@ -335,7 +337,7 @@ static void normalised_additive_learns_to_reverse(void **state)
     (void)state;
     pupil_create(&p, additive(ATTN_ADDITIVE_BIAS | ATTN_ADDITIVE_NORMALISED), BY_TOKENS, 2);
     for (int t = 0; t < LENGTH; t++) p.place[t] = LENGTH - 1 - t;
-    pupil_train(&p, 400, 0.02);
+    pupil_train(&p, 600);
     assert_learned(&p, "additive, normalised, reversing");
     pupil_destroy(&p);
 }
@@ -345,7 +347,7 @@ static void additive_learns_from_a_loss_on_the_weights_alone(void **state)
     struct pupil p;
     (void)state;
     pupil_create(&p, additive(ATTN_ADDITIVE_BIAS), BY_ALIGNMENT, 3);
-    pupil_train(&p, 300, 0.02);
+    pupil_train(&p, 400);
     assert_learned(&p, "additive, supervised");
     pupil_destroy(&p);
 }
@@ -356,7 +358,7 @@ static void general_learns_a_permutation(void **state)
     (void)state;
     pupil_create(&p, general(), BY_TOKENS, 4);
     rng_shuffle(&p.rng, p.place, LENGTH);
-    pupil_train(&p, 200, 0.02);
+    pupil_train(&p, 300);
     assert_learned(&p, "general, a permutation");
     pupil_destroy(&p);
 }

@@ -5,7 +5,7 @@
 # first that is asked is the one that install_torch of scripts/common.sh has made.
 set -eu
 for python in "$SOURCE/build/torch/venv/bin/python" python3 /usr/bin/python3; do
-    if "$python" -c 'import numpy, torch' 2> /dev/null; then
+    if "$python" -c 'import numpy, sys, importlib.util as i; sys.exit(not i.find_spec("torch"))' 2> /dev/null; then
         PYTHONDONTWRITEBYTECODE=1 exec "$python" "$SOURCE/tests/torch_autograd.py"
     fi
 done

@@ -148,7 +148,8 @@ MODIFIERS = ("scale", "softcap", "temperature", "bias", "bias of minus infinity"
 
 
 class Problem:
-    """Arrays for the library, x by name, and its keyword arguments, rule; flows are the gradients that flow in."""
+    """Arrays for the library, x by name, and its keyword arguments, rule. asks: the gradients that flow in, and those
+    that are wanted: first all that there are, then what fused tiles take too, no weights, no bias, no slopes."""
 
     def __init__(self, mechanism, modifiers, dtype, random, n, flows=("context", "weights", "logsumexp")):
         self.name = f"{mechanism}, {dtype}, {', '.join(modifiers) or 'plain'}"
@@ -178,7 +179,10 @@ class Problem:
         rows = (n.batch, n.query_heads, n.queries)
         value_dim = self.x["value" if "value" in self.x else "key"].shape[-1]
         shapes = {"context": (*rows, value_dim), "weights": (*rows, n.keys), "logsumexp": rows}
-        self.flows = {name: self.normal(*shapes[name]) for name in flows}
+        self.flows = {name: self.normal(*shape) for name, shape in shapes.items()}
+        self.asks = {"": (flows, list(self.x)),
+                     ", fused": (["context"] + [flow for flow in flows if flow == "logsumexp"],
+                                 [name for name in self.x if name not in ("bias", "alibi")])}
 
     def normal(self, *shape):
         return self.random.standard_normal(shape).astype(self.dtype)
@@ -239,10 +243,12 @@ class Problem:
 
     def by_library(self):
         result = attn.attention(**self.given(), return_weights=True, return_logsumexp=True)
-        flows = {f"d_{name}": flow for name, flow in self.flows.items()}
-        gradients = attn.attention_grad(result, **self.given(), **flows)
-        return {"context": result.context, "all weights": result.weights, "log-sum-exp": result.logsumexp,
-                **{f"d_{name}": gradient for name, gradient in gradients.items()}}
+        got = {"context": result.context, "all weights": result.weights, "log-sum-exp": result.logsumexp}
+        for ask, (flows, wanted) in self.asks.items():
+            flows = {f"d_{name}": self.flows[name] for name in flows}
+            gradients = attn.attention_grad(result, **self.given(), **flows, wanted=wanted)
+            got.update({f"d_{name}{ask}": gradient for name, gradient in gradients.items()})
+        return got
 
     def by_torch(self, formulas):
         x = {name: torch.tensor(array.astype("f8"), requires_grad=True) for name, array in self.x.items()}
@@ -250,12 +256,13 @@ class Problem:
         context, weights, logsumexp = formulas.attention(read, self.rule, self.n)
         sees = logsumexp != -torch.inf
         out = {"context": context, "weights": weights, "logsumexp": logsumexp.masked_fill(~sees, 0.0)}
-        flows = {name: torch.tensor(flow.astype("f8")) for name, flow in self.flows.items()}
-        loss = sum((flow * out[name]).sum() for name, flow in flows.items())
-        gradients = torch.autograd.grad(loss, list(x.values()), materialize_grads=True, allow_unused=True)
-        return {"context": context.detach().numpy(), "all weights": weights.detach().numpy(),
-                "log-sum-exp": logsumexp.detach().numpy(),
-                **{f"d_{name}": gradient.numpy() for name, gradient in zip(x, gradients)}}
+        want = {"context": context, "all weights": weights, "log-sum-exp": logsumexp}
+        for ask, (flows, wanted) in self.asks.items():
+            loss = sum((torch.tensor(self.flows[name].astype("f8")) * out[name]).sum() for name in flows)
+            gradients = torch.autograd.grad(loss, [x[name] for name in wanted], retain_graph=True, allow_unused=True,
+                                            materialize_grads=True)
+            want.update({f"d_{name}{ask}": gradient for name, gradient in zip(wanted, gradients)})
+        return {name: tensor.detach().numpy() for name, tensor in want.items()}
 
     def off(self, formulas):
         want = self.by_torch(formulas)
