@@ -9,7 +9,7 @@ The library is looked for, in this order:
 import ctypes
 import ctypes.util
 import os
-from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint32, c_void_p
+from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
 ABI = 0  # the binary interface that the structs below describe
@@ -31,13 +31,14 @@ class ForwardArgs(Structure):
         (name, POINTER(Tensor)) for name in ("query", "key", "value", "mask", "bias", "key_lengths")] + [
         ("query_start", c_int64)] + [
         (name, POINTER(Tensor)) for name in ("context", "weights", "scores", "logsumexp")] + [
-        ("workspace", c_void_p), ("workspace_size", c_size_t)]
+        ("workspace", c_void_p), ("workspace_size", c_size_t), ("dropout", c_double), ("dropout_seed", c_uint64),
+        ("dropout_offset", c_uint64), ("memory", c_void_p)]
 
 
 class BackwardArgs(Structure):
     _fields_ = [("struct_size", c_uint32), ("accumulate", c_int32), ("forward", POINTER(ForwardArgs))] + [
         (name, POINTER(Tensor)) for name in ("d_context", "d_weights", "d_logsumexp", "d_query", "d_key", "d_value",
-                                             "d_bias", "d_alibi")] + [
+                                             "d_bias", "d_alibi", "d_relative")] + [
         ("d_params", POINTER(POINTER(Tensor))), ("workspace", c_void_p), ("workspace_size", c_size_t)]
 
 
