@@ -183,6 +183,8 @@ static const struct row rows[] = {
     IN(forward, ARGUMENT, "query_start", COPY(mechanism, causal), SET(args.query_start, 1)),
     IN(forward, ARGUMENT, "query_start", SET(args.query_start, INT64_MAX)),
     IN(forward, ARGUMENT, "query_start", SET(args.query_start, INT64_MIN)),
+    IN(forward, ARGUMENT, "dropout", REAL(args.dropout, 1.0)),
+    IN(forward, ARGUMENT, "dropout", REAL(args.dropout, -0.5)),
     IN(forward, OVERFLOW, "queries", SET(query.shape[2], INT64_C(1) << 61), SET(query.stride[2], 0)),
     IN(forward, OVERFLOW, "keys", SET(key.shape[2], INT64_C(1) << 61), SET(key.stride[2], 0), SET(args.value, 0)),
     IN(forward, OVERFLOW, "batch", SET(query.shape[0], INT64_MAX), SET(query.stride[0], 0), SET(key.stride[0], 0),

@@ -5,6 +5,7 @@
  * normalisers. Those of tile.h have tests of their own (test_tile_kernels.c, test_tile_passes.c, test_row_kernels.c).
  */
 #include "kernels/kernels.h"
+#include "kernels/philox.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -264,6 +265,51 @@ static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, i
     assert_int_equal(flags[0], flags[1]);
 }
 
+/* The kernels of the backward pass, of dropout, and of local attention. */
+static void compare_gradients(const attn_i_kernels *const two[2], attn_dtype dtype, int64_t n)
+{
+    static numbers rows[9][2], other, keys;
+    const int64_t few = n < 30 ? n : 30, depth = n < 40 ? n : 40;
+    const attn_i_draw draw = {0x123456789abcdefULL, 77, 0x40000000u};
+    double sums[3][2];
+    attn_i_seen seen[2];
+    fill(&other, dtype, 1, 0);
+    fill(&keys, dtype, 2, 0);
+    memset(rows, 0, sizeof rows);
+    for (int s = 0; s < 2; s++) {
+        const attn_i_kernels *k = two[s];
+        for (int r = 0; r < 9; r++) fill(&rows[r][s], dtype, 7 + (unsigned)r, r == 0);
+        seen[s] = k->weights_again(n, 0.7, 3.1, &rows[0][s]);
+        sums[0][s] = k->weighted_sum(n, &rows[0][s], &other);
+        k->softmax_gradient(n, 0.25, 1.5, &rows[0][s], &rows[1][s]);
+        k->cap_gradient(n, -0.3, 5, &other, &rows[1][s]);
+        k->cap_gradient(n, 2, 0, NULL, &rows[2][s]);
+        sums[1][s] = k->alibi_gradient(n, -n / 2, &rows[1][s]);
+        k->add_to(n / 2, &other, &rows[2][s], 2);
+        k->add_sum(n, &other, &rows[3][s]);
+        k->drop(n, &draw, 5, 3, 2, -0.0, &rows[3][s]);
+        k->tanh_gradients(depth, &other, &keys, few, &keys, 3, &rows[1][s], &rows[4][s], &rows[5][s], 41, &rows[6][s]);
+        k->dots(depth, &other, few, &keys, 5, &rows[6][s]);
+        k->add_rows(few, &rows[0][s], &keys, 7, depth, &rows[7][s]);
+        k->add_outer(few < 20 ? few : 20, &rows[0][s], &other, depth, &rows[8][s], 43);
+        k->multiply(n, &other, &rows[7][s]);
+        sums[2][s] = k->weighted_sum(n, &rows[1][s], &rows[7][s]);
+    }
+    for (int r = 0; r < 9; r++) assert_memory_equal(&rows[r][0], &rows[r][1], sizeof rows[r][0]);
+    for (int r = 0; r < 3; r++) assert_memory_equal(&sums[r][0], &sums[r][1], sizeof(double));
+    assert_int_equal(seen[0], seen[1]);
+}
+
+/* The first of the published known answers of Random123: everything 0. */
+static void philox_gives_its_known_answer(void **state)
+{
+    const uint32_t want[4] = {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
+    uint32_t words[4];
+    (void)state;
+    attn_i_draw_words(0, 0, 0, words);
+    assert_memory_equal(words, want, sizeof want);
+}
+
 /* Pairs side by side, as neighbours, and far apart, in place and not. */
 static void compare_turns(const attn_i_kernels *const two[2], attn_dtype dtype, int64_t n)
 {
@@ -306,6 +352,7 @@ static void every_set_gives_the_bits_of_the_portable_one(void **state)
             for (int64_t n = 0; n < 1200; n = n < 70 ? n + 1 : n * 2 + 1) {
                 compare_sets(two, dtype, n);
                 compare_turns(two, dtype, n);
+                compare_gradients(two, dtype, n);
             }
         }
     }
@@ -324,6 +371,7 @@ int main(void)
         cmocka_unit_test(a_number_comes_out_the_same_at_every_place),
         cmocka_unit_test(unseen_weights_are_marked_and_written_as_zero),
         cmocka_unit_test(normalisers_meet_infinity_and_nan),
+        cmocka_unit_test(philox_gives_its_known_answer),
         cmocka_unit_test(every_set_gives_the_bits_of_the_portable_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
