@@ -212,6 +212,9 @@ static attn_status check_options(const attn_mechanism *mechanism, const attn_mem
         return attn_i_fail(ATTN_ERR_ARGUMENT, "key_dim is %" PRId64 ", but %s reads no keys", o->key_dim,
                            mechanism->score->name);
     }
+    if (o->rope != NULL && (alone || !reads_keys)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "rope is there, but keys are %s", alone ? "values" : "not read");
+    }
     if (mechanism->key_dim != 0 && o->key_dim != mechanism->key_dim) {
         return attn_i_fail(ATTN_ERR_SHAPE, "key_dim is %" PRId64 ", but the %s mechanism was made for %" PRId64,
                            o->key_dim, mechanism->score->name, mechanism->key_dim);
@@ -232,6 +235,22 @@ static void set_widths(attn_memory *m)
     if (m->value_dim == 0 && m->ready != ATTN_I_RAW) m->values.width = m->key_dim; /* values are raw */
 }
 
+static attn_status set_rope(attn_memory *m, const attn_rope_options *rope)
+{
+    if (rope == NULL) return ATTN_OK;
+    attn_status status =
+        attn_i_struct_read(&m->rope, sizeof m->rope, sizeof m->rope, rope, rope->struct_size, "attn_rope_options");
+    if (status != ATTN_OK) return status;
+    if (m->ready != ATTN_I_RAW) {
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "rope is there, but %s projects its keys after it",
+                           m->mechanism->score->name);
+    }
+    m->rope.struct_size = (uint32_t)sizeof m->rope;
+    m->rope.positions = NULL;
+    m->turns = 1;
+    return ATTN_OK;
+}
+
 static attn_status create(const attn_mechanism *mechanism, const attn_memory_options *given, attn_memory **memory)
 {
     attn_memory_options o;
@@ -247,6 +266,8 @@ static attn_status create(const attn_mechanism *mechanism, const attn_memory_opt
     m.key_dim = o.key_dim;
     m.value_dim = o.value_dim;
     set_widths(&m);
+    status = set_rope(&m, o.rope);
+    if (status != ATTN_OK) return status;
     contents c;
     status = make_contents(&m, o.batch, o.capacity, &c);
     if (status != ATTN_OK) return status;

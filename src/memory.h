@@ -19,6 +19,8 @@ struct attn_memory {
     attn_dtype dtype;
     int64_t size; /* of an element, in bytes */
     uint32_t flags;
+    int turns; /* keys, as they are appended */
+    attn_rope_options rope;
     attn_i_ready ready;
     int64_t batch, key_heads, key_dim, value_dim; /* value_dim 0: the keys are the values */
     int64_t capacity, longest;

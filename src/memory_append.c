@@ -160,6 +160,24 @@ static void append_prepared(append *a)
     }
 }
 
+/* The keys of a sequence that were just copied, turned by their positions. */
+static attn_status turn(const append *a)
+{
+    const attn_memory *m = a->m;
+    attn_status status = ATTN_OK;
+    for (int64_t b = 0; b < m->batch && m->turns && status == ATTN_OK; b++) {
+        const attn_tensor keys = {place(a, &m->keys, b, 0, 0),
+                                  m->dtype,
+                                  3,
+                                  {m->key_heads, count_of(a, b), m->keys.width, 1},
+                                  {m->capacity * m->keys.width, m->keys.width, 1, 0}};
+        attn_rope_options rope = m->rope;
+        rope.first = m->lengths[b];
+        status = attn_rope(m->engine, &rope, &keys, &keys);
+    }
+    return status;
+}
+
 static void lay_out(append *a, attn_i_arena *arena)
 {
     if (a->m->ready == ATTN_I_CONVERTED) lay_out_converted(a, arena);
@@ -187,7 +205,7 @@ static attn_status run(append *a)
     if (a->m->ready == ATTN_I_RAW) copy_raw(a, &a->p.key, &a->m->keys);
     copy_raw(a, &a->p.value, &a->m->values);
     attn_i_release(allocator, scratch, (size_t)measure.used);
-    return ATTN_OK;
+    return turn(a);
 }
 
 static attn_status append_to(attn_memory *m, const attn_tensor *key, const attn_tensor *value,

@@ -388,6 +388,37 @@ static void keys_may_be_the_values(void **state)
     }
 }
 
+/* Keys that the memory turns are those that were turned before they were appended. */
+static void keys_are_turned_by_their_positions(void **state)
+{
+    (void)state;
+    for (int d = 0; d < DTYPES; d++) {
+        struct world w;
+        world_create(&w, engine, RULE_SCALED_DOT, d == 0 ? ATTN_F32 : ATTN_F64);
+        attn_rope_options rope = ATTN_ROPE_OPTIONS_INIT;
+        attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+        attn_memory *turning = NULL, *plain = new_memory(&w, 0, 0);
+        rope.layout = ATTN_ROPE_HALVES;
+        options.dtype = w.dtype;
+        options.batch = B;
+        options.key_heads = HK;
+        options.key_dim = D;
+        options.value_dim = DV;
+        options.rope = &rope;
+        MUST(attn_memory_create(w.mechanism, &options, &turning));
+        for (int64_t at = 0; at < TK; at += 10) MUST(append_part(&w, turning, at, at + 10 < TK ? 10 : TK - at, NULL));
+        MUST(attn_rope(engine, &rope, &w.key.tensor, &w.key.tensor));
+        MUST(append_part(&w, plain, 0, TK, NULL));
+        struct array got = attend(&w, turning, NULL, 0), want = attend(&w, plain, NULL, 0);
+        assert_same(&got, &want, "turned keys");
+        array_destroy(&got);
+        array_destroy(&want);
+        attn_memory_destroy(turning);
+        attn_memory_destroy(plain);
+        world_destroy(&w);
+    }
+}
+
 /* Every position attends to those before it: all at once, and one by one over a growing memory. */
 static void decoding_step_by_step_gives_the_numbers_of_the_whole_sequence(void **state)
 {
@@ -563,6 +594,9 @@ static void wrong_calls_are_refused_in_words(void **state)
     refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_ARGUMENT, "value_dim");
     o = good, o.flags = ATTN_MEMORY_KEYS_ALONE;
     refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_ARGUMENT, "value_dim");
+    attn_rope_options rope = ATTN_ROPE_OPTIONS_INIT;
+    o = good, o.rope = &rope;
+    refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_UNSUPPORTED, "rope");
     o = good, o.capacity = -1;
     refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_ARGUMENT, "capacity");
     o = good, o.capacity = INT32_MAX - 2000, o.batch = INT32_MAX - 2000;
@@ -626,6 +660,7 @@ int main(void)
         cmocka_unit_test(reordering_keeps_the_survivors_of_a_beam),
         cmocka_unit_test(a_fork_and_its_origin_do_not_know_of_each_other),
         cmocka_unit_test(keys_may_be_the_values),
+        cmocka_unit_test(keys_are_turned_by_their_positions),
         cmocka_unit_test(decoding_step_by_step_gives_the_numbers_of_the_whole_sequence),
         cmocka_unit_test(a_failed_allocation_leaves_a_memory_as_it_was),
         cmocka_unit_test(a_fixed_memory_that_is_full_takes_no_more),

@@ -365,6 +365,72 @@ ATTN_API attn_status attn_mechanism_set_local(attn_mechanism *mechanism, attn_lo
  * parameter is. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERFLOW too. With ATTN_ALIGN_NONE slopes may be NULL. */
 ATTN_API attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tensor *slopes, attn_align align);
 
+/* -------------------------------------------------------------------------------------------- positions */
+
+/* What tells a model where a token stands, where no ALiBi and no mask does. A position is a whole number from -2^53 to
+ * 2^53. Angles, sines and cosines are computed in float64 and then rounded: an angle is wrong by its own size times
+ * 2^-52 or so, which in float32 is nothing, even for position 10^6. A base lies from 1e-100 to 1e100. */
+
+/* Fills table [T, D] with the sinusoids of positions first .. first + T - 1 (Vaswani 2017, section 3.5):
+ *
+ *     table[t][2i] = sin((first + t) / base^(2i/D))     table[t][2i + 1] = cos((first + t) / base^(2i/D))
+ *
+ * ATTN_F32 or ATTN_F64; D even or odd: the last element of an odd row is a sine. base is 10000 in the paper.
+ * ATTN_ERR_ARGUMENT: a NULL, a base or a position out of range. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP,
+ * ATTN_ERR_OVERFLOW: as their names say. Thread safety: re-entrant. Since 0.1. */
+ATTN_API attn_status attn_position_sinusoidal(const attn_tensor *table, int64_t first, double base);
+
+/* Fills slopes [H], ATTN_F32 or ATTN_F64, for attn_mechanism_set_alibi (Press 2022): head h = 1 .. H has 2^(-8h/H)
+ * where H is a power of two. Otherwise, as in the paper's released code, the slopes of the next lower power of two come
+ * first, then every other one (the first, the third, ...) of the next higher.
+ * ATTN_ERR_ARGUMENT: a NULL. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW. Thread safety:
+ * re-entrant. Since 0.1. */
+ATTN_API attn_status attn_position_alibi_slopes(const attn_tensor *slopes);
+
+/* Which elements of a row of n make pair i, i < n / 2. */
+typedef int32_t attn_rope_layout;
+enum {
+    ATTN_ROPE_INTERLEAVED = 0, /* (2i, 2i + 1): the paper's; GPT-J, Llama's own code */
+    ATTN_ROPE_HALVES = 1       /* (i, i + n/2): GPT-NeoX, Llama's weights as transformers has them */
+};
+
+typedef struct attn_rope_options {
+    uint32_t struct_size; /* sizeof(attn_rope_options), set by ATTN_ROPE_OPTIONS_INIT */
+    attn_rope_layout layout;
+    int64_t dimensions;           /* n, even: that many of each row are rotated, the first ones; 0: all */
+    double base;                  /* 0: 10000 */
+    int64_t first;                /* the position of row 0; row t has first + t. 0 where there are positions */
+    const attn_tensor *positions; /* [B, T], or [T] for all sequences, ATTN_I32 or ATTN_I64: of each row. Or NULL */
+    int32_t inverse;              /* 1: turns back, by the negative angles */
+    int32_t reserved;             /* 0 */
+} attn_rope_options;
+
+#define ATTN_ROPE_OPTIONS_INIT                                                                                         \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_rope_options), ATTN_ROPE_INTERLEAVED, 0, 0, 0, 0, 0, 0                                   \
+    }
+
+/* Rotary positions (Su 2021, section 3.4): to is from with pair i of the row at position p turned by the angle
+ * p base^(-2i/n):
+ *
+ *     to_a = from_a cos - from_b sin     to_b = from_b cos + from_a sin
+ *
+ * The product of a query at position m and a key at position n then depends on m - n alone. What lies past
+ * options->dimensions is copied. from and to are [B, H, T, D], of one dtype, ATTN_F32 or ATTN_F64; a tensor of lower
+ * rank stands for one whose leading dimensions are 1. to may be the very same view as from (rotated in place), else it
+ * must not share memory with it; nor with positions. options NULL means all defaults.
+ *
+ * The gradient by from is that by to, turned back: the same call with inverse = 1.
+ *
+ * Memory beside the arguments is 8 bytes for each pair of one row. The result has the same bits for any number of
+ * engine threads, and a row the same at a position that is counted from first and at one that is given.
+ *
+ * ATTN_ERR_ARGUMENT: a NULL engine, from or to, an option or a position out of range. ATTN_ERR_STRUCT_SIZE,
+ * ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Thread safety: re-entrant.
+ * Since 0.1. */
+ATTN_API attn_status attn_rope(attn_engine *engine, const attn_rope_options *options, const attn_tensor *from,
+                               const attn_tensor *to);
+
 /* ----------------------------------------------------------------------------------------------- memory */
 
 /* Keys and values made ready for many queries: encoder states that are projected once for all decoder steps (Bahdanau
@@ -392,11 +458,14 @@ typedef struct attn_memory_options {
     int64_t value_dim;    /* with ATTN_MEMORY_KEYS_ALONE: 0 */
     int64_t capacity; /* positions of each sequence that there is room for from the beginning; when more are appended
                          it at least doubles, unless it is fixed */
+    const attn_rope_options *rope; /* keys are turned by their positions as they are appended; `first` and `positions`
+                                      are not looked at. Not where keys are values, nor where a projection would come
+                                      after it (additive, concat). NULL: they are not */
 } attn_memory_options;
 
 #define ATTN_MEMORY_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_memory_options), 0, 0, 0, 0, 0, 0, 0, 0                                                  \
+        (uint32_t)sizeof(attn_memory_options), 0, 0, 0, 0, 0, 0, 0, 0, 0                                               \
     }
 
 /* Creates an empty memory for one mechanism, which must outlive it. ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE (dimensions
@@ -511,72 +580,6 @@ ATTN_API attn_status attn_forward(const attn_mechanism *mechanism, const attn_fo
  * alignment will do. Since 0.1. */
 ATTN_API attn_status attn_forward_workspace(const attn_mechanism *mechanism, const attn_forward_args *args,
                                             size_t *bytes);
-
-/* -------------------------------------------------------------------------------------------- positions */
-
-/* What tells a model where a token stands, where no ALiBi and no mask does. A position is a whole number from -2^53 to
- * 2^53. Angles, sines and cosines are computed in float64 and then rounded: an angle is wrong by its own size times
- * 2^-52 or so, which in float32 is nothing, even for position 10^6. A base lies from 1e-100 to 1e100. */
-
-/* Fills table [T, D] with the sinusoids of positions first .. first + T - 1 (Vaswani 2017, section 3.5):
- *
- *     table[t][2i] = sin((first + t) / base^(2i/D))     table[t][2i + 1] = cos((first + t) / base^(2i/D))
- *
- * ATTN_F32 or ATTN_F64; D even or odd: the last element of an odd row is a sine. base is 10000 in the paper.
- * ATTN_ERR_ARGUMENT: a NULL, a base or a position out of range. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP,
- * ATTN_ERR_OVERFLOW: as their names say. Thread safety: re-entrant. Since 0.1. */
-ATTN_API attn_status attn_position_sinusoidal(const attn_tensor *table, int64_t first, double base);
-
-/* Fills slopes [H], ATTN_F32 or ATTN_F64, for attn_mechanism_set_alibi (Press 2022): head h = 1 .. H has 2^(-8h/H)
- * where H is a power of two. Otherwise, as in the paper's released code, the slopes of the next lower power of two come
- * first, then every other one (the first, the third, ...) of the next higher.
- * ATTN_ERR_ARGUMENT: a NULL. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW. Thread safety:
- * re-entrant. Since 0.1. */
-ATTN_API attn_status attn_position_alibi_slopes(const attn_tensor *slopes);
-
-/* Which elements of a row of n make pair i, i < n / 2. */
-typedef int32_t attn_rope_layout;
-enum {
-    ATTN_ROPE_INTERLEAVED = 0, /* (2i, 2i + 1): the paper's; GPT-J, Llama's own code */
-    ATTN_ROPE_HALVES = 1       /* (i, i + n/2): GPT-NeoX, Llama's weights as transformers has them */
-};
-
-typedef struct attn_rope_options {
-    uint32_t struct_size; /* sizeof(attn_rope_options), set by ATTN_ROPE_OPTIONS_INIT */
-    attn_rope_layout layout;
-    int64_t dimensions;           /* n, even: that many of each row are rotated, the first ones; 0: all */
-    double base;                  /* 0: 10000 */
-    int64_t first;                /* the position of row 0; row t has first + t. 0 where there are positions */
-    const attn_tensor *positions; /* [B, T], or [T] for all sequences, ATTN_I32 or ATTN_I64: of each row. Or NULL */
-    int32_t inverse;              /* 1: turns back, by the negative angles */
-    int32_t reserved;             /* 0 */
-} attn_rope_options;
-
-#define ATTN_ROPE_OPTIONS_INIT                                                                                         \
-    {                                                                                                                  \
-        (uint32_t)sizeof(attn_rope_options), ATTN_ROPE_INTERLEAVED, 0, 0, 0, 0, 0, 0                                   \
-    }
-
-/* Rotary positions (Su 2021, section 3.4): to is from with pair i of the row at position p turned by the angle
- * p base^(-2i/n):
- *
- *     to_a = from_a cos - from_b sin     to_b = from_b cos + from_a sin
- *
- * The product of a query at position m and a key at position n then depends on m - n alone. What lies past
- * options->dimensions is copied. from and to are [B, H, T, D], of one dtype, ATTN_F32 or ATTN_F64; a tensor of lower
- * rank stands for one whose leading dimensions are 1. to may be the very same view as from (rotated in place), else it
- * must not share memory with it; nor with positions. options NULL means all defaults.
- *
- * The gradient by from is that by to, turned back: the same call with inverse = 1.
- *
- * Memory beside the arguments is 8 bytes for each pair of one row. The result has the same bits for any number of
- * engine threads, and a row the same at a position that is counted from first and at one that is given.
- *
- * ATTN_ERR_ARGUMENT: a NULL engine, from or to, an option or a position out of range. ATTN_ERR_STRUCT_SIZE,
- * ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Thread safety: re-entrant.
- * Since 0.1. */
-ATTN_API attn_status attn_rope(attn_engine *engine, const attn_rope_options *options, const attn_tensor *from,
-                               const attn_tensor *to);
 
 /* -------------------------------------------------------------------------------------- attentional step */
 
