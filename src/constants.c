@@ -65,6 +65,7 @@ static const struct {
     SIZEOF(attn_param_info),
     SIZEOF(attn_forward_args),
     SIZEOF(attn_backward_args),
+    SIZEOF(attn_decomposable_args),
 };
 
 attn_status attn_constant(const char *name, int64_t *value)

@@ -38,14 +38,14 @@ attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forwar
 attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
                                  attn_i_problem *problem);
 
-/* An optional tensor of the problem's dtype; view->data stays NULL where there is none. And one that is of this shape,
- * and, if it is an output, has elements that lie apart. `layout` says what the dimensions are. */
-attn_status attn_i_problem_real(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
-                                attn_i_view *view);
+/* attn_i_real_input and attn_i_real_output, of the problem's dtype. */
 attn_status attn_i_problem_input(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                  const char *layout, const int64_t *shape, attn_i_view *view);
 attn_status attn_i_problem_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                   const char *layout, const int64_t *shape, attn_i_view *view);
+
+/* 1 if the rows and the scores of all heads can be counted. */
+int attn_i_countable(int64_t batch, int64_t heads, int64_t queries, int64_t keys);
 
 /* A tensor of a call, for sentences; kind is "parameter " or nothing. */
 typedef struct attn_i_named {

@@ -3,7 +3,6 @@
  * scratch.c: where a verb's call gets its scratch. */
 #include "scratch.h"
 
-#include "engine.h"
 #include "runtime/size.h"
 #include "status.h"
 
@@ -52,7 +51,7 @@ attn_status attn_i_call_run(attn_i_call *call)
         run_on_stack(call);
         return ATTN_OK;
     }
-    const attn_i_allocator *allocator = &call->problem->engine->allocator;
+    const attn_i_allocator *allocator = &call->engine->allocator;
     void *memory = attn_i_allocate(allocator, (size_t)call->scratch);
     if (memory == NULL) {
         return attn_i_fail(ATTN_ERR_NOMEM, "no memory for %" PRId64 " bytes of scratch", call->scratch);

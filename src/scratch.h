@@ -5,15 +5,16 @@
 #ifndef ATTN_I_SCRATCH_H
 #define ATTN_I_SCRATCH_H
 
-#include "problem.h"
+#include "engine.h"
 
 /* One call that knows how much scratch it needs. */
 typedef struct attn_i_call {
-    const attn_i_problem *problem;
+    const attn_engine *engine;
     int64_t scratch; /* bytes, aligned to ATTN_I_ALIGNMENT */
     void *workspace; /* the caller's, or NULL */
     size_t workspace_size;
-    attn_status (*apart)(void *data, void *workspace, size_t bytes); /* whether the workspace meets no tensor */
+    attn_status (*apart)(void *data, void *workspace, size_t bytes); /* whether the workspace, if there is one, meets
+                                                                        no tensor */
     void (*run)(void *data, void *scratch);                          /* cannot fail */
     void *data;
 } attn_i_call;

@@ -66,6 +66,14 @@ typedef struct attn_i_kernels {
                            int64_t key_stride, const void *d_scores, void *d_query, void *d_keys, int64_t d_key_stride,
                            void *d_v);
 
+    /* Softmax down columns: each element of a row with what its column has. */
+    /* most[j] = the greater of row[j] and most[j]; passes over NaN */
+    void (*column_maximum)(int64_t n, const void *row, void *most);
+    /* row[j] = exp(row[j] - reference[j]), 0 for minus infinity; sum[j] += row[j] unless sum is NULL */
+    void (*column_exponentials)(int64_t n, const void *reference, void *row, void *sum);
+    /* to[j] += weights[j] (row[j] - mean[j]), nothing where the weight is 0 */
+    void (*column_gradient)(int64_t n, const void *mean, const void *weights, const void *row, void *to);
+
     /* 1 if every element is finite */
     int (*is_finite)(int64_t n, const void *row);
     /* to[j to_stride] = from[j stride], or 0 where that is not finite; 1 if all are finite */

@@ -45,6 +45,9 @@ void KERNEL(add_sum)(int64_t n, const void *row, void *to);
 void KERNEL(tanh_gradients)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
                             int64_t key_stride, const void *d_scores, void *d_query, void *d_keys, int64_t d_key_stride,
                             void *d_v);
+void KERNEL(column_maximum)(int64_t n, const void *row, void *most);
+void KERNEL(column_exponentials)(int64_t n, const void *reference, void *row, void *sum);
+void KERNEL(column_gradient)(int64_t n, const void *mean, const void *weights, const void *row, void *to);
 int KERNEL(is_finite)(int64_t n, const void *row);
 int KERNEL(gather_finite)(int64_t n, const void *from, int64_t stride, void *to, int64_t to_stride);
 void KERNEL(add_not_finite)(int64_t n, const void *weight, const void *from, int64_t stride, void *to);
