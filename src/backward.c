@@ -45,7 +45,8 @@ static attn_status prepare(const attn_mechanism *mechanism, const attn_backward_
         attn_i_struct_read(&b->args, sizeof b->args, sizeof b->args, given, given->struct_size, "attn_backward_args");
     if (status == ATTN_OK) status = attn_i_gradient_check(mechanism, &b->args, &b->gradient);
     if (status != ATTN_OK) return status;
-    b->call = (attn_i_call){&b->gradient.problem, 0, b->args.workspace, b->args.workspace_size, apart, run, b};
+    attn_i_problem *p = &b->gradient.problem;
+    b->call = (attn_i_call){p->engine, 0, b->args.workspace, b->args.workspace_size, apart, run, b, p};
     b->local = attn_i_centres_wanted(&b->gradient.problem);
     b->by_tiles = !b->local && b->gradient.problem.engine->way == ATTN_WAY_TILES &&
                   attn_i_tiles_backward_takes(&b->gradient, &b->tiles);

@@ -80,6 +80,7 @@ static const struct {
     SIZEOF(attn_memory_options),
     SIZEOF(attn_rope_options),
     SIZEOF(attn_attentional_args),
+    SIZEOF(attn_decomposable_args),
 };
 
 attn_status attn_constant(const char *name, int64_t *value)

@@ -45,7 +45,8 @@ static attn_status prepare(const attn_mechanism *mechanism, const attn_forward_a
     attn_status status = attn_i_forward_args_read(given, &f->args);
     if (status == ATTN_OK) status = attn_i_problem_check(mechanism, &f->args, &f->problem);
     if (status != ATTN_OK) return status;
-    f->call = (attn_i_call){&f->problem, 0, f->args.workspace, f->args.workspace_size, apart, run, f};
+    f->call =
+        (attn_i_call){f->problem.engine, 0, f->args.workspace, f->args.workspace_size, apart, run, f, &f->problem};
     f->local = attn_i_centres_wanted(&f->problem);
     f->by_tiles = !f->local && f->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(&f->problem, &f->tiles);
     status = f->local      ? attn_i_local_way_scratch(&f->problem, &f->call.scratch)

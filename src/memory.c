@@ -5,6 +5,7 @@
 #include "memory.h"
 
 #include "engine.h"
+#include "lengths.h"
 #include "memory_append.h"
 #include "runtime/size.h"
 #include "score/score.h"
@@ -307,7 +308,7 @@ static attn_status truncate_to(attn_memory *m, const attn_tensor *lengths)
 {
     attn_i_view view;
     if (m == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "memory is NULL");
-    attn_status status = attn_i_check_integers(lengths, "lengths", m->longest, &view);
+    attn_status status = attn_i_integers_check(lengths, "lengths", m->longest, &view);
     if (status != ATTN_OK) return status;
     if (view.shape[3] != m->batch) {
         return attn_i_fail(ATTN_ERR_SHAPE, "lengths has %" PRId64 " elements, but there are %" PRId64 " sequences",
@@ -335,7 +336,7 @@ static attn_status reorder(attn_memory *m, const attn_tensor *rows)
     attn_i_view view;
     contents c;
     if (m == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "memory is NULL");
-    attn_status status = attn_i_check_integers(rows, "rows", m->batch - 1, &view);
+    attn_status status = attn_i_integers_check(rows, "rows", m->batch - 1, &view);
     if (status != ATTN_OK) return status;
     const int64_t batch = view.shape[3];
     if (batch == 0) return attn_i_fail(ATTN_ERR_SHAPE, "rows is empty");

@@ -5,6 +5,7 @@
 #include "memory_append.h"
 
 #include "engine.h"
+#include "lengths.h"
 #include "runtime/blas.h"
 #include "runtime/size.h"
 #include "score/score.h"
@@ -63,8 +64,9 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
                            value == NULL ? "value is NULL" : "there is a value, but the keys are the values");
     }
     attn_i_problem *p = &a->p;
-    attn_status status = attn_i_problem_real(p, key, "key", &p->key);
-    if (status == ATTN_OK) status = attn_i_problem_real(p, value, "value", &p->value);
+    const attn_i_reals reals = {m->dtype, "the memory"};
+    attn_status status = attn_i_real(reals, key, "key", &p->key);
+    if (status == ATTN_OK) status = attn_i_real(reals, value, "value", &p->value);
     if (status != ATTN_OK) return status;
     p->keys = key != NULL ? p->key.shape[2] : p->value.shape[2];
     const int64_t key_shape[4] = {m->batch, m->key_heads, p->keys, m->key_dim};
@@ -74,7 +76,7 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
         status = attn_i_view_has_shape(&p->value, "value", "[B, Hk, n, Dv]", value_shape);
     }
     if (status == ATTN_OK && counts != NULL) {
-        status = attn_i_check_integers(counts, "counts", p->keys, &a->counts);
+        status = attn_i_integers_check(counts, "counts", p->keys, &a->counts);
         if (status == ATTN_OK && a->counts.shape[3] != m->batch) {
             status = attn_i_fail(ATTN_ERR_SHAPE, "counts has %" PRId64 " elements, but there are %" PRId64 " sequences",
                                  a->counts.shape[3], m->batch);

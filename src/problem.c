@@ -4,6 +4,7 @@
  * found here, before anything is computed or written. */
 #include "problem.h"
 
+#include "lengths.h"
 #include "memory.h"
 #include "runtime/size.h"
 #include "score/score.h"
@@ -23,22 +24,18 @@ attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forwar
     return attn_i_struct_read(args, sizeof *args, sizeof *args, given, given->struct_size, "attn_forward_args");
 }
 
-attn_status attn_i_problem_real(const attn_i_problem *p, const attn_tensor *tensor, const char *name, attn_i_view *view)
+static attn_i_reals reals_of(const attn_i_problem *p)
 {
-    if (tensor == NULL) return ATTN_OK;
-    return attn_i_tensor_check_like(tensor, name, 4, p->dtype, "query", view);
+    return (attn_i_reals){p->dtype, "query"};
 }
 
 static attn_status check_query(attn_i_problem *p, const attn_tensor *query)
 {
-    attn_status status = attn_i_tensor_check(query, "query", 4, &p->query);
+    attn_i_reals reals;
+    attn_status status = attn_i_real_first(query, "query", &p->query, &reals);
     if (status != ATTN_OK) return status;
-    if (query->dtype != ATTN_F32 && query->dtype != ATTN_F64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "query is %s, but ATTN_F32 or ATTN_F64 is computed with",
-                           attn_i_dtype_name(query->dtype));
-    }
     const int64_t *shape = p->query.shape;
-    p->dtype = query->dtype;
+    p->dtype = reals.dtype;
     p->size = p->query.size;
     p->batch = shape[0];
     p->query_heads = shape[1];
@@ -92,8 +89,8 @@ static attn_status check_key_and_value(attn_i_problem *p, const attn_tensor *key
     if (key == NULL && (reads_keys || value == NULL)) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "key is NULL%s", reads_keys ? "" : ", and so is value");
     }
-    attn_status status = attn_i_problem_real(p, key, "key", &p->key);
-    if (status == ATTN_OK) status = attn_i_problem_real(p, value, "value", &p->value);
+    attn_status status = attn_i_real(reals_of(p), key, "key", &p->key);
+    if (status == ATTN_OK) status = attn_i_real(reals_of(p), value, "value", &p->value);
     if (status != ATTN_OK) return status;
 
     const attn_i_view *first = key != NULL ? &p->key : &p->value; /* sets heads and length */
@@ -159,39 +156,6 @@ attn_status attn_i_problem_check_params(const attn_i_problem *p)
     return ATTN_OK;
 }
 
-int64_t attn_i_integer(const attn_i_view *view, int64_t index)
-{
-    return attn_i_view_integer(view, view->data + index * view->stride[3] * view->size);
-}
-
-attn_status attn_i_check_integers(const attn_tensor *tensor, const char *name, int64_t most, attn_i_view *view)
-{
-    attn_status status = attn_i_tensor_check(tensor, name, 1, view);
-    if (status != ATTN_OK) return status;
-    if (tensor->dtype != ATTN_I32 && tensor->dtype != ATTN_I64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_I32 or ATTN_I64 is needed", name,
-                           attn_i_dtype_name(tensor->dtype));
-    }
-    const int64_t different = view->stride[3] == 0 ? attn_i_min(view->shape[3], 1) : view->shape[3];
-    for (int64_t b = 0; b < different; b++) {
-        const int64_t x = attn_i_integer(view, b);
-        if (x >= 0 && x <= most) continue;
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s[%" PRId64 "] is %" PRId64 ", but must be 0 .. %" PRId64, name, b, x,
-                           most);
-    }
-    return ATTN_OK;
-}
-
-static attn_status check_lengths(attn_i_problem *p, const attn_tensor *lengths)
-{
-    if (lengths == NULL) return ATTN_OK;
-    if (lengths->ndim == 1 && lengths->shape[0] != p->batch) {
-        return attn_i_fail(ATTN_ERR_SHAPE, "key_lengths has %" PRId64 " elements, but the batch is %" PRId64,
-                           lengths->shape[0], p->batch);
-    }
-    return attn_i_check_integers(lengths, "key_lengths", p->keys, &p->lengths);
-}
-
 static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *args)
 {
     const attn_i_modifiers *m = p->modifiers;
@@ -205,11 +169,12 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
         }
         if (status == ATTN_OK) status = attn_i_view_broadcast(&p->mask, "mask", score_layout, scores);
     }
-    if (status == ATTN_OK) status = attn_i_problem_real(p, args->bias, "bias", &p->bias);
+    if (status == ATTN_OK) status = attn_i_real(reals_of(p), args->bias, "bias", &p->bias);
     if (status == ATTN_OK && args->bias != NULL) {
         status = attn_i_view_broadcast(&p->bias, "bias", score_layout, scores);
     }
-    if (status == ATTN_OK) status = check_lengths(p, args->key_lengths);
+    if (status == ATTN_OK)
+        status = attn_i_lengths_check(args->key_lengths, "key_lengths", p->batch, p->keys, &p->lengths);
     if (status != ATTN_OK) return status;
 
     if (m->alibi != ATTN_ALIGN_NONE) {
@@ -256,16 +221,13 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
 attn_status attn_i_problem_input(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
                                  const char *layout, const int64_t *shape, attn_i_view *view)
 {
-    attn_status status = attn_i_problem_real(p, tensor, name, view);
-    if (status != ATTN_OK || tensor == NULL) return status;
-    return attn_i_view_has_shape(view, name, layout, shape);
+    return attn_i_real_input(reals_of(p), tensor, name, layout, shape, view);
 }
 
 attn_status attn_i_problem_output(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
                                   const char *layout, const int64_t *shape, attn_i_view *view)
 {
-    attn_status status = attn_i_problem_input(p, tensor, name, layout, shape, view);
-    return status == ATTN_OK && tensor != NULL ? attn_i_view_is_output(view, name) : status;
+    return attn_i_real_output(reals_of(p), tensor, name, layout, shape, view);
 }
 
 static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *args)
@@ -348,12 +310,17 @@ attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *
     return attn_i_check_scratch_apart(list, count, workspace, bytes);
 }
 
+int attn_i_countable(int64_t batch, int64_t heads, int64_t queries, int64_t keys)
+{
+    int64_t rows, scores;
+    return attn_i_multiply(batch, heads, &rows) && attn_i_multiply(rows, queries, &rows) &&
+           attn_i_multiply(rows, attn_i_max(keys, 1), &scores) && scores <= ATTN_I_MOST_POSITIONS;
+}
+
 /* Counts that loops below run over, some of which no single tensor holds (inputs may be broadcast). */
 static attn_status check_counts(const attn_i_problem *p)
 {
-    int64_t rows, scores;
-    if (!attn_i_multiply(p->batch, p->query_heads, &rows) || !attn_i_multiply(rows, p->queries, &rows) ||
-        !attn_i_multiply(rows, attn_i_max(p->keys, 1), &scores) || scores > ATTN_I_MOST_POSITIONS) {
+    if (!attn_i_countable(p->batch, p->query_heads, p->queries, p->keys)) {
         return attn_i_fail(ATTN_ERR_OVERFLOW,
                            "batch %" PRId64 " x heads %" PRId64 " x queries %" PRId64 " x keys %" PRId64
                            " cannot be counted",
@@ -402,5 +369,5 @@ attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_for
 
 int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b)
 {
-    return problem->lengths.data == NULL ? problem->keys : attn_i_integer(&problem->lengths, b);
+    return attn_i_length(&problem->lengths, b, problem->keys);
 }

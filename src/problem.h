@@ -60,18 +60,14 @@ attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_for
 /* ATTN_ERR_PARAMETER or _DTYPE unless every parameter of the mechanism is bound, to a tensor of the problem's dtype. */
 attn_status attn_i_problem_check_params(const attn_i_problem *problem);
 
-/* Integers, [batch], each 0 .. most; and one of them. */
-attn_status attn_i_check_integers(const attn_tensor *tensor, const char *name, int64_t most, attn_i_view *view);
-int64_t attn_i_integer(const attn_i_view *view, int64_t index);
-
-/* An optional tensor of the problem's dtype; view->data stays NULL where there is none. And one that is of this shape,
- * and, if it is an output, has elements that lie apart. `layout` says what the dimensions are. */
-attn_status attn_i_problem_real(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
-                                attn_i_view *view);
+/* attn_i_real_input and attn_i_real_output, of the problem's dtype. */
 attn_status attn_i_problem_input(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                  const char *layout, const int64_t *shape, attn_i_view *view);
 attn_status attn_i_problem_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                   const char *layout, const int64_t *shape, attn_i_view *view);
+
+/* 1 if the rows and the scores of all heads can be counted. */
+int attn_i_countable(int64_t batch, int64_t heads, int64_t queries, int64_t keys);
 
 enum { ATTN_I_MOST_TENSORS = 16 + ATTN_I_MOST_PARAMS };
 

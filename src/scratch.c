@@ -35,8 +35,10 @@ attn_status attn_i_call_add_relative(attn_i_call *call)
 static void run(attn_i_call *call, void *scratch)
 {
     attn_i_arena arena = {.base = scratch};
-    attn_i_relative_layout(call->problem, &arena);
-    attn_i_relative_load(call->problem);
+    if (call->problem != NULL) {
+        attn_i_relative_layout(call->problem, &arena);
+        attn_i_relative_load(call->problem);
+    }
     call->run(call->data, (char *)scratch + arena.used);
 }
 
@@ -69,7 +71,7 @@ attn_status attn_i_call_run(attn_i_call *call)
         run_on_stack(call);
         return ATTN_OK;
     }
-    const attn_i_allocator *allocator = &call->problem->engine->allocator;
+    const attn_i_allocator *allocator = &call->engine->allocator;
     void *memory = attn_i_allocate(allocator, (size_t)call->scratch);
     if (memory == NULL) {
         return attn_i_fail(ATTN_ERR_NOMEM, "no memory for %" PRId64 " bytes of scratch", call->scratch);

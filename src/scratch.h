@@ -9,13 +9,15 @@
 
 /* One call that knows how much scratch it needs. */
 typedef struct attn_i_call {
-    attn_i_problem *problem;
-    int64_t scratch; /* bytes, aligned to ATTN_I_ALIGNMENT; of which the first hold relative biases */
+    const attn_engine *engine;
+    int64_t scratch; /* bytes, aligned to ATTN_I_ALIGNMENT */
     void *workspace; /* the caller's, or NULL */
     size_t workspace_size;
-    attn_status (*apart)(void *data, void *workspace, size_t bytes); /* whether the workspace meets no tensor */
-    void (*run)(void *data, void *scratch);                          /* by the way; cannot fail */
+    attn_status (*apart)(void *data, void *workspace, size_t bytes); /* whether the workspace, if there is one, meets
+                                                                         no tensor */
+    void (*run)(void *data, void *scratch);                          /* cannot fail */
     void *data;
+    attn_i_problem *problem; /* whose relative biases come first in the scratch; or NULL */
 } attn_i_call;
 
 /* Adds room for the problem's relative biases to the scratch that its way needs. */

@@ -241,3 +241,42 @@ attn_status attn_tensor_init(attn_tensor *tensor, void *data, attn_dtype dtype, 
     *tensor = made;
     return ATTN_OK;
 }
+
+attn_status attn_i_real_first(const attn_tensor *tensor, const char *name, attn_i_view *view, attn_i_reals *reals)
+{
+    attn_status status = attn_i_tensor_check(tensor, name, 4, view);
+    if (status != ATTN_OK) return status;
+    if (tensor->dtype != ATTN_F32 && tensor->dtype != ATTN_F64) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_F32 or ATTN_F64 is computed with", name,
+                           attn_i_dtype_name(tensor->dtype));
+    }
+    *reals = (attn_i_reals){tensor->dtype, name};
+    return ATTN_OK;
+}
+
+attn_status attn_i_real(attn_i_reals reals, const attn_tensor *tensor, const char *name, attn_i_view *view)
+{
+    if (tensor == NULL) return ATTN_OK;
+    attn_status status = attn_i_tensor_check(tensor, name, 4, view);
+    if (status != ATTN_OK) return status;
+    if (tensor->dtype != reals.dtype) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but %s is %s", name, attn_i_dtype_name(tensor->dtype),
+                           reals.first, attn_i_dtype_name(reals.dtype));
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_i_real_input(attn_i_reals reals, const attn_tensor *tensor, const char *name, const char *layout,
+                              const int64_t *shape, attn_i_view *view)
+{
+    attn_status status = attn_i_real(reals, tensor, name, view);
+    if (status != ATTN_OK || tensor == NULL) return status;
+    return attn_i_view_has_shape(view, name, layout, shape);
+}
+
+attn_status attn_i_real_output(attn_i_reals reals, const attn_tensor *tensor, const char *name, const char *layout,
+                               const int64_t *shape, attn_i_view *view)
+{
+    attn_status status = attn_i_real_input(reals, tensor, name, layout, shape, view);
+    return status == ATTN_OK && tensor != NULL ? attn_i_view_is_output(view, name) : status;
+}

@@ -43,6 +43,21 @@ attn_status attn_i_view_broadcast(attn_i_view *view, const char *name, const cha
 /* ATTN_ERR_OVERLAP if elements of one tensor lie on each other. */
 attn_status attn_i_view_is_output(const attn_i_view *view, const char *name);
 
+/* An optional tensor of a call whose tensors have one dtype, that of the one called `first`; view->data stays NULL
+ * where there is none. One that is of this shape too; and one that may be written to. */
+typedef struct attn_i_reals {
+    attn_dtype dtype; /* ATTN_F32 or ATTN_F64 */
+    const char *first;
+} attn_i_reals;
+attn_status attn_i_real(attn_i_reals reals, const attn_tensor *tensor, const char *name, attn_i_view *view);
+attn_status attn_i_real_input(attn_i_reals reals, const attn_tensor *tensor, const char *name, const char *layout,
+                              const int64_t *shape, attn_i_view *view);
+attn_status attn_i_real_output(attn_i_reals reals, const attn_tensor *tensor, const char *name, const char *layout,
+                               const int64_t *shape, attn_i_view *view);
+
+/* The tensor that sets the dtype: not NULL, and float32 or float64. */
+attn_status attn_i_real_first(const attn_tensor *tensor, const char *name, attn_i_view *view, attn_i_reals *reals);
+
 /* 1 if the two may share memory: if the bytes that they lie between meet. */
 int attn_i_views_meet(const attn_i_view *a, const attn_i_view *b);
 

@@ -13,17 +13,13 @@
 #include "tile_gradient.h"
 
 #include "runtime/size.h"
+#include "tile_lanes.h"
 #include "tile_scores.h"
 
 #include <math.h>
 #include <string.h>
 
-enum {
-    PANEL = ATTN_I_LANES * ATTN_I_LANES,
-    BELOW = ATTN_I_ROOM - 2 /* what a reference lies below the log-sum-exp, so that small weights are exact */
-};
-
-/* Of a row's squares: below, it could not be made 2^BELOW times smaller. */
+/* Of a row's squares: below, it could not be made 2^ATTN_I_BELOW times smaller. */
 static const float small = 0x1p-80f;
 
 typedef struct pass {
@@ -41,11 +37,6 @@ typedef struct pass {
     int referenced; /* every lane has a reference that weights made with products can do with */
 } pass;
 
-static int64_t panels_of(int64_t columns)
-{
-    return attn_i_divide_up(columns, ATTN_I_LANES);
-}
-
 attn_i_gradient_scratch attn_i_gradient_scratch_layout(const attn_i_gradient_plan *plan, attn_i_arena *arena)
 {
     const int64_t size = (int64_t)sizeof(float), depth = plan->tile.depth;
@@ -55,8 +46,9 @@ attn_i_gradient_scratch attn_i_gradient_scratch_layout(const attn_i_gradient_pla
     s.d_scores = attn_i_carve_matrix(arena, keys, ATTN_I_LANES, size);
     s.capped = attn_i_carve_matrix(arena, capped ? keys : 0, ATTN_I_LANES, size);
     s.d_context = attn_i_carve_matrix(arena, plan->dim, ATTN_I_LANES, size);
-    s.query_panels = attn_i_carve_matrix(arena, plan->tile.lanes == NULL ? panels_of(depth) : 0, PANEL, size);
-    s.context_panels = attn_i_carve_matrix(arena, panels_of(plan->dim), PANEL, size);
+    s.query_panels =
+        attn_i_carve_matrix(arena, plan->tile.lanes == NULL ? attn_i_panels_of(depth) : 0, ATTN_I_PANEL, size);
+    s.context_panels = attn_i_carve_matrix(arena, attn_i_panels_of(plan->dim), ATTN_I_PANEL, size);
     s.d_query = attn_i_carve_matrix(arena, plan->width, ATTN_I_LANES, size);
     s.keys = attn_i_carve_matrix(arena, plan->tile.lanes == NULL ? keys : 0, depth, size);
     s.row = attn_i_carve_matrix(arena, 2, plan->dim, size);
@@ -65,21 +57,10 @@ attn_i_gradient_scratch attn_i_gradient_scratch_layout(const attn_i_gradient_pla
 
 /* ---------------------------------------------------------------------------------------------- queries */
 
-/* factor row, an element for each of n, to the panels' row of a lane. */
-static void to_panels(const float *row, int64_t n, float factor, int64_t lane, float *panels)
-{
-    for (int64_t at = 0; at < n; at += ATTN_I_LANES) {
-        const int64_t count = attn_i_min(n - at, ATTN_I_LANES);
-        float *to = panels + at / ATTN_I_LANES * PANEL + lane * ATTN_I_LANES;
-        for (int64_t d = 0; d < count; d++) to[d] = factor * row[at + d];
-        for (int64_t d = count; d < ATTN_I_LANES; d++) to[d] = 0;
-    }
-}
-
 static void clear_lane(int64_t n, int64_t lane, float *panels)
 {
     for (int64_t at = 0; at < n; at += ATTN_I_LANES) {
-        memset(panels + at / ATTN_I_LANES * PANEL + lane * ATTN_I_LANES, 0, ATTN_I_LANES * sizeof *panels);
+        memset(panels + at / ATTN_I_LANES * ATTN_I_PANEL + lane * ATTN_I_LANES, 0, ATTN_I_LANES * sizeof *panels);
     }
 }
 
@@ -88,7 +69,7 @@ static int clean_lane(const pass *t, int64_t n, int64_t lane, float *panels)
 {
     int finite = 1;
     for (int64_t at = 0; at < n; at += ATTN_I_LANES) {
-        float *row = panels + at / ATTN_I_LANES * PANEL + lane * ATTN_I_LANES;
+        float *row = panels + at / ATTN_I_LANES * ATTN_I_PANEL + lane * ATTN_I_LANES;
         if (t->v.p->kernels->is_finite(ATTN_I_LANES, row)) continue;
         t->v.p->kernels->gather_finite(ATTN_I_LANES, row, 1, row, 1);
         finite = 0;
@@ -136,13 +117,13 @@ static void load_lane(pass *t, int64_t lane)
         d = contiguous_row(t, &g->d_context, lane, t->s->row);
         t->v.kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_rows){d, dim}, 1, &squares, 1);
     }
-    *reference = (float)(ceil(exponent) - (squares < small ? 0 : BELOW));
+    *reference = (float)(ceil(exponent) - (squares < small ? 0 : ATTN_I_BELOW));
     t->rest[lane] = (float)exp2((double)*reference - exponent);
     if (!(fabsf(*reference) <= ATTN_I_FAR)) t->referenced = 0;
     if (dim > 0) {
         const float *context = contiguous_row(t, &t->v.p->context, lane, t->s->row + dim);
         t->v.kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_rows){context, dim}, 1, &mean, 1);
-        to_panels(d, dim, t->rest[lane] * t->keep, lane, t->s->context_panels);
+        attn_i_to_panels(d, dim, t->rest[lane] * t->keep, lane, t->s->context_panels);
     }
     if (g->d_logsumexp.data != NULL) mean -= one_of(t, &g->d_logsumexp, lane);
     t->mean[lane] = t->rest[lane] * mean;
@@ -159,11 +140,11 @@ static void load_contexts(pass *t)
         clear_lane(dim, l, t->s->context_panels);
     }
     for (int64_t at = 0; at < dim; at += ATTN_I_LANES) {
-        const float *panel = t->s->context_panels + at / ATTN_I_LANES * PANEL, *from[ATTN_I_LANES];
+        const float *panel = t->s->context_panels + at / ATTN_I_LANES * ATTN_I_PANEL, *from[ATTN_I_LANES];
         for (int64_t l = 0; l < rows; l++) from[l] = panel + l * ATTN_I_LANES;
         t->v.kernels->to_lanes(rows, attn_i_min(dim - at, ATTN_I_LANES), from, 1, t->s->d_context + at * ATTN_I_LANES);
     }
-    if (t->v.p->kernels->is_finite(panels_of(dim) * PANEL, t->s->context_panels)) return;
+    if (t->v.p->kernels->is_finite(attn_i_panels_of(dim) * ATTN_I_PANEL, t->s->context_panels)) return;
     for (int64_t l = 0; l < rows; l++) {
         t->poor[l] = (unsigned char)!clean_lane(t, dim, l, t->s->context_panels);
         t->any_poor |= t->poor[l];
@@ -179,10 +160,10 @@ static void load_queries(pass *t)
         if (l >= t->v.w->rows) {
             clear_lane(depth, l, t->s->query_panels);
         } else {
-            to_panels(attn_i_tile_query_row(&t->v, l), depth, (float)t->plan->factor, l, t->s->query_panels);
+            attn_i_to_panels(attn_i_tile_query_row(&t->v, l), depth, (float)t->plan->factor, l, t->s->query_panels);
         }
     }
-    if (t->v.p->kernels->is_finite(panels_of(depth) * PANEL, t->s->query_panels)) return;
+    if (t->v.p->kernels->is_finite(attn_i_panels_of(depth) * ATTN_I_PANEL, t->s->query_panels)) return;
     t->finite = 0;
     for (int64_t l = 0; l < t->v.w->rows; l++) clean_lane(t, depth, l, t->s->query_panels);
 }
@@ -244,14 +225,8 @@ static void add_products(pass *t, const attn_i_tile_piece *one, const float *til
 {
     const int64_t lane = one->spans.first * ATTN_I_SPAN_LANES;
     const int64_t lanes = (one->spans.end - one->spans.first) * ATTN_I_SPAN_LANES;
-    const attn_i_rows from = {tile + one->first * ATTN_I_LANES + lane, ATTN_I_LANES};
-    float *first = to.data + (t->v.keys.first + one->first - t->v.w->keys.first) * to.stride;
-    for (int64_t at = 0; at < columns; at += ATTN_I_LANES) {
-        const int64_t count = attn_i_min(columns - at, ATTN_I_LANES);
-        const attn_i_spans spans = {0, (int)attn_i_divide_up(count, ATTN_I_SPAN_LANES)};
-        t->v.kernels->products(lanes, panels + at / ATTN_I_LANES * PANEL + lane * ATTN_I_LANES, from, one->count, spans,
-                               first + at, to.stride, 1);
-    }
+    to.data += (t->v.keys.first + one->first - t->v.w->keys.first) * to.stride;
+    attn_i_panels_add(t->v.kernels, tile + one->first * ATTN_I_LANES, one->count, lane, lanes, panels, columns, to);
 }
 
 /* What is not finite in a lane's d_context goes to the values that it sees. */

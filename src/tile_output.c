@@ -4,6 +4,7 @@
 #include "tile_output.h"
 
 #include "runtime/size.h"
+#include "tile_lanes.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,21 +21,12 @@ void attn_i_tile_write_lanes(const attn_i_tile_plan *plan, const attn_i_tile_scr
                              const attn_i_view *output, int64_t first, int64_t n, const float *tile,
                              const float *factor, int accumulate)
 {
-    const int64_t step = output->stride[3];
-    const int direct = step == 1 && !accumulate;
-    for (int64_t at = 0; at < n; at += ATTN_I_TILE_KEYS) {
-        const int64_t count = attn_i_min(n - at, ATTN_I_TILE_KEYS);
-        float *rows[ATTN_I_LANES];
-        for (int64_t l = 0; l < w->rows; l++) {
-            rows[l] = direct ? row_of(plan->p, w, output, l) + first + at : s->rows + l * ATTN_I_TILE_KEYS;
-        }
-        plan->kernels->from_lanes(w->rows, count, tile + at * ATTN_I_LANES, factor, rows);
-        for (int64_t l = 0; l < w->rows && !direct; l++) {
-            float *to = row_of(plan->p, w, output, l) + (first + at) * step;
-            if (accumulate) plan->p->kernels->add_to(count, rows[l], to, step);
-            if (!accumulate) plan->p->kernels->scatter(count, rows[l], to, step);
-        }
+    float *rows[ATTN_I_LANES];
+    for (int64_t l = 0; l < w->rows; l++) {
+        rows[l] = row_of(plan->p, w, output, l) + (first > 0 ? first * output->stride[3] : 0);
     }
+    attn_i_lanes_write(plan->kernels, plan->p->kernels, w->rows, n, tile, factor, rows, output->stride[3], accumulate,
+                       s->rows);
 }
 
 void attn_i_tile_write(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
@@ -151,7 +143,6 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
         if (p->logsumexp.data == NULL) continue;
         float *to = (float *)(void *)attn_i_view_at(&p->logsumexp, 0, w->b) + head * p->logsumexp.stride[2] +
                     row / p->group * p->logsumexp.stride[3];
-        *to = lanes->sum[l] == 0 ? -INFINITY
-                                 : (float)(((double)reference + log2((double)lanes->sum[l])) * 0.69314718055994530942);
+        *to = attn_i_log_sum(reference, lanes->sum[l]);
     }
 }

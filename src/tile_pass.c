@@ -7,6 +7,7 @@
 #include "tile_pass.h"
 
 #include "runtime/size.h"
+#include "tile_lanes.h"
 #include "tile_output.h"
 #include "tile_scores.h"
 #include "tile_view.h"
@@ -14,10 +15,8 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    LOOK_KEYS = 32,       /* whose scores give a reference, where all lanes see the tile whole */
-    ROOM_BEFORE_MOVE = 16 /* exponents that a score may exceed the reference by before it is moved */
-};
+/* Whose scores give a reference, where all lanes see the tile whole. */
+enum { LOOK_KEYS = 32 };
 
 typedef attn_i_tile_piece piece;
 
@@ -52,22 +51,7 @@ static int can_be_late(pass *t, attn_i_span keys)
 /* Moves the references to the greatest scores where these outgrow them, or where there is none yet. */
 static void move_references(pass *t, const float *most)
 {
-    float factor[ATTN_I_LANES];
-    int moved = 0;
-    for (int l = 0; l < ATTN_I_LANES; l++) {
-        float *reference = &t->v.lanes->reference[l];
-        factor[l] = 1;
-        if (most[l] == -INFINITY || most[l] <= *reference + ROOM_BEFORE_MOVE) continue;
-        const float to = ceilf(most[l]);
-        if (*reference != -INFINITY) {
-            factor[l] = exp2f(*reference - to);
-            t->v.lanes->sum[l] *= factor[l];
-            moved = 1;
-        }
-        *reference = to;
-        t->referenced = 0;
-    }
-    if (moved) t->v.kernels->tile_multiply(context_dim(t), factor, t->v.s->context);
+    if (attn_i_lanes_move(t->v.kernels, t->v.lanes, most, context_dim(t), t->v.s->context)) t->referenced = 0;
 }
 
 /* 1 if the lane sees any of the first keys of the tile. */

@@ -18,6 +18,7 @@ attn_rope_options   rope = ATTN_ROPE_OPTIONS_INIT;
 attn_attentional_args step = ATTN_ATTENTIONAL_ARGS_INIT;
 attn_memory_options memory = ATTN_MEMORY_OPTIONS_INIT;
 attn_backward_args  back = ATTN_BACKWARD_ARGS_INIT;
+attn_decomposable_args attend = ATTN_DECOMPOSABLE_ARGS_INIT;
 END
 cp "$scratch/use.c" "$scratch/use.cpp"
 for standard in c11 c17; do
@@ -45,7 +46,8 @@ ffi = cffi.FFI()
 ffi.cdef(open(sys.argv[1]).read())
 attn = ffi.dlopen(sys.argv[2])
 for name in ("attn_tensor", "attn_engine_options", "attn_param_info", "attn_forward_args", "attn_rope_options",
-             "attn_attentional_args", "attn_memory_options", "attn_backward_args"):
+             "attn_attentional_args", "attn_memory_options", "attn_backward_args",
+             "attn_decomposable_args"):
     value = ffi.new("int64_t *")
     assert attn.attn_constant(b"sizeof " + name.encode(), value) == attn.ATTN_OK
     assert value[0] == ffi.sizeof(name), name

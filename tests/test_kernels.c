@@ -235,7 +235,7 @@ static void fill(numbers *to, attn_dtype dtype, unsigned seed, int holes)
 
 static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, int64_t n)
 {
-    static numbers rows[8][2], other, keys;
+    static numbers rows[10][2], other, keys;
     uint8_t mask[LONGEST];
     double logsumexp[2][2];
     int flags[2];
@@ -246,12 +246,16 @@ static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, i
     for (int s = 0; s < 2; s++) {
         const attn_i_kernels *k = two[s];
         for (int r = 0; r < 6; r++) fill(&rows[r][s], dtype, 7 + (unsigned)r, r < 2);
+        for (int r = 8; r < 10; r++) fill(&rows[r][s], dtype, 7 + (unsigned)r, 1);
         k->softmax(n, 0.7, &rows[0][s], &logsumexp[0][s]);
         k->hardmax(n, 0.7, &rows[1][s], &logsumexp[1][s]);
         k->scale(n, 0.3, &rows[2][s]);
         k->softcap(n, 2.5, &rows[2][s]);
         k->add_bias(n / 2, &other, 2, &rows[3][s]);
         k->add_bias(n, &other, 1, &rows[3][s]);
+        k->column_exponentials(n, &other, &rows[8][s], &rows[9][s]);
+        k->column_maximum(n, &keys, &rows[9][s]);
+        k->column_gradient(n, &other, &rows[8][s], &keys, &rows[2][s]);
         k->add_alibi(n, &other, -n / 2, &rows[4][s]);
         k->hide(n, mask, 1, &rows[5][s]);
         k->tanh_scores(n, &other, &rows[3][s], LONGEST - n < 40 ? LONGEST - n : 40, &keys, 1, &rows[6][s]);
@@ -260,7 +264,7 @@ static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, i
         k->scatter(n / 2, &rows[0][s], &rows[4][s], 2);
         k->gather(n / 2, &rows[4][s], 2, &rows[5][s]);
     }
-    for (int r = 0; r < 8; r++) assert_memory_equal(&rows[r][0], &rows[r][1], sizeof rows[r][0]);
+    for (int r = 0; r < 10; r++) assert_memory_equal(&rows[r][0], &rows[r][1], sizeof rows[r][0]);
     for (int l = 0; l < 2; l++) assert_memory_equal(&logsumexp[l][0], &logsumexp[l][1], sizeof(double));
     assert_int_equal(flags[0], flags[1]);
 }
@@ -337,6 +341,23 @@ static void compare_turns(const attn_i_kernels *const two[2], attn_dtype dtype, 
     for (int r = 0; r < 2; r++) assert_memory_equal(&angles[r][0], &angles[r][1], sizeof angles[r][0]);
 }
 
+/* A hidden score weighs nothing and is no maximum; nor is NaN, which weighs NaN. */
+static void columns_meet_infinity_and_nan(void **state)
+{
+    (void)state;
+    const attn_i_kernels *kernels = widest(ATTN_F32);
+    float most[4] = {-INFINITY, -INFINITY, 1, 2}, sum[4] = {0, 0, 0, 1}, to[4] = {5, 5, 5, 5};
+    float row[4] = {-INFINITY, NAN, 3, 1};
+    const float want[4] = {-INFINITY, -INFINITY, 3, 2}, mean[4] = {NAN, 0, 1, 2}, d[4] = {INFINITY, 0, 3, 4};
+    kernels->column_maximum(4, row, most);
+    assert_memory_equal(most, want, sizeof want);
+    kernels->column_exponentials(4, most, row, sum);
+    assert_true(row[0] == 0 && isnan(row[1]) && row[2] == 1 && ulps(row[3], exp(-1)) <= 2);
+    assert_true(sum[0] == 0 && isnan(sum[1]) && sum[2] == 1 && sum[3] == 1 + row[3]);
+    kernels->column_gradient(4, mean, row, d, to);
+    assert_true(to[0] == 5 && isnan(to[1]) && to[2] == 7 && to[3] == 5 + row[3] * 2);
+}
+
 /* Every kernel of kernels.h that computes, over rows of every length up to two registers and some: in them sums are cut
  * the same way on every instruction set, and no product and sum are contracted, so that the bits are the portable
  * set's. Of tiles' kernels neither is true: those that have FMA use it, and a vector's width decides how a row is cut.
@@ -372,6 +393,7 @@ int main(void)
         cmocka_unit_test(unseen_weights_are_marked_and_written_as_zero),
         cmocka_unit_test(normalisers_meet_infinity_and_nan),
         cmocka_unit_test(philox_gives_its_known_answer),
+        cmocka_unit_test(columns_meet_infinity_and_nan),
         cmocka_unit_test(every_set_gives_the_bits_of_the_portable_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -683,6 +683,68 @@ ATTN_API attn_status attn_backward(const attn_mechanism *mechanism, const attn_b
 ATTN_API attn_status attn_backward_workspace(const attn_mechanism *mechanism, const attn_backward_args *args,
                                              size_t *bytes);
 
+/* ----------------------------------------------------------------------------------------- decomposable */
+
+/* The attend stage of decomposable attention (Parikh 2016, section 3.1), both ways from one pass over the scores
+ * e_ij = f_i . g_j of the projected sentences F(a) and F(b), which the caller makes:
+ *
+ *     beta_i  = sum_j b_j exp(e_ij) / sum_j' exp(e_ij')       what in b is aligned with a_i
+ *     alpha_j = sum_i a_i exp(e_ij) / sum_i' exp(e_i'j)       what in a is aligned with b_j
+ *
+ * B sequences, H heads (usually 1), lengths Ta and Tb. B, Ta, Tb, Da and Db may be 0. A tensor of lower rank stands for
+ * one whose leading dimensions are 1. All tensors have one dtype, ATTN_F32 or ATTN_F64, and agree exactly in size; to
+ * broadcast an input, give it a stride of 0. One struct serves both directions: what only the other looks at may be set
+ * all the same. */
+typedef struct attn_decomposable_args {
+    uint32_t struct_size;           /* sizeof(attn_decomposable_args), set by ATTN_DECOMPOSABLE_ARGS_INIT */
+    int32_t accumulate;             /* backward: as in attn_backward_args */
+    const attn_tensor *f;           /* F(a) [B, H, Ta, D] */
+    const attn_tensor *g;           /* F(b) [B, H, Tb, D] */
+    const attn_tensor *a;           /* [B, H, Ta, Da]; NULL: f */
+    const attn_tensor *b;           /* [B, H, Tb, Db]; NULL: g */
+    const attn_tensor *a_lengths;   /* [B], ATTN_I32 or ATTN_I64: the valid rows of each a; or NULL */
+    const attn_tensor *b_lengths;   /* likewise of b */
+    const attn_tensor *beta;        /* forward: out; backward: in, as it was [B, H, Ta, Db]; 0 past a's length */
+    const attn_tensor *alpha;       /* likewise [B, H, Tb, Da]; 0 past b's length */
+    const attn_tensor *a_logsumexp; /* likewise [B, H, Ta]: log sum_j exp(e_ij); minus infinity past a's length, or
+                                       where b is empty. Forward: may be NULL */
+    const attn_tensor *b_logsumexp; /* likewise [B, H, Tb]: log sum_i exp(e_ij) */
+    const attn_tensor *d_beta;      /* backward: in [B, H, Ta, Db], or NULL */
+    const attn_tensor *d_alpha;     /* backward: in [B, H, Tb, Da], or NULL */
+    const attn_tensor *d_f;         /* backward: out, of the shape of f, or NULL: not wanted; so all that follow. */
+    const attn_tensor *d_g;         /* Where a is f, d_f is of both together, where b is g, d_g */
+    const attn_tensor *d_a;         /* NULL where a is f */
+    const attn_tensor *d_b;         /* NULL where b is g */
+} attn_decomposable_args;
+
+#define ATTN_DECOMPOSABLE_ARGS_INIT                                                                                    \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_decomposable_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
+    }
+
+/* Computes beta, alpha and their log-sum-exps, any of which may be NULL, but not all. What lies past a length has no
+ * part in anything, whatever it holds. Every valid row sees every valid row of the other sentence: there is no mask.
+ *
+ * A call allocates once, nothing where the scratch is at most 16 KB. The scratch does not grow with Ta x Tb: on the way
+ * of tiles it is, for each thread, a few tiles of scores and one head's alpha, otherwise a few megabytes and one head's
+ * alpha; and copies of one head's inputs where their strides want it. Heads of sequences are what threads share on the
+ * way of tiles. Errors: ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE, _DTYPE, _OVERLAP, _OVERFLOW, _NOMEM. Bits and thread
+ * safety as attn_forward's. Since 0.1. */
+ATTN_API attn_status attn_decomposable_forward(attn_engine *engine, const attn_decomposable_args *args);
+
+/* Computes the gradients that are wanted of a loss by f, g, a and b, from d_beta, its gradient by beta, or d_alpha, or
+ * both. With w_ij and u_ij the weights of b_j in beta_i and of a_i in alpha_j,
+ *
+ *     de_ij = w_ij (d_beta_i . b_j - d_beta_i . beta_i) + u_ij (d_alpha_j . a_i - d_alpha_j . alpha_j)
+ *     d_f_i = sum_j de_ij g_j     d_a_i = sum_j u_ij d_alpha_j
+ *     d_g_j = sum_i de_ij f_i     d_b_j = sum_i w_ij d_beta_i
+ *
+ * Weights are made anew from the log-sum-exps: with d_beta, beta and a_logsumexp are read as attn_decomposable_forward
+ * wrote them, with d_alpha, alpha and b_logsumexp. Past a length gradients are 0, and what is there is not looked at;
+ * with accumulate nothing is added to them. Memory, errors, bits and thread safety as attn_decomposable_forward's.
+ * Since 0.1. */
+ATTN_API attn_status attn_decomposable_backward(attn_engine *engine, const attn_decomposable_args *args);
+
 #ifndef ATTN_PLAIN_DECLARATIONS
 #ifdef __cplusplus
 }

@@ -89,6 +89,13 @@ typedef struct attn_i_kernels {
     void (*add_outer)(int64_t n, const void *weights, const void *row, int64_t depth, void *to, int64_t stride);
     /* row[j] *= factor[j] */
     void (*multiply)(int64_t n, const void *factor, void *row);
+    /* Softmax down columns: each element of a row with what its column has. */
+    /* most[j] = the greater of row[j] and most[j]; passes over NaN */
+    void (*column_maximum)(int64_t n, const void *row, void *most);
+    /* row[j] = exp(row[j] - reference[j]), 0 for minus infinity; sum[j] += row[j] unless sum is NULL */
+    void (*column_exponentials)(int64_t n, const void *reference, void *row, void *sum);
+    /* to[j] += weights[j] (row[j] - mean[j]), nothing where the weight is 0 */
+    void (*column_gradient)(int64_t n, const void *mean, const void *weights, const void *row, void *to);
 
     /* 1 if every element is finite */
     int (*is_finite)(int64_t n, const void *row);

@@ -56,6 +56,9 @@ void KERNEL(dots)(int64_t depth, const void *row, int64_t n, const void *rows, i
 void KERNEL(add_rows)(int64_t n, const void *weights, const void *rows, int64_t stride, int64_t depth, void *to);
 void KERNEL(add_outer)(int64_t n, const void *weights, const void *row, int64_t depth, void *to, int64_t stride);
 void KERNEL(multiply)(int64_t n, const void *factor, void *row);
+void KERNEL(column_maximum)(int64_t n, const void *row, void *most);
+void KERNEL(column_exponentials)(int64_t n, const void *reference, void *row, void *sum);
+void KERNEL(column_gradient)(int64_t n, const void *mean, const void *weights, const void *row, void *to);
 int KERNEL(is_finite)(int64_t n, const void *row);
 int KERNEL(gather_finite)(int64_t n, const void *from, int64_t stride, void *to, int64_t to_stride);
 void KERNEL(add_not_finite)(int64_t n, const void *weight, const void *from, int64_t stride, void *to);
