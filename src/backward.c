@@ -1,26 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * backward.c: the verb attn_backward: check the arguments, find scratch, compute. */
+#include "backward.h"
+
 #include "blas_backward.h"
-#include "engine.h"
-#include "gradient.h"
 #include "scratch.h"
 #include "status.h"
 #include "structs.h"
-#include "tiles_backward.h"
 
-/* One call. */
-typedef struct backward {
-    attn_backward_args args;
-    attn_i_gradient gradient;
-    attn_i_tiles_backward tiles;
-    int by_tiles;
-    attn_i_call call;
-} backward;
-
-static void run(void *data, void *scratch)
+attn_status attn_i_backward_plan_make(attn_i_backward_plan *b)
 {
-    backward *b = data;
+    b->by_tiles =
+        b->gradient.problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(&b->gradient, &b->tiles);
+    return b->by_tiles ? attn_i_tiles_backward_scratch(&b->tiles, &b->scratch)
+                       : attn_i_blas_backward_scratch(&b->gradient, &b->scratch);
+}
+
+void attn_i_backward_run(attn_i_backward_plan *b, void *scratch)
+{
     if (b->by_tiles) {
         attn_i_tiles_backward_run(&b->tiles, scratch);
     } else {
@@ -28,38 +25,46 @@ static void run(void *data, void *scratch)
     }
 }
 
+static void run(void *data, void *scratch)
+{
+    attn_i_backward_run(data, scratch);
+}
+
 static attn_status apart(void *data, void *workspace, size_t bytes)
 {
-    const backward *b = data;
+    const attn_i_backward_plan *b = data;
     return attn_i_gradient_check_workspace(&b->gradient, workspace, bytes);
 }
 
-static attn_status prepare(const attn_mechanism *mechanism, const attn_backward_args *given, backward *b)
+/* Checks everything that can be wrong. */
+static attn_status prepare(const attn_mechanism *mechanism, const attn_backward_args *given, attn_i_backward_plan *b,
+                           attn_i_call *call)
 {
+    attn_backward_args args;
     if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "args is NULL");
     attn_status status =
-        attn_i_struct_read(&b->args, sizeof b->args, sizeof b->args, given, given->struct_size, "attn_backward_args");
-    if (status == ATTN_OK) status = attn_i_gradient_check(mechanism, &b->args, &b->gradient);
+        attn_i_struct_read(&args, sizeof args, sizeof args, given, given->struct_size, "attn_backward_args");
+    if (status == ATTN_OK) status = attn_i_gradient_check(mechanism, &args, &b->gradient);
+    if (status == ATTN_OK) status = attn_i_backward_plan_make(b);
     if (status != ATTN_OK) return status;
-    b->call = (attn_i_call){&b->gradient.problem, 0, b->args.workspace, b->args.workspace_size, apart, run, b};
-    b->by_tiles =
-        b->gradient.problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(&b->gradient, &b->tiles);
-    return b->by_tiles ? attn_i_tiles_backward_scratch(&b->tiles, &b->call.scratch)
-                       : attn_i_blas_backward_scratch(&b->gradient, &b->call.scratch);
+    *call = (attn_i_call){&b->gradient.problem, b->scratch, args.workspace, args.workspace_size, apart, run, b};
+    return ATTN_OK;
 }
 
 attn_status attn_backward(const attn_mechanism *mechanism, const attn_backward_args *args)
 {
-    backward b;
-    attn_status status = prepare(mechanism, args, &b);
-    if (status == ATTN_OK) status = attn_i_call_run(&b.call);
+    attn_i_backward_plan b;
+    attn_i_call call;
+    attn_status status = prepare(mechanism, args, &b, &call);
+    if (status == ATTN_OK) status = attn_i_call_run(&call);
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_backward", status);
 }
 
 attn_status attn_backward_workspace(const attn_mechanism *mechanism, const attn_backward_args *args, size_t *bytes)
 {
-    backward b;
-    attn_status status = prepare(mechanism, args, &b);
-    if (status == ATTN_OK) status = attn_i_call_workspace_size(b.call.scratch, bytes);
+    attn_i_backward_plan b;
+    attn_i_call call;
+    attn_status status = prepare(mechanism, args, &b, &call);
+    if (status == ATTN_OK) status = attn_i_call_workspace_size(b.scratch, bytes);
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_backward_workspace", status);
 }

@@ -51,6 +51,8 @@ static const struct {
     CONSTANT(ATTN_ADDITIVE_NORMALISED),
     CONSTANT(ATTN_ADDITIVE_QUERY_PROJECTED),
     CONSTANT(ATTN_ADDITIVE_KEY_PROJECTED),
+    CONSTANT(ATTN_MULTIHEAD_BIAS),
+    CONSTANT(ATTN_MULTIHEAD_PACKED),
     CONSTANT(ATTN_SOFTMAX),
     CONSTANT(ATTN_HARDMAX),
     CONSTANT(ATTN_ALIGN_NONE),
@@ -65,6 +67,9 @@ static const struct {
     SIZEOF(attn_param_info),
     SIZEOF(attn_forward_args),
     SIZEOF(attn_backward_args),
+    SIZEOF(attn_multihead_options),
+    SIZEOF(attn_multihead_args),
+    SIZEOF(attn_multihead_backward_args),
 };
 
 attn_status attn_constant(const char *name, int64_t *value)

@@ -1,26 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * forward.c: the verb attn_forward: check the arguments, find scratch, compute. */
+#include "forward.h"
+
 #include "blas_way.h"
-#include "engine.h"
-#include "problem.h"
 #include "scratch.h"
 #include "status.h"
-#include "structs.h"
-#include "tiles_way.h"
 
-/* One call. */
-typedef struct forward {
-    attn_forward_args args;
-    attn_i_problem problem;
-    attn_i_tiles tiles;
-    int by_tiles;
-    attn_i_call call;
-} forward;
-
-static void run(void *data, void *scratch)
+/* What the tiles do not take, and what an engine does not want them to, goes through the BLAS. */
+attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
 {
-    forward *f = data;
+    f->by_tiles = f->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(&f->problem, &f->tiles);
+    return f->by_tiles ? attn_i_tiles_scratch(&f->tiles, &f->scratch)
+                       : attn_i_blas_way_scratch(&f->problem, &f->scratch);
+}
+
+void attn_i_forward_run(attn_i_forward_plan *f, void *scratch)
+{
     if (f->by_tiles) {
         attn_i_tiles_run(&f->tiles, scratch);
     } else {
@@ -28,37 +24,44 @@ static void run(void *data, void *scratch)
     }
 }
 
+static void run(void *data, void *scratch)
+{
+    attn_i_forward_run(data, scratch);
+}
+
 static attn_status apart(void *data, void *workspace, size_t bytes)
 {
-    const forward *f = data;
+    const attn_i_forward_plan *f = data;
     return attn_i_problem_check_workspace(&f->problem, workspace, bytes);
 }
 
-/* Checks everything that can be wrong, and chooses the way: what the tiles do not take, and what an engine does not
- * want them to, goes through the BLAS. */
-static attn_status prepare(const attn_mechanism *mechanism, const attn_forward_args *given, forward *f)
+/* Checks everything that can be wrong. */
+static attn_status prepare(const attn_mechanism *mechanism, const attn_forward_args *given, attn_i_forward_plan *f,
+                           attn_i_call *call)
 {
-    attn_status status = attn_i_forward_args_read(given, &f->args);
-    if (status == ATTN_OK) status = attn_i_problem_check(mechanism, &f->args, &f->problem);
+    attn_forward_args args;
+    attn_status status = attn_i_forward_args_read(given, &args);
+    if (status == ATTN_OK) status = attn_i_problem_check(mechanism, &args, &f->problem);
+    if (status == ATTN_OK) status = attn_i_forward_plan_make(f);
     if (status != ATTN_OK) return status;
-    f->call = (attn_i_call){&f->problem, 0, f->args.workspace, f->args.workspace_size, apart, run, f};
-    f->by_tiles = f->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(&f->problem, &f->tiles);
-    return f->by_tiles ? attn_i_tiles_scratch(&f->tiles, &f->call.scratch)
-                       : attn_i_blas_way_scratch(&f->problem, &f->call.scratch);
+    *call = (attn_i_call){&f->problem, f->scratch, args.workspace, args.workspace_size, apart, run, f};
+    return ATTN_OK;
 }
 
 attn_status attn_forward(const attn_mechanism *mechanism, const attn_forward_args *args)
 {
-    forward f;
-    attn_status status = prepare(mechanism, args, &f);
-    if (status == ATTN_OK) status = attn_i_call_run(&f.call);
+    attn_i_forward_plan f;
+    attn_i_call call;
+    attn_status status = prepare(mechanism, args, &f, &call);
+    if (status == ATTN_OK) status = attn_i_call_run(&call);
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_forward", status);
 }
 
 attn_status attn_forward_workspace(const attn_mechanism *mechanism, const attn_forward_args *args, size_t *bytes)
 {
-    forward f;
-    attn_status status = prepare(mechanism, args, &f);
-    if (status == ATTN_OK) status = attn_i_call_workspace_size(f.call.scratch, bytes);
+    attn_i_forward_plan f;
+    attn_i_call call;
+    attn_status status = prepare(mechanism, args, &f, &call);
+    if (status == ATTN_OK) status = attn_i_call_workspace_size(f.scratch, bytes);
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_forward_workspace", status);
 }

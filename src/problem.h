@@ -38,6 +38,12 @@ attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forwar
 attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
                                  attn_i_problem *problem);
 
+/* All of it but that outputs lie apart: of a call whose tensors are not all there yet. */
+attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                        attn_i_problem *problem);
+/* And that. */
+attn_status attn_i_problem_check_overlap(const attn_i_problem *problem);
+
 /* An optional tensor of the problem's dtype; view->data stays NULL where there is none. And one that is of this shape,
  * and, if it is an output, has elements that lie apart. `layout` says what the dimensions are. */
 attn_status attn_i_problem_real(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,

@@ -14,6 +14,10 @@ cat > "$scratch/use.c" <<'END'
 attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
 attn_forward_args   args = ATTN_FORWARD_ARGS_INIT;
 attn_param_info     info = ATTN_PARAM_INFO_INIT;
+attn_backward_args  backward = ATTN_BACKWARD_ARGS_INIT;
+attn_multihead_options       layer = ATTN_MULTIHEAD_OPTIONS_INIT;
+attn_multihead_args          layer_args = ATTN_MULTIHEAD_ARGS_INIT;
+attn_multihead_backward_args layer_backward = ATTN_MULTIHEAD_BACKWARD_ARGS_INIT;
 END
 cp "$scratch/use.c" "$scratch/use.cpp"
 for standard in c11 c17; do
@@ -40,7 +44,8 @@ import cffi
 ffi = cffi.FFI()
 ffi.cdef(open(sys.argv[1]).read())
 attn = ffi.dlopen(sys.argv[2])
-for name in "attn_tensor", "attn_engine_options", "attn_param_info", "attn_forward_args":
+for name in ("attn_tensor", "attn_engine_options", "attn_param_info", "attn_forward_args", "attn_backward_args",
+             "attn_multihead_options", "attn_multihead_args", "attn_multihead_backward_args"):
     value = ffi.new("int64_t *")
     assert attn.attn_constant(b"sizeof " + name.encode(), value) == attn.ATTN_OK
     assert value[0] == ffi.sizeof(name), name
