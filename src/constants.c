@@ -53,6 +53,8 @@ static const struct {
     CONSTANT(ATTN_ADDITIVE_KEY_PROJECTED),
     CONSTANT(ATTN_MEMORY_FIXED),
     CONSTANT(ATTN_MEMORY_KEYS_ALONE),
+    CONSTANT(ATTN_MULTIHEAD_BIAS),
+    CONSTANT(ATTN_MULTIHEAD_PACKED),
     CONSTANT(ATTN_SOFTMAX),
     CONSTANT(ATTN_HARDMAX),
     CONSTANT(ATTN_ALIGN_NONE),
@@ -81,6 +83,9 @@ static const struct {
     SIZEOF(attn_rope_options),
     SIZEOF(attn_attentional_args),
     SIZEOF(attn_decomposable_args),
+    SIZEOF(attn_multihead_options),
+    SIZEOF(attn_multihead_args),
+    SIZEOF(attn_multihead_backward_args),
 };
 
 attn_status attn_constant(const char *name, int64_t *value)

@@ -27,7 +27,7 @@ static attn_status check_forward(const attn_mechanism *mechanism, const attn_bac
         return attn_i_fail(ATTN_ERR_ARGUMENT, "forward->context is NULL, but there is a d_context");
     }
     if (forward.logsumexp == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "forward->logsumexp is NULL");
-    status = attn_i_problem_check(mechanism, &forward, &g->problem);
+    status = attn_i_problem_check_shapes(mechanism, &forward, &g->problem);
     if (status != ATTN_OK) return status;
     if (g->problem.modifiers->normaliser == ATTN_HARDMAX) {
         return attn_i_fail(ATTN_ERR_UNSUPPORTED, "hardmax has no gradient");
@@ -128,16 +128,13 @@ static attn_status check_outputs(attn_i_gradient *g, const attn_backward_args *a
     return status == ATTN_OK ? check_params(g, args) : status;
 }
 
-enum { MOST_TENSORS = ATTN_I_MOST_TENSORS + 8 + ATTN_I_MOST_PARAMS };
-
 static int add(attn_i_named_view *list, int count, const char *kind, const char *name, const attn_i_view *view)
 {
     if (view->first < view->end) list[count++] = (attn_i_named_view){kind, name, view};
     return count;
 }
 
-/* The gradients out, then everything else. */
-static int list_tensors(const attn_i_gradient *g, attn_i_named_view list[MOST_TENSORS], int *outputs)
+int attn_i_gradient_list(const attn_i_gradient *g, attn_i_named_view list[ATTN_I_MOST_GRADIENT_TENSORS], int *outputs)
 {
     int ignored, count = 0;
     count = add(list, count, "", "d_query", &g->d_query);
@@ -156,24 +153,31 @@ static int list_tensors(const attn_i_gradient *g, attn_i_named_view list[MOST_TE
     return count + attn_i_problem_list(&g->problem, list + count, &ignored);
 }
 
-attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_backward_args *args, attn_i_gradient *g)
+attn_status attn_i_gradient_check_shapes(const attn_mechanism *mechanism, const attn_backward_args *args,
+                                         attn_i_gradient *g)
 {
-    attn_i_named_view list[MOST_TENSORS];
-    int outputs = 0;
     *g = (attn_i_gradient){.accumulate = 0};
     attn_status status = check_forward(mechanism, args, g);
     if (status == ATTN_OK) status = check_inputs(g, args);
-    if (status == ATTN_OK) status = check_outputs(g, args);
+    return status == ATTN_OK ? check_outputs(g, args) : status;
+}
+
+attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_backward_args *args, attn_i_gradient *g)
+{
+    attn_i_named_view list[ATTN_I_MOST_GRADIENT_TENSORS];
+    int outputs = 0;
+    attn_status status = attn_i_gradient_check_shapes(mechanism, args, g);
+    if (status == ATTN_OK) status = attn_i_problem_check_overlap(&g->problem);
     if (status != ATTN_OK) return status;
-    const int count = list_tensors(g, list, &outputs);
+    const int count = attn_i_gradient_list(g, list, &outputs);
     return attn_i_views_apart(list, outputs, count);
 }
 
 attn_status attn_i_gradient_check_workspace(const attn_i_gradient *g, void *workspace, size_t bytes)
 {
-    attn_i_named_view list[MOST_TENSORS];
+    attn_i_named_view list[ATTN_I_MOST_GRADIENT_TENSORS];
     int outputs = 0;
-    const int count = list_tensors(g, list, &outputs);
+    const int count = attn_i_gradient_list(g, list, &outputs);
     return attn_i_check_scratch_apart(list, count, workspace, bytes);
 }
 

@@ -23,6 +23,15 @@ typedef struct attn_i_gradient {
 attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_backward_args *args,
                                   attn_i_gradient *gradient);
 
+/* All of it but that outputs lie apart: as attn_i_problem_check_shapes. */
+attn_status attn_i_gradient_check_shapes(const attn_mechanism *mechanism, const attn_backward_args *args,
+                                         attn_i_gradient *gradient);
+
+/* The tensors of a call that have elements: as attn_i_problem_list, the outputs being the gradients out. */
+enum { ATTN_I_MOST_GRADIENT_TENSORS = ATTN_I_MOST_TENSORS + 8 + ATTN_I_MOST_PARAMS };
+int attn_i_gradient_list(const attn_i_gradient *gradient, attn_i_named_view list[ATTN_I_MOST_GRADIENT_TENSORS],
+                         int *outputs);
+
 /* ATTN_ERR_OVERLAP unless the caller's scratch lies apart from every tensor. */
 attn_status attn_i_gradient_check_workspace(const attn_i_gradient *gradient, void *workspace, size_t bytes);
 

@@ -7,12 +7,9 @@
 #include "runtime/size.h"
 #include "score/score.h"
 #include "status.h"
-#include "structs.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 attn_i_mechanism_maker attn_i_mechanism_start(const char *where, attn_engine *engine, const attn_i_score *score,
                                               attn_mechanism **mechanism)
@@ -39,21 +36,10 @@ void attn_i_mechanism_dim(attn_i_mechanism_maker *maker, const char *name, int64
 
 void attn_i_mechanism_add(attn_i_mechanism_maker *maker, const char *name, int64_t rows, int64_t columns)
 {
-    if (maker->status != ATTN_OK) return;
     attn_mechanism *m = &maker->mechanism;
-    attn_i_param param = {.name = name, .ndim = columns == 0 ? 1 : 2, .shape = {rows, 1, 1, 1}};
-    int64_t total = 0, bytes;
-    if (columns != 0) param.shape[1] = columns;
-    for (int32_t i = 0; i < m->param_count; i++) total += m->params[i].elements;
-    if (!attn_i_multiply(param.shape[0], param.shape[1], &param.elements) ||
-        !attn_i_add(total, param.elements, &total) || !attn_i_multiply(total, 8, &bytes)) {
-        maker->status =
-            attn_i_fail(ATTN_ERR_OVERFLOW, "%s: parameter %s of %" PRId64 " x %" PRId64 " elements cannot be addressed",
-                        maker->where, name, param.shape[0], param.shape[1]);
-        return;
-    }
-    assert(m->param_count < ATTN_I_MOST_PARAMS);
-    m->params[m->param_count++] = param;
+    if (maker->status != ATTN_OK) return;
+    maker->status = attn_i_params_add(m->params, &m->param_count, name, rows, columns);
+    if (maker->status != ATTN_OK) attn_i_fail_in(maker->where, maker->status);
 }
 
 attn_status attn_i_mechanism_finish(attn_i_mechanism_maker *maker, attn_mechanism **mechanism)
@@ -83,10 +69,7 @@ const char *attn_mechanism_name(const attn_mechanism *mechanism)
 
 const attn_i_param *attn_i_mechanism_param(const attn_mechanism *mechanism, const char *name)
 {
-    for (int32_t i = 0; i < mechanism->param_count; i++) {
-        if (strcmp(mechanism->params[i].name, name) == 0) return &mechanism->params[i];
-    }
-    return NULL;
+    return attn_i_params_find(mechanism->params, mechanism->param_count, name);
 }
 
 static attn_status null_argument(const char *where, const char *name)
@@ -106,8 +89,7 @@ attn_status attn_mechanism_param_total(const attn_mechanism *mechanism, int64_t 
 {
     if (mechanism == NULL) return null_argument("attn_mechanism_param_total", "mechanism");
     if (total == NULL) return null_argument("attn_mechanism_param_total", "total");
-    *total = 0;
-    for (int32_t i = 0; i < mechanism->param_count; i++) *total += mechanism->params[i].elements;
+    *total = attn_i_params_total(mechanism->params, mechanism->param_count);
     return ATTN_OK;
 }
 
@@ -115,58 +97,18 @@ attn_status attn_mechanism_param_info(const attn_mechanism *mechanism, int32_t i
 {
     static const char where[] = "attn_mechanism_param_info";
     if (mechanism == NULL) return null_argument(where, "mechanism");
-    if (info == NULL) return null_argument(where, "info");
-    if (info->struct_size < sizeof *info || info->struct_size > ATTN_I_LARGEST_STRUCT) {
-        return attn_i_fail(ATTN_ERR_STRUCT_SIZE,
-                           "%s: struct_size is %" PRIu32 ", but attn_param_info has %zu bytes (was it initialised?)",
-                           where, info->struct_size, sizeof *info);
-    }
-    if (index < 0 || index >= mechanism->param_count) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: index is %" PRId32 ", but %s has %" PRId32 " parameters", where,
-                           index, mechanism->score->name, mechanism->param_count);
-    }
-    const attn_i_param *param = &mechanism->params[index];
-    *info = (attn_param_info){.struct_size = info->struct_size,
-                              .ndim = param->ndim,
-                              .elements = param->elements,
-                              .name = param->name,
-                              .bound = param->dtype != 0};
-    memcpy(info->shape, param->shape, sizeof info->shape);
-    return ATTN_OK;
-}
-
-static attn_status bind(attn_mechanism *mechanism, const char *name, const attn_tensor *tensor)
-{
-    if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
-    if (name == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "name is NULL");
-    attn_i_param *param = (attn_i_param *)attn_i_mechanism_param(mechanism, name);
-    if (param == NULL) {
-        return attn_i_fail(ATTN_ERR_PARAMETER, "%s has no parameter \"%.40s\"", mechanism->score->name, name);
-    }
-    if (tensor == NULL) {
-        param->dtype = 0;
-        return ATTN_OK;
-    }
-    attn_i_view view;
-    attn_status status = attn_i_tensor_check_real(tensor, name, 4, &view);
-    if (status != ATTN_OK) return status;
-    int fits = tensor->ndim == param->ndim;
-    for (int32_t d = 0; fits && d < param->ndim; d++) fits = tensor->shape[d] == param->shape[d];
-    if (!fits) {
-        char got[ATTN_I_SHAPE_TEXT], wanted[ATTN_I_SHAPE_TEXT];
-        return attn_i_fail(ATTN_ERR_SHAPE, "%s has shape %s, but %s's %s is %s", name,
-                           attn_i_shape_text(tensor->ndim, tensor->shape, got), mechanism->score->name, name,
-                           attn_i_shape_text(param->ndim, param->shape, wanted));
-    }
-    param->view = view;
-    param->dtype = tensor->dtype;
-    return ATTN_OK;
+    attn_status status =
+        attn_i_params_info(mechanism->params, mechanism->param_count, mechanism->score->name, index, info);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in(where, status);
 }
 
 attn_status attn_mechanism_bind_param(attn_mechanism *mechanism, const char *name, const attn_tensor *tensor)
 {
-    attn_status status = bind(mechanism, name, tensor);
-    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_mechanism_bind_param", status);
+    static const char where[] = "attn_mechanism_bind_param";
+    if (mechanism == NULL) return null_argument(where, "mechanism");
+    attn_status status =
+        attn_i_params_bind(mechanism->params, mechanism->param_count, mechanism->score->name, name, tensor);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in(where, status);
 }
 
 attn_status attn_mechanism_set_scale(attn_mechanism *mechanism, double scale)

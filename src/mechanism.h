@@ -5,18 +5,7 @@
 #define ATTN_I_MECHANISM_H
 
 #include "attn/attn.h"
-#include "tensor.h"
-
-enum { ATTN_I_MOST_PARAMS = 8 };
-
-typedef struct attn_i_param {
-    const char *name;
-    int32_t ndim;
-    int64_t shape[4]; /* 1 past ndim */
-    int64_t elements;
-    attn_dtype dtype; /* of what is bound; 0: nothing is */
-    attn_i_view view; /* its shape ends with the parameter's */
-} attn_i_param;
+#include "param.h"
 
 typedef struct attn_i_modifiers {
     int has_scale; /* 0: the score function's own */

@@ -82,7 +82,9 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
                                  a->counts.shape[3], m->batch);
         }
     }
-    if (status == ATTN_OK && m->ready != ATTN_I_RAW) status = attn_i_problem_check_params(p);
+    if (status == ATTN_OK && m->ready != ATTN_I_RAW)
+        status =
+            attn_i_params_check(p->mechanism->params, p->mechanism->param_count, p->mechanism->score->name, p->dtype);
     if (alone) p->value = p->key;
     return status;
 }

@@ -133,26 +133,10 @@ static attn_status check_mechanism(attn_i_problem *p)
         return attn_i_fail(ATTN_ERR_SHAPE, "key has dimension %" PRId64 ", but the %s mechanism was made for %" PRId64,
                            p->key_dim, m->score->name, m->key_dim);
     }
-    attn_status status = attn_i_problem_check_params(p);
+    attn_status status = attn_i_params_check(m->params, m->param_count, m->score->name, p->dtype);
     if (status == ATTN_OK) status = m->score->check(p);
     if (status != ATTN_OK) return status;
     p->scale = m->modifiers.has_scale ? m->modifiers.scale : m->score->default_scale(p);
-    return ATTN_OK;
-}
-
-attn_status attn_i_problem_check_params(const attn_i_problem *p)
-{
-    const attn_mechanism *m = p->mechanism;
-    for (int32_t i = 0; i < m->param_count; i++) {
-        const attn_i_param *param = &m->params[i];
-        if (param->dtype == 0) {
-            return attn_i_fail(ATTN_ERR_PARAMETER, "parameter %s of %s is not bound", param->name, m->score->name);
-        }
-        if (param->dtype != p->dtype) {
-            return attn_i_fail(ATTN_ERR_DTYPE, "parameter %s is %s, but query is %s", param->name,
-                               attn_i_dtype_name(param->dtype), attn_i_dtype_name(p->dtype));
-        }
-    }
     return ATTN_OK;
 }
 
@@ -293,8 +277,7 @@ attn_status attn_i_check_scratch_apart(const attn_i_named_view *list, int count,
     return ATTN_OK;
 }
 
-/* Each output must lie apart from every input and from the other outputs. */
-static attn_status check_overlap(const attn_i_problem *p)
+attn_status attn_i_problem_check_overlap(const attn_i_problem *p)
 {
     attn_i_named_view list[ATTN_I_MOST_TENSORS];
     int outputs = 0;
@@ -344,8 +327,8 @@ static attn_status check_dims(const attn_i_problem *p)
     return ATTN_OK;
 }
 
-attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
-                                 attn_i_problem *problem)
+attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                        attn_i_problem *problem)
 {
     if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
     *problem =
@@ -361,10 +344,16 @@ attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_for
     if (status == ATTN_OK) status = check_modifiers(problem, args);
     if (status == ATTN_OK) status = check_outputs(problem, args);
     if (status == ATTN_OK) status = check_dims(problem);
-    if (status == ATTN_OK) status = check_overlap(problem);
     if (status != ATTN_OK) return status;
     problem->kernels = attn_i_engine_kernels(problem->engine, problem->dtype);
     return ATTN_OK;
+}
+
+attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                 attn_i_problem *problem)
+{
+    attn_status status = attn_i_problem_check_shapes(mechanism, args, problem);
+    return status == ATTN_OK ? attn_i_problem_check_overlap(problem) : status;
 }
 
 int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b)

@@ -57,8 +57,11 @@ attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forwar
 attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
                                  attn_i_problem *problem);
 
-/* ATTN_ERR_PARAMETER or _DTYPE unless every parameter of the mechanism is bound, to a tensor of the problem's dtype. */
-attn_status attn_i_problem_check_params(const attn_i_problem *problem);
+/* All of it but that outputs lie apart: of a call whose tensors are not all there yet. */
+attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                        attn_i_problem *problem);
+/* And that. */
+attn_status attn_i_problem_check_overlap(const attn_i_problem *problem);
 
 /* attn_i_real_input and attn_i_real_output, of the problem's dtype. */
 attn_status attn_i_problem_input(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,

@@ -4,6 +4,7 @@
 #include "relative.h"
 
 #include "runtime/size.h"
+#include "status.h"
 #include "visible.h"
 
 #include <math.h>
@@ -36,7 +37,7 @@ static int64_t offset_of(const attn_i_problem *p, int64_t b)
     return attn_i_position(p, p->modifiers->relative_align, b, 0);
 }
 
-void attn_i_relative_layout(attn_i_problem *p, attn_i_arena *arena)
+static void lay_out(attn_i_problem *p, attn_i_arena *arena)
 {
     attn_i_relative *r = &p->relative;
     int64_t least = INT64_MAX, most = INT64_MIN;
@@ -52,10 +53,21 @@ void attn_i_relative_layout(attn_i_problem *p, attn_i_arena *arena)
     r->columns = attn_i_carve(arena, r->count, sizeof *r->columns);
 }
 
-void attn_i_relative_load(const attn_i_problem *p)
+attn_status attn_i_relative_scratch(attn_i_problem *p, int64_t *bytes, int64_t *scratch)
+{
+    attn_i_arena arena = {.base = NULL};
+    lay_out(p, &arena);
+    *bytes = arena.used;
+    if (!arena.overflow && attn_i_add(*scratch, arena.used, scratch)) return ATTN_OK;
+    return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
+}
+
+void attn_i_relative_load(attn_i_problem *p, void *memory)
 {
     const attn_i_relative *r = &p->relative;
     const attn_i_view *table = &p->modifiers->table;
+    attn_i_arena arena = {.base = memory};
+    lay_out(p, &arena);
     if (r->rows == NULL) return;
     for (int64_t k = 0; k < r->count; k++) r->columns[k] = (int32_t)column_of(p->modifiers, r->first + k);
     for (int64_t h = 0; h < table->shape[2]; h++) {

@@ -14,9 +14,10 @@ static inline int attn_i_relative_wanted(const attn_i_problem *problem)
     return problem->modifiers->relative != ATTN_RELATIVE_NONE;
 }
 
-/* Lays out problem->relative in the arena; then, once there is memory, fills it. */
-void attn_i_relative_layout(attn_i_problem *problem, attn_i_arena *arena);
-void attn_i_relative_load(const attn_i_problem *problem);
+/* The bytes that they take, which are added to a call's scratch. ATTN_ERR_OVERFLOW. Then, at the beginning of the
+ * scratch: makes them. */
+attn_status attn_i_relative_scratch(attn_i_problem *problem, int64_t *bytes, int64_t *scratch);
+void attn_i_relative_load(attn_i_problem *problem, void *memory);
 
 /* What query i of head h, sequence b adds to the scores of keys from `first` on: contiguous. And the columns of the
  * table that these are. */

@@ -4,7 +4,6 @@
 #include "scratch.h"
 
 #include "engine.h"
-#include "relative.h"
 #include "runtime/size.h"
 #include "status.h"
 
@@ -24,28 +23,10 @@ attn_status attn_i_call_workspace_size(int64_t scratch, size_t *bytes)
     return ATTN_OK;
 }
 
-attn_status attn_i_call_add_relative(attn_i_call *call)
-{
-    attn_i_arena arena = {.base = NULL};
-    attn_i_relative_layout(call->problem, &arena);
-    if (!arena.overflow && attn_i_add(call->scratch, arena.used, &call->scratch)) return ATTN_OK;
-    return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-}
-
-static void run(attn_i_call *call, void *scratch)
-{
-    attn_i_arena arena = {.base = scratch};
-    if (call->problem != NULL) {
-        attn_i_relative_layout(call->problem, &arena);
-        attn_i_relative_load(call->problem);
-    }
-    call->run(call->data, (char *)scratch + arena.used);
-}
-
 static void __attribute__((noinline)) run_on_stack(attn_i_call *call)
 {
     _Alignas(ATTN_I_ALIGNMENT) unsigned char scratch[SMALL];
-    run(call, scratch);
+    call->run(call->data, scratch);
 }
 
 static attn_status run_in_workspace(attn_i_call *call, size_t bytes)
@@ -57,7 +38,7 @@ static attn_status run_in_workspace(attn_i_call *call, size_t bytes)
     attn_status status = call->apart(call->data, call->workspace, bytes);
     if (status != ATTN_OK) return status;
     const uintptr_t misaligned = (uintptr_t)call->workspace % ATTN_I_ALIGNMENT;
-    run(call, (char *)call->workspace + (misaligned == 0 ? 0 : ATTN_I_ALIGNMENT - misaligned));
+    call->run(call->data, (char *)call->workspace + (misaligned == 0 ? 0 : ATTN_I_ALIGNMENT - misaligned));
     return ATTN_OK;
 }
 
@@ -76,7 +57,7 @@ attn_status attn_i_call_run(attn_i_call *call)
     if (memory == NULL) {
         return attn_i_fail(ATTN_ERR_NOMEM, "no memory for %" PRId64 " bytes of scratch", call->scratch);
     }
-    run(call, memory);
+    call->run(call->data, memory);
     attn_i_release(allocator, memory, (size_t)call->scratch);
     return ATTN_OK;
 }

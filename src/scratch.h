@@ -5,7 +5,7 @@
 #ifndef ATTN_I_SCRATCH_H
 #define ATTN_I_SCRATCH_H
 
-#include "problem.h"
+#include "engine.h"
 
 /* One call that knows how much scratch it needs. */
 typedef struct attn_i_call {
@@ -17,11 +17,7 @@ typedef struct attn_i_call {
                                                                          no tensor */
     void (*run)(void *data, void *scratch);                          /* cannot fail */
     void *data;
-    attn_i_problem *problem; /* whose relative biases come first in the scratch; or NULL */
 } attn_i_call;
-
-/* Adds room for the problem's relative biases to the scratch that its way needs. */
-attn_status attn_i_call_add_relative(attn_i_call *call);
 
 /* The bytes of a workspace for so much scratch: it may start anywhere. ATTN_ERR_ARGUMENT for a NULL. */
 attn_status attn_i_call_workspace_size(int64_t scratch, size_t *bytes);

@@ -32,8 +32,8 @@ static double element(attn_i_matrix m, int64_t row, int64_t column)
 }
 
 /* The sum of n products of numbers up to 1 in size is n + 1 roundings away from exact, each of them at most half an
- * epsilon of what the sum of sizes is. */
-static void check(attn_i_matrix from, attn_i_matrix map, attn_i_matrix to)
+ * epsilon of what the sum of sizes is; `beside`: the size of what was added to it and taken away again. */
+static void check(attn_i_matrix from, attn_i_matrix map, attn_i_matrix to, double beside)
 {
     for (int64_t i = 0; i < to.rows; i++) {
         for (int64_t c = 0; c < to.columns; c++) {
@@ -42,7 +42,8 @@ static void check(attn_i_matrix from, attn_i_matrix map, attn_i_matrix to)
                 sum += element(from, i, d) * element(map, d, c);
                 size += fabs(element(from, i, d) * element(map, d, c));
             }
-            const double bound = (double)(map.rows + 1) * (double)FLT_EPSILON / 2 * size;
+            const double bound =
+                (double)(map.rows + 1) * (double)FLT_EPSILON / 2 * size + beside * (double)FLT_EPSILON * (2 + size);
             if (fabs(element(to, i, c) - sum) > bound) {
                 fail_msg("%d x %d x %d: [%d, %d] is %.9g, not %.9g", (int)to.rows, (int)map.rows, (int)to.columns,
                          (int)i, (int)c, element(to, i, c), sum);
@@ -74,21 +75,60 @@ static void project(const attn_engine *engine, int64_t rows, int64_t depth, int6
     const attn_i_projection projection = attn_i_projection_layout(&p, &arena, map, rows, own);
     attn_i_projection_load(&p, &projection);
     attn_i_project(&p, &projection, from, to);
-    check(from, map, to);
+    check(from, map, to, 0.0);
     /* Fewer rows than it was laid out for. */
     for (int64_t i = 0; i < rows * (columns + GUARD); i++) c[i] = untouched;
     attn_i_matrix less = from, less_to = to;
     less.rows = less_to.rows = (rows + 1) / 2;
     attn_i_project(&p, &projection, less, less_to);
-    check(less, map, less_to);
+    check(less, map, less_to, 0.0);
     free(a), free(b), free(c), free(scratch);
+}
+
+/* Bits of how: own, a sum over rows (with a NaN among them), added to what is there, with a row. */
+static void project_onto(const attn_engine *engine, int64_t rows, int64_t depth, int64_t columns, int how)
+{
+    const int own = how & 1, sum = how >> 1 & 1, accumulate = how >> 2 & 1, with_row = how >> 3 & 1;
+    attn_i_problem p = {.engine = (attn_engine *)engine, .dtype = ATTN_F32, .size = sizeof(float)};
+    p.kernels = attn_i_engine_kernels(engine, ATTN_F32);
+    float *a = random_floats((rows + 3) * (depth + 3)), *b = random_floats(depth * (columns + 1) + 1);
+    float *c = random_floats(rows * (columns + GUARD)), *row = random_floats(columns);
+    const attn_i_matrix to = {(char *)c, rows, columns, columns + GUARD, 1};
+    const attn_i_matrix map = {(char *)b, depth, columns, columns + 1, 1};
+    attn_i_matrix from = {(char *)a, rows, depth, depth + 3, 1};
+    if (sum) from = (attn_i_matrix){(char *)a, rows, depth, 1, rows + 3};
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t k = 0; k < columns + GUARD; k++) c[i * (columns + GUARD) + k] = k < columns ? 0.5f : untouched;
+    }
+    if (sum) b[depth * (columns + 1) / 2] = NAN; /* a gap or an element */
+    attn_i_arena arena = {.base = NULL};
+    for (int pass = 0; pass < 2; pass++) {
+        attn_i_projection projection = sum ? attn_i_projection_layout_sum(&p, &arena, map, 1, own)
+                                           : attn_i_projection_layout(&p, &arena, map, rows, own);
+        if (pass == 0) {
+            arena = (attn_i_arena){.base = aligned_alloc(64, (size_t)(arena.used + 64) / 64 * 64)};
+            assert_non_null(arena.base);
+            continue;
+        }
+        attn_i_projection_load(&p, &projection);
+        attn_i_project_onto(&p, &projection, from, to, with_row ? row : NULL, accumulate);
+    }
+    if (sum) b[depth * (columns + 1) / 2] = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t k = 0; k < columns; k++) {
+            c[i * (columns + GUARD) + k] -= (accumulate ? 0.5f : 0.0f) + (with_row ? row[k] : 0.0f);
+        }
+    }
+    check(from, map, to, 2.0);
+    free(a), free(b), free(c), free(row), free(arena.base);
 }
 
 static void products_at_every_edge_are_right(void **state)
 {
-    static const int64_t row_counts[] = {1, 2, 7, 8, 9, 13, 191, 193, 390}, depths[] = {1, 2, 17, 511, 512, 513, 1030};
+    static const int64_t row_counts[] = {1, 2, 7, 8, 9, 13, 191, 193, 390},
+                         depths[] = {0, 1, 2, 17, 511, 512, 513, 1030};
     static const int64_t widths[] = {1, 5, 16, 17, 63, 64, 65, 144, 200};
-    const int64_t most = 13 * 1030 * 200; /* products in one case */
+    const int64_t most = 13 * 1030 * 200, few = 13 * 17 * 65; /* products in one case */
     (void)state;
     for (int32_t threads = 1; threads <= 3; threads += 2) {
         attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
@@ -101,6 +141,9 @@ static void products_at_every_edge_are_right(void **state)
                     if (row_counts[r] * depths[d] * widths[w] > most) continue;
                     for (int how = 0; how < 4; how++) {
                         project(engine, row_counts[r], depths[d], widths[w], how & 1, how >> 1);
+                    }
+                    for (int how = 0; how < 16 && row_counts[r] * depths[d] * widths[w] <= few; how++) {
+                        project_onto(engine, row_counts[r], depths[d], widths[w], how);
                     }
                 }
             }
@@ -116,6 +159,11 @@ static void a_large_product_is_right(void **state)
     (void)state;
     assert_int_equal(attn_engine_create(NULL, &engine), ATTN_OK);
     for (int transposed = 0; transposed < 2; transposed++) project(engine, 600, 700, 1100, transposed, 1);
+    for (int how = 0; how < 16; how++) {
+        project_onto(engine, 6, 1030, 130, how);
+        project_onto(engine, 200, 513, 65, how);
+        project_onto(engine, 390, 530, 144, how);
+    }
     attn_engine_destroy(engine);
 }
 

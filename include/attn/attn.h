@@ -745,6 +745,144 @@ ATTN_API attn_status attn_decomposable_forward(attn_engine *engine, const attn_d
  * Since 0.1. */
 ATTN_API attn_status attn_decomposable_backward(attn_engine *engine, const attn_decomposable_args *args);
 
+/* ------------------------------------------------------------------------------------------- multi-head */
+
+/* Projections around a mechanism (Vaswani 2017, section 3.2.2): queries, keys and values are projected and cut into
+ * heads that attend by themselves; the heads' contexts are joined and projected once more:
+ *
+ *     q = x W_q^T + b_q,  k = y W_k^T + b_k,  v = z W_v^T + b_v,  output = concat(heads) W_o^T + b_o
+ *
+ * with x the queries, y the keys, z the values; self-attention is x = y = z. Each W is [outputs, inputs], head h being
+ * rows h head_dim and on, as the weights of linear layers are stored elsewhere. Thread rules are a mechanism's. */
+typedef struct attn_multihead attn_multihead;
+
+enum {
+    ATTN_MULTIHEAD_BIAS = 1,  /* b_q, b_k, b_v and b_o */
+    ATTN_MULTIHEAD_PACKED = 2 /* W_q, W_k, W_v as one parameter W_qkv, below each other, and b_qkv likewise; query_dim,
+                                 key_dim and value_dim must be equal */
+};
+
+typedef struct attn_multihead_options {
+    uint32_t struct_size;   /* sizeof(attn_multihead_options), set by ATTN_MULTIHEAD_OPTIONS_INIT */
+    uint32_t flags;         /* ATTN_MULTIHEAD_ */
+    int64_t query_heads;    /* Hq, at least 1 */
+    int64_t key_heads;      /* Hk, divides Hq (grouped heads: Ainslie 2023); 0: Hq */
+    int64_t query_dim;      /* of x */
+    int64_t key_dim;        /* of y; 0: query_dim */
+    int64_t value_dim;      /* of z; 0: key_dim */
+    int64_t head_dim;       /* of a projected query and key; 0: query_dim / Hq, which must be whole */
+    int64_t value_head_dim; /* of a projected value; 0: head_dim */
+    int64_t output_dim;     /* 0: query_dim */
+} attn_multihead_options;
+
+#define ATTN_MULTIHEAD_OPTIONS_INIT                                                                                    \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_multihead_options), 0, 0, 0, 0, 0, 0, 0, 0, 0                                            \
+    }
+
+/* Creates a layer around a mechanism of any score that takes queries and keys of head_dim. The mechanism is borrowed
+ * and must outlive the layer: what is later set or bound there holds here. The layer keeps the engine alive.
+ * ATTN_ERR_ARGUMENT: a NULL, a number that is negative, or 0 where that stands for nothing, an unknown flag.
+ * ATTN_ERR_SHAPE: heads that do not divide, packed weights for unequal dimensions, a mechanism that was made for others
+ * than head_dim. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Since 0.1. */
+ATTN_API attn_status attn_multihead_create(const attn_mechanism *mechanism, const attn_multihead_options *options,
+                                           attn_multihead **multihead);
+
+/* Gives the layer back; NULL is fine. Since 0.1. */
+ATTN_API void attn_multihead_destroy(attn_multihead *multihead);
+
+/* Parameters, as those of a mechanism, and the same errors. In this order: W_q [Hq head_dim, query_dim], W_k [Hk
+ * head_dim, key_dim], W_v [Hk value_head_dim, value_dim], W_o [output_dim, Hq value_head_dim], then b_q, b_k, b_v, b_o,
+ * one number for each row of theirs. Packed: W_qkv, W_o, b_qkv, b_o. Since 0.1, all of them. */
+ATTN_API attn_status attn_multihead_param_count(const attn_multihead *multihead, int32_t *count);
+ATTN_API attn_status attn_multihead_param_info(const attn_multihead *multihead, int32_t index, attn_param_info *info);
+ATTN_API attn_status attn_multihead_bind_param(attn_multihead *multihead, const char *name, const attn_tensor *tensor);
+
+/* The arguments of attn_multihead_forward. Missing leading dimensions of x, y, z and the output are 1. All but mask and
+ * key_lengths have the query's dtype, ATTN_F32 or ATTN_F64. B, Tq and Tk may be 0. */
+typedef struct attn_multihead_args {
+    uint32_t struct_size;               /* sizeof(attn_multihead_args), set by ATTN_MULTIHEAD_ARGS_INIT */
+    int32_t reserved;                   /* 0 */
+    const attn_tensor *query;           /* x [B, Tq, query_dim] */
+    const attn_tensor *key;             /* y [B, Tk, key_dim]; NULL: the queries (self-attention) */
+    const attn_tensor *value;           /* z [B, Tk, value_dim]; NULL: the keys */
+    const attn_forward_args *attention; /* mask, bias, key_lengths, query_start, and the outputs weights, scores and
+                                           logsumexp, all of the heads; its query, key, value and context are NULL, its
+                                           workspace is not looked at. Or NULL */
+    const attn_tensor *output;          /* out [B, Tq, output_dim] */
+    void *saved;                        /* what attn_multihead_backward will read, for the caller to keep, at any
+                                           alignment; or NULL */
+    size_t saved_size;                  /* bytes, at least what attn_multihead_saved says */
+    void *workspace;                    /* as in attn_forward_args */
+    size_t workspace_size;
+} attn_multihead_args;
+
+#define ATTN_MULTIHEAD_ARGS_INIT                                                                                       \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_multihead_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                            \
+    }
+
+/* Computes the layer.
+ *
+ * Each input is projected by one product, or by one for each parameter that is not packed; heads are strides in what
+ * comes of it. Memory beside the arguments is that, the joined contexts, what attn_forward needs, and a few megabytes
+ * for products; copies of x, y, z or the output only where their B T rows are not evenly spaced and contiguous. What is
+ * saved is not needed a second time. A call allocates once, or with a workspace not at all.
+ *
+ * What holds of attn_forward's results holds of these: unseen keys add nothing, whatever is in y and z there; a query
+ * that sees no key has the output b_o; bits do not depend on the number of threads. Errors and thread safety too:
+ * outputs must not share memory with anything, `saved` being one, and a refused call leaves all of them as they were.
+ * Since 0.1.
+ */
+ATTN_API attn_status attn_multihead_forward(const attn_multihead *multihead, const attn_multihead_args *args);
+
+/* The bytes of workspace that attn_multihead_forward needs for these arguments: as attn_forward_workspace. It depends
+ * on whether `saved` is given, too. Since 0.1. */
+ATTN_API attn_status attn_multihead_workspace(const attn_multihead *multihead, const attn_multihead_args *args,
+                                              size_t *bytes);
+
+/* The bytes of attn_multihead_args.saved, which hold projected queries, keys and values, the heads' contexts and
+ * log-sum-exp; asked before there are any (saved, saved_size, outputs and workspace are not looked at). They may be
+ * moved, to an address with the same remainder by 64. Since 0.1. */
+ATTN_API attn_status attn_multihead_saved(const attn_multihead *multihead, const attn_multihead_args *args,
+                                          size_t *bytes);
+
+/* The arguments of attn_multihead_backward: those of the forward call, the gradients that flow in (at least one), the
+ * gradients that are wanted, each of the shape of what it is the gradient of. */
+typedef struct attn_multihead_backward_args {
+    uint32_t struct_size;               /* sizeof(attn_multihead_backward_args), set by the macro below */
+    int32_t accumulate;                 /* as in attn_backward_args */
+    const attn_multihead_args *forward; /* of the call: its inputs as they were, with `saved` as it left it, or NULL:
+                                           then that is computed again; its outputs and workspace are not looked at */
+    const attn_tensor *d_output;        /* in [B, Tq, output_dim], or NULL */
+    const attn_tensor *d_weights;       /* in [B, Hq, Tq, Tk], of a loss that looks at the weights. Or NULL */
+    const attn_tensor *d_query;         /* out, of x and of all that it stands for: in self-attention of all three
+                                           together. NULL: not wanted. So all that follow */
+    const attn_tensor *d_key;           /* out, of y, and of z where the keys are the values; NULL in self-attention */
+    const attn_tensor *d_value;         /* out, of z; NULL where the keys are the values */
+    const attn_tensor *d_bias;          /* out, of attention->bias */
+    const attn_tensor *const *d_params; /* out, as in attn_backward_args, of the layer's parameters */
+    const attn_tensor *const *d_mechanism_params; /* out, likewise of the mechanism's */
+    void *workspace;                              /* as in attn_forward_args */
+    size_t workspace_size;
+} attn_multihead_backward_args;
+
+#define ATTN_MULTIHEAD_BACKWARD_ARGS_INIT                                                                              \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_multihead_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                             \
+    }
+
+/* Computes gradients of a loss by what attn_multihead_forward read. With `saved` and without it they have the same
+ * bits, if that call was asked for no weights or scores; otherwise they may differ by roundings. What attn_backward
+ * says of gradients, memory, bits, errors and thread safety holds here; d_y and d_z of keys that nobody sees are 0, and
+ * these add nothing to parameters, whatever they hold. Since 0.1. */
+ATTN_API attn_status attn_multihead_backward(const attn_multihead *multihead, const attn_multihead_backward_args *args);
+
+/* The bytes of workspace that attn_multihead_backward needs for these arguments: as attn_forward_workspace. Since 0.1.
+ */
+ATTN_API attn_status attn_multihead_backward_workspace(const attn_multihead *multihead,
+                                                       const attn_multihead_backward_args *args, size_t *bytes);
+
 #ifndef ATTN_PLAIN_DECLARATIONS
 #ifdef __cplusplus
 }

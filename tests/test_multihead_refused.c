@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * test_multihead_refused.c: calls of attn_multihead_ functions that are wrong. Each starts from arguments with which
+ * the call succeeds and changes one thing; it must be refused with this status and a sentence that has these words, and
+ * leave everything as it was.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "multihead_scene.h"
+
+static const struct setup base = {"refused",
+                                  ATTN_MULTIHEAD_BIAS,
+                                  GIVES_KEY | GIVES_VALUE,
+                                  2,
+                                  3,
+                                  4,
+                                  4,
+                                  2,
+                                  {6, 5, 7},
+                                  3,
+                                  2,
+                                  6,
+                                  LAYER_GENERAL,
+                                  LAYER_MASK | LAYER_LENGTHS | LAYER_BIAS,
+                                  LAYOUT_PLAIN};
+
+/* ------------------------------------------------------------------------------------------- creation */
+
+struct creation {
+    const char *words;
+    attn_status status;
+    void (*change)(attn_multihead_options *o);
+};
+
+#define CHANGE(name, statement)                                                                                        \
+    static void name(attn_multihead_options *o)                                                                        \
+    {                                                                                                                  \
+        statement;                                                                                                     \
+    }
+CHANGE(no_heads, o->query_heads = 0)
+CHANGE(negative_heads, o->key_heads = -1)
+CHANGE(uneven_groups, o->key_heads = 3)
+CHANGE(no_query_dim, o->query_dim = 0)
+CHANGE(negative_dim, o->value_dim = -5)
+CHANGE(negative_output, o->output_dim = -1)
+CHANGE(other_head_dim, o->head_dim = 4)
+CHANGE(uneven_heads, (o->head_dim = 0, o->query_dim = 7))
+CHANGE(unknown_flag, o->flags = 4)
+CHANGE(packed_of_unequal, o->flags = ATTN_MULTIHEAD_PACKED)
+CHANGE(short_struct, o->struct_size = 8)
+CHANGE(many_heads, (o->query_heads = INT64_C(1) << 40))
+CHANGE(wide_heads, (o->query_heads = 1 << 20, o->key_heads = 1, o->value_head_dim = 1 << 20))
+CHANGE(wide_input, o->query_dim = INT64_MAX)
+
+static void a_layer_that_cannot_be_is_refused(void **state)
+{
+    static const struct creation table[] = {
+        {"query_heads is 0", ATTN_ERR_ARGUMENT, no_heads},
+        {"key_heads is -1", ATTN_ERR_ARGUMENT, negative_heads},
+        {"key_heads is 3, which does not divide query_heads, 4", ATTN_ERR_SHAPE, uneven_groups},
+        {"query_dim is 0", ATTN_ERR_ARGUMENT, no_query_dim},
+        {"value_dim is -5", ATTN_ERR_ARGUMENT, negative_dim},
+        {"output_dim is -1", ATTN_ERR_ARGUMENT, negative_output},
+        {"head_dim is 4, but the general mechanism was made for queries of 3", ATTN_ERR_SHAPE, other_head_dim},
+        {"does not go into 4 whole heads", ATTN_ERR_SHAPE, uneven_heads},
+        {"flags is 0x4", ATTN_ERR_ARGUMENT, unknown_flag},
+        {"packed", ATTN_ERR_SHAPE, packed_of_unequal},
+        {"struct_size", ATTN_ERR_STRUCT_SIZE, short_struct},
+        {"query_heads", ATTN_ERR_OVERFLOW, many_heads},
+        {"heads of 3 and 1048576", ATTN_ERR_OVERFLOW, wide_heads},
+        {"query_dim", ATTN_ERR_OVERFLOW, wide_input},
+    };
+    attn_mechanism *mechanism;
+    (void)state;
+    MUST(attn_mechanism_create_general(engine, 3, 3, &mechanism));
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        attn_multihead_options o = ATTN_MULTIHEAD_OPTIONS_INIT;
+        attn_multihead *none = (attn_multihead *)(void *)&o;
+        o.query_heads = 4, o.key_heads = 2, o.query_dim = 6, o.key_dim = 5, o.value_dim = 7, o.head_dim = 3;
+        table[i].change(&o);
+        const attn_status status = attn_multihead_create(mechanism, &o, &none);
+        if (status != table[i].status || !strstr(attn_last_error(), table[i].words) ||
+            strncmp(attn_last_error(), "attn_multihead_create: ", 23) != 0) {
+            fail_msg("%s: got %s: %s", table[i].words, attn_status_string(status), attn_last_error());
+        }
+        assert_ptr_equal(none, (void *)&o);
+    }
+    attn_multihead_options o = ATTN_MULTIHEAD_OPTIONS_INIT;
+    attn_multihead *made = NULL;
+    o.query_heads = 2, o.query_dim = 6;
+    assert_int_equal(attn_multihead_create(NULL, &o, &made), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_create(mechanism, NULL, &made), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_create(mechanism, &o, NULL), ATTN_ERR_ARGUMENT);
+    assert_null(made);
+    MUST(attn_multihead_create(mechanism, &o, &made));
+    attn_multihead_destroy(made);
+    attn_mechanism_destroy(mechanism);
+}
+
+/* ------------------------------------------------------------------------------------------ parameters */
+
+static void parameters_have_names_and_shapes(void **state)
+{
+    static const char *const separate[] = {"W_q", "W_k", "W_v", "W_o", "b_q", "b_k", "b_v", "b_o"};
+    static const char *const packed[] = {"W_qkv", "W_o", "b_qkv", "b_o"};
+    static const int64_t rows[] = {12, 6, 4, 6}, columns[] = {6, 5, 7, 8};
+    struct layer l;
+    int32_t count = 0;
+    attn_param_info info = ATTN_PARAM_INFO_INIT;
+    attn_tensor wrong = {NULL, ATTN_F32, 2, {12, 7}, {7, 1}};
+    float one = 0;
+    (void)state;
+    wrong.data = &one;
+    layer_create(&l, engine, &base, ATTN_F32, 1);
+    assert_int_equal(l.param_count, 8);
+    for (int i = 0; i < 8; i++) {
+        MUST(attn_multihead_param_info(l.multihead, i, &info));
+        assert_string_equal(info.name, separate[i]);
+        assert_int_equal(info.ndim, i < 4 ? 2 : 1);
+        assert_int_equal(info.shape[0], rows[i % 4]);
+        assert_int_equal(info.shape[1], i < 4 ? columns[i] : 1);
+        assert_int_equal(info.elements, info.shape[0] * info.shape[1]);
+        assert_true(info.bound);
+    }
+    assert_int_equal(attn_multihead_param_info(l.multihead, 8, &info), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_param_info(l.multihead, -1, &info), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_param_info(NULL, 0, &info), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_param_info(l.multihead, 0, NULL), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_param_count(NULL, &count), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_param_count(l.multihead, NULL), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_bind_param(NULL, "W_q", NULL), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_bind_param(l.multihead, NULL, NULL), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_bind_param(l.multihead, "W_qkv", NULL), ATTN_ERR_PARAMETER);
+    assert_int_equal(attn_multihead_bind_param(l.multihead, "W_q", &wrong), ATTN_ERR_SHAPE);
+    assert_non_null(strstr(attn_last_error(), "attn_multihead_bind_param: W_q has shape [12, 7]"));
+    layer_destroy(&l);
+    struct setup setup = base;
+    setup.flags |= ATTN_MULTIHEAD_PACKED;
+    setup.dim[1] = setup.dim[2] = 6;
+    layer_create(&l, engine, &setup, ATTN_F32, 1);
+    assert_int_equal(l.param_count, 4);
+    for (int i = 0; i < 4; i++) {
+        MUST(attn_multihead_param_info(l.multihead, i, &info));
+        assert_string_equal(info.name, packed[i]);
+        assert_int_equal(info.shape[0], i % 2 ? 6 : 22);
+    }
+    layer_destroy(&l);
+}
+
+/* --------------------------------------------------------------------------------------------- calls */
+
+struct call {
+    struct layer l;
+    attn_tensor other; /* for a change to point to */
+    unsigned char *workspace;
+};
+
+struct refusal {
+    const char *words;
+    attn_status status;
+    void (*change)(struct call *c);
+};
+
+#undef CHANGE
+#define CHANGE(name, statement)                                                                                        \
+    static void name(struct call *c)                                                                                   \
+    {                                                                                                                  \
+        statement;                                                                                                     \
+    }
+#define OTHER(slot, of, statement) (c->other = (of).tensor, statement, slot = &c->other)
+
+CHANGE(args_size, c->l.args.struct_size = 12)
+CHANGE(args_reserved, c->l.args.reserved = 1)
+CHANGE(query_missing, c->l.args.query = NULL)
+CHANGE(key_missing, c->l.args.key = NULL)
+CHANGE(value_missing, c->l.args.value = NULL)
+CHANGE(query_of_integers, OTHER(c->l.args.query, c->l.input[0], c->other.dtype = ATTN_I32))
+CHANGE(key_of_doubles, OTHER(c->l.args.key, c->l.input[1], c->other.dtype = ATTN_F64))
+CHANGE(query_too_narrow, OTHER(c->l.args.query, c->l.input[0], c->other.shape[2] = 5))
+CHANGE(query_of_four, OTHER(c->l.args.query, c->l.input[0], c->other.ndim = 4))
+CHANGE(key_batch, OTHER(c->l.args.key, c->l.input[1], c->other.shape[0] = 1))
+CHANGE(value_length, OTHER(c->l.args.value, c->l.input[2], c->other.shape[1] = 3))
+CHANGE(value_without_data, OTHER(c->l.args.value, c->l.input[2], c->other.data = NULL))
+CHANGE(unbound, MUST(attn_multihead_bind_param(c->l.multihead, "b_v", NULL)))
+CHANGE(unbound_inside, MUST(attn_mechanism_bind_param(c->l.mechanism, "W", NULL)))
+CHANGE(attention_size, c->l.attention.struct_size = 4)
+CHANGE(attention_query, c->l.attention.query = c->l.args.query)
+CHANGE(attention_context, c->l.attention.context = c->l.args.output)
+CHANGE(query_beyond_count,
+       OTHER(c->l.args.query, c->l.input[0], (c->other.shape[1] = INT64_C(1) << 60, c->other.stride[1] = 0)))
+CHANGE(mask_shape, OTHER(c->l.attention.mask, c->l.mask, c->other.shape[3] = 3))
+CHANGE(long_keys, array_set(&c->l.lengths, 1, 5))
+CHANGE(bias_dtype, OTHER(c->l.attention.bias, c->l.bias, c->other.dtype = ATTN_I32))
+CHANGE(far_start, c->l.attention.query_start = INT64_MAX)
+CHANGE(saved_small, (c->l.args.saved = c->workspace, c->l.args.saved_size = 100))
+
+CHANGE(output_missing, c->l.args.output = NULL)
+CHANGE(output_shape, OTHER(c->l.args.output, c->l.output, c->other.shape[2] = 5))
+CHANGE(output_dtype, OTHER(c->l.args.output, c->l.output, c->other.dtype = ATTN_F64))
+CHANGE(output_on_itself, OTHER(c->l.args.output, c->l.output, c->other.stride[1] = 0))
+CHANGE(output_is_query, OTHER(c->l.args.output, c->l.output, c->other.data = c->l.input[0].tensor.data))
+CHANGE(output_is_weight, OTHER(c->l.args.output, c->l.output, c->other.data = c->l.param[3].tensor.data))
+CHANGE(output_is_bias, OTHER(c->l.args.output, c->l.output, c->other.data = c->l.bias.tensor.data))
+CHANGE(output_is_rule, OTHER(c->l.args.output, c->l.output, c->other.data = c->l.rule[0].tensor.data))
+CHANGE(weights_are_output, OTHER(c->l.attention.weights, c->l.weights, c->other.data = c->l.output.tensor.data))
+CHANGE(weights_are_value, OTHER(c->l.attention.weights, c->l.weights, c->other.data = c->l.input[2].tensor.data))
+CHANGE(weights_shape, OTHER(c->l.attention.weights, c->l.weights, c->other.shape[1] = 2))
+CHANGE(saved_is_output, (c->l.args.saved = c->l.output.tensor.data, c->l.args.saved_size = 1 << 20))
+CHANGE(saved_is_query, (c->l.args.saved = c->l.input[0].tensor.data, c->l.args.saved_size = 1 << 20))
+CHANGE(workspace_is_output, (c->l.args.workspace = c->l.output.tensor.data, c->l.args.workspace_size = 1 << 20))
+CHANGE(workspace_is_key, (c->l.args.workspace = c->l.input[1].tensor.data, c->l.args.workspace_size = 1 << 20))
+CHANGE(workspace_is_saved, (c->l.args.workspace = c->l.args.saved = c->workspace,
+                            c->l.args.workspace_size = c->l.args.saved_size = 1 << 20))
+CHANGE(workspace_small, (c->l.args.workspace = c->workspace, c->l.args.workspace_size = 10))
+
+CHANGE(backward_size, c->l.backward.struct_size = 12)
+CHANGE(forward_missing, c->l.backward.forward = NULL)
+CHANGE(accumulate_twice, c->l.backward.accumulate = 2)
+CHANGE(no_flow, c->l.backward.d_output = c->l.backward.d_weights = NULL)
+CHANGE(flow_shape, OTHER(c->l.backward.d_output, c->l.d_output, c->other.shape[1] = 2))
+CHANGE(flow_dtype, OTHER(c->l.backward.d_output, c->l.d_output, c->other.dtype = ATTN_F64))
+CHANGE(weights_flow_shape, OTHER(c->l.backward.d_weights, c->l.d_weights, c->other.shape[3] = 3))
+CHANGE(d_key_shape, OTHER(c->l.backward.d_key, c->l.gradient[1], c->other.shape[2] = 4))
+CHANGE(d_value_on_itself, OTHER(c->l.backward.d_value, c->l.gradient[2], c->other.stride[0] = 1))
+CHANGE(d_bias_without_bias, c->l.attention.bias = NULL)
+CHANGE(d_weight_shape, OTHER(c->l.d_params[0], c->l.gradient[GRADIENT_PARAM], c->other.shape[0] = 11))
+CHANGE(d_rule_shape, OTHER(c->l.d_rule[0], c->l.gradient[GRADIENT_RULE], c->other.shape[0] = 2))
+CHANGE(d_query_is_query, OTHER(c->l.backward.d_query, c->l.gradient[0], c->other.data = c->l.input[0].tensor.data))
+CHANGE(d_query_is_flow, OTHER(c->l.backward.d_query, c->l.gradient[0], c->other.data = c->l.d_output.tensor.data))
+CHANGE(d_query_is_d_key, OTHER(c->l.backward.d_query, c->l.gradient[0], c->other.data = c->l.gradient[1].tensor.data))
+CHANGE(d_weight_is_weight,
+       OTHER(c->l.d_params[1], c->l.gradient[GRADIENT_PARAM + 1], c->other.data = c->l.param[1].tensor.data))
+CHANGE(d_weight_is_d_rule, OTHER(c->l.d_params[1], c->l.gradient[GRADIENT_PARAM + 1],
+                                 c->other.data = c->l.gradient[GRADIENT_RULE].tensor.data))
+CHANGE(d_bias_is_saved, (c->l.args.saved = c->l.gradient[GRADIENT_BIAS].tensor.data, c->l.args.saved_size = 1 << 20))
+CHANGE(back_workspace_is_d_value,
+       (c->l.backward.workspace = c->l.gradient[2].tensor.data, c->l.backward.workspace_size = 1 << 20))
+CHANGE(back_workspace_is_saved, (c->l.backward.workspace = c->l.args.saved = c->workspace,
+                                 c->l.backward.workspace_size = c->l.args.saved_size = 1 << 20))
+CHANGE(back_workspace_small, (c->l.backward.workspace = c->workspace, c->l.backward.workspace_size = 10))
+CHANGE(hardmax, MUST(attn_mechanism_set_normaliser(c->l.mechanism, ATTN_HARDMAX)))
+
+/* In both calls. */
+static const struct refusal inputs[] = {
+    {"struct_size is 12", ATTN_ERR_STRUCT_SIZE, args_size},
+    {"reserved is not 0", ATTN_ERR_ARGUMENT, args_reserved},
+    {"query is NULL", ATTN_ERR_ARGUMENT, query_missing},
+    {"key is NULL and query stands for it, but key_dim is 5 and query_dim is 6", ATTN_ERR_SHAPE, key_missing},
+    {"value is NULL and key stands for it", ATTN_ERR_SHAPE, value_missing},
+    {"query is ATTN_I32", ATTN_ERR_DTYPE, query_of_integers},
+    {"key is ATTN_F64, but query is ATTN_F32", ATTN_ERR_DTYPE, key_of_doubles},
+    {"query has dimension 5, but the layer's query_dim is 6", ATTN_ERR_SHAPE, query_too_narrow},
+    {"query has 4 dimensions", ATTN_ERR_SHAPE, query_of_four},
+    {"key has batch 1, but query has 2", ATTN_ERR_SHAPE, key_batch},
+    {"value has length 3, but there are 4 keys", ATTN_ERR_SHAPE, value_length},
+    {"value has elements, but its data is NULL", ATTN_ERR_ARGUMENT, value_without_data},
+    {"parameter b_v of multihead is not bound", ATTN_ERR_PARAMETER, unbound},
+    {"parameter W of general is not bound", ATTN_ERR_PARAMETER, unbound_inside},
+    {"attention: struct_size", ATTN_ERR_STRUCT_SIZE, attention_size},
+    {"attention->query is not NULL", ATTN_ERR_ARGUMENT, attention_query},
+    {"attention->context is not NULL", ATTN_ERR_ARGUMENT, attention_context},
+    {"cannot be counted", ATTN_ERR_OVERFLOW, query_beyond_count},
+    {"mask has shape", ATTN_ERR_SHAPE, mask_shape},
+    {"key_lengths[1] is 5", ATTN_ERR_ARGUMENT, long_keys},
+    {"bias is ATTN_I32", ATTN_ERR_DTYPE, bias_dtype},
+    {"query_start", ATTN_ERR_ARGUMENT, far_start},
+    {"saved_size is 100", ATTN_ERR_BUFFER, saved_small},
+};
+
+static const struct refusal forwards[] = {
+    {"output is NULL", ATTN_ERR_ARGUMENT, output_missing},
+    {"output has shape", ATTN_ERR_SHAPE, output_shape},
+    {"output is ATTN_F64", ATTN_ERR_DTYPE, output_dtype},
+    {"output is an output, but", ATTN_ERR_OVERLAP, output_on_itself},
+    /* Whom an output meets first may depend on where the heap has put its neighbours. */
+    {"output shares memory", ATTN_ERR_OVERLAP, output_is_query},
+    {"output shares memory", ATTN_ERR_OVERLAP, output_is_weight},
+    {"output shares memory", ATTN_ERR_OVERLAP, output_is_bias},
+    {"output shares memory", ATTN_ERR_OVERLAP, output_is_rule},
+    {"output shares memory", ATTN_ERR_OVERLAP, weights_are_output},
+    {"weights shares memory", ATTN_ERR_OVERLAP, weights_are_value},
+    {"weights has shape", ATTN_ERR_SHAPE, weights_shape},
+    {"shares memory with", ATTN_ERR_OVERLAP, saved_is_output},
+    {"shares memory with", ATTN_ERR_OVERLAP, saved_is_query},
+    {"workspace shares memory with", ATTN_ERR_OVERLAP, workspace_is_output},
+    {"workspace shares memory with", ATTN_ERR_OVERLAP, workspace_is_key},
+    {"workspace shares memory with", ATTN_ERR_OVERLAP, workspace_is_saved},
+    {"workspace_size is 10", ATTN_ERR_BUFFER, workspace_small},
+};
+
+static const struct refusal backwards[] = {
+    {"struct_size is 12", ATTN_ERR_STRUCT_SIZE, backward_size},
+    {"forward is NULL", ATTN_ERR_ARGUMENT, forward_missing},
+    {"accumulate is 2", ATTN_ERR_ARGUMENT, accumulate_twice},
+    {"d_output and d_weights are both NULL", ATTN_ERR_ARGUMENT, no_flow},
+    {"d_output has shape", ATTN_ERR_SHAPE, flow_shape},
+    {"d_output is ATTN_F64", ATTN_ERR_DTYPE, flow_dtype},
+    {"d_weights has shape", ATTN_ERR_SHAPE, weights_flow_shape},
+    {"d_key has shape", ATTN_ERR_SHAPE, d_key_shape},
+    {"d_value is an output, but", ATTN_ERR_OVERLAP, d_value_on_itself},
+    {"d_bias is wanted, but there is no attention->bias", ATTN_ERR_ARGUMENT, d_bias_without_bias},
+    {"d_W_q has shape", ATTN_ERR_SHAPE, d_weight_shape},
+    {"d_W has shape", ATTN_ERR_SHAPE, d_rule_shape},
+    {"d_query shares memory", ATTN_ERR_OVERLAP, d_query_is_query},
+    {"d_query shares memory", ATTN_ERR_OVERLAP, d_query_is_flow},
+    {"d_query shares memory", ATTN_ERR_OVERLAP, d_query_is_d_key},
+    {"d_W_k shares memory", ATTN_ERR_OVERLAP, d_weight_is_weight},
+    {"d_W_k shares memory", ATTN_ERR_OVERLAP, d_weight_is_d_rule},
+    {"shares memory with saved", ATTN_ERR_OVERLAP, d_bias_is_saved},
+    {"workspace shares memory with", ATTN_ERR_OVERLAP, back_workspace_is_d_value},
+    {"workspace shares memory with", ATTN_ERR_OVERLAP, back_workspace_is_saved},
+    {"workspace_size is 10", ATTN_ERR_BUFFER, back_workspace_small},
+    {"hardmax has no gradient", ATTN_ERR_UNSUPPORTED, hardmax},
+};
+
+static void assert_untouched(const struct call *c, const char *words)
+{
+    for (int64_t i = 0; i < array_count(&c->l.output); i++) {
+        if (array_get(&c->l.output, i) != 7.0) fail_msg("%s: the output is touched", words);
+    }
+    for (int g = 0; g < GRADIENTS; g++) {
+        for (int64_t i = 0; c->l.gradient[g].memory && i < array_count(&c->l.gradient[g]); i++) {
+            if (array_get(&c->l.gradient[g], i) != 7.0) fail_msg("%s: a gradient is touched", words);
+        }
+    }
+    for (int64_t i = 0; i < array_count(&c->l.weights); i++) assert_true(array_get(&c->l.weights, i) == 7.0);
+}
+
+/* Also by the function that tells the workspace, unless that is what is wrong. */
+static void refuse(const struct refusal *r, bool backward)
+{
+    static const char *const where[] = {"attn_multihead_forward: ", "attn_multihead_backward: "};
+    const bool of_workspace = strstr(r->words, "workspace") != NULL;
+    struct call c;
+    size_t bytes = 77;
+    layer_create(&c.l, engine, &base, ATTN_F32, 2);
+    c.workspace = must_allocate(1 << 20);
+    array_fill(&c.l.output, 7.0);
+    array_fill(&c.l.weights, 7.0);
+    layer_fill_gradients(&c.l, 7.0);
+    r->change(&c);
+    const attn_multihead_args args = c.l.args;
+    const attn_multihead_backward_args back = c.l.backward;
+    attn_status status = backward ? attn_multihead_backward(c.l.multihead, &c.l.backward)
+                                  : attn_multihead_forward(c.l.multihead, &c.l.args);
+    if (status != r->status || !strstr(attn_last_error(), r->words) ||
+        strncmp(attn_last_error(), where[backward], strlen(where[backward])) != 0) {
+        fail_msg("%s: got %s: %s", r->words, attn_status_string(status), attn_last_error());
+    }
+    if (!of_workspace) {
+        status = backward ? attn_multihead_backward_workspace(c.l.multihead, &c.l.backward, &bytes)
+                          : attn_multihead_workspace(c.l.multihead, &c.l.args, &bytes);
+        assert_int_equal(status, r->status);
+        assert_int_equal(bytes, 77);
+    }
+    assert_memory_equal(&args, &c.l.args, sizeof args);
+    assert_memory_equal(&back, &c.l.backward, sizeof back);
+    assert_untouched(&c, r->words);
+    free(c.workspace);
+    layer_destroy(&c.l);
+}
+
+static void a_wrong_call_is_refused_and_writes_nothing(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) refuse(&inputs[i], false), refuse(&inputs[i], true);
+    for (size_t i = 0; i < sizeof forwards / sizeof *forwards; i++) refuse(&forwards[i], false);
+    for (size_t i = 0; i < sizeof backwards / sizeof *backwards; i++) refuse(&backwards[i], true);
+}
+
+static void gradients_of_inputs_that_are_not_given_are_refused(void **state)
+{
+    struct setup setup = base;
+    struct layer l;
+    (void)state;
+    setup.gives = 0;
+    setup.keys = setup.queries;
+    setup.dim[1] = setup.dim[2] = setup.dim[0];
+    layer_create(&l, engine, &setup, ATTN_F64, 3);
+    l.backward.d_key = l.backward.d_query;
+    assert_int_equal(attn_multihead_backward(l.multihead, &l.backward), ATTN_ERR_ARGUMENT);
+    assert_non_null(strstr(attn_last_error(), "d_key is wanted, but forward->key is NULL: d_query has its part"));
+    l.backward.d_key = NULL;
+    l.backward.d_value = l.backward.d_query;
+    assert_int_equal(attn_multihead_backward(l.multihead, &l.backward), ATTN_ERR_ARGUMENT);
+    layer_destroy(&l);
+}
+
+/* Rows that lie on each other are many without taking room; what they are projected to is not. */
+static void rows_that_cannot_be_addressed_are_refused(void **state)
+{
+    struct setup setup = base;
+    (void)state;
+    setup.modifiers = 0;
+    setup.batch = 1;
+    for (int i = 0; i < 2; i++) {
+        struct layer l;
+        size_t bytes = 77;
+        layer_create(&l, engine, &setup, i ? ATTN_F64 : ATTN_F32, 5);
+        attn_tensor *const rows[] = {&l.input[0].tensor, &l.d_output.tensor};
+        for (int k = 0; k < 2; k++) rows[k]->shape[1] = INT64_C(1) << 57, rows[k]->stride[1] = 0;
+        l.backward.d_query = l.backward.d_weights = NULL;
+        assert_int_equal(attn_multihead_backward_workspace(l.multihead, &l.backward, &bytes), ATTN_ERR_OVERFLOW);
+        assert_non_null(strstr(attn_last_error(), "the rows of these shapes cannot be addressed"));
+        assert_int_equal(attn_multihead_saved(l.multihead, &l.args, &bytes), ATTN_ERR_OVERFLOW);
+        assert_int_equal(bytes, 77);
+        for (int k = 0; k < 2; k++) rows[k]->shape[1] = 0; /* so that they are destroyed */
+        layer_destroy(&l);
+    }
+}
+
+static void null_handles_and_results_are_refused(void **state)
+{
+    struct layer l;
+    size_t bytes = 77;
+    (void)state;
+    layer_create(&l, engine, &base, ATTN_F32, 4);
+    assert_int_equal(attn_multihead_forward(NULL, &l.args), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_forward(l.multihead, NULL), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_workspace(NULL, &l.args, &bytes), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_workspace(l.multihead, NULL, &bytes), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_workspace(l.multihead, &l.args, NULL), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_saved(NULL, &l.args, &bytes), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_saved(l.multihead, NULL, &bytes), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_saved(l.multihead, &l.args, NULL), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_backward(NULL, &l.backward), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_backward(l.multihead, NULL), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_backward_workspace(NULL, &l.backward, &bytes), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_backward_workspace(l.multihead, NULL, &bytes), ATTN_ERR_ARGUMENT);
+    assert_int_equal(attn_multihead_backward_workspace(l.multihead, &l.backward, NULL), ATTN_ERR_ARGUMENT);
+    assert_int_equal(bytes, 77);
+    layer_destroy(&l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_layer_that_cannot_be_is_refused),
+        cmocka_unit_test(parameters_have_names_and_shapes),
+        cmocka_unit_test(a_wrong_call_is_refused_and_writes_nothing),
+        cmocka_unit_test(gradients_of_inputs_that_are_not_given_are_refused),
+        cmocka_unit_test(rows_that_cannot_be_addressed_are_refused),
+        cmocka_unit_test(null_handles_and_results_are_refused),
+    };
+    return cmocka_run_group_tests_name("multihead_refused", tests, engine_setup, engine_teardown);
+}
