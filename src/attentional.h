@@ -18,6 +18,6 @@ typedef struct attn_i_step {
     attn_i_view d_weight, d_bias, d_context, d_query; /* data NULL: not wanted */
 } attn_i_step;
 
-attn_status attn_i_step_check(attn_engine *engine, const attn_attentional_args *args, int backward, attn_i_step *step);
+attn_status attn_i_step_check(attn_engine *engine, const attn_attentional_args *given, int backward, attn_i_step *step);
 
 #endif

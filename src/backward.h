@@ -17,9 +17,9 @@ typedef struct attn_i_backward_plan {
 } attn_i_backward_plan;
 
 /* Chooses the way. ATTN_ERR_OVERFLOW. */
-attn_status attn_i_backward_plan_make(attn_i_backward_plan *plan);
+attn_status attn_i_backward_plan_make(attn_i_backward_plan *backward_plan);
 
 /* Computes and writes all gradients. Cannot fail. */
-void attn_i_backward_run(attn_i_backward_plan *plan, void *scratch);
+void attn_i_backward_run(attn_i_backward_plan *backward_plan, void *memory);
 
 #endif

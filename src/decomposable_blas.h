@@ -22,28 +22,28 @@ typedef struct attn_i_pairs {
 /* Scores that one parallel item finishes, about; and the work that a job does for a score. */
 enum { ATTN_I_PAIRS_ITEM = 1 << 13, ATTN_I_PAIRS_WORK = 16 };
 
-void attn_i_pairs_layout(attn_i_pairs *pairs, const attn_i_decomposable *d, attn_i_arena *arena);
+void attn_i_pairs_layout(attn_i_pairs *chunk, const attn_i_decomposable *d, attn_i_arena *arena);
 
 /* Room for the scores of a chunk. */
-char *attn_i_pairs_scores(const attn_i_pairs *pairs, attn_i_arena *arena);
+char *attn_i_pairs_scores(const attn_i_pairs *chunk, attn_i_arena *arena);
 
 /* Takes head number `index`. */
-void attn_i_pairs_take(attn_i_pairs *pairs, int64_t index);
+void attn_i_pairs_take(attn_i_pairs *chunk, int64_t index);
 
 /* The head's first `rows` rows of a tensor, for an operand that was laid out for such a matrix. */
-void attn_i_pairs_load(const attn_i_pairs *pairs, attn_i_operand *operand, const attn_i_view *view, int64_t rows);
+void attn_i_pairs_load(const attn_i_pairs *chunk, attn_i_operand *operand, const attn_i_view *view, int64_t rows);
 
 /* Takes rows first .. of a, and leaves their scores in `scores`. */
-void attn_i_pairs_take_rows(attn_i_pairs *pairs, int64_t first, char *scores);
+void attn_i_pairs_take_rows(attn_i_pairs *chunk, int64_t first, char *scores);
 
 /* The head's valid rows of an operand, and the chunk's. */
 attn_i_matrix attn_i_pairs_rows(const attn_i_operand *operand, int64_t rows);
-attn_i_matrix attn_i_pairs_chunk(const attn_i_pairs *pairs, const attn_i_operand *operand);
+attn_i_matrix attn_i_pairs_chunk(const attn_i_pairs *chunk, const attn_i_operand *operand);
 
 /* The chunk's rows of scores as a matrix. */
-attn_i_matrix attn_i_pairs_matrix(const attn_i_pairs *pairs, char *scores);
+attn_i_matrix attn_i_pairs_matrix(const attn_i_pairs *chunk, char *scores);
 
 /* Row `row` of the head in a tensor of the caller's. */
-char *attn_i_pairs_row(const attn_i_pairs *pairs, const attn_i_view *view, int64_t row);
+char *attn_i_pairs_row(const attn_i_pairs *chunk, const attn_i_view *view, int64_t row);
 
 #endif

@@ -18,9 +18,9 @@ typedef struct attn_i_forward_plan {
 } attn_i_forward_plan;
 
 /* Chooses the way. ATTN_ERR_OVERFLOW. */
-attn_status attn_i_forward_plan_make(attn_i_forward_plan *plan);
+attn_status attn_i_forward_plan_make(attn_i_forward_plan *forward_plan);
 
 /* Computes and writes all outputs. Cannot fail. */
-void attn_i_forward_run(attn_i_forward_plan *plan, void *scratch);
+void attn_i_forward_run(attn_i_forward_plan *forward_plan, void *memory);
 
 #endif

@@ -150,10 +150,11 @@ static attn_status attend_back(backward *b, attn_i_multihead_scratch *scratch, c
     attn_status status = attn_i_gradient_check_shapes(c->m->mechanism, &args, g);
     if (status == ATTN_OK) status = attn_i_backward_plan_make(&b->plan);
     if (status != ATTN_OK) return status;
-    attn_i_view *const ours[] = {&g->problem.query, &g->problem.key,     &g->problem.value,
-                                 &g->d_query,       &g->problem.context, &g->problem.logsumexp,
-                                 &g->d_context,     &g->d_key,           &g->d_value};
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) hide(ours[i]);
+    enum { OURS = 9 };
+    attn_i_view *const ours[OURS] = {&g->problem.query, &g->problem.key,     &g->problem.value,
+                                     &g->d_query,       &g->problem.context, &g->problem.logsumexp,
+                                     &g->d_context,     &g->d_key,           &g->d_value};
+    for (size_t i = 0; i < OURS; i++) hide(ours[i]);
     attn_i_arena stage = attn_i_multihead_begin(scratch);
     void *own = attn_i_carve(&stage, b->plan.scratch, 1);
     attn_i_multihead_end(scratch, &stage);

@@ -41,33 +41,33 @@ typedef struct attn_i_tile_view {
 } attn_i_tile_view;
 
 /* The query and query head that a lane is. */
-static inline int64_t attn_i_tile_query(const attn_i_tile_view *view, int64_t lane)
+static inline int64_t attn_i_tile_query(const attn_i_tile_view *tile_view, int64_t lane)
 {
-    return view->query[lane];
+    return tile_view->query[lane];
 }
 
-static inline int64_t attn_i_tile_head(const attn_i_tile_view *view, int64_t lane)
+static inline int64_t attn_i_tile_head(const attn_i_tile_view *tile_view, int64_t lane)
 {
-    return view->head[lane];
+    return tile_view->head[lane];
 }
 
 /* Begins a pass; returns the run of keys that any lane sees. */
-attn_i_span attn_i_tile_view_begin(attn_i_tile_view *view, const attn_i_tile_plan *plan,
+attn_i_span attn_i_tile_view_begin(attn_i_tile_view *tile_view, const attn_i_tile_plan *plan,
                                    const attn_i_tile_scratch *scratch, const attn_i_tile_work *work);
 
-/* The tile of view->keys, which the caller has set: its pieces and, with ALiBi, distances. */
-void attn_i_tile_view_take(attn_i_tile_view *view);
+/* The tile of tile_view->keys, which the caller has set: its pieces and, with ALiBi, distances. */
+void attn_i_tile_view_take(attn_i_tile_view *tile_view);
 
 /* What the mask shows of the tile; where that is something, its ones and zeros in lanes. */
-attn_i_shows attn_i_tile_view_mask(attn_i_tile_view *view);
+attn_i_shows attn_i_tile_view_mask(attn_i_tile_view *tile_view);
 
 /* The rows of the bias for the tile's keys, in lanes. */
-void attn_i_tile_view_bias(attn_i_tile_view *view);
+void attn_i_tile_view_bias(attn_i_tile_view *tile_view);
 
 /* Zeros what dropout drops of a piece of this tile, [TILE_KEYS][LANES]. */
-void attn_i_tile_view_drop(const attn_i_tile_view *view, const attn_i_tile_piece *piece, float *tile);
+void attn_i_tile_view_drop(const attn_i_tile_view *tile_view, const attn_i_tile_piece *piece, float *tile);
 
 /* Adds ALiBi's part to scores of keys first .. first + count - 1 of the tile. */
-void attn_i_tile_view_add_alibi(attn_i_tile_view *view, int64_t first, int64_t count, attn_i_spans spans);
+void attn_i_tile_view_add_alibi(attn_i_tile_view *tile_view, int64_t first, int64_t count, attn_i_spans spans);
 
 #endif

@@ -207,7 +207,8 @@ static attn_i_gradient_sums begin_sums(const attn_i_tiles_backward *way, const b
         if (way->g->shared) sums.values = sums.keys;
         return sums;
     }
-    memset(sums.keys.data, 0, (size_t)((w->keys.end - w->keys.first) * width) * sizeof(float));
+    const int64_t keys = w->keys.end - w->keys.first;
+    if (sums.keys.data != NULL) memset(sums.keys.data, 0, (size_t)(keys * width) * sizeof(float));
     return sums;
 }
 
