@@ -17,6 +17,7 @@ void attn_i_tile_cap_folded(const attn_i_tile_plan *plan, int64_t count, attn_i_
 
 /* The exponents of a piece of the tile, in scratch.tile: what is hidden is minus infinity. Writes the stages of scores
  * that are wanted. What softcap made of them, before biases, also goes to `capped` if that is not NULL. */
-void attn_i_tile_scores(attn_i_tile_view *tile_view, const attn_i_tile_piece *piece, attn_i_shows mask, float *capped);
+void attn_i_tile_scores(attn_i_tile_view *tile_view, const attn_i_tile_piece *one_piece, attn_i_shows mask,
+                        float *capped);
 
 #endif

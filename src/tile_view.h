@@ -65,7 +65,7 @@ attn_i_shows attn_i_tile_view_mask(attn_i_tile_view *tile_view);
 void attn_i_tile_view_bias(attn_i_tile_view *tile_view);
 
 /* Zeros what dropout drops of a piece of this tile, [TILE_KEYS][LANES]. */
-void attn_i_tile_view_drop(const attn_i_tile_view *tile_view, const attn_i_tile_piece *piece, float *tile);
+void attn_i_tile_view_drop(const attn_i_tile_view *tile_view, const attn_i_tile_piece *one_piece, float *tile);
 
 /* Adds ALiBi's part to scores of keys first .. first + count - 1 of the tile. */
 void attn_i_tile_view_add_alibi(attn_i_tile_view *tile_view, int64_t first, int64_t count, attn_i_spans spans);
