@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * local_centre.c: where predictive local attention looks (Luong 2015, eq. 9 and 10). */
+ * local_centre.c: where predictive local attention looks (Luong 2015, section 3.2). */
 #include "local_centre.h"
 
 #include "runtime/size.h"

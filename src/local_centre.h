@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * local_centre.h: where predictive local attention looks (Luong 2015, eq. 9 and 10): the centre of each query of a
+ * local_centre.h: where predictive local attention looks (Luong 2015, section 3.2): the centre of each query of a
  * chunk, p = S sigmoid(v_p^T tanh(W_p q)), the keys around it, and the way back from p. */
 #ifndef ATTN_I_LOCAL_CENTRE_H
 #define ATTN_I_LOCAL_CENTRE_H
