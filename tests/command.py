@@ -131,6 +131,176 @@ class Numbers(InAnEmptyFolder):
         np.testing.assert_allclose(np.load(io.BytesIO(out)), softmax((places @ q)[:5]) @ k, atol=1e-12)
 
 
+def philox(words, seed):
+    """Philox4x32-10 (Salmon 2011) of counters [..., 4]."""
+    c, mask = [words[..., i].astype(object) for i in range(4)], 2**32 - 1
+    low, high = seed & mask, seed >> 32
+    for _ in range(10):
+        a, b = c[0] * 0xD2511F53, c[2] * 0xCD9E8D57
+        c = [(b >> 32) ^ c[1] ^ low, b & mask, (a >> 32) ^ c[3] ^ high, a & mask]
+        low, high = (low + 0x9E3779B9) & mask, (high + 0xBB67AE85) & mask
+    return np.stack(c, -1).astype("u8")
+
+
+def kept(shape, dropout, seed, offset):
+    """What weights [B, Hq, Tq, Tk] are multiplied by."""
+    rows, keys = np.prod(shape[:3]), np.arange(shape[3])
+    words = np.zeros((rows, shape[3], 4), object)
+    for r in range(rows):
+        words[r, :, 1], words[r, :, 2] = (offset + r) % 2**32, (offset + r) >> 32
+    words[..., 0] = keys // 4
+    drawn = philox(words, seed)[:, keys, keys % 4].reshape(shape)
+    return np.where(drawn < int(dropout * 2**32), 0, 1 / (1 - dropout))
+
+
+def bucket(kind, distance, columns, most):
+    """The column of a relative bias's table; distance is key less query."""
+    if kind == "clipped":
+        return most + np.clip(distance, -most, most)
+
+    def one_way(n, buckets):
+        exact = buckets // 2
+        far = np.log(np.maximum(n, 1) / exact) / np.log(most / exact) * (buckets - exact)
+        return np.where(n < exact, n, np.minimum(exact + far.astype(int), buckets - 1))
+
+    if kind == "t5-causal":
+        return one_way(np.maximum(-distance, 0), columns)
+    return np.where(distance > 0, columns // 2, 0) + one_way(np.abs(distance), columns // 2)
+
+
+def turned(x, layout, dimensions, base, first):
+    n = dimensions or x.shape[-1]
+    angle = (first + np.arange(x.shape[-2]))[:, None] * float(base) ** (-2 * np.arange(n // 2) / n)
+    a, b = (slice(0, n, 2), slice(1, n, 2)) if layout == "interleaved" else (slice(0, n // 2), slice(n // 2, n))
+    to = x.copy()
+    to[..., a] = x[..., a] * np.cos(angle) - x[..., b] * np.sin(angle)
+    to[..., b] = x[..., b] * np.cos(angle) + x[..., a] * np.sin(angle)
+    return to
+
+
+def outputs(t, score="scaled-dot", start=0, tau=1, relative=None, most=0, local=None, half=0, rope=None, dimensions=0,
+            base=10000, dropout=0, seed=0, offset=0, causal=False, softcap=0):
+    """Context, weights and log-sum-exp of the tensors t, from the formulas; a query stands at start + i."""
+    q, k = t["query"], np.repeat(t["key"], t["query"].shape[1] // t["key"].shape[1], 1)
+    v = np.repeat(t.get("value", t["key"]), q.shape[1] // t["key"].shape[1], 1)
+    if rope:
+        q, k = turned(q, rope, dimensions, base, start), turned(k, rope, dimensions, base, 0)
+    if score in ("additive", "concat"):
+        w, u = (t["W"], t["U"]) if score == "additive" else (t["W"][:, :q.shape[-1]], t["W"][:, q.shape[-1]:])
+        vector = t["g"] * t["v"] / np.linalg.norm(t["v"]) if "g" in t else t["v"]
+        e = np.tanh((q @ w.T + t.get("b", 0))[:, :, :, None] + (k @ u.T)[:, :, None]) @ vector
+    elif score == "location":
+        e = (q @ t["W"].T)[..., :k.shape[2]]
+    elif score == "general":
+        e = q @ t["W"] @ k.swapaxes(-1, -2)
+    else:
+        e = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    if softcap:
+        e = softcap * np.tanh(e / softcap)
+    position, keys = start + np.arange(q.shape[2])[:, None], np.arange(k.shape[2])
+    e = e + t.get("bias", 0) - t.get("alibi", np.zeros(1))[:, None, None] * np.abs(position - keys)
+    if relative:
+        e = e + t["relative"][:, bucket(relative, keys - position, t["relative"].shape[1], most)]
+    seen, factor = np.ones_like(e, bool), 1
+    if causal:
+        seen &= keys <= position
+    if local == "monotonic":
+        seen &= np.abs(keys - np.minimum(position, len(keys) - 1)) <= half
+    elif local:
+        centre = (len(keys) / (1 + np.exp(-(np.tanh(q @ t["W_p"].T) @ t["v_p"]))))[..., None]
+        seen &= np.abs(keys - (np.floor(centre) if local == "predictive-floor" else centre)) <= half
+        factor = np.exp(-(keys - centre) ** 2 / (2 * (half / 2) ** 2))
+    e = np.where(seen, e, -np.inf) / tau
+    with np.errstate(divide="ignore"):
+        total = np.log(np.exp(e).sum(-1))
+    weights = softmax(e) * factor
+    if dropout:
+        weights = weights * kept(weights.shape, dropout, seed, offset)
+    return weights @ v, weights, total
+
+
+class Mechanisms(InAnEmptyFolder):
+    """Every modifier with its gradients: these against the differences of the formulas."""
+    PARAMS = {"general": {"W": (6, 6)}, "location": {"W": (9, 6)}, "concat": {"W": (8, 12), "v": (8,)},
+              "additive": {"W": (8, 6), "U": (8, 6), "v": (8,), "b": (8,), "g": (1,)}}
+
+    def check(self, score="scaled-dot", options=(), extra={}, value=True, flows=("context", "weights", "logsumexp"), **said):
+        shapes = {"query": (2, 4, 3, 6), "key": (2, 2, 5, 6), **({"value": (2, 2, 5, 7)} if value else {}),
+                  **self.PARAMS.get(score, {}), **extra}
+        t = {name: self.normal(name + ".npy", *shape, dtype="f8") for name, shape in shapes.items()}
+        files = []
+        for name in t:
+            if name in ("query", "key", "value", "bias", "alibi"):
+                files += ["--" + name, name + ".npy"]
+            elif name == "relative":
+                files += ["--relative", said["relative"] + "=relative.npy"]
+            else:
+                files += ["--param", name + "=" + name + ".npy"]
+        want = dict(zip(("context", "weights", "logsumexp"), outputs(t, score, **said)))
+        run = ("run", "--score", score, *files, *options)
+        d = {name: self.normal("d_" + name + ".npy", *want[name].shape, dtype="f8") for name in flows}
+        os.makedirs("gradients", exist_ok=True)
+        for old in Path("gradients").iterdir():
+            old.unlink()
+        self.good(*run, *(x for name in want for x in ("--" + name, name + ".npy")), "--grad-out", "gradients",
+                  *(x for name in flows for x in ("--d-" + name, "d_" + name + ".npy")))
+        for name in want:
+            np.testing.assert_allclose(np.load(name + ".npy"), want[name], rtol=1e-10, atol=1e-10, err_msg=name)
+        self.assertEqual({"d_" + name + ".npy" for name in t}, set(os.listdir("gradients")))
+
+        def loss():
+            return sum((d[name] * x).sum() for name, x in zip(want, outputs(t, score, **said)) if name in d)
+
+        for name, x in t.items():
+            differences, step = np.empty_like(x), 1e-6
+            for at in np.ndindex(x.shape):
+                here = x[at]
+                x[at] = here + step
+                more = loss()
+                x[at] = here - step
+                differences[at] = (more - loss()) / (2 * step)
+                x[at] = here
+            got = np.load("gradients/d_" + name + ".npy")
+            self.assertEqual((got.dtype, got.shape), (x.dtype, x.shape))
+            np.testing.assert_allclose(got, differences, rtol=1e-6, atol=1e-6, err_msg=score + " d_" + name)
+
+    def test_gradients_of_every_score(self):
+        for score in ("dot", "scaled-dot", "general", "additive", "concat", "location"):
+            scale = ("--scale", str(6 ** -0.5)) if score == "dot" else ()
+            self.check(score, scale)
+        self.check(value=False)
+        self.check(flows=("weights",))
+        self.check("additive", value=False, flows=("logsumexp",))
+
+    def test_gradients_through_modifiers(self):
+        self.check(options=("--softcap", "2", "--temperature", ".7", "--align", "top-left", "--query-start", "1", "--causal",
+                            "top-left"), extra={"bias": (4, 1, 5), "alibi": (4,)}, start=1, softcap=2, tau=0.7, causal=True)
+
+    def test_relative_biases(self):
+        for kind, columns, most, heads in (("clipped", 5, 2, 4), ("t5", 8, 5, 4), ("t5-causal", 4, 6, 1)):
+            self.check(options=("--max-distance", str(most), "--align", "top-left", "--query-start", "7"),
+                       extra={"relative": (heads, columns)}, relative=kind, most=most, start=7)
+
+    def test_local_attention(self):
+        self.check(options=("--local", "monotonic", "--half-width", "1", "--query-start", "1"), local="monotonic", half=1,
+                   start=1)
+        for local in ("predictive", "predictive-floor"):
+            for score in ("scaled-dot", "additive"):
+                self.check(score, ("--local", local, "--half-width", "2"), {"W_p": (3, 6), "v_p": (3,)}, local=local, half=2)
+
+    def test_dropout(self):
+        self.check("general", ("--dropout", ".4", "--seed", "12345678901234567890", "--offset", "4294967290"), dropout=0.4,
+                   seed=12345678901234567890, offset=4294967290)
+
+    def test_rotary_positions(self):
+        self.check(options=("--rope", "interleaved", "--query-start", "2"), rope="interleaved", start=2)
+        self.check(options=("--rope", "halves", "--rope-dimensions", "4", "--rope-base", "100", "--query-start", "2",
+                            "--causal", "top-left"), rope="halves", dimensions=4, base=100, start=2, causal=True)
+        self.check("additive", ("--rope", "halves"), rope="halves", value=False)
+        self.check(options=("--rope", "interleaved", "--local", "predictive", "--half-width", "2"),
+                   extra={"W_p": (3, 6), "v_p": (3,)}, rope="interleaved", local="predictive", half=2)
+
+
 def raw(name, header, data=b"", version=(1, 0), length=None):
     header = header.encode("latin1")
     size = struct.pack("<H" if version[0] == 1 else "<I", len(header) if length is None else length)
@@ -146,6 +316,9 @@ class Refusals(InAnEmptyFolder):
         self.normal("q.npy", 3, 4)
         self.normal("k.npy", 5, 4)
         self.normal("q8.npy", 3, 4, dtype="f8")
+        self.normal("v_p.npy", 2)
+        self.normal("table.npy", 1, 3)
+        self.normal("W.npy", 9, 4)
         os.mkdir("folder")
 
     def test_files_that_are_no_arrays(self):
@@ -174,7 +347,7 @@ class Refusals(InAnEmptyFolder):
         Path("empty.npy").touch()
         Path("zip.npy").write_bytes(b"PK\3\4" + b"x" * 100)
         for name in sorted(os.listdir()):
-            if name not in ("q.npy", "k.npy", "q8.npy"):
+            if name not in ("q.npy", "k.npy", "q8.npy", "v_p.npy", "table.npy", "W.npy"):
                 self.bad("run", "--score", "dot", "--query", name, "--key", "k.npy", "--context", "x.npy", sentence=name)
 
     def test_command_lines(self):
@@ -198,6 +371,24 @@ class Refusals(InAnEmptyFolder):
             (*run, "--scores", "raw"), (*run, "--scores", "what=x"), (*run, "--param", "W"), (*run, "--param", "=x"),
             (*run, "--param", "W=q.npy"), (*run, "--mask", "q.npy"), (*run, "--lengths", "q.npy"),
             (*run, "--alibi", "q.npy", "--align", "top-left"),
+            (*run, "--local", "monotonic"), (*run, "--half-width", "2"), (*run, "--local", "near", "--half-width", "2"),
+            (*run, "--local", "monotonic", "--half-width", "-1"), (*run, "--local", "predictive", "--half-width", "2"),
+            (*run, "--local", "predictive", "--half-width", "2", "--param", "v_p=v_p.npy"),
+            (*run, "--local", "monotonic", "--half-width", "2", "--param", "v_p=v_p.npy"),
+            (*run, "--relative", "clipped", "--max-distance", "1", "--align", "top-left"),
+            (*run, "--relative", "what=q.npy", "--max-distance", "1", "--align", "top-left"),
+            (*run, "--relative", "clipped=table.npy", "--align", "top-left"),
+            (*run, "--relative", "clipped=table.npy", "--max-distance", "1"),
+            (*run, "--relative", "clipped=table.npy", "--max-distance", "2", "--align", "top-left"),
+            (*run, "--relative", "t5=table.npy", "--max-distance", "2", "--align", "top-left"),
+            (*run, "--max-distance", "1"), (*run, "--seed", "1"), (*run, "--offset", "1"),
+            (*run, "--dropout", "1"), (*run, "--dropout", "nan"), (*run, "--dropout", ".1", "--seed", "-1"),
+            (*run, "--dropout", ".1", "--seed", "18446744073709551616"), (*run, "--dropout", ".1", "--offset", "x"),
+            (*run, "--rope", "turned"), (*run, "--rope-base", "10"), (*run, "--rope-dimensions", "2"),
+            (*run, "--rope", "halves", "--rope-dimensions", "3"), (*run, "--rope", "halves", "--rope-dimensions", "0"),
+            (*run, "--rope", "halves", "--rope-dimensions", "6"), (*run, "--rope", "halves", "--rope-base", "0"),
+            (*run, "--rope", "halves", "--rope-base", "nan"), (*run, "--rope", "halves", "--causal", "bottom-right"),
+            ("run", "--score", "location", "--query", "q.npy", "--value", "k.npy", "--param", "W=W.npy", "--rope", "halves"),
         ]:
             self.bad(*arguments)
 
@@ -217,6 +408,27 @@ class Refusals(InAnEmptyFolder):
             with open("/dev/full", "wb") as full:
                 done = subprocess.run([COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT)
             self.assertEqual((done.returncode, done.stderr.count(b"\n")), (2, 1), arguments)
+
+    def test_gradients_that_cannot_be_had(self):
+        run = (*self.RUN, "--context", "c.npy")
+        into = ("--grad-out", "folder")
+        self.normal("d_c.npy", 3, 4)
+        self.normal("d_w.npy", 3, 5)
+        np.save("folder/d_key.npy", np.arange(3))
+        before = Path("folder/d_key.npy").read_bytes()
+        for arguments in [
+            into, ("--d-context", "d_c.npy"), ("--d-context", "none.npy", *into), ("--d-context", "d_w.npy", *into),
+            ("--d-weights", "d_c.npy", *into), ("--d-logsumexp", "d_c.npy", *into), ("--d-context", "q8.npy", *into),
+            ("--d-context", "d_c.npy", "--grad-out", "none"), ("--d-context", "d_c.npy", "--grad-out", "q.npy"),
+            ("--d-context", "d_c.npy", "--grad-out", ""), ("--d-context", "d_c.npy", "--hardmax", *into),
+            ("--d-context", "d_c.npy", "--weights", "folder/d_query.npy", *into),
+            ("--d-context", "d_c.npy", "--weights", "/dev/full", *into),
+        ]:
+            self.bad(*run, *arguments)
+            self.assertEqual(os.listdir("folder"), ["d_key.npy"], arguments)
+            self.assertEqual(Path("folder/d_key.npy").read_bytes(), before, arguments)
+        self.good(*self.RUN, "--d-context", "d_c.npy", *into)
+        self.assertEqual(np.load("folder/d_key.npy").shape, (5, 4))
 
     def test_plots_and_words(self):
         np.save("nan.npy", np.array([[np.nan, 1]]))

@@ -29,10 +29,10 @@ static const attn_tensor *find(const parameters *list, const char *name)
     return NULL;
 }
 
-static const attn_tensor *need(const parameters *list, const char *name, const char *score)
+static const attn_tensor *need(const parameters *list, const char *name, const char *option, const char *word)
 {
     const attn_tensor *tensor = find(list, name);
-    if (tensor == NULL) fail("--score %s needs --param %s=FILE", score, name);
+    if (tensor == NULL) fail("%s %s needs --param %s=FILE", option, word, name);
     return tensor;
 }
 
@@ -74,8 +74,21 @@ static uint32_t additive_flags(const parameters *list)
     return flags;
 }
 
-attn_mechanism *mechanism_create(attn_engine *engine, const char *score, const attn_tensor *query,
-                                 const attn_tensor *key, const parameters *list)
+static void make_local(attn_mechanism *mechanism, const locality *local, const attn_tensor *query,
+                       const parameters *list)
+{
+    if (local->local == ATTN_LOCAL_NONE) return;
+    int64_t query_dim = 0, hidden_dim = 0;
+    if (local->local != ATTN_LOCAL_MONOTONIC) {
+        query_dim = last_dimension(query);
+        hidden_dim = last_dimension(need(list, "v_p", "--local", "predictive"));
+        (void)need(list, "W_p", "--local", "predictive");
+    }
+    require(attn_mechanism_set_local(mechanism, local->local, local->half_width, query_dim, hidden_dim));
+}
+
+attn_mechanism *mechanism_create(attn_engine *engine, const char *score, const locality *local,
+                                 const attn_tensor *query, const attn_tensor *key, const parameters *list)
 {
     int32_t kind = options_word("--score", score, scores);
     if (key == NULL && kind != LOCATION) fail("--score %s needs --key FILE", score);
@@ -92,17 +105,20 @@ attn_mechanism *mechanism_create(attn_engine *engine, const char *score, const a
         require(attn_mechanism_create_general(engine, query_dim, key_dim, &mechanism));
         break;
     case ADDITIVE:
-        require(attn_mechanism_create_additive(engine, query_dim, key_dim, last_dimension(need(list, "v", score)),
-                                               additive_flags(list), &mechanism));
+        require(attn_mechanism_create_additive(engine, query_dim, key_dim,
+                                               last_dimension(need(list, "v", "--score", score)), additive_flags(list),
+                                               &mechanism));
         break;
     case CONCAT:
-        require(attn_mechanism_create_concat(engine, query_dim, key_dim, last_dimension(need(list, "v", score)),
-                                             &mechanism));
+        require(attn_mechanism_create_concat(engine, query_dim, key_dim,
+                                             last_dimension(need(list, "v", "--score", score)), &mechanism));
         break;
     default:
-        require(attn_mechanism_create_location(engine, query_dim, need(list, "W", score)->shape[0], &mechanism));
+        require(
+            attn_mechanism_create_location(engine, query_dim, need(list, "W", "--score", score)->shape[0], &mechanism));
         break;
     }
+    make_local(mechanism, local, query, list);
     for (size_t i = 0; i < list->count; ++i) {
         require(attn_mechanism_bind_param(mechanism, list->items[i].name, &list->items[i].tensor));
     }

@@ -24,9 +24,15 @@ void parameters_add(parameters *list, const char *argument);
 
 void parameters_free(parameters *list);
 
+/* Which keys a query looks at by local attention. */
+typedef struct locality {
+    attn_local local;
+    int64_t half_width;
+} locality;
+
 /* Creates the mechanism called score, its dimensions and additive's flags taken from the query, the key (NULL where
- * none is read) and the parameters, and binds the parameters, which must outlive it. */
-attn_mechanism *mechanism_create(attn_engine *engine, const char *score, const attn_tensor *query,
-                                 const attn_tensor *key, const parameters *list);
+ * none is read) and the parameters, makes it local, and binds the parameters, which must outlive it. */
+attn_mechanism *mechanism_create(attn_engine *engine, const char *score, const locality *local,
+                                 const attn_tensor *query, const attn_tensor *key, const parameters *list);
 
 #endif

@@ -76,6 +76,19 @@ int64_t options_integer(const char *option, const char *text)
     return (int64_t)number;
 }
 
+uint64_t options_unsigned(const char *option, const char *text)
+{
+    char *end;
+    errno = 0;
+    /* strtoumax takes a sign, and then counts from 2^64 down. */
+    uintmax_t number = strtoumax(text, &end, 10);
+    if (end == text || *end != '\0' || strchr(text, '-') != NULL) {
+        fail("%s takes a whole number of at least 0, not '%s'", option, text);
+    }
+    if (errno == ERANGE || number > UINT64_MAX) fail("%s does not fit in 64 bits: %s", option, text);
+    return (uint64_t)number;
+}
+
 double options_number(const char *option, const char *text)
 {
     char *end;

@@ -33,6 +33,7 @@ int32_t options_word(const char *option, const char *text, const option_word *wo
 
 /* A whole number, or any number, that is all of text. Ranges are for whoever uses the number to check. */
 int64_t options_integer(const char *option, const char *text);
+uint64_t options_unsigned(const char *option, const char *text);
 double options_number(const char *option, const char *text);
 
 /* Prints text to standard output, whole or not at all. */
