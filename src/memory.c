@@ -132,6 +132,12 @@ attn_status attn_i_memory_reserve(attn_memory *m, int64_t capacity)
     return ATTN_OK;
 }
 
+void attn_i_memory_lengthen(attn_memory *m, int64_t by)
+{
+    for (int64_t b = 0; b < m->batch; b++) m->lengths[b] += by;
+    measure(m);
+}
+
 void attn_i_memory_set_length(attn_memory *m, int64_t b, int64_t length)
 {
     m->lengths[b] = length;

@@ -110,6 +110,18 @@ static void copy_raw(const append *a, const attn_i_view *from, const attn_i_stor
     }
 }
 
+void attn_i_memory_put(attn_memory *m, const attn_tensor *key, const attn_tensor *value)
+{
+    append a = {.m = m, .p = attn_i_memory_problem(m, key->shape[2])};
+    attn_i_memory_lengthen(m, -a.p.keys);
+    if (attn_i_tensor_check(key, "key", 4, &a.p.key) == ATTN_OK &&
+        attn_i_tensor_check(value, "value", 4, &a.p.value) == ATTN_OK) {
+        copy_raw(&a, &a.p.key, &m->keys);
+        copy_raw(&a, &a.p.value, &m->values);
+    }
+    attn_i_memory_lengthen(m, a.p.keys);
+}
+
 /* Keys that are prepared, and converted: by our own products, in which a row's bits do not depend on its neighbours. */
 static void lay_out_converted(append *a, attn_i_arena *arena)
 {

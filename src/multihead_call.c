@@ -4,6 +4,7 @@
  * the middle. */
 #include "multihead_call.h"
 
+#include "memory.h"
 #include "runtime/size.h"
 #include "status.h"
 #include "structs.h"
@@ -123,10 +124,43 @@ static attn_status check_saved(attn_i_multihead_call *c)
     return ATTN_OK;
 }
 
+static attn_status check_memory(attn_i_multihead_call *c, int backward)
+{
+    const attn_memory *memory = c->args.memory;
+    const attn_multihead *m = c->m;
+    if (memory == NULL) return ATTN_OK;
+    if (backward) return attn_i_fail(ATTN_ERR_UNSUPPORTED, "memory has no gradients");
+    if (c->args.saved != NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "there are both saved and memory");
+    if (memory->mechanism != m->mechanism) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "memory was made for another mechanism");
+    }
+    if (memory->ready != ATTN_I_RAW || memory->turns || memory->value_dim == 0) {
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "memory %s",
+                           memory->turns            ? "turns its keys"
+                           : memory->value_dim == 0 ? "holds keys alone"
+                                                    : "holds projected keys");
+    }
+    if (memory->dtype != c->dtype) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "memory is %s, but query is %s", attn_i_dtype_name(memory->dtype),
+                           attn_i_dtype_name(c->dtype));
+    }
+    if (memory->batch != c->batch || memory->key_heads != m->key_heads || memory->key_dim != m->head_dim[ATTN_I_KEY] ||
+        memory->value_dim != m->head_dim[ATTN_I_VALUE]) {
+        char got[ATTN_I_SHAPE_TEXT], wanted[ATTN_I_SHAPE_TEXT];
+        const int64_t has[4] = {memory->batch, memory->key_heads, memory->key_dim, memory->value_dim};
+        const int64_t needs[4] = {c->batch, m->key_heads, m->head_dim[ATTN_I_KEY], m->head_dim[ATTN_I_VALUE]};
+        return attn_i_fail(ATTN_ERR_SHAPE, "memory has batch, heads and dimensions %s, but %s are needed",
+                           attn_i_shape_text(4, has, got), attn_i_shape_text(4, needs, wanted));
+    }
+    c->memory = c->args.memory;
+    return ATTN_OK;
+}
+
 /* Parts of one input are made by one product where one parameter has them. */
 static void make_groups(attn_i_multihead_call *c)
 {
-    for (int i = 0; i < ATTN_I_PARTS; i++) {
+    const int parts = c->args.attend_only ? ATTN_I_QUERY + 1 : ATTN_I_PARTS;
+    for (int i = 0; i < parts; i++) {
         const int joins = i > 0 && (c->m->flags & ATTN_MULTIHEAD_PACKED) != 0 && c->source[i] == c->source[i - 1];
         if (joins) c->groups[c->group_count - 1].count++;
         if (!joins) c->groups[c->group_count++] = (attn_i_multihead_group){i, 1};
@@ -145,7 +179,10 @@ attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_m
     attn_status status = ATTN_OK;
     if (multihead == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "multihead is NULL");
     *c = (attn_i_multihead_call){.m = multihead, .args = *args};
-    if (c->args.reserved != 0) return attn_i_fail(ATTN_ERR_ARGUMENT, "reserved is not 0");
+    if (c->args.attend_only != 0 && (c->args.attend_only != 1 || c->args.memory == NULL)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "attend_only is %" PRId32 "%s", c->args.attend_only,
+                           c->args.memory == NULL ? ", but there is no memory" : "");
+    }
     const attn_tensor *inputs[ATTN_I_PARTS] = {c->args.query, c->args.key, c->args.value};
     for (int i = 0; i < ATTN_I_PARTS && status == ATTN_OK; i++) status = check_input(c, i, inputs[i]);
     if (status == ATTN_OK) status = check_lengths(c);
@@ -158,6 +195,7 @@ attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_m
     make_groups(c);
     status = attn_i_params_check(multihead->params, multihead->param_count, attn_i_multihead_name, c->dtype);
     if (status == ATTN_OK) status = check_attention(c, backward);
+    if (status == ATTN_OK) status = check_memory(c, backward);
     if (status == ATTN_OK && !backward) status = check_output(c);
     return status == ATTN_OK ? check_saved(c) : status;
 }
@@ -307,16 +345,17 @@ attn_status attn_i_multihead_attend(attn_i_multihead_call *c, attn_i_multihead_s
     attn_forward_args args = c->attention;
     attn_i_problem *p = &c->plan.problem;
     args.query = &query;
-    args.key = &key;
-    args.value = &value;
+    args.key = c->memory == NULL ? &key : NULL;
+    args.value = c->memory == NULL ? &value : NULL;
+    args.memory = c->memory;
     args.context = &context;
     if (keeps && !callers) args.logsumexp = &logsumexp;
     attn_status status = attn_i_problem_check_shapes(c->m->mechanism, &args, p);
     if (status == ATTN_OK) status = attn_i_forward_plan_make(&c->plan);
     if (status != ATTN_OK) return status;
     hide(&p->query);
-    hide(&p->key);
-    hide(&p->value);
+    if (c->memory == NULL) hide(&p->key);
+    if (c->memory == NULL) hide(&p->value);
     hide(&p->context);
     if (!callers) hide(&p->logsumexp);
     attn_i_arena stage = attn_i_multihead_begin(scratch);

@@ -34,6 +34,7 @@ typedef struct attn_i_multihead_call {
     attn_i_multihead_group groups[ATTN_I_PARTS];
     int group_count;
     attn_i_view output;       /* data NULL in a backward call */
+    attn_memory *memory;      /* attended to, once `keys` positions are appended; NULL: the projected keys are */
     attn_i_view saved;        /* what the caller keeps of the rows, aligned; data NULL: nothing */
     attn_i_problem means;     /* no problem: engine, kernels and dtype, for products */
     attn_i_forward_plan plan; /* of the attention in the middle; its query, key, value, context and, unless the caller

@@ -2,6 +2,7 @@
  *
  * multihead_forward.c: the verb attn_multihead_forward: projections, the attention in the middle, the projection of its
  * contexts. */
+#include "memory_append.h"
 #include "multihead_call.h"
 #include "scratch.h"
 #include "status.h"
@@ -24,6 +25,11 @@ static attn_status compute(attn_i_multihead_call *c, attn_i_multihead_scratch *s
     if (scratch->arena.overflow) return attn_i_fail(ATTN_ERR_OVERFLOW, "the rows of these shapes cannot be addressed");
 
     attn_i_multihead_project(c, scratch, inputs, &rows);
+    if (c->memory != NULL && !measures && !c->args.attend_only) {
+        const attn_tensor key = attn_i_multihead_heads(c, &rows, ATTN_I_KEY);
+        const attn_tensor value = attn_i_multihead_heads(c, &rows, ATTN_I_VALUE);
+        attn_i_memory_put(c->memory, &key, &value);
+    }
     attn_status status = attn_i_multihead_attend(c, scratch, &rows, 1);
     if (status != ATTN_OK) return status;
     const attn_i_view bias = attn_i_multihead_bias(c, output);
@@ -61,6 +67,12 @@ static attn_status apart(void *data, void *workspace, size_t bytes)
     return attn_i_check_scratch_apart(list, count, workspace, bytes);
 }
 
+/* The memory's sequences are longer, or again shorter, by what the call appends. */
+static void lengthen(const attn_i_multihead_call *c, int64_t by)
+{
+    if (c->memory != NULL && !c->args.attend_only) attn_i_memory_lengthen(c->memory, by * c->keys);
+}
+
 /* Checks everything that can be wrong. */
 static attn_status prepare(const attn_multihead *multihead, const attn_multihead_args *args, attn_i_multihead_call *c,
                            attn_i_call *call)
@@ -71,7 +83,10 @@ static attn_status prepare(const attn_multihead *multihead, const attn_multihead
     int outputs;
     attn_status status = attn_i_multihead_args_read(args, "args", &read);
     if (status == ATTN_OK) status = attn_i_multihead_check(multihead, &read, 0, c);
-    if (status == ATTN_OK) status = compute(c, &scratch);
+    if (status != ATTN_OK) return status;
+    lengthen(c, 1);
+    status = compute(c, &scratch);
+    lengthen(c, -1);
     if (status != ATTN_OK) return status;
     if (scratch.arena.overflow) {
         return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
@@ -86,7 +101,15 @@ attn_status attn_multihead_forward(const attn_multihead *multihead, const attn_m
     attn_i_multihead_call c;
     attn_i_call call;
     attn_status status = prepare(multihead, args, &c, &call);
-    if (status == ATTN_OK) status = attn_i_call_run(&call);
+    if (status == ATTN_OK && c.memory != NULL && !c.args.attend_only) {
+        status = attn_i_memory_reserve(c.memory, c.memory->longest + c.keys);
+        if (status == ATTN_OK) status = prepare(multihead, args, &c, &call); /* its rows lie elsewhere now */
+    }
+    if (status == ATTN_OK) {
+        lengthen(&c, 1);
+        status = attn_i_call_run(&call);
+        if (status != ATTN_OK) lengthen(&c, -1);
+    }
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_multihead_forward", status);
 }
 

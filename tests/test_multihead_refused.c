@@ -176,7 +176,7 @@ struct refusal {
 #define OTHER(slot, of, statement) (c->other = (of).tensor, statement, slot = &c->other)
 
 CHANGE(args_size, c->l.args.struct_size = 12)
-CHANGE(args_reserved, c->l.args.reserved = 1)
+CHANGE(args_reserved, c->l.args.attend_only = 1)
 CHANGE(query_missing, c->l.args.query = NULL)
 CHANGE(key_missing, c->l.args.key = NULL)
 CHANGE(value_missing, c->l.args.value = NULL)
@@ -249,7 +249,7 @@ CHANGE(hardmax, MUST(attn_mechanism_set_normaliser(c->l.mechanism, ATTN_HARDMAX)
 /* In both calls. */
 static const struct refusal inputs[] = {
     {"struct_size is 12", ATTN_ERR_STRUCT_SIZE, args_size},
-    {"reserved is not 0", ATTN_ERR_ARGUMENT, args_reserved},
+    {"attend_only is 1", ATTN_ERR_ARGUMENT, args_reserved},
     {"query is NULL", ATTN_ERR_ARGUMENT, query_missing},
     {"key is NULL and query stands for it, but key_dim is 5 and query_dim is 6", ATTN_ERR_SHAPE, key_missing},
     {"value is NULL and key stands for it", ATTN_ERR_SHAPE, value_missing},

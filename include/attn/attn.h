@@ -802,7 +802,7 @@ ATTN_API attn_status attn_multihead_bind_param(attn_multihead *multihead, const 
  * key_lengths have the query's dtype, ATTN_F32 or ATTN_F64. B, Tq and Tk may be 0. */
 typedef struct attn_multihead_args {
     uint32_t struct_size;               /* sizeof(attn_multihead_args), set by ATTN_MULTIHEAD_ARGS_INIT */
-    int32_t reserved;                   /* 0 */
+    int32_t attend_only;                /* 1, with a memory: nothing is projected to keys and values nor appended */
     const attn_tensor *query;           /* x [B, Tq, query_dim] */
     const attn_tensor *key;             /* y [B, Tk, key_dim]; NULL: the queries (self-attention) */
     const attn_tensor *value;           /* z [B, Tk, value_dim]; NULL: the keys */
@@ -815,14 +815,22 @@ typedef struct attn_multihead_args {
     size_t saved_size;                  /* bytes, at least what attn_multihead_saved says */
     void *workspace;                    /* as in attn_forward_args */
     size_t workspace_size;
+    attn_memory *memory; /* keys and values of the heads that there are already: those that the call projects
+                            are appended, then all of them attended to. Or NULL */
 } attn_multihead_args;
 
 #define ATTN_MULTIHEAD_ARGS_INIT                                                                                       \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_multihead_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                            \
+        (uint32_t)sizeof(attn_multihead_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                         \
     }
 
 /* Computes the layer.
+ *
+ * With a memory it is made for decoding step by step: of one for the layer's mechanism (dot, scaled dot or general, not
+ * turning its keys), with the batch, key_heads, head_dim and value_head_dim of the layer. The mechanism's positions are
+ * then those of the memory: causal and aligned bottom-right, what comes out is what the whole sequence at once would
+ * give. Cross-attention appends what it attends to once, and is called with attend_only from then on. key_lengths and
+ * saved are NULL. A failed call appends nothing.
  *
  * Each input is projected by one product, or by one for each parameter that is not packed; heads are strides in what
  * comes of it. Memory beside the arguments is that, the joined contexts, what attn_forward needs, and a few megabytes

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * test_multihead_memory.c: a layer of heads that decodes over a memory gives what it gives for the whole sequence at
+ * once.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support.h"
+
+enum { B = 2, T = 11, E = 20, HQ = 4, HK = 2, D = 6, DV = 5, SOURCE = 9, PARAMS = 8 };
+
+struct decoder {
+    attn_mechanism *mechanism;
+    attn_multihead *layer;
+    attn_memory *memory;
+    struct array params[PARAMS];
+    int32_t count;
+    attn_dtype dtype;
+};
+
+static void decoder_create(struct decoder *d, attn_engine *own, attn_dtype dtype, uint32_t flags, attn_align causal)
+{
+    struct rng rng = {flags + 3};
+    attn_multihead_options options = ATTN_MULTIHEAD_OPTIONS_INIT;
+    attn_memory_options kept = ATTN_MEMORY_OPTIONS_INIT;
+    *d = (struct decoder){.dtype = dtype};
+    MUST(attn_mechanism_create_scaled_dot(own, &d->mechanism));
+    MUST(attn_mechanism_set_causal(d->mechanism, causal));
+    options.flags = flags;
+    options.query_heads = HQ;
+    options.key_heads = HK;
+    options.query_dim = E;
+    options.head_dim = D;
+    options.value_head_dim = DV;
+    MUST(attn_multihead_create(d->mechanism, &options, &d->layer));
+    MUST(attn_multihead_param_count(d->layer, &d->count));
+    for (int32_t i = 0; i < d->count; i++) {
+        attn_param_info info = ATTN_PARAM_INFO_INIT;
+        MUST(attn_multihead_param_info(d->layer, i, &info));
+        array_create(&d->params[i], dtype, info.ndim, info.shape, LAYOUT_PLAIN, NULL);
+        array_fill_normal(&d->params[i], &rng, 0.3);
+        MUST(attn_multihead_bind_param(d->layer, info.name, &d->params[i].tensor));
+    }
+    kept.dtype = dtype;
+    kept.batch = B;
+    kept.key_heads = HK;
+    kept.key_dim = D;
+    kept.value_dim = DV;
+    MUST(attn_memory_create(d->mechanism, &kept, &d->memory));
+}
+
+static void decoder_destroy(struct decoder *d)
+{
+    attn_memory_destroy(d->memory);
+    attn_multihead_destroy(d->layer);
+    attn_mechanism_destroy(d->mechanism);
+    for (int32_t i = 0; i < d->count; i++) array_destroy(&d->params[i]);
+}
+
+static struct array rows(attn_dtype dtype, int64_t count, uint64_t seed)
+{
+    struct rng rng = {seed};
+    struct array array;
+    int64_t shape[3] = {B, count, E};
+    array_create(&array, dtype, 3, shape, LAYOUT_PLAIN, NULL);
+    array_fill_normal(&array, &rng, 1.0);
+    return array;
+}
+
+/* Rows first .. first + count - 1 of each sequence. */
+static attn_tensor part(const struct array *array, int64_t first, int64_t count)
+{
+    attn_tensor t = array->tensor;
+    t.data = (char *)t.data + first * t.stride[1] * (t.dtype == ATTN_F32 ? 4 : 8);
+    t.shape[1] = count;
+    return t;
+}
+
+static void assert_rows_near(const struct array *got, const struct array *want, attn_dtype dtype, const char *what)
+{
+    for (int64_t i = 0; i < array_count(want); i++) {
+        const double x = array_get(got, i), y = array_get(want, i);
+        if (!(fabs(x - y) <= 128 * dtype_epsilon(dtype) * (1 + fabs(y)))) fail_msg("%s: %g, wanted %g", what, x, y);
+    }
+}
+
+static int64_t length_of(const attn_memory *memory)
+{
+    int64_t lengths[B];
+    MUST(attn_memory_lengths(memory, NULL, lengths, B));
+    for (int b = 1; b < B; b++) assert_int_equal(lengths[b], lengths[0]);
+    return lengths[0];
+}
+
+static void decode(attn_dtype dtype, uint32_t flags, const int64_t *steps)
+{
+    struct decoder d;
+    struct array x = rows(dtype, T, 1), whole = rows(dtype, T, 2), stepwise = rows(dtype, T, 3);
+    attn_multihead_args args = ATTN_MULTIHEAD_ARGS_INIT;
+    decoder_create(&d, engine, dtype, flags, ATTN_ALIGN_BOTTOM_RIGHT);
+    args.query = &x.tensor;
+    args.output = &whole.tensor;
+    MUST(attn_multihead_forward(d.layer, &args));
+    args.memory = d.memory;
+    for (int64_t at = 0, i = 0; at < T; at += steps[i++]) {
+        const attn_tensor in = part(&x, at, steps[i]), out = part(&stepwise, at, steps[i]);
+        args.query = &in;
+        args.output = &out;
+        MUST(attn_multihead_forward(d.layer, &args));
+        assert_int_equal(length_of(d.memory), at + steps[i]);
+    }
+    assert_rows_near(&stepwise, &whole, dtype, "step by step");
+    array_destroy(&x);
+    array_destroy(&whole);
+    array_destroy(&stepwise);
+    decoder_destroy(&d);
+}
+
+static void decoding_gives_the_numbers_of_the_whole_sequence(void **state)
+{
+    static const int64_t steps[][T + 1] = {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {4, 1, 3, 2, 1}, {11}};
+    static const uint32_t flags[] = {0, ATTN_MULTIHEAD_BIAS, ATTN_MULTIHEAD_PACKED | ATTN_MULTIHEAD_BIAS};
+    (void)state;
+    for (int s = 0; s < 3; s++) {
+        for (int f = 0; f < 3; f++) {
+            decode(ATTN_F32, flags[f], steps[s]);
+            decode(ATTN_F64, flags[f], steps[s]);
+        }
+    }
+}
+
+/* The encoder's states are projected by the first step alone. */
+static void cross_attention_appends_once(void **state)
+{
+    (void)state;
+    for (attn_dtype dtype = ATTN_F32; dtype <= ATTN_F64; dtype++) {
+        struct decoder d;
+        struct array x = rows(dtype, T, 1), source = rows(dtype, SOURCE, 4), whole = rows(dtype, T, 2),
+                     stepwise = rows(dtype, T, 3);
+        attn_multihead_args args = ATTN_MULTIHEAD_ARGS_INIT;
+        decoder_create(&d, engine, dtype, ATTN_MULTIHEAD_PACKED, ATTN_ALIGN_NONE);
+        args.query = &x.tensor;
+        args.key = &source.tensor;
+        args.output = &whole.tensor;
+        MUST(attn_multihead_forward(d.layer, &args));
+        args.memory = d.memory;
+        for (int64_t t = 0; t < T; t++) {
+            const attn_tensor in = part(&x, t, 1), out = part(&stepwise, t, 1);
+            args.query = &in;
+            args.output = &out;
+            args.key = t == 0 ? &source.tensor : NULL;
+            args.attend_only = t > 0;
+            MUST(attn_multihead_forward(d.layer, &args));
+            assert_int_equal(length_of(d.memory), SOURCE);
+        }
+        assert_rows_near(&stepwise, &whole, dtype, "cross-attention");
+        array_destroy(&x);
+        array_destroy(&source);
+        array_destroy(&whole);
+        array_destroy(&stepwise);
+        decoder_destroy(&d);
+    }
+}
+
+static int64_t allocations_left;
+
+static void *failing_allocate(void *data, size_t bytes, size_t alignment)
+{
+    void *block = NULL;
+    (void)data;
+    if (allocations_left-- <= 0 || posix_memalign(&block, alignment, bytes) != 0) return NULL;
+    return block;
+}
+
+static void plain_release(void *data, void *pointer, size_t bytes)
+{
+    (void)data, (void)bytes;
+    free(pointer);
+}
+
+static void a_call_that_fails_appends_nothing(void **state)
+{
+    (void)state;
+    attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
+    attn_engine *own;
+    struct decoder d;
+    options.allocate = failing_allocate;
+    options.release = plain_release;
+    options.threads = 1;
+    allocations_left = INT64_MAX;
+    MUST(attn_engine_create(&options, &own));
+    decoder_create(&d, own, ATTN_F32, ATTN_MULTIHEAD_BIAS, ATTN_ALIGN_BOTTOM_RIGHT);
+    struct array x = rows(ATTN_F32, T, 1), out = rows(ATTN_F32, T, 2), want = rows(ATTN_F32, T, 3);
+    attn_multihead_args args = ATTN_MULTIHEAD_ARGS_INIT;
+    args.query = &x.tensor;
+    args.output = &want.tensor;
+    MUST(attn_multihead_forward(d.layer, &args));
+    args.output = &out.tensor;
+    args.memory = d.memory;
+    int64_t k = 0;
+    for (;; k++) {
+        allocations_left = k;
+        const attn_status status = attn_multihead_forward(d.layer, &args);
+        allocations_left = INT64_MAX;
+        if (status == ATTN_OK) break;
+        assert_int_equal(status, ATTN_ERR_NOMEM);
+        assert_int_equal(length_of(d.memory), 0);
+    }
+    assert_true(k >= 3);
+    assert_int_equal(length_of(d.memory), T);
+    assert_rows_near(&out, &want, ATTN_F32, "after failures");
+
+    /* Refused: backward, what it would keep, another mechanism's memory, another shape. */
+    char kept[64];
+    args.saved = kept;
+    assert_int_equal(attn_multihead_forward(d.layer, &args), ATTN_ERR_ARGUMENT);
+    args.saved = NULL;
+    attn_multihead_backward_args back = ATTN_MULTIHEAD_BACKWARD_ARGS_INIT;
+    back.forward = &args;
+    back.d_output = &want.tensor;
+    back.d_query = &out.tensor;
+    assert_int_equal(attn_multihead_backward(d.layer, &back), ATTN_ERR_UNSUPPORTED);
+    struct decoder other;
+    decoder_create(&other, own, ATTN_F32, 0, ATTN_ALIGN_NONE);
+    args.memory = other.memory;
+    assert_int_equal(attn_multihead_forward(d.layer, &args), ATTN_ERR_ARGUMENT);
+    args.memory = d.memory;
+    attn_tensor fewer = x.tensor, fewer_out = out.tensor;
+    fewer.shape[0] = fewer_out.shape[0] = 1;
+    args.query = &fewer;
+    args.output = &fewer_out;
+    assert_int_equal(attn_multihead_forward(d.layer, &args), ATTN_ERR_SHAPE);
+    assert_int_equal(length_of(d.memory), T);
+    decoder_destroy(&other);
+    array_destroy(&x);
+    array_destroy(&out);
+    array_destroy(&want);
+    decoder_destroy(&d);
+    attn_engine_destroy(own);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decoding_gives_the_numbers_of_the_whole_sequence),
+        cmocka_unit_test(cross_attention_appends_once),
+        cmocka_unit_test(a_call_that_fails_appends_nothing),
+    };
+    return cmocka_run_group_tests(tests, engine_setup, engine_teardown);
+}
