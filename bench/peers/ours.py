@@ -94,13 +94,15 @@ class Libattn:
         context, logsumexp = aligned(data.flow.shape), aligned(data.flow.shape[:3])
         made = {part: aligned(array.shape) for part, array in zip(("query", "key", "value"), data.sets[0])}
         made.update((param, aligned(array.shape)) for param, array in data.params.items())
-        forward = Call(mechanism, query=query, key=key, value=value, context=context, logsumexp=logsumexp).reserve()
+        forward = Call(mechanism, query=query, key=key, value=value, context=context, logsumexp=logsumexp).reserve()  # its size is asked for
         backward = Gradient(forward, d_context=data.flow, d_params={param: made[param] for param in data.params},
                             **{f"d_{part}": made[part] for part in ("query", "key", "value")})
         size = ctypes.c_size_t()
         check(lib.attn_backward_workspace(mechanism.handle, ctypes.byref(backward.args), ctypes.byref(size)))
-        workspace = aligned((size.value // 4 + 16,))
-        backward.args.workspace, backward.args.workspace_size = workspace.ctypes.data, size.value
+        bytes_needed = max(size.value, forward.args.workspace_size)  # one for both, which never run at once
+        workspace = aligned((bytes_needed // 4 + 16,))
+        for args in (forward.args, backward.args):
+            args.workspace, args.workspace_size = workspace.ctypes.data, bytes_needed
         backward.workspace = workspace
 
         def train():
@@ -109,7 +111,7 @@ class Libattn:
 
         entrant = Entrant(name, [train if case.train else backward.run], lambda _: made, self.backend(mechanism),
                           peer=False, before=None if case.train else forward.run)
-        entrant.extra_bytes = forward.args.workspace_size + size.value + context.nbytes + logsumexp.nbytes
+        entrant.extra_bytes = bytes_needed + context.nbytes + logsumexp.nbytes
         return entrant
 
     def tokens(self, name, data, mechanism):
