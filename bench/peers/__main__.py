@@ -29,7 +29,8 @@ def parse():
     parser.add_argument("--rounds", type=int, help="at most; 30, and 7 with --quick")
     parser.add_argument("--budget", type=float,
                         help="seconds for each entrant's rounds of a case, the slow ones' too; 6, and 1 with --quick")
-    parser.add_argument("--patience", type=float, default=90, help="seconds for a peer to get ready, which compiles; 90")
+    parser.add_argument("--patience", type=float, default=90,
+                        help="seconds for a peer to get ready, which may compile; 90")
     parser.add_argument("--limits", required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.rounds = options.rounds or (7 if options.quick else 30)
@@ -53,7 +54,8 @@ def measure(threads, names, options, figures):
     """Runs processes until every case is done or has failed."""
     while names:
         command = [sys.executable, str(HERE / "process.py"), "--threads", str(threads), "--limits", options.limits,
-                   "--rounds", str(options.rounds), "--budget", str(options.budget), "--patience", str(options.patience),
+                   "--rounds", str(options.rounds), "--budget", str(options.budget),
+                   "--patience", str(options.patience),
                    "--sample", "0.004" if options.quick else "0.01", *names]
         current, start = names[0], time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

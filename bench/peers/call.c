@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * call.c: makes calls that are shorter than Python's, and times them. With bench/limits.c a shared object that measure.py loads. */
+ * call.c: makes calls that are shorter than Python's, and times them. With bench/limits.c a shared object that
+ * measure.py loads. */
 #define _POSIX_C_SOURCE 199309L
 #include <stdint.h>
 #include <time.h>

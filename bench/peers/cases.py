@@ -127,8 +127,8 @@ class Case:
         return self.flops / seconds * 1e-9, "GFLOP/s"
 
     def limit(self, peak, stream):
-        """The least time that the machine allows, at this peak (GFLOP/s) and stream (GB/s); and what it is made of. None
-        where no limit was set."""
+        """The least time that the machine allows, at this peak (GFLOP/s) and stream (GB/s), None where no limit was
+        set; and what it is made of."""
         if self.kind in ("decode", "tokens") or (self.kind == "additive" and self.queries == 1):
             return self.bytes / stream * 1e-9, "streaming read"
         if self.kind == "additive":

@@ -105,9 +105,9 @@ FEWEST = 3  # rounds of an entrant whose budget does not suffice for more
 
 
 def rounds(entrants, limits, stream_size, count, least, budget, sample_seconds):
-    """Fills the entrants' times; returns the peak and the stream of each round. Each entrant has a budget of its own, in
-    seconds: one that has spent it, and has had the least number of rounds, sits out; after twice of it also one that had
-    fewer. The first entrant never does, and ends when it is alone."""
+    """Fills the entrants' times; returns the peak and the stream of each round. Each entrant has a budget of its own,
+    in seconds: one that has spent it and has had the least number of rounds sits out; so does one that has spent twice
+    as much, after FEWEST rounds. The first entrant never sits out, and all ends when it is alone."""
     for entrant in entrants:
         entrant.calibrate(sample_seconds)
     peaks, streams, spent = [], [], [0.0] * len(entrants)

@@ -94,7 +94,7 @@ class Libattn:
         context, logsumexp = aligned(data.flow.shape), aligned(data.flow.shape[:3])
         made = {part: aligned(array.shape) for part, array in zip(("query", "key", "value"), data.sets[0])}
         made.update((param, aligned(array.shape)) for param, array in data.params.items())
-        forward = Call(mechanism, query=query, key=key, value=value, context=context, logsumexp=logsumexp).reserve()  # its size is asked for
+        forward = Call(mechanism, query=query, key=key, value=value, context=context, logsumexp=logsumexp).reserve()
         backward = Gradient(forward, d_context=data.flow, d_params={param: made[param] for param in data.params},
                             **{f"d_{part}": made[part] for part in ("query", "key", "value")})
         size = ctypes.c_size_t()

@@ -140,7 +140,9 @@ def run(case, ours, modules, limits, versions):
     for entrant in entrants[1:]:
         middle, low, high, count = ratio(entrant, first)
         theirs = case.unit(median(entrant))[0]
-        memory = own_memory.measure(case.name, entrant.name, options.threads) if case.own_memory and entrant.peer else None
+        memory = None
+        if case.own_memory and entrant.peer:
+            memory = own_memory.measure(case.name, entrant.name, options.threads)
         say(**common, peer=entrant.name, is_peer=entrant.peer, ratio=middle, ratio_low=low, ratio_high=high,
             rounds=count, peer_figure=theirs, **({"gflops_peer": theirs} if unit == "GFLOP/s" else {}),
             error_peer=errors[entrant.name][0], error_peer_max=errors[entrant.name][1], backend=entrant.backend,
