@@ -37,7 +37,7 @@ def progress(figures, case, threads, seconds):
     for row in rows:
         if row.get("peak_bytes_peer") is not None:
             print(f"   memory beside inputs and outputs: {memory(row['peak_bytes_peer'])} of {row['peer']}, ours "
-                  f"{memory(row['extra_bytes_ours'])}, {memory(row['peak_bytes_ours'])} as the system sees it")
+                  f"{memory(row['extra_bytes_ours'])}, {memory(row['peak_bytes_ours'])} with what grew besides")
     for row in figures:
         if (row["case"], row["threads"]) == (case, threads) and row["ratio"] is None:
             print(f"   {row['peer']:26s} {'failed: ' + row['failed'] if 'failed' in row else row['left_out']}")
