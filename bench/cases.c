@@ -17,6 +17,10 @@
 #define Q_PROJECTED  ATTN_BENCH_QUERY_PROJECTED
 #define K_PROJECTED  ATTN_BENCH_KEY_PROJECTED
 #define ONE_MEMORY   ATTN_BENCH_KEYS_ARE_VALUES
+#define BACKWARD     ATTN_BENCH_BACKWARD
+#define TRAIN        ATTN_BENCH_TRAIN
+#define LOCAL        (ATTN_BENCH_LOCAL | ATTN_BENCH_KEYS_ARE_VALUES)
+#define DOT          (ATTN_BENCH_DOT | ATTN_BENCH_KEYS_ARE_VALUES)
 
 /* clang-format off */
 static const attn_bench_case table[] = {
@@ -66,6 +70,31 @@ static const attn_bench_case table[] = {
     {"all-masked", MICROSECONDS, ATTN_BENCH_MASK_ALL, 1, 8, 8, 512, 512, 64, 64, 64, 0, "", 0},
     {"strided", GFLOPS, ATTN_BENCH_STRIDED, 1, 12, 12, 512, 512, 64, 64, 64, 0, "bert-b1-s512", 1},
     {"luong-window", GFLOPS, ATTN_BENCH_WINDOW, 1, 1, 1, 512, 512, 1000, 1000, 1000, 0, "", 0},
+
+    {"bert-backward", GFLOPS, BACKWARD, 8, 12, 12, 384, 384, 64, 64, 64, 0, "", 0},
+    {"s2048-backward", GFLOPS, BACKWARD, 1, 8, 8, 2048, 2048, 64, 64, 64, 0, "", 0},
+    {"gpt2-backward", GFLOPS, BACKWARD | CAUSAL, 1, 12, 12, 1024, 1024, 64, 64, 64, 0, "", 0},
+    {"causal-head-train", GFLOPS, TRAIN | CAUSAL, 1, 1, 1, 2048, 2048, 64, 64, 64, 0, "", 0},
+    {"additive-train", PEAK_FLOPS, TRAIN | Q_PROJECTED | K_PROJECTED, 80, 1, 1, 50, 50, 1000, 1000, 1000, 1000, "", 0},
+
+    {"local-p-step-s256", MICROSECONDS, LOCAL, 80, 1, 1, 1, 256, 1000, 1000, 1000, 0, "", 0},
+    {"local-p-step-s512", MICROSECONDS, LOCAL, 80, 1, 1, 1, 512, 1000, 1000, 1000, 0, "", 0},
+    {"local-p-step-s1024", MICROSECONDS, LOCAL, 80, 1, 1, 1, 1024, 1000, 1000, 1000, 0, "", 0},
+    {"local-p-step-s2048", MICROSECONDS, LOCAL, 80, 1, 1, 1, 2048, 1000, 1000, 1000, 0, "dot-step-s2048", 1},
+    {"local-p-step-s4096", MICROSECONDS, LOCAL, 80, 1, 1, 1, 4096, 1000, 1000, 1000, 0, "", 0},
+    {"local-p-step-s8192", MICROSECONDS, LOCAL, 80, 1, 1, 1, 8192, 1000, 1000, 1000, 0, "", 0},
+    {"dot-step-s2048", MICROSECONDS, DOT, 80, 1, 1, 1, 2048, 1000, 1000, 1000, 0, "", 0},
+    {"local-p-t32-s256", MICROSECONDS, LOCAL, 1, 1, 1, 32, 256, 1000, 1000, 1000, 0, "", 0},
+    {"local-p-t32-s512", MICROSECONDS, LOCAL, 1, 1, 1, 32, 512, 1000, 1000, 1000, 0, "", 0},
+    {"local-p-t32-s1024", MICROSECONDS, LOCAL, 1, 1, 1, 32, 1024, 1000, 1000, 1000, 0, "", 0},
+    {"local-p-t32-s2048", MICROSECONDS, LOCAL, 1, 1, 1, 32, 2048, 1000, 1000, 1000, 0, "dot-t32-s2048", 1},
+    {"local-p-t32-s4096", MICROSECONDS, LOCAL, 1, 1, 1, 32, 4096, 1000, 1000, 1000, 0, "", 0},
+    {"local-p-t32-s8192", MICROSECONDS, LOCAL, 1, 1, 1, 32, 8192, 1000, 1000, 1000, 0, "", 0},
+    {"dot-t32-s2048", MICROSECONDS, DOT, 1, 1, 1, 32, 2048, 1000, 1000, 1000, 0, "", 0},
+
+    {"decode-memory-t0", BANDWIDTH, ATTN_BENCH_DECODE | CAUSAL, 1, 32, 8, 1, 0, 128, 128, 128, 0, "", 0},
+    {"decode-memory-t4k", BANDWIDTH, ATTN_BENCH_DECODE | CAUSAL, 1, 32, 8, 1, 4096, 128, 128, 128, 0, "", 0},
+    {"additive-step-memory", BANDWIDTH, ATTN_BENCH_MEMORY | Q_PROJECTED | ONE_MEMORY, 80, 1, 1, 1, 50, 1000, 2000, 2000, 1000, "", 0},
 };
 /* clang-format on */
 
@@ -119,7 +148,10 @@ double attn_bench_flops(const attn_bench_case *c)
     for (int64_t i = 0; i < c->queries; i++) {
         for (int64_t j = 0; j < c->keys; j++) pairs += attn_bench_sees(c, i, j);
     }
-    return pairs * (double)(c->batch * c->query_heads) * (double)(2 * c->key_dim + 2 * c->value_dim);
+    /* Backward has the score again, d_query and d_key; and d_weights and d_value. */
+    const int64_t forward = c->flags & ATTN_BENCH_BACKWARD ? 0 : 2 * c->key_dim + 2 * c->value_dim;
+    const int64_t backward = c->flags & (BACKWARD | TRAIN) ? 6 * c->key_dim + 4 * c->value_dim : 0;
+    return pairs * (double)(c->batch * c->query_heads) * (double)(forward + backward);
 }
 
 double attn_bench_projection_flops(const attn_bench_case *c)
@@ -131,8 +163,16 @@ double attn_bench_projection_flops(const attn_bench_case *c)
 
 double attn_bench_bytes(const attn_bench_case *c)
 {
-    const int64_t dims = c->key_dim + (c->flags & ATTN_BENCH_KEYS_ARE_VALUES ? 0 : c->value_dim);
-    return 4.0 * (double)(c->batch * c->key_heads * c->keys) * (double)dims;
+    double keys = (double)c->keys;
+    int64_t dims = c->key_dim + (c->flags & ATTN_BENCH_KEYS_ARE_VALUES ? 0 : c->value_dim);
+    if (c->flags & ATTN_BENCH_MEMORY) dims = c->hidden + c->value_dim;
+    if (c->flags & ATTN_BENCH_DECODE) keys = ATTN_BENCH_TOKENS * (keys + (ATTN_BENCH_TOKENS + 1) / 2.0);
+    return 4.0 * (double)(c->batch * c->key_heads) * keys * (double)dims;
+}
+
+double attn_bench_footprint(const attn_bench_case *c)
+{
+    return attn_bench_bytes(c) / (c->flags & ATTN_BENCH_DECODE ? ATTN_BENCH_TOKENS : 1);
 }
 
 double attn_bench_elements(const attn_bench_case *c)

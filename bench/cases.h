@@ -21,8 +21,16 @@ enum {
     ATTN_BENCH_QUERY_PROJECTED = 512, /* additive */
     ATTN_BENCH_KEY_PROJECTED = 1024,
     ATTN_BENCH_KEYS_ARE_VALUES = 2048,
-    ATTN_BENCH_HAS_HOT = 4096 /* the table has a -hot variant too */
+    ATTN_BENCH_HAS_HOT = 4096,   /* the table has a -hot variant too */
+    ATTN_BENCH_BACKWARD = 8192,  /* attn_backward alone, after a forward call that is not timed */
+    ATTN_BENCH_TRAIN = 16384,    /* forward and backward */
+    ATTN_BENCH_LOCAL = 32768,    /* dot, predictive local attention, 10 keys on either side, W_p of query_dim rows */
+    ATTN_BENCH_DOT = 65536,      /* the same without the window */
+    ATTN_BENCH_MEMORY = 1 << 17, /* keys from an attn_memory, made ready before */
+    ATTN_BENCH_DECODE = 1 << 18 /* ATTN_BENCH_TOKENS positions are appended to keys of them, and attended to, in turn */
 };
+
+enum { ATTN_BENCH_TOKENS = 256 };
 
 /* What a case is measured in. */
 typedef enum attn_bench_unit {
@@ -50,14 +58,18 @@ const attn_bench_case *attn_bench_case_named(const char *name);
 /* Whether query i may see key j, by causal, window and mask. */
 bool attn_bench_sees(const attn_bench_case *c, int64_t i, int64_t j);
 
-/* Multiply-adds, counted as two operations each, of all (query, key) pairs that may be seen; without projections. */
+/* Multiply-adds, counted as two operations each, of all (query, key) pairs that may be seen, in the directions that are
+ * timed; without projections. */
 double attn_bench_flops(const attn_bench_case *c);
 
 /* Of the projections of queries and keys, once for each. */
 double attn_bench_projection_flops(const attn_bench_case *c);
 
-/* Of keys and values, once per key head. */
+/* Of keys and values, once per key head; of keys that were made ready, those. */
 double attn_bench_bytes(const attn_bench_case *c);
+
+/* Of memory that attn_bench_bytes are read from; less where they are read in several calls. */
+double attn_bench_footprint(const attn_bench_case *c);
 
 /* (query, key, hidden) elements of an additive score. */
 double attn_bench_elements(const attn_bench_case *c);

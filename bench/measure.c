@@ -153,7 +153,7 @@ static void measure_limits(contest *k, int round)
 {
     const attn_bench_case *c = k->c;
     if (c->unit == ATTN_BENCH_BANDWIDTH) {
-        const size_t bytes = c->flags & ATTN_BENCH_COLD ? attn_bench_cold_bytes() : (size_t)attn_bench_bytes(c);
+        const size_t bytes = c->flags & ATTN_BENCH_COLD ? attn_bench_cold_bytes() : (size_t)attn_bench_footprint(c);
         k->bandwidth[round] = attn_bench_stream_read(k->threads, bytes, 0.02);
     }
     if (c->unit == ATTN_BENCH_GFLOPS || c->hidden > 0) k->peak[round] = attn_bench_fma_peak(k->threads, 0.004);
@@ -201,6 +201,7 @@ static void judge(const contest *k, int round, double *value, double *limit, dou
         break;
     case ATTN_BENCH_PEAK_FLOPS:
         *value = seconds * k->peak[round] * 1e9 / attn_bench_elements(c);
+        if (c->flags & ATTN_BENCH_TRAIN) break; /* no goal was set */
         *limit = additive_flops + attn_bench_projection_flops(c) / attn_bench_elements(c);
         *fraction = *limit / *value;
         break;

@@ -9,6 +9,7 @@ Files are told apart by what is in them: results against a peer name it. In DIRE
     bench-limit-size.svg   the same against length, for families of cases
     bench-blas.svg         speed against the BLAS way
     bench-peers-N.svg      speed against each peer, on N threads
+    bench-local-N.svg      time of local attention against length, on N threads, and of attention to all keys
 Needs Python 3 alone.
 """
 import argparse
@@ -190,6 +191,63 @@ def draw_size(path, results, subtitle):
     svg.write(path)
 
 
+LOCAL, EVERYWHERE = r"local-p-(step|t32)-s(\d+)", "libattn, all keys"
+LOCAL_NAMES = {"step": "80 sequences, 1 query", "t32": "1 sequence, 32 queries"}
+
+
+def local_series(results):
+    """[(name, [(keys, milliseconds)])]: of local attention, and of the same queries looking everywhere."""
+    found = {}
+    for r in results:
+        match = re.fullmatch(LOCAL, r["case"])
+        if not match:
+            continue
+        name, keys = LOCAL_NAMES[match[1]], int(match[2])
+        ours = r.get("milliseconds") or r.get("seconds_ours", 0) * 1e3
+        if ours:
+            found.setdefault(f"{name}: local", {}).setdefault(keys, ours)
+        if r.get("peer") == EVERYWHERE and r.get("seconds_peer"):
+            found.setdefault(f"{name}: all keys", {})[keys] = r["seconds_peer"] * 1e3
+    return [(name, sorted(points.items())) for name, points in found.items() if len(points) > 1]
+
+
+def draw_local(path, series, subtitle, threads):
+    """Time against keys, both by powers."""
+    names = [name for name, _ in series]
+    width, left, right, top = 960, 70, 930, 56 + legend_height(names, 960) + 10
+    bottom = top + 380
+    xs, ys = zip(*(point for _, points in series for point in points))
+    low, high = math.log(min(ys) / 1.6), math.log(max(ys) * 1.6)
+    least, most = math.log2(min(xs)) - 0.3, math.log2(max(xs)) + 0.3
+
+    def at(x, y):
+        return (left + (math.log2(x) - least) / (most - least) * (right - left),
+                bottom - (math.log(y) - low) / (high - low) * (bottom - top))
+
+    svg = Svg(width, bottom + 50, f"Predictive local attention, 10 keys on either side: time against length, {threads} "
+              f"thread{'s' if threads > 1 else ''}", subtitle)
+    svg.legend(names, 56)
+    for tick in ticks(math.exp(low), math.exp(high), True):
+        svg.line(left, at(xs[0], tick)[1], right, at(xs[0], tick)[1])
+        svg.text(left - 8, at(xs[0], tick)[1] + 4, time(tick), size=11, anchor="end", fill=FAINT)
+    for x in sorted(set(xs)):
+        svg.line(at(x, ys[0])[0], top, at(x, ys[0])[0], bottom)
+        svg.text(at(x, ys[0])[0], bottom + 18, str(x), size=11, anchor="middle", fill=FAINT)
+    svg.text((left + right) / 2, bottom + 38, "keys", anchor="middle")
+    for i, (name, points) in enumerate(series):
+        svg.path([at(*point) for point in points], COLOURS[i % len(COLOURS)])
+        for point in points:
+            svg.dot(*at(*point), COLOURS[i % len(COLOURS)], f"{name}, {point[0]} keys: {time(point[1])}")
+    svg.write(path)
+
+
+def draw_locals(results, directory, subtitle):
+    for threads in sorted({r["threads"] for r in results}):
+        series = local_series(r for r in results if r["threads"] == threads)
+        if series:
+            draw_local(os.path.join(directory, f"bench-local-{threads}.svg"), series, subtitle, threads)
+
+
 def draw_bench(results, directory, subtitle):
     counts = sorted({r["threads"] for r in results})
     names = [f"{n} thread{'s' if n > 1 else ''}" for n in counts]
@@ -291,6 +349,30 @@ def markdown_peers(results):
         table(["case", "fastest peer", "its time / ours", "ours of the limit", "error, ours / its", "the others"], rows)
 
 
+def markdown_own(results):
+    """What was measured of cases besides: tokens, nanoseconds, memory; each with its unit."""
+    own = [r for r in results if r.get("ratio") and r.get("is_peer") and r.get("unit") != "GFLOP/s"]
+    for threads in sorted({r["threads"] for r in own}):
+        print(f"### In their own figures, {threads} thread{'s' if threads > 1 else ''}\n")
+        rows = []
+        for r in (r for r in own if r["threads"] == threads):
+            sizes = [memory(r[key]) if r.get(key) else "" for key in ("extra_bytes_ours", "peak_bytes_peer")]
+            rows.append([r["case"], r["peer"], f"{number(r['ours'])} {r['unit']}",
+                         f"{number(r['peer_figure'])} {r['unit']}", *(sizes if r.get("peak_bytes_peer") else ("", ""))])
+        table(["case", "peer", "ours", "its", "our memory", "its memory"], rows)
+
+
+def markdown_local(results):
+    for threads in sorted({r["threads"] for r in results}):
+        series = local_series(r for r in results if r["threads"] == threads)
+        if series:
+            print(f"### Local attention against length, {threads} thread{'s' if threads > 1 else ''}\n")
+            sizes = sorted({keys for _, points in series for keys, _ in points})
+            table(["keys", *map(str, sizes)],
+                  [[name, *(time(dict(points)[keys]) if keys in dict(points) else "" for keys in sizes)]
+                   for name, points in series])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="FILE.json")
@@ -311,10 +393,13 @@ def main():
         print(subtitle + "\n")
         markdown_bench(bench)
         markdown_peers(peers)
+        markdown_own(peers)
+        markdown_local(peers + bench)
     else:
         os.makedirs(arguments.out, exist_ok=True)
         draw_bench(bench, arguments.out, subtitle)
         draw_peers(peers, arguments.out, subtitle)
+        draw_locals(peers + bench, arguments.out, subtitle)
 
 
 if __name__ == "__main__":

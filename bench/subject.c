@@ -109,8 +109,10 @@ static attn_tensor make_slopes(const attn_bench_case *c)
 
 void attn_bench_inputs_create(attn_bench_inputs *inputs, const attn_bench_case *c)
 {
-    /* Hidden units see numbers around a half, where tanh is neither straight nor flat. */
+    /* Hidden units see numbers around a half, where tanh is neither straight nor flat; scores that are not scaled
+     * around 2. */
     double deviation = c->flags & ATTN_BENCH_KEY_PROJECTED ? 0.5 : 1;
+    if (c->flags & (ATTN_BENCH_LOCAL | ATTN_BENCH_DOT)) deviation = 0.25;
     if (c->flags & ATTN_BENCH_HOT) deviation *= 4;
     memset(inputs, 0, sizeof *inputs);
     inputs->c = c;
@@ -121,11 +123,24 @@ void attn_bench_inputs_create(attn_bench_inputs *inputs, const attn_bench_case *
         const double enough = ceil((double)attn_bench_cold_bytes() / attn_bench_bytes(c));
         inputs->memories = enough < ATTN_BENCH_MOST_MEMORIES ? (int)enough : ATTN_BENCH_MOST_MEMORIES;
     }
+    const int64_t keys = c->keys + (c->flags & ATTN_BENCH_DECODE ? ATTN_BENCH_TOKENS : 0);
     for (int m = 0; m < inputs->memories; m++) {
-        inputs->key[m] = rows(c, c->key_heads, c->keys, c->key_dim, deviation);
+        inputs->key[m] = rows(c, c->key_heads, keys, c->key_dim, deviation);
         if (!(c->flags & ATTN_BENCH_KEYS_ARE_VALUES)) {
-            inputs->value[m] = rows(c, c->key_heads, c->keys, c->value_dim, deviation);
+            inputs->value[m] = rows(c, c->key_heads, keys, c->value_dim, deviation);
         }
+    }
+    if (c->flags & (ATTN_BENCH_BACKWARD | ATTN_BENCH_TRAIN)) {
+        inputs->logsumexp = normal(3, (int64_t[]){c->batch, c->query_heads, c->queries}, 1);
+        inputs->d_context = rows(c, c->query_heads, c->queries, c->value_dim, 1);
+        inputs->d_query = rows(c, c->query_heads, c->queries, c->query_dim, 1);
+        inputs->d_key = rows(c, c->key_heads, c->keys, c->key_dim, 1);
+        inputs->d_value = rows(c, c->key_heads, c->keys, c->value_dim, 1);
+        if (c->hidden > 0) inputs->d_v = normal(1, &c->hidden, 1);
+    }
+    if (c->flags & ATTN_BENCH_LOCAL) {
+        inputs->W_p = normal(2, (int64_t[]){c->query_dim, c->query_dim}, 2 / sqrt((double)c->query_dim));
+        inputs->v_p = normal(1, &c->query_dim, 2 / sqrt((double)c->query_dim));
     }
     if (c->flags & (ATTN_BENCH_MASK_HALF | ATTN_BENCH_MASK_ALL)) inputs->mask = make_mask(c);
     if (c->flags & ATTN_BENCH_ALIBI) inputs->slopes = make_slopes(c);
@@ -139,6 +154,7 @@ void attn_bench_inputs_create(attn_bench_inputs *inputs, const attn_bench_case *
 static attn_status create_mechanism(const attn_bench_inputs *in, attn_engine *engine, attn_mechanism **mechanism)
 {
     const attn_bench_case *c = in->c;
+    if (c->flags & (ATTN_BENCH_LOCAL | ATTN_BENCH_DOT)) return attn_mechanism_create_dot(engine, mechanism);
     if (c->hidden == 0) return attn_mechanism_create_scaled_dot(engine, mechanism);
     const bool no_w = c->flags & ATTN_BENCH_QUERY_PROJECTED, no_u = c->flags & ATTN_BENCH_KEY_PROJECTED;
     const uint32_t flags =
@@ -162,7 +178,97 @@ static attn_status set_modifiers(const attn_bench_inputs *in, attn_mechanism *me
         status = attn_mechanism_set_alibi(mechanism, &in->slopes, ATTN_ALIGN_BOTTOM_RIGHT);
     }
     if (status == ATTN_OK && flags & ATTN_BENCH_SOFTCAP) status = attn_mechanism_set_softcap(mechanism, 30);
+    if (status != ATTN_OK || !(flags & ATTN_BENCH_LOCAL)) return status;
+    const int64_t dim = in->c->query_dim;
+    status = attn_mechanism_set_local(mechanism, ATTN_LOCAL_PREDICTIVE, 10, dim, dim);
+    if (status == ATTN_OK) status = attn_mechanism_bind_param(mechanism, "W_p", &in->W_p);
+    if (status == ATTN_OK) status = attn_mechanism_bind_param(mechanism, "v_p", &in->v_p);
     return status;
+}
+
+static void *make_workspace(size_t bytes)
+{
+    return memset(must_allocate(bytes + 1), 0, bytes + 1);
+}
+
+/* The keys from..to of a tensor of keys or values. */
+static attn_tensor positions(attn_tensor tensor, int64_t from, int64_t count)
+{
+    tensor.data = (float *)tensor.data + from * tensor.stride[2];
+    tensor.shape[2] = count;
+    return tensor;
+}
+
+/* A memory with what the case has from the beginning, and room for what comes. */
+static attn_status create_memory(attn_bench_subject *subject)
+{
+    const attn_bench_inputs *in = subject->inputs;
+    const attn_bench_case *c = in->c;
+    const bool alone = in->value[0].data == NULL;
+    attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+    options.flags = (uint32_t)ATTN_MEMORY_FIXED | (alone ? (uint32_t)ATTN_MEMORY_KEYS_ALONE : 0);
+    options.dtype = ATTN_F32;
+    options.batch = c->batch;
+    options.key_heads = c->key_heads;
+    options.key_dim = c->key_dim;
+    options.value_dim = alone ? 0 : c->value_dim;
+    options.capacity = in->key[0].shape[2];
+    attn_status status = attn_memory_create(subject->mechanism, &options, &subject->memory);
+    const attn_tensor key = positions(in->key[0], 0, c->keys);
+    const attn_tensor value = alone ? key : positions(in->value[0], 0, c->keys);
+    if (status == ATTN_OK) status = attn_memory_append(subject->memory, &key, alone ? NULL : &value, NULL);
+    subject->args.key = subject->args.value = NULL;
+    subject->args.memory = subject->memory;
+    return status;
+}
+
+/* Position number `at` joins the memory. */
+static attn_status append(attn_bench_subject *subject, int64_t at)
+{
+    const attn_tensor key = positions(subject->inputs->key[0], at, 1);
+    const attn_tensor value = positions(subject->inputs->value[0], at, 1);
+    return attn_memory_append(subject->memory, &key, &value, NULL);
+}
+
+static attn_status truncate_memory(attn_bench_subject *subject)
+{
+    attn_tensor lengths;
+    int64_t length = subject->inputs->c->keys;
+    must(attn_tensor_init(&lengths, &length, ATTN_I64, 1, (int64_t[]){1}));
+    return attn_memory_truncate(subject->memory, &lengths);
+}
+
+/* The workspace of the largest call there will be. */
+static attn_status reserve(attn_bench_subject *subject)
+{
+    attn_forward_args *args = &subject->args;
+    const attn_bench_case *c = subject->inputs->c;
+    attn_status status = ATTN_OK;
+    if (c->flags & ATTN_BENCH_DECODE) {
+        for (int64_t t = 0; t < ATTN_BENCH_TOKENS && status == ATTN_OK; t++) status = append(subject, c->keys + t);
+    }
+    if (status == ATTN_OK) status = attn_forward_workspace(subject->mechanism, args, &args->workspace_size);
+    if (status == ATTN_OK) args->workspace = make_workspace(args->workspace_size);
+    return status;
+}
+
+static attn_status prepare_backward(attn_bench_subject *subject)
+{
+    const attn_bench_inputs *in = subject->inputs;
+    static const attn_tensor *d_params[1]; /* v, the only parameter where inputs come projected */
+    attn_backward_args *args = &subject->backward;
+    d_params[0] = &in->d_v;
+    *args = (attn_backward_args)ATTN_BACKWARD_ARGS_INIT;
+    args->forward = &subject->args;
+    args->d_context = &in->d_context;
+    args->d_query = &in->d_query;
+    args->d_key = &in->d_key;
+    args->d_value = &in->d_value;
+    args->d_params = in->c->hidden > 0 ? d_params : NULL;
+    attn_status status = attn_backward_workspace(subject->mechanism, args, &args->workspace_size);
+    if (status != ATTN_OK) return status;
+    args->workspace = make_workspace(args->workspace_size);
+    return attn_forward(subject->mechanism, &subject->args);
 }
 
 attn_status attn_bench_subject_create(attn_bench_subject *subject, const attn_bench_inputs *inputs, attn_engine *engine)
@@ -174,26 +280,45 @@ attn_status attn_bench_subject_create(attn_bench_subject *subject, const attn_be
     args->value = inputs->value[0].data == NULL ? NULL : &inputs->value[0];
     args->mask = inputs->mask.data == NULL ? NULL : &inputs->mask;
     args->context = &inputs->context;
+    args->logsumexp = inputs->logsumexp.data == NULL ? NULL : &inputs->logsumexp;
+    const unsigned flags = inputs->c->flags;
     attn_status status = create_mechanism(inputs, engine, &subject->mechanism);
     if (status == ATTN_OK) status = set_modifiers(inputs, subject->mechanism);
-    if (status == ATTN_OK) status = attn_forward_workspace(subject->mechanism, args, &args->workspace_size);
-    if (status != ATTN_OK) return status;
-    args->workspace = must_allocate(args->workspace_size + 1);
-    memset(args->workspace, 0, args->workspace_size);
-    return ATTN_OK;
+    if (status == ATTN_OK && flags & (ATTN_BENCH_MEMORY | ATTN_BENCH_DECODE)) status = create_memory(subject);
+    if (status == ATTN_OK) status = reserve(subject);
+    if (status == ATTN_OK && flags & (ATTN_BENCH_BACKWARD | ATTN_BENCH_TRAIN)) status = prepare_backward(subject);
+    return status;
+}
+
+static attn_status decode(attn_bench_subject *subject, const attn_forward_args *args)
+{
+    const int64_t first = subject->inputs->c->keys;
+    attn_status status = truncate_memory(subject);
+    for (int64_t t = 0; t < ATTN_BENCH_TOKENS && status == ATTN_OK; t++) {
+        status = append(subject, first + t);
+        if (status == ATTN_OK) status = attn_forward(subject->mechanism, args);
+    }
+    return status;
 }
 
 attn_status attn_bench_call(attn_bench_subject *subject, bool allocating)
 {
     const attn_bench_inputs *in = subject->inputs;
+    const unsigned flags = in->c->flags;
+    attn_status status = ATTN_OK;
     if (in->memories > 1) {
         const int64_t m = subject->calls++ % in->memories;
         subject->args.key = &in->key[m];
         subject->args.value = &in->value[m];
     }
-    if (!allocating) return attn_forward(subject->mechanism, &subject->args);
     attn_forward_args args = subject->args;
-    args.workspace = NULL;
-    args.workspace_size = 0;
-    return attn_forward(subject->mechanism, &args);
+    attn_backward_args backward = subject->backward;
+    if (allocating) {
+        args.workspace = backward.workspace = NULL;
+        args.workspace_size = backward.workspace_size = 0;
+    }
+    if (flags & ATTN_BENCH_DECODE) return decode(subject, &args);
+    if (!(flags & ATTN_BENCH_BACKWARD)) status = attn_forward(subject->mechanism, &args);
+    if (status != ATTN_OK || !(flags & (ATTN_BENCH_BACKWARD | ATTN_BENCH_TRAIN))) return status;
+    return attn_backward(subject->mechanism, &backward);
 }

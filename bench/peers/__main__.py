@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from cases import CASES
@@ -21,15 +22,23 @@ def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench-peers", description="libattn beside its peers.")
     parser.add_argument("--json", metavar="FILE", help="write all figures there, as a list of objects")
     parser.add_argument("--quick", action="store_true", help="fewer cases and rounds: a look, not a measurement")
-    parser.add_argument("--case", metavar="NAME", action="append", choices=[case.name for case in CASES],
-                        help="this case only; may be given again: " + ", ".join(case.name for case in CASES))
+    parser.add_argument("--case", metavar="NAME", action="append",
+                        help="this case only, or those of a pattern such as 'local-p-*'; may be given again: "
+                             + ", ".join(case.name for case in CASES))
     parser.add_argument("--threads", type=int, action="append", help="this number only; 1 and 2 if not given")
     parser.add_argument("--rounds", type=int, help="at most; 30, and 7 with --quick")
-    parser.add_argument("--budget", type=float, help="seconds for a case's rounds; 60, and 8 with --quick")
+    parser.add_argument("--budget", type=float,
+                        help="seconds for each entrant's rounds of a case, the slow ones' too; 6, and 1 with --quick")
+    parser.add_argument("--patience", type=float, default=90,
+                        help="seconds for a peer to get ready, which may compile; 90")
     parser.add_argument("--limits", required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.rounds = options.rounds or (7 if options.quick else 30)
-    options.budget = options.budget or (8 if options.quick else 60)
+    options.budget = options.budget or (1 if options.quick else 6)
+    options.names = [case.name for case in CASES if any(fnmatchcase(case.name, wanted) for wanted in options.case)] \
+        if options.case else [case.name for case in CASES if case.quick or not options.quick]
+    if not options.names:
+        parser.error("no case has that name; --help has the names")
     return options
 
 
@@ -46,6 +55,7 @@ def measure(threads, names, options, figures):
     while names:
         command = [sys.executable, str(HERE / "process.py"), "--threads", str(threads), "--limits", options.limits,
                    "--rounds", str(options.rounds), "--budget", str(options.budget),
+                   "--patience", str(options.patience),
                    "--sample", "0.004" if options.quick else "0.01", *names]
         current, start = names[0], time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -84,12 +94,11 @@ def measure(threads, names, options, figures):
 
 def main():
     options, figures = parse(), []
-    names = options.case or [case.name for case in CASES if case.quick or not options.quick]
     threads = [n for n in options.threads or (1, 2) if n <= len(os.sched_getaffinity(0))]
     try:
         for number in threads:
             print(f"\n== {number} thread{'s' if number > 1 else ''}", flush=True)
-            measure(number, list(names), options, figures)
+            measure(number, list(options.names), options, figures)
     except KeyboardInterrupt:
         print("interrupted: what there is")
     write(options.json, figures)

@@ -3,6 +3,7 @@
 
 import math
 import os
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +13,15 @@ BLOCK = 128  # side of the tiles of the mask case
 
 @dataclass(frozen=True)
 class Case:
-    """kind: attention (many queries), decode (one query, keys from memory), additive, tiny."""
+    """kind, which says what an entrant computes, and which peers can:
+        attention           many queries, forward
+        decode              one query, keys from memory
+        additive            forward; with memory: keys are made ready before
+        tiny                a call as short as calls get
+        gradient            d_query, d_key, d_value of attention: backward alone, or with train forward and backward
+        additive-gradient   the same of an additive score with projected inputs, and of its v
+        local               predictive local attention, of a dot score
+        tokens              tokens positions are appended to a cache of keys, and attended to, in turn"""
 
     name: str
     kind: str = "attention"
@@ -31,6 +40,11 @@ class Case:
     layout: str = "BHSD"  # how the inputs lie in memory
     cold: bool = False  # inputs in turn from more memory than the last-level cache holds
     states: tuple = ()  # additive: dimensions of query and key where they are not projected yet
+    memory: bool = False  # additive: keys are projected before, once; queries come projected
+    train: bool = False  # gradients: forward is timed too
+    half_width: int = 0  # local: keys on either side of the predicted one
+    tokens: int = 0  # appended
+    own_memory: bool = False  # what it takes beside its inputs and outputs is measured, in a process of its own
     quick: bool = False
     least_rounds: int = 7
 
@@ -40,7 +54,11 @@ class Case:
 
     @property
     def Tk(self):
-        return self.keys or self.queries
+        return self.keys if self.tokens else self.keys or self.queries
+
+    @property
+    def is_additive(self):
+        return self.kind.startswith("additive")
 
     def visible(self, rows):
         """Which keys these query rows see: a boolean matrix, or None for all."""
@@ -65,12 +83,22 @@ class Case:
 
     @property
     def flops(self):
-        return 4 * self.dim * self.pairs
+        forward, backward = 4 * self.dim, 10 * self.dim
+        each = forward if self.kind != "gradient" else forward + backward if self.train else backward
+        return each * self.pairs
 
     @property
     def bytes(self):
-        """Of keys and values, read once."""
-        return 2 * self.batch * self.Hk * self.Tk * self.dim * 4
+        """Of keys and values, read once; of keys that are made ready, those; of a cache, at each token."""
+        if self.memory:
+            return self.batch * self.Tk * (self.dim + self.states[1]) * 4
+        times = self.tokens * (self.keys + (self.tokens + 1) / 2) if self.tokens else self.Tk
+        return int(2 * self.batch * self.Hk * times * self.dim * 4)
+
+    @property
+    def footprint(self):
+        """Of the memory that these bytes are read from."""
+        return self.bytes // (self.tokens or 1)
 
     @property
     def elements(self):
@@ -80,7 +108,7 @@ class Case:
     @property
     def gemm_flops(self):
         """Projections of an additive score from its states."""
-        if not self.states:
+        if not self.states or self.memory:
             return 0
         return 2 * self.batch * self.dim * (self.queries * self.states[0] + self.Tk * self.states[1])
 
@@ -88,20 +116,25 @@ class Case:
         """A time in the case's own figure, and that figure's name."""
         if self.kind == "decode":
             return self.bytes / seconds * 1e-9, "GB/s"
-        if self.kind == "additive":
+        if self.is_additive:
             return seconds / self.elements * 1e9, "ns per element"
+        if self.kind == "local":
+            return seconds * 1e6, "us"
+        if self.kind == "tokens":
+            return self.tokens / seconds, "tokens/s"
         if self.kind == "tiny":
             return seconds * 1e9, "ns"
         return self.flops / seconds * 1e-9, "GFLOP/s"
 
     def limit(self, peak, stream):
-        """The least time that the machine allows, at this peak (GFLOP/s) and stream (GB/s); and what it is made of."""
-        if self.kind == "decode" or (self.kind == "additive" and self.queries == 1):
+        """The least time that the machine allows, at this peak (GFLOP/s) and stream (GB/s), None where no limit was
+        set; and what it is made of."""
+        if self.kind in ("decode", "tokens") or (self.kind == "additive" and self.queries == 1):
             return self.bytes / stream * 1e-9, "streaming read"
         if self.kind == "additive":
             return ((self.gemm_flops + 15 * self.elements) / peak * 1e-9,
                     ("products, and " if self.states else "") + "15 peak flops per element")
-        if self.kind == "tiny":
+        if self.kind in ("tiny", "local", "additive-gradient"):
             return None, "none"
         return self.flops / peak * 1e-9, "FMA peak"
 
@@ -140,6 +173,17 @@ CASES = [
     Case("awkward-d40", heads=12, queries=512, dim=40),
     Case("luong-window", batch=8, queries=512, dim=1000, window=10),
     Case("strided", batch=4, heads=12, queries=512, layout="BSHD", quick=True),
+    Case("bert-backward", kind="gradient", batch=8, heads=12, queries=384),
+    Case("s2048-backward", kind="gradient", heads=8, queries=2048),
+    Case("gpt2-backward", kind="gradient", queries=1024, quick=True, **GPT2),
+    Case("causal-head-train", kind="gradient", queries=2048, causal=True, train=True),
+    Case("additive-train", queries=50, train=True, own_memory=True, **{**ADDITIVE, "kind": "additive-gradient"}),
+    *(Case(f"local-p-{name}-s{keys}", kind="local", keys=keys, dim=1000, half_width=10, **shape)
+      for name, shape in (("step", dict(batch=80, queries=1)), ("t32", dict(queries=32)))
+      for keys in (256, 512, 1024, 2048, 4096, 8192)),
+    Case("decode-memory-t0", keys=0, tokens=256, **{**STEP, "kind": "tokens"}),
+    Case("decode-memory-t4k", keys=4096, tokens=256, **{**STEP, "kind": "tokens"}),
+    Case("additive-step-memory", queries=1, states=(1000, 2000), memory=True, quick=True, **ADDITIVE),
 ]
 
 
@@ -167,13 +211,27 @@ def aligned_copy(array):
     return copy
 
 
+def repeated(shape, scale):
+    """Normal numbers, a million of them again and again: gigabytes of others would take longer than the measurement.
+    Their number is prime, so that rows differ."""
+    array, pool = aligned(shape), np.random.default_rng(2).standard_normal(1000003, np.float32) * np.float32(scale)
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, pool.size):
+        part = flat[start:start + pool.size]
+        part[...] = pool[:part.size]
+    return array
+
+
 @dataclass
 class Data:
-    """A case's inputs, which every entrant reads in place. sets holds (query, key, value) to be used in turn."""
+    """A case's inputs, which every entrant reads in place. sets holds (query, key, value) to be used in turn; of tokens
+    the queries, keys and values that come are [tokens, B, H, 1, D], and params has those of the cache. flow is the
+    gradient of the context."""
 
     case: Case
     sets: list = field(default_factory=list)
     params: dict = field(default_factory=dict)
+    flow: np.ndarray = None
 
     def __post_init__(self):
         case, random = self.case, np.random.default_rng(1)
@@ -193,19 +251,44 @@ class Data:
         if case.cold and copies == 1 and case.bytes < 8 * last_level_cache():
             copies = 2
         for _ in range(copies):
-            if case.kind == "additive":  # projections of a trained model keep tanh out of its flat ends
+            if case.is_additive:  # projections of a trained model keep tanh out of its flat ends
                 dims = case.states or (case.dim, case.dim)
                 shrink = 1.0 if case.states else 0.5
-                query = normal(case.batch, 1, case.queries, dims[0], scale=shrink)
+                query = normal(case.batch, 1, case.queries, dims[0], scale=0.5 if case.memory else shrink)
                 key = normal(case.batch, 1, case.Tk, dims[1], scale=shrink)
                 self.sets.append((query, key, None if case.states else normal(case.batch, 1, case.Tk, case.dim)))
+            elif case.kind == "local":  # the keys are the values; scores, which are not scaled, are around 2
+                query = heads(1, case.queries)
+                query *= np.float32(0.25)
+                self.sets.append((query, repeated((case.batch, 1, case.Tk, case.dim), 0.25), None))
+            elif case.kind == "tokens":
+                each = lambda count: normal(case.tokens, case.batch, count, 1, case.dim)
+                self.sets.append((each(case.heads), each(case.Hk), each(case.Hk)))
+                self.params = {name: heads(case.Hk, case.keys) for name in ("past_key", "past_value")}
             else:
                 self.sets.append((heads(case.heads, case.queries), heads(case.Hk, case.Tk), heads(case.Hk, case.Tk)))
-        if case.kind == "additive":
+        if case.kind.endswith("gradient"):
+            value = self.sets[0][2]
+            self.flow = normal(case.batch, case.heads, case.queries, value.shape[-1])
+        if case.kind == "local":
+            self.params = {"W_p": normal(case.dim, case.dim, scale=2 * case.dim ** -0.5),
+                           "v_p": normal(case.dim, scale=2 * case.dim ** -0.5)}
+        if case.is_additive:
             self.params["v"] = normal(case.dim, scale=case.dim ** -0.5)
-            if case.states:
+            if case.states and not case.memory:
                 self.params["W"] = normal(case.dim, case.states[0], scale=0.5 * case.states[0] ** -0.5)
+            if case.states:
                 self.params["U"] = normal(case.dim, case.states[1], scale=0.5 * case.states[1] ** -0.5)
+
+    def projected(self):
+        """The same case for those who have no memory: keys projected before, by float32 products; else itself."""
+        if not self.case.memory:
+            return self
+        other = copy(self)
+        other.case = replace(self.case, states=(), memory=False)
+        other.sets = [(query, aligned_copy(key @ self.params["U"].T), key) for query, key, _ in self.sets]
+        other.params = {"v": self.params["v"]}
+        return other
 
     @property
     def slopes(self):

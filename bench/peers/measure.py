@@ -37,11 +37,18 @@ class Limits:
             raise RuntimeError("a repeated call failed")
         return seconds
 
+    def tokens(self, append, forward, memory, mechanism, keys, values, args):
+        """attn_bench_tokens, without Python between the calls."""
+        if self.lib.attn_bench_tokens(append, forward, memory, mechanism, keys, values, args,
+                                      ctypes.c_int64(len(args))) != 0:
+            raise RuntimeError("a call failed while decoding")
+
 
 @dataclass
 class Entrant:
     """Something that computes the case. calls are used in turn, one for each set of inputs; read makes a NumPy array
-    [B, H, Tq, Dv] of what a call returned. batch: a call of the entrant computes the case this many times."""
+    [B, H, Tq, Dv] of what a call returned, or a dict of gradients by name. before runs ahead of each call, and is not
+    timed. batch: a call of the entrant computes the case this many times."""
 
     name: str
     calls: list
@@ -52,27 +59,30 @@ class Entrant:
     same_inputs: bool = True  # as the others, so that its output can be judged
     timer: object = None  # instead of calls: returns seconds
     batch: int = 1
+    before: object = None
+    extra_bytes: object = None  # beside inputs and outputs, where that is known
     times: dict = field(default_factory=dict)  # round: seconds
     next: int = 0
     repeats: int = 1
     seconds: float = 0.0  # of one call, at first
 
     def call(self):
+        """Returns the seconds that it took, and what it made."""
         call = self.calls[self.next % len(self.calls)]
         self.next += 1
-        return call()
+        if self.before:
+            self.before()
+        start = time.perf_counter()
+        made = call()
+        return time.perf_counter() - start, made
 
     def calibrate(self, sample_seconds):
         """How many calls make one sample. The entrant has run before, and seconds says how long that took."""
         if self.timer or self.seconds > sample_seconds:
             return
-        start = time.perf_counter()
-        self.call()
-        self.seconds = time.perf_counter() - start
+        self.seconds = self.call()[0]
         if self.seconds < sample_seconds:
-            start = time.perf_counter()
-            self.call()
-            self.seconds = max(min(self.seconds, time.perf_counter() - start), 1e-7)
+            self.seconds = max(min(self.seconds, self.call()[0]), 1e-7)
         self.repeats = max(1, int(sample_seconds / self.seconds))
 
     def sample(self):
@@ -80,39 +90,38 @@ class Entrant:
         time.sleep(PAUSE)
         if self.timer:
             return self.timer() * self.share
-        clock = time.perf_counter
         if self.seconds < 0.2:
             self.call()
-        if self.seconds < 50e-6:
-            start = clock()
+        if self.seconds < 50e-6 and not self.before:
+            start = time.perf_counter()
             for _ in range(self.repeats):
-                self.call()
-            return (clock() - start) / self.repeats / self.batch * self.share
-        times = []
-        for _ in range(self.repeats):
-            start = clock()
-            self.call()
-            times.append(clock() - start)
-        return float(np.median(times)) / self.batch * self.share
+                self.calls[self.next % len(self.calls)]()
+                self.next += 1
+            return (time.perf_counter() - start) / self.repeats / self.batch * self.share
+        return float(np.median([self.call()[0] for _ in range(self.repeats)])) / self.batch * self.share
+
+
+FEWEST = 3  # rounds of an entrant whose budget does not suffice for more
 
 
 def rounds(entrants, limits, stream_size, count, least, budget, sample_seconds):
-    """Fills the entrants' times; returns the peak and the stream of each round. An entrant that has had its share of
-    the budget (seconds) and the least number of rounds sits out, so that a slow peer does not take the others' time;
-    the first entrant never does."""
+    """Fills the entrants' times; returns the peak and the stream of each round. Each entrant has a budget of its own,
+    in seconds: one that has spent it and has had the least number of rounds sits out; so does one that has spent twice
+    as much, after FEWEST rounds. The first entrant never sits out, and all ends when it is alone."""
     for entrant in entrants:
         entrant.calibrate(sample_seconds)
     peaks, streams, spent = [], [], [0.0] * len(entrants)
-    start = time.perf_counter()
+    done = lambda index, number: spent[index] > budget and number >= least or \
+        spent[index] > 2 * budget and number >= min(FEWEST, least)
     gc.collect()
     gc.disable()
     try:
         for number in range(count):
-            if number >= least and time.perf_counter() - start > budget:
+            if all(done(index, number) for index in range(1 if len(entrants) > 1 else 0, len(entrants))):
                 break
             order = range(len(entrants)) if number % 2 == 0 else range(len(entrants) - 1, -1, -1)
             for index in order:
-                if index > 0 and number >= least and spent[index] > budget / len(entrants):
+                if index > 0 and done(index, number):
                     continue
                 began = time.perf_counter()
                 entrants[index].times[number] = entrants[index].sample()

@@ -3,13 +3,19 @@
 allow it."""
 
 import ctypes
+from copy import copy
+from dataclasses import replace
 
 import attn
-from attn import Call, Engine, Mechanism
+from attn import Call, Engine, Gradient, Mechanism
 from attn._handles import ADDITIVE_FLAGS
-from attn._library import lib
+from attn._library import check, constant, lib
 from cases import Data, aligned, unmasked
 from measure import Entrant
+from ours_memory import Decoding, Memory
+
+lib.attn_mechanism_set_local.argtypes = [ctypes.c_void_p, ctypes.c_int32] + 3 * [ctypes.c_int64]
+EVERYWHERE = "libattn, all keys"  # the entrant that local attention is compared with
 
 
 class Libattn:
@@ -24,9 +30,19 @@ class Libattn:
 
     def mechanism(self, name, data):
         case, engine = data.case, self.engines[name]
-        if case.kind == "additive":
+        if case.kind == "local":
+            mechanism = Mechanism(engine, "dot")
+            if not case.half_width:
+                return mechanism
+            check(lib.attn_mechanism_set_local(mechanism.handle, constant("ATTN_LOCAL_PREDICTIVE"), case.half_width,
+                                               case.dim, case.dim))
+            for param, array in data.params.items():
+                mechanism.bind(param, array)
+            return mechanism
+        if case.is_additive:
             dims = case.states or (case.dim, case.dim)
-            flags = 0 if case.states else ADDITIVE_FLAGS["QUERY_PROJECTED"] | ADDITIVE_FLAGS["KEY_PROJECTED"]
+            flags = 0 if "W" in data.params else ADDITIVE_FLAGS["QUERY_PROJECTED"]
+            flags |= 0 if "U" in data.params else ADDITIVE_FLAGS["KEY_PROJECTED"]
             mechanism = Mechanism(engine, "additive", (*dims, case.dim, flags))
             for param, array in data.params.items():
                 mechanism.bind(param, array)
@@ -39,6 +55,10 @@ class Libattn:
 
     def entrant(self, name, data, engine=None):
         case, mechanism = data.case, self.mechanism(engine or name, data)
+        if case.kind.endswith("gradient"):
+            return self.gradient(name, data, mechanism)
+        if case.kind == "tokens":
+            return self.tokens(name, data, mechanism)
         mask = data.mask if case.checkerboard else None
         calls, contexts = [], []
         for query, key, value in data.sets:
@@ -48,9 +68,60 @@ class Libattn:
             else:
                 context = aligned((case.batch, case.heads, case.queries, width))
             contexts.append(context)
-            calls.append(Call(mechanism, query=query, key=key, value=value, mask=mask, context=context).reserve().run)
-        way = self.engines[engine or name].describe()
-        return Entrant(name, calls, lambda _: contexts[0], f"{way['way']}, {way['kernels']}", peer=False)
+            if case.memory:
+                call = self.remembering(Memory(mechanism, key, value, case.Tk), query=query, context=context)
+            else:
+                call = Call(mechanism, query=query, key=key, value=value, mask=mask, context=context)
+            calls.append(call.reserve().run)
+        return Entrant(name, calls, lambda _: contexts[0], self.backend(mechanism), peer=False,
+                       extra_bytes=call.args.workspace_size)
+
+    @staticmethod
+    def backend(mechanism):
+        way = mechanism.engine.describe()
+        return f"{way['way']}, {way['kernels']}"
+
+    @staticmethod
+    def remembering(memory, **tensors):
+        call = Call(memory.mechanism, **tensors)
+        call.args.memory = memory.handle
+        call.memory = memory
+        return call
+
+    def gradient(self, name, data, mechanism):
+        """attn_backward, after attn_forward: with it in the time if the case says so."""
+        case, (query, key, value) = data.case, data.sets[0]
+        context, logsumexp = aligned(data.flow.shape), aligned(data.flow.shape[:3])
+        made = {part: aligned(array.shape) for part, array in zip(("query", "key", "value"), data.sets[0])}
+        made.update((param, aligned(array.shape)) for param, array in data.params.items())
+        forward = Call(mechanism, query=query, key=key, value=value, context=context, logsumexp=logsumexp).reserve()
+        backward = Gradient(forward, d_context=data.flow, d_params={param: made[param] for param in data.params},
+                            **{f"d_{part}": made[part] for part in ("query", "key", "value")})
+        size = ctypes.c_size_t()
+        check(lib.attn_backward_workspace(mechanism.handle, ctypes.byref(backward.args), ctypes.byref(size)))
+        bytes_needed = max(size.value, forward.args.workspace_size)  # one for both, which never run at once
+        workspace = aligned((bytes_needed // 4 + 16,))
+        for args in (forward.args, backward.args):
+            args.workspace, args.workspace_size = workspace.ctypes.data, bytes_needed
+        backward.workspace = workspace
+
+        def train():
+            forward.run()
+            backward.run()
+
+        entrant = Entrant(name, [train if case.train else backward.run], lambda _: made, self.backend(mechanism),
+                          peer=False, before=None if case.train else forward.run)
+        entrant.extra_bytes = bytes_needed + context.nbytes + logsumexp.nbytes
+        return entrant
+
+    def tokens(self, name, data, mechanism):
+        case = data.case
+        context = aligned((case.tokens, case.batch, case.heads, 1, case.dim))
+        decoding = Decoding(self.remembering, mechanism, data, context)
+        by_python = name.endswith("Python")
+        call = decoding.by_python() if by_python else decoding.by_c(self.limits)
+        return Entrant(name, [call], lambda _: context, f"{self.backend(mechanism)}, called from "
+                       f"{'Python' if by_python else 'C'}", peer=False, before=decoding.memory.restart)
 
     def entrants(self, data):
         """Ours first; then the BLAS way, and what the case is to be compared with among our own."""
@@ -61,6 +132,13 @@ class Libattn:
             beside = self.entrant(name, Data(case), engine="libattn")
             beside.share, beside.same_inputs = share, False
             ours.append(beside)
+        if data.case.kind == "local":
+            everywhere = copy(data)
+            everywhere.case = replace(data.case, half_width=0)
+            ours.append(self.entrant(EVERYWHERE, everywhere, engine="libattn"))
+            ours[-1].same_inputs = False  # they are the same, but its output is another one
+        if data.case.kind == "tokens":
+            ours.append(self.entrant("libattn, called from Python", data, engine="libattn"))
         if data.case.kind == "tiny":  # a caller in C does not wait for Python between two calls
             by_python = self.entrant("libattn, called from Python", data, engine="libattn")
             ours.append(by_python)

@@ -7,6 +7,7 @@ import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -17,6 +18,7 @@ arguments.add_argument("--limits", required=True)
 arguments.add_argument("--rounds", type=int, required=True)
 arguments.add_argument("--budget", type=float, required=True)
 arguments.add_argument("--sample", type=float, required=True)
+arguments.add_argument("--patience", type=float, required=True)
 arguments.add_argument("cases", nargs="+")
 options = arguments.parse_args()
 
@@ -35,7 +37,8 @@ os.environ.update({
 from ours import Libattn
 from cases import CASES, Data
 from measure import Limits, median, ratio, rounds
-from reference import Reference
+import own_memory
+import reference
 
 output = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)  # what a peer prints is no figure
@@ -63,30 +66,47 @@ def describe(error):
     return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
 
 
+class Impatient(BaseException):
+    """No Exception: what a peer catches is not its time."""
+
+
+def lose_patience(*_):
+    raise Impatient
+
+
+signal.signal(signal.SIGALRM, lose_patience)
+
+
 def make(data, ours, modules, absent):
     """All entrants that the case has, run once and checked; what failed or was left out goes to absent by name."""
-    reference, ready, errors = Reference(data), [], {}
+    judge, ready, errors = reference.make(data), [], {}
 
     def admit(name, factory):
+        signal.setitimer(signal.ITIMER_REAL, options.patience)
         try:
             entrant = factory()
             if isinstance(entrant, str):
                 absent[name] = {"left_out": entrant}
                 return
-            entrant.calls[0]()  # compiles, allocates
-            start = time.perf_counter()
-            result = entrant.calls[0]()
-            entrant.seconds = time.perf_counter() - start
-            errors[entrant.name] = reference.errors(entrant.read(result)) if entrant.same_inputs else (None, None)
+            entrant.call()  # compiles, allocates
+            entrant.next = 0
+            entrant.seconds, result = entrant.call()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            errors[entrant.name] = judge.errors(entrant.read(result)) if entrant.same_inputs else (None, None)
+            entrant.errors_each = getattr(judge, "each", None)
             ready.append(entrant)
+        except Impatient:
+            absent[name] = {"left_out": f"it was not ready after {options.patience:.0f} s"}
         except Exception as error:
             traceback.print_exc()
             absent[name] = {"failed": describe(error)}
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     for entrant in ours.entrants(data):
         admit(entrant.name, lambda entrant=entrant: entrant)
     for module in modules.values():
-        for name, factory in module.peers(data):
+        for name, factory in module.peers(data) if data.case.kind in module.KINDS else ():
             admit(name, factory)
     return ready, errors
 
@@ -98,30 +118,36 @@ def run(case, ours, modules, limits, versions):
     if not entrants or entrants[0].name != "libattn":
         say(**common, peer="libattn", ratio=None, failed=absent.get("libattn", {}).get("failed", "?"))
         return
-    stream_size = case.bytes * len(data.sets)
+    stream_size = case.footprint * len(data.sets)
     peaks, streams = rounds(entrants, limits, stream_size, options.rounds, min(case.least_rounds, options.rounds),
                             options.budget, options.sample)
     first = entrants[0]
-    fractions = [case.limit(peaks[n], streams[n])[0] / first.times[n] for n in first.times if case.kind != "tiny"]
-    fractions.sort()
+    least = {n: case.limit(peaks[n], streams[n])[0] for n in first.times}
+    fractions = sorted(least[n] / first.times[n] for n in first.times if least[n])
     peak, stream = sorted(peaks)[len(peaks) // 2], sorted(streams)[len(streams) // 2]
     figure, unit = case.unit(median(first))
     common.update(ours=figure, unit=unit, limit=case.limit(peak, stream)[1], peak_gflops=peak, peak_low=min(peaks),
                   peak_high=max(peaks), stream_gbs=stream,
                   limit_fraction=fractions[len(fractions) // 2] if fractions else None,
                   error_ours=errors["libattn"][0], error_ours_max=errors["libattn"][1], seconds_ours=median(first),
-                  backend_ours=first.backend)
+                  backend_ours=first.backend, errors_ours=first.errors_each, extra_bytes_ours=first.extra_bytes)
+    if case.own_memory:
+        common["peak_bytes_ours"] = own_memory.measure(case.name, first.name, options.threads)
     if unit == "GFLOP/s":
         common["gflops_ours"] = figure
-    if case.kind == "additive":
+    if case.is_additive:
         common["peak_flops_per_element"] = median(first) * peak * 1e9 / case.elements
     for entrant in entrants[1:]:
         middle, low, high, count = ratio(entrant, first)
         theirs = case.unit(median(entrant))[0]
+        memory = None
+        if case.own_memory and entrant.peer:
+            memory = own_memory.measure(case.name, entrant.name, options.threads)
         say(**common, peer=entrant.name, is_peer=entrant.peer, ratio=middle, ratio_low=low, ratio_high=high,
             rounds=count, peer_figure=theirs, **({"gflops_peer": theirs} if unit == "GFLOP/s" else {}),
             error_peer=errors[entrant.name][0], error_peer_max=errors[entrant.name][1], backend=entrant.backend,
-            versions=versions)
+            errors_peer=entrant.errors_each, extra_bytes_peer=entrant.extra_bytes, peak_bytes_peer=memory,
+            seconds_peer=median(entrant), versions=versions)
     for name, why in absent.items():
         say(**common, peer=name, is_peer=not name.startswith("libattn"), ratio=None, **why)
 
@@ -135,6 +161,7 @@ def quiet(limits):
 
 
 def main():
+    own_memory.use(options.limits)
     limits = Limits(options.limits, options.threads)
     ours = Libattn(limits, options.threads)
     versions = {"libattn": ours.versions()}

@@ -8,6 +8,10 @@ def number(value):
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def memory(size):
+    return "-" if size is None else f"{size / 2**20:.1f} MB"
+
+
 def error(value):
     return "-" if value is None else f"{value:.1e}"
 
@@ -30,6 +34,10 @@ def progress(figures, case, threads, seconds):
         print(f"   {row['peer']:26s} {number(row['peer_figure']):>6s}   {row['ratio']:6.2f} times our time "
               f"({row['ratio_low']:.2f} .. {row['ratio_high']:.2f}, {row['rounds']} rounds)   "
               f"error {error(row['error_peer']):7s}   {row['backend']}")
+    for row in rows:
+        if row.get("peak_bytes_peer") is not None:
+            print(f"   memory beside inputs and outputs: {memory(row['peak_bytes_peer'])} of {row['peer']}, ours "
+                  f"{memory(row['extra_bytes_ours'])}, {memory(row['peak_bytes_ours'])} with what grew besides")
     for row in figures:
         if (row["case"], row["threads"]) == (case, threads) and row["ratio"] is None:
             print(f"   {row['peer']:26s} {'failed: ' + row['failed'] if 'failed' in row else row['left_out']}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from measure import Entrant
 
+KINDS = {"attention", "decode", "additive", "tiny"}  # of cases that it computes
 MOST_BYTES = 4 << 30  # of scores, which are held whole, and more than once
 
 
@@ -39,6 +40,7 @@ def attention(data):
 
 
 def additive(data):
+    data = data.projected()
     case = data.case
     layer = keras.layers.AdditiveAttention(use_scale=True)
     layer.build([(case.batch, case.queries, case.dim), (case.batch, case.Tk, case.dim)])

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from cases import aligned, aligned_copy
 from measure import Entrant
 
+KINDS = {"attention", "decode", "tiny", "tokens"}  # of cases that it computes
 TYPES = {np.dtype("f4"): TensorProto.FLOAT, np.dtype("i4"): TensorProto.INT32, np.dtype("?"): TensorProto.BOOL}
 _threads = 1
 
@@ -110,9 +111,36 @@ def grouped(data):
     return entrant("onnx-grouped", node, sets, unflat(case.heads))
 
 
+def tokens(data):
+    """GroupQueryAttention over one cache, which is its input and its output: a binding for each token."""
+    case, (query, key, value) = data.case, data.sets[0]
+    node = helper.make_node("GroupQueryAttention", ["q", "k", "v", "pk", "pv", "last", "total"], ["o", "rk", "rv"],
+                            domain="com.microsoft", num_heads=case.heads, kv_num_heads=case.Hk)
+    caches = [aligned((case.batch, case.Hk, case.keys + case.tokens, case.dim)) for _ in "kv"]
+    for cache, past in zip(caches, ("past_key", "past_value")):
+        cache[:, :, :case.keys] = data.params[past]
+    sets = []
+    for t in range(case.tokens):
+        inputs = {"q": flat(query[t]), "k": flat(key[t]), "v": flat(value[t]), "pk": caches[0], "pv": caches[1],
+                  "last": np.full(case.batch, case.keys + t, np.int32), "total": np.array(case.keys + t + 1, np.int32)}
+        sets.append((inputs, {"o": aligned(inputs["q"].shape), "rk": caches[0], "rv": caches[1]}))
+    steps = entrant("onnx-grouped", node, sets, None)
+
+    def decode():
+        for step in steps.calls:
+            step()
+
+    contexts = [outputs["o"] for _, outputs in sets]
+    made = Entrant("onnx-grouped", [decode], lambda _: np.stack([unflat(case.heads)(o) for o in contexts]),
+                   steps.backend)
+    made.kept = (steps, caches)
+    return made
+
+
 def peers(data):
     case = data.case
-    if case.kind == "additive":
+    if case.kind == "tokens":
+        yield "onnx-grouped", lambda: tokens(data)
         return
     yield "onnx-attention", lambda: attention(data)
     if case.kind == "attention" and not case.softcap:

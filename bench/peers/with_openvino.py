@@ -7,6 +7,7 @@ from openvino import opset13
 
 from measure import Entrant
 
+KINDS = {"attention", "decode", "tiny"}  # of cases that it computes
 _threads = 1
 
 

@@ -9,8 +9,12 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+import torch_gradients
+import torch_tokens
 from cases import BLOCK
 from measure import Entrant
+
+KINDS = {"attention", "decode", "additive", "tiny", "gradient", "additive-gradient", "tokens"}  # of cases it computes
 
 _inference = torch.inference_mode()
 
@@ -49,6 +53,12 @@ def sdpa(data, expand):
 
 def flex(data, expand):
     """torch-flex: compiled, with a block mask where keys are hidden and a score function where scores are changed."""
+    compiled, grouped = flex_function(data, expand)
+    return entrant("torch-flex-gqa" if grouped else "torch-flex", compiled,
+                   tensors(data.expanded() if expand else data.sets), "inductor, C++")
+
+
+def flex_function(data, expand):
     case = data.case
     hidden = score = None
     if case.causal:
@@ -67,12 +77,33 @@ def flex(data, expand):
     mask = create_block_mask(hidden, None, None, case.queries, case.Tk, device="cpu") if hidden else None
     compiled = torch.compile(flex_attention, dynamic=False)
     grouped = not expand and case.Hk != case.heads
-    return entrant("torch-flex-gqa" if grouped else "torch-flex",
-                   lambda q, k, v: compiled(q, k, v, score_mod=score, block_mask=mask, enable_gqa=grouped),
-                   tensors(data.expanded() if expand else data.sets), "inductor, C++")
+    return (lambda q, k, v: compiled(q, k, v, score_mod=score, block_mask=mask, enable_gqa=grouped)), grouped
+
+
+def gradients(data, name):
+    """Of scaled_dot_product_attention, or of flex_attention compiled."""
+    case = data.case
+    if name == "torch-flex":
+        with torch_gradients.recording():
+            made = torch_gradients.entrant(name, flex_function(data, True)[0], data, "inductor, C++")
+        return torch_gradients.unless_it_has_none(made, "compiled flex_attention")
+    q, k, v = tensors(data.sets)[0]
+    backend = SDPBackend(torch._fused_sdp_choice(q, k, v, None, 0.0, case.causal)).name
+    return torch_gradients.entrant(name, lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=case.causal),
+                                   data, backend)
+
+
+def additive_gradients(data, compiled):
+    def attention(query, key, value, v):
+        return torch.softmax(torch.tanh(query[:, :, None] + key[:, None]) @ v, -1) @ value
+
+    return torch_gradients.entrant("torch-compile" if compiled else "torch-eager",
+                                   torch.compile(attention, dynamic=False) if compiled else attention, data,
+                                   "inductor, C++" if compiled else "operators", squeeze=True)
 
 
 def additive(data, compiled):
+    data = data.projected()
     states = data.case.states
     v, W, U = (torch.from_numpy(data.params[name]) if name in data.params else None for name in "vWU")
 
@@ -116,6 +147,17 @@ def tiny(data, by_script):
 def peers(data):
     """(name, how to make it) of what can compute the case."""
     case = data.case
+    if case.kind == "gradient":
+        for name in ("torch-sdpa", "torch-flex"):
+            yield name, lambda name=name: gradients(data, name)
+        return
+    if case.kind == "additive-gradient":
+        yield "torch-eager", lambda: additive_gradients(data, False)
+        yield "torch-compile", lambda: additive_gradients(data, True)
+        return
+    if case.kind == "tokens":
+        yield from torch_tokens.peers(data)
+        return
     if case.kind == "additive":
         yield "torch-eager", lambda: additive(data, False)
         yield "torch-compile", lambda: additive(data, True)
