@@ -144,7 +144,7 @@ static void assert_same(const struct array *a, const struct array *b, const char
 
 static void for_every_mechanism(void (*run)(struct world *))
 {
-    for (int kind = 0; kind < RULE_KINDS; kind++) {
+    for (enum rule_kind kind = RULE_DOT; kind < RULE_KINDS; kind++) {
         for (int d = 0; d < DTYPES; d++) {
             struct world w;
             world_create(&w, engine, kind, d == 0 ? ATTN_F32 : ATTN_F64);
@@ -361,7 +361,7 @@ static void a_fork_and_its_origin_do_not_know_of_each_other(void **state)
 static void keys_may_be_the_values(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < RULE_KINDS; kind++) {
+    for (enum rule_kind kind = RULE_DOT; kind < RULE_KINDS; kind++) {
         struct world w;
         world_create(&w, engine, kind, ATTN_F32);
         attn_memory *memory = new_memory(&w, 1, ATTN_MEMORY_KEYS_ALONE);
@@ -423,7 +423,7 @@ static void keys_are_turned_by_their_positions(void **state)
 static void decoding_step_by_step_gives_the_numbers_of_the_whole_sequence(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < RULE_LOCATION; kind++) {
+    for (enum rule_kind kind = RULE_DOT; kind < RULE_LOCATION; kind++) {
         struct world w;
         struct rng rng = {5};
         struct array query, all, one;
@@ -494,7 +494,7 @@ static void a_failed_allocation_leaves_a_memory_as_it_was(void **state)
     options.threads = 1;
     allocations_left = INT64_MAX;
     MUST(attn_engine_create(&options, &own));
-    for (int kind = 0; kind < RULE_KINDS; kind++) {
+    for (enum rule_kind kind = RULE_DOT; kind < RULE_KINDS; kind++) {
         struct world w;
         world_create(&w, own, kind, ATTN_F32);
         attn_memory_options of = ATTN_MEMORY_OPTIONS_INIT;
