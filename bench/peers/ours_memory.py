@@ -15,7 +15,7 @@ class Options(Structure):
 
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("dtype", c_int32), ("reserved", c_int32),
                 ("batch", c_int64), ("key_heads", c_int64), ("key_dim", c_int64), ("value_dim", c_int64),
-                ("capacity", c_int64)]
+                ("capacity", c_int64), ("rope", c_void_p)]
 
 
 lib.attn_memory_create.argtypes = [c_void_p, POINTER(Options), POINTER(c_void_p)]
