@@ -23,7 +23,7 @@ typedef struct run {
     /* What gradients are summed in. */
     attn_i_target key, value; /* of one key head; key holds both where keys are values */
     attn_i_param_sums params;
-    attn_i_slope_sums biases;
+    attn_i_bias_sums biases;
     char *d_keys;      /* of the prepared keys of one key head; NULL: they are used as they come, or not wanted */
     int wants_keys;    /* of keys as they come, or of what prepares them */
     int wants_queries; /* likewise */
@@ -54,7 +54,7 @@ static void lay_out(run *r, attn_i_arena *arena)
     r->key = attn_i_target_layout(arena, head_matrix(r, &g->d_key, 0), p->size);
     r->value = attn_i_target_layout(arena, head_matrix(r, &g->d_value, 0), p->size);
     if (g->shared) r->value = r->key;
-    attn_i_slope_sums_layout(&r->biases, g, arena);
+    attn_i_bias_sums_layout(&r->biases, g, arena);
     r->d_keys = attn_i_carve_matrix(arena, r->wants_keys && c->key_width > 0 ? p->keys : 0, c->key_width, p->size);
 
     const int capped = p->modifiers->softcap != 0;
@@ -156,28 +156,13 @@ static void compute_rows(void *data, int64_t item)
     }
 }
 
-static void add_bias(const run *r, const attn_i_row_gradient *row)
-{
-    const attn_i_view *d = &r->g->d_bias;
-    const int64_t n = row->span.end - row->span.first, size = r->p->size;
-    if (d->data == NULL) return;
-    char *to = attn_i_view_at(d, d->shape[0] == 1 ? 0 : row->b, d->shape[1] == 1 ? 0 : row->h);
-    if (d->shape[2] != 1) to += row->i * d->stride[2] * size;
-    if (d->shape[3] == 1) {
-        r->p->kernels->add_sum(n, row->d, to);
-    } else {
-        r->p->kernels->add_to(n, row->d, to + row->span.first * d->stride[3] * size, d->stride[3]);
-    }
-}
-
 /* Gradients of biases take rows one by one: several may share an element. */
 static void sum_biases(run *r)
 {
     for (int64_t x = 0; x < r->chunks.chunk_rows; x++) {
         const attn_i_row_gradient row = row_gradient(r, x);
-        add_bias(r, &row);
-        attn_i_slope_sums_add_row(&r->biases, r->g, row.b, row.h, row.i, row.span.first, row.span.end - row.span.first,
-                                  row.d);
+        attn_i_bias_sums_add_row(&r->biases, r->g, row.b, row.h, row.i, row.span.first, row.span.end - row.span.first,
+                                 row.d);
         attn_i_row_gradient_finish(r->g, &row);
     }
 }
@@ -261,8 +246,7 @@ static void finish_queries(run *r)
         const attn_i_row_place at = attn_i_chunks_place(c, x);
         char *to = attn_i_view_at(d, at.b, at.h) + at.i * d->stride[2] * p->size;
         const char *from = row_of(r, r->d_raw_queries, x, p->query_dim);
-        if (r->g->accumulate) p->kernels->add_to(p->query_dim, from, to, d->stride[3]);
-        if (!r->g->accumulate) p->kernels->scatter(p->query_dim, from, to, d->stride[3]);
+        attn_i_gradient_write_row(r->g, p->query_dim, from, to, d->stride[3]);
     }
 }
 
@@ -334,14 +318,13 @@ static void begin(run *r)
     const attn_i_problem *p = r->p;
     p->mechanism->score->load(p, &r->chunks.state);
     attn_i_param_sums_begin(&r->params, r->g);
-    if (r->g->d_bias.data != NULL && !r->g->accumulate) attn_i_gradient_clear(p, &r->g->d_bias);
-    attn_i_slope_sums_begin(&r->biases, r->g);
+    attn_i_bias_sums_begin(&r->biases, r->g);
 }
 
 static void end(run *r)
 {
     attn_i_param_sums_end(&r->params, r->g, &r->chunks.state);
-    attn_i_slope_sums_end(&r->biases, r->g);
+    attn_i_bias_sums_end(&r->biases, r->g);
 }
 
 void attn_i_blas_backward_run(const attn_i_gradient *gradient, void *scratch)

@@ -181,7 +181,13 @@ attn_status attn_i_gradient_check_workspace(const attn_i_gradient *g, void *work
     return attn_i_check_scratch_apart(list, count, workspace, bytes);
 }
 
-void attn_i_gradient_clear(const attn_i_problem *p, const attn_i_view *view)
+void attn_i_gradient_write_row(const attn_i_gradient *g, int64_t n, const void *row, void *to, int64_t stride)
+{
+    if (g->accumulate) g->problem.kernels->add_to(n, row, to, stride);
+    if (!g->accumulate) g->problem.kernels->scatter(n, row, to, stride);
+}
+
+static void clear(const attn_i_problem *p, const attn_i_view *view)
 {
     for (int64_t a = 0; a < view->shape[0]; a++) {
         for (int64_t b = 0; b < view->shape[1]; b++) {
@@ -199,7 +205,7 @@ static void add_number(const attn_i_problem *p, double x, int accumulate, void *
     if (p->dtype == ATTN_F64) *(double *)to = x + (accumulate ? *(double *)to : 0);
 }
 
-void attn_i_slope_sums_layout(attn_i_slope_sums *sums, const attn_i_gradient *g, attn_i_arena *arena)
+void attn_i_bias_sums_layout(attn_i_bias_sums *sums, const attn_i_gradient *g, attn_i_arena *arena)
 {
     const attn_i_view *table = &g->d_relative;
     sums->alibi = attn_i_carve(arena, g->problem.query_heads, sizeof *sums->alibi);
@@ -208,17 +214,33 @@ void attn_i_slope_sums_layout(attn_i_slope_sums *sums, const attn_i_gradient *g,
     sums->table = attn_i_carve_matrix(arena, table->shape[2], table->shape[3], (int64_t)sizeof *sums->table);
 }
 
-void attn_i_slope_sums_begin(const attn_i_slope_sums *sums, const attn_i_gradient *g)
+void attn_i_bias_sums_begin(const attn_i_bias_sums *sums, const attn_i_gradient *g)
 {
     const attn_i_view *table = &g->d_relative;
+    if (g->d_bias.data != NULL && !g->accumulate) clear(&g->problem, &g->d_bias);
     for (int64_t h = 0; h < g->problem.query_heads; h++) sums->alibi[h] = 0;
     for (int64_t k = 0; sums->table != NULL && k < table->shape[2] * table->shape[3]; k++) sums->table[k] = 0;
 }
 
-void attn_i_slope_sums_add_row(const attn_i_slope_sums *sums, const attn_i_gradient *g, int64_t b, int64_t h, int64_t i,
-                               int64_t first, int64_t n, const void *d)
+/* Dimensions of 1 are summed over. */
+static void add_bias(const attn_i_gradient *g, int64_t b, int64_t h, int64_t i, int64_t first, int64_t n, const void *d)
+{
+    const attn_i_view *bias = &g->d_bias;
+    const attn_i_kernels *kernels = g->problem.kernels;
+    char *to = attn_i_view_at(bias, bias->shape[0] == 1 ? 0 : b, bias->shape[1] == 1 ? 0 : h);
+    if (bias->shape[2] != 1) to += i * bias->stride[2] * bias->size;
+    if (bias->shape[3] == 1) {
+        kernels->add_sum(n, d, to);
+    } else {
+        kernels->add_to(n, d, to + first * bias->stride[3] * bias->size, bias->stride[3]);
+    }
+}
+
+void attn_i_bias_sums_add_row(const attn_i_bias_sums *sums, const attn_i_gradient *g, int64_t b, int64_t h, int64_t i,
+                              int64_t first, int64_t n, const void *d)
 {
     const attn_i_problem *p = &g->problem;
+    if (g->d_bias.data != NULL) add_bias(g, b, h, i, first, n, d);
     if (sums->table == NULL) return;
     const int32_t *columns = attn_i_relative_columns(p, b, i, first);
     double *row = sums->table + (g->d_relative.shape[2] == 1 ? 0 : h) * g->d_relative.shape[3];
@@ -227,7 +249,7 @@ void attn_i_slope_sums_add_row(const attn_i_slope_sums *sums, const attn_i_gradi
     }
 }
 
-void attn_i_slope_sums_end(const attn_i_slope_sums *sums, const attn_i_gradient *g)
+void attn_i_bias_sums_end(const attn_i_bias_sums *sums, const attn_i_gradient *g)
 {
     const attn_i_view *d = &g->d_alibi, *table = &g->d_relative;
     for (int64_t h = 0; h < g->problem.query_heads && d->data != NULL; h++) {

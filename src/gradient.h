@@ -35,22 +35,23 @@ int attn_i_gradient_list(const attn_i_gradient *gradient, attn_i_named_view list
 /* ATTN_ERR_OVERLAP unless the caller's scratch lies apart from every tensor. */
 attn_status attn_i_gradient_check_workspace(const attn_i_gradient *gradient, void *workspace, size_t bytes);
 
-/* Zeros in every element. */
-void attn_i_gradient_clear(const attn_i_problem *problem, const attn_i_view *view);
+/* A finished row of gradients to the caller's: in place of what is there or added to it. */
+void attn_i_gradient_write_row(const attn_i_gradient *gradient, int64_t n, const void *row, void *to, int64_t stride);
 
-/* What is summed for ALiBi slopes and the table of relative biases, in float64. */
-typedef struct attn_i_slope_sums {
+/* Gradients of all that biases scores: the bias, summed in place, and ALiBi slopes and the table of relative biases, in
+ * float64. */
+typedef struct attn_i_bias_sums {
     double *alibi; /* of each query head */
     double *table; /* as the table; NULL: not wanted */
-} attn_i_slope_sums;
+} attn_i_bias_sums;
 
-void attn_i_slope_sums_layout(attn_i_slope_sums *sums, const attn_i_gradient *gradient, attn_i_arena *arena);
+void attn_i_bias_sums_layout(attn_i_bias_sums *sums, const attn_i_gradient *gradient, attn_i_arena *arena);
 
-/* Zeros; what one row's gradients of scores, of query i of head h, sequence b and n keys from `first` on, add to the
- * table; and all of it to where it is wanted, if it is. */
-void attn_i_slope_sums_begin(const attn_i_slope_sums *sums, const attn_i_gradient *gradient);
-void attn_i_slope_sums_add_row(const attn_i_slope_sums *sums, const attn_i_gradient *gradient, int64_t b, int64_t h,
-                               int64_t i, int64_t first, int64_t n, const void *d);
-void attn_i_slope_sums_end(const attn_i_slope_sums *sums, const attn_i_gradient *gradient);
+/* Zeros, but for a bias that is added to; what one row's gradients of scores, of query i of head h, sequence b and n
+ * keys from `first` on, add to bias and table; and slopes and table to where they are wanted, if they are. */
+void attn_i_bias_sums_begin(const attn_i_bias_sums *sums, const attn_i_gradient *gradient);
+void attn_i_bias_sums_add_row(const attn_i_bias_sums *sums, const attn_i_gradient *gradient, int64_t b, int64_t h,
+                              int64_t i, int64_t first, int64_t n, const void *d);
+void attn_i_bias_sums_end(const attn_i_bias_sums *sums, const attn_i_gradient *gradient);
 
 #endif

@@ -20,7 +20,7 @@ typedef struct run {
     attn_i_target key, value; /* of one key head; key holds both where keys are values */
     char *d_keys;             /* of the prepared keys of one key head, where they are prepared */
     char *d_places;           /* of what plays the keys' part where there are none */
-    attn_i_slope_sums biases;
+    attn_i_bias_sums biases;
 
     /* Of a chunk, a row for each query. */
     char *d_scores, *factors, *slopes, *capped, *d_queries, *d_raw_queries;
@@ -60,7 +60,7 @@ static void lay_out(run *r, attn_i_arena *arena)
     if (g->shared) r->value = r->key;
     r->d_keys = attn_i_carve_matrix(arena, c->key_width > 0 ? p->keys : 0, c->key_width, p->size);
     r->d_places = attn_i_carve_matrix(arena, score->reads_keys ? 0 : p->keys, p->query_dim, p->size);
-    attn_i_slope_sums_layout(&r->biases, g, arena);
+    attn_i_bias_sums_layout(&r->biases, g, arena);
     r->d_scores = attn_i_carve(arena, c->score_stride, p->size);
     r->factors = attn_i_carve(arena, c->score_stride, p->size);
     r->slopes = attn_i_carve(arena, c->score_stride, p->size);
@@ -106,20 +106,6 @@ static void to_values(run *r, const attn_i_row_gradient *row)
                              use.data + row->span.first * use.row_stride * r->p->size, use.row_stride);
 }
 
-static void add_bias(run *r, const attn_i_row_gradient *row)
-{
-    const attn_i_view *d = &r->g->d_bias;
-    const int64_t n = row->span.end - row->span.first, size = r->p->size;
-    if (d->data == NULL) return;
-    char *to = attn_i_view_at(d, d->shape[0] == 1 ? 0 : row->b, d->shape[1] == 1 ? 0 : row->h);
-    if (d->shape[2] != 1) to += row->i * d->stride[2] * size;
-    if (d->shape[3] == 1) {
-        r->p->kernels->add_sum(n, row->d, to);
-    } else {
-        r->p->kernels->add_to(n, row->d, to + row->span.first * d->stride[3] * size, d->stride[3]);
-    }
-}
-
 static attn_i_matrix d_key_rows(const run *r)
 {
     const attn_i_problem *p = r->p;
@@ -154,9 +140,8 @@ static void run_row(run *r, int64_t x)
     attn_i_row_gradient_compute(r->g, &row);
     r->d_centres[x] = row.by_slope;
     r->biases.alibi[at.h] += row.alibi;
-    attn_i_slope_sums_add_row(&r->biases, r->g, at.b, at.h, at.i, row.span.first, n, row.d);
+    attn_i_bias_sums_add_row(&r->biases, r->g, at.b, at.h, at.i, row.span.first, n, row.d);
     if (p->context.data != NULL) to_values(r, &row);
-    add_bias(r, &row);
     attn_i_row_gradient_finish(r->g, &row);
     char *d_first = d_keys.data == NULL ? NULL : d_keys.data + row.span.first * d_keys.row_stride * p->size;
     p->mechanism->score->row_gradients(p, &c->state, query, keys, row.span.first, n, row.d, d_query, d_first,
@@ -186,8 +171,7 @@ static void finish_queries(run *r)
         const attn_i_row_place at = attn_i_chunks_place(c, x);
         char *to = attn_i_view_at(d, at.b, at.h) + at.i * d->stride[2] * p->size;
         const char *row = raw.data + x * p->query_dim * p->size;
-        if (r->g->accumulate) p->kernels->add_to(p->query_dim, row, to, d->stride[3]);
-        if (!r->g->accumulate) p->kernels->scatter(p->query_dim, row, to, d->stride[3]);
+        attn_i_gradient_write_row(r->g, p->query_dim, row, to, d->stride[3]);
     }
 }
 
@@ -237,8 +221,7 @@ static void begin(run *r)
     p->mechanism->score->load(p, &r->chunks.state);
     attn_i_centres_load(&r->centres, p);
     attn_i_param_sums_begin(&r->params, r->g);
-    if (r->g->d_bias.data != NULL && !r->g->accumulate) attn_i_gradient_clear(p, &r->g->d_bias);
-    attn_i_slope_sums_begin(&r->biases, r->g);
+    attn_i_bias_sums_begin(&r->biases, r->g);
 }
 
 void attn_i_local_backward_run(const attn_i_gradient *gradient, void *scratch)
@@ -262,5 +245,5 @@ void attn_i_local_backward_run(const attn_i_gradient *gradient, void *scratch)
         end_head(&r);
     }
     attn_i_param_sums_end(&r.params, r.g, &c->state);
-    attn_i_slope_sums_end(&r.biases, gradient);
+    attn_i_bias_sums_end(&r.biases, gradient);
 }

@@ -52,8 +52,7 @@ void attn_i_row_sums_queries(attn_i_row_sums *sums, const attn_i_gradient *g, co
     for (int64_t x = 0; x < d_from.rows; x++) {
         const char *row = d_from.data + x * p->query_dim * p->size;
         char *to = query_row(p, d, head, x);
-        if (g->accumulate) kernels->add_to(p->query_dim, row, to, d->stride[3]);
-        if (!g->accumulate) kernels->scatter(p->query_dim, row, to, d->stride[3]);
+        attn_i_gradient_write_row(g, p->query_dim, row, to, d->stride[3]);
     }
 }
 

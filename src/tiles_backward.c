@@ -179,13 +179,11 @@ static attn_i_sum_rows begin_rows(const attn_i_tiles_backward *way, const attn_i
 static void end_rows(const attn_i_tiles_backward *way, const attn_i_view *view, const attn_i_tile_work *w,
                      attn_i_sum_rows rows)
 {
-    const attn_i_kernels *kernels = way->p->kernels;
     if (view->data == NULL || sums_in_place(view)) return;
     for (int64_t j = w->keys.first; j < w->keys.end; j++) {
         float *to = (float *)(void *)attn_i_view_at(view, w->b, w->key_head) + j * view->stride[2];
         const float *from = rows.data + (j - w->keys.first) * rows.stride;
-        if (way->g->accumulate) kernels->add_to(view->shape[3], from, to, view->stride[3]);
-        if (!way->g->accumulate) kernels->scatter(view->shape[3], from, to, view->stride[3]);
+        attn_i_gradient_write_row(way->g, view->shape[3], from, to, view->stride[3]);
     }
 }
 
