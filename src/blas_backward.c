@@ -174,7 +174,7 @@ static void sum_alibi(run *r)
     }
 }
 
-/* What is not finite becomes 0. Returns nothing: of where it was, only d_context needs to be known. */
+/* What is not finite becomes 0; `finite`, unless it is NULL, tells which rows had nothing of it. */
 static void clean_rows(const run *r, attn_i_matrix m, unsigned char *finite)
 {
     for (int64_t x = 0; x < m.rows && m.columns > 0; x++) {
