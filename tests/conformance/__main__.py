@@ -46,9 +46,9 @@ def document(suites):
     about = attn.info()
     lines = [
         "# Conformance", "",
-        "What others test their attention with, run against this library through its Python binding, by their own tolerances. "
-        "`scripts/conformance` installs them, runs all and writes this page; what a suite's conventions take to bring to the "
-        "library's is code of `tests/conformance`.", "",
+        "What others test their attention with, run against this library through its Python binding, by their own "
+        "tolerances. `scripts/conformance` installs them, runs all and writes this page; what a suite's conventions take "
+        "to bring to the library's is code of `tests/conformance`.", "",
         f"Written with version {attn.version}, the way of {about['way']}, kernels {about['kernels']}.", "",
         "| suite | passes | the suite's own implementation |", "|---|---|---|"]
     for suite in suites:

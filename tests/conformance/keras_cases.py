@@ -206,7 +206,7 @@ def suites():
     made.notes = [
         f"{own} tests of Keras's own, in which {by_us} calls were computed by the library; "
         f"{len(skipped)} more it skips on this backend, such as those of flash attention.",
-        "A query that may see no key gets zeros from the library; Keras adds a large negative number to its scores and gives "
-        "some average. No case here has such a query.",
+        "A query that may see no key gets zeros from the library; Keras adds a large negative number to its scores and "
+        "gives some average. No case here has such a query.",
     ]
     return [made]

@@ -134,9 +134,9 @@ def suites():
         "Half types are computed in float32 and rounded at the end.",
         "The sample of multi_head_attention_forward is run with need_weights=False: with weights torch does not call "
         "scaled_dot_product_attention.",
-        "OpInfo's numbers are up to 9 in size, and scores up to some hundred, of the layer some ten thousand. Float32 knows such "
-        "a score to 1e-5 or, of the layer, 1e-3 of a unit, so much of their log-sum-exp too, and assert_close allows 1e-5. "
-        "The library's way back makes weights anew from the log-sum-exp, as torch's fused attention does; torch's plain "
-        "formula, which most of these samples take, keeps the weights.",
+        "OpInfo's numbers are up to 9 in size, and scores up to some hundred, of the layer some ten thousand. Float32 has "
+        "steps of 1e-5 there or, of the layer, 1e-3, for the log-sum-exp too, and assert_close allows 1e-5. The library's "
+        "way back makes weights anew from the log-sum-exp, as torch's fused attention does; torch's plain formula, which "
+        "most of these samples take, keeps the weights.",
     ]
     return list(made.values())
