@@ -55,6 +55,7 @@ class _Layout:
         self.inputs, self.outputs = ([tensor for name in names if (tensor := self.call.tensors.get(name))]
                                      for names in (_INPUTS, _OUTPUTS))
         self.call.args.kept = None  # other arrays come
+        del self.call.mechanism     # which has this layout, and must go when nobody has it any more
 
 
 _INPUTS = "query", "key", "value", "mask", "bias", "key_lengths"

@@ -4,6 +4,7 @@ formulas in NumPy, float64. Needs NumPy alone."""
 
 import sys
 import unittest
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -261,6 +262,17 @@ class Handles(unittest.TestCase):
         again = layer.forward(x[:, 4:], memory=memory, attend_only=True, return_weights=True)
         self.same(again.output, layer(x)[:, 4:])
         self.assertEqual(again.weights.shape, (3, 2, 1, 5))
+
+    def test_a_mechanism_goes_at_once_with_its_parameters(self):
+        W = self.normal(4, 4)
+        before = sys.getrefcount(W)
+        mechanism = attn.Mechanism("general", params={"W": W})
+        for _ in range(2):
+            mechanism(self.normal(3, 4), self.normal(5, 4))
+        gone = weakref.ref(mechanism)
+        del mechanism
+        self.assertIsNone(gone())
+        self.assertEqual(sys.getrefcount(W), before)
 
     def test_handles_go_with_whoever_has_them(self):
         mechanism = attn.Mechanism(engine=attn.Engine(threads=1))
