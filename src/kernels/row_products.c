@@ -7,7 +7,7 @@
 
 enum {
     MOST_ROWS = 4,
-    FETCH = 8192,         /* bytes ahead that memory is asked for */
+    FETCH = 12288,        /* bytes ahead that memory is asked for */
     PART_ELEMENTS = 4096, /* of values that stay in the first-level cache while a context goes over them */
     LEAST_PART = 8
 };
