@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """torch_autograd.py: attn_forward and attn_backward beside PyTorch, which knows nothing of them: every mechanism is
 written here in plain tensor operations, float64, and autograd makes the gradients. Random problems by fixed seeds; the
-library computes each in float64 and in float32. torch.nn.functional.scaled_dot_product_attention is a second witness.
-That a difference would be seen is tested too: by formulas that are wrong in one place.
+library computes each in float64 and in float32. torch.nn.functional.scaled_dot_product_attention is a second witness,
+and torch.nn.MultiheadAttention, in torch_multihead.py, one for layers. That a difference would be seen is tested too: by
+formulas that are wrong in one place.
 
     ATTN_LIBRARY=build/release/src/libattn.so python tests/torch_autograd.py
 """
@@ -22,17 +23,12 @@ except ImportError as missing:
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bindings" / "python"))
 import attn
+from torch_multihead import MultiheadAttention, MultiheadComparison
+from torch_units import BOUND, EPSILON, named, too_far, units, worst
 
+__all__ = ["MultiheadAttention", "MultiheadComparison"]  # unittest finds them here
 torch.set_num_threads(1)
 SEEDS = range(12)
-
-# How far a tensor may be off, in units of epsilon (1 + the largest |want|). Weights are made from the log-sum-exp,
-# which is a rounded number: times 1 + the largest of these. A slope's gradient adds up distances, and the longest comes
-# in for the 1. 200 seeds in place of the 12 have shown 19 at most, on any way and kernels.
-EPSILON = {"f8": 2.0**-52, "f4": 2.0**-23}
-BOUND = 64.0
-worst = {"f8": 0.0, "f4": 0.0}
-
 
 class Formulas:
     """attn.h in torch. query [B, Hq, Tq, Dq]; key and value with the query's heads; p: parameters by name."""
@@ -246,8 +242,8 @@ class Problem:
         got = {"context": result.context, "all weights": result.weights, "log-sum-exp": result.logsumexp}
         for ask, (flows, wanted) in self.asks.items():
             flows = {f"d_{name}": self.flows[name] for name in flows}
-            gradients = attn.attention_grad(result, **self.given(), **flows, wanted=wanted)
-            got.update({f"d_{name}{ask}": gradient for name, gradient in gradients.items()})
+            gradients = attn.attention_grad(**{"d_context": None, **flows}, **self.given(), result=result, wanted=wanted)
+            got.update({f"d_{name}{ask}": gradient for name, gradient in named(gradients).items()})
         return got
 
     def by_torch(self, formulas):
@@ -267,28 +263,6 @@ class Problem:
     def off(self, formulas):
         want = self.by_torch(formulas)
         return units(self.by_library(), want, self.dtype, want["log-sum-exp"], self.distance())
-
-
-def error(got, want, one=1.0):
-    """The largest difference, as a part of one + the largest number; infinite if anything that is not a number, or not
-    finite, is in one alone."""
-    finite = np.isfinite(want)
-    if got.shape != want.shape or not np.array_equal(got[~finite], want[~finite]) or not np.isfinite(got[finite]).all():
-        return np.inf
-    if not finite.any():
-        return 0.0
-    return np.abs(got[finite] - want[finite]).max() / (one + np.abs(want[finite]).max())
-
-
-def units(got, want, dtype, logsumexp, distance=1.0):
-    """How far each tensor is off, by name; distance is the largest that ALiBi knows."""
-    unit = EPSILON[dtype] * (1.0 + np.abs(logsumexp[np.isfinite(logsumexp)]).max(initial=0.0))
-    return {name: error(got[name].astype("f8"), want[name], distance if name == "d_alibi" else 1.0) / unit
-            for name in want}
-
-
-def too_far(off):
-    return {name: f"{units:.3g}" for name, units in off.items() if not units <= BOUND}
 
 
 def singles():
@@ -372,8 +346,8 @@ class ScaledDotProductAttention(unittest.TestCase):
                         **{f"d_{name}": tensor.grad.numpy() for name, tensor in t.items()}}
                 given = {**given, **x}
                 result = attn.attention(**given, return_logsumexp=True)
-                gradients = attn.attention_grad(result, **given, d_context=flow)
-                got = {"context": result.context, **{f"d_{name}": g for name, g in gradients.items()}}
+                gradients = attn.attention_grad(flow, **given, result=result)
+                got = {"context": result.context, **{f"d_{name}": g for name, g in named(gradients).items()}}
                 with self.subTest(dtype, case=k):
                     self.assertEqual(too_far(units(got, want, dtype, result.logsumexp)), {})
 

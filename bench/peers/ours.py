@@ -7,14 +7,12 @@ from copy import copy
 from dataclasses import replace
 
 import attn
-from attn import Call, Engine, Gradient, Mechanism
-from attn._handles import ADDITIVE_FLAGS
-from attn._library import check, constant, lib
+from attn import Call, Engine, Gradient, Mechanism, Memory
+from attn._library import check, lib
 from cases import Data, aligned, unmasked
 from measure import Entrant
-from ours_memory import Decoding, Memory
+from ours_memory import Decoding
 
-lib.attn_mechanism_set_local.argtypes = [ctypes.c_void_p, ctypes.c_int32] + 3 * [ctypes.c_int64]
 EVERYWHERE = "libattn, all keys"  # the entrant that local attention is compared with
 
 
@@ -31,26 +29,15 @@ class Libattn:
     def mechanism(self, name, data):
         case, engine = data.case, self.engines[name]
         if case.kind == "local":
-            mechanism = Mechanism(engine, "dot")
-            if not case.half_width:
-                return mechanism
-            check(lib.attn_mechanism_set_local(mechanism.handle, constant("ATTN_LOCAL_PREDICTIVE"), case.half_width,
-                                               case.dim, case.dim))
-            for param, array in data.params.items():
-                mechanism.bind(param, array)
-            return mechanism
+            local = ("predictive", case.half_width) if case.half_width else None
+            return Mechanism("dot", params=data.params if local else None, local=local, engine=engine)
         if case.is_additive:
             dims = case.states or (case.dim, case.dim)
-            flags = 0 if "W" in data.params else ADDITIVE_FLAGS["QUERY_PROJECTED"]
-            flags |= 0 if "U" in data.params else ADDITIVE_FLAGS["KEY_PROJECTED"]
-            mechanism = Mechanism(engine, "additive", (*dims, case.dim, flags))
-            for param, array in data.params.items():
-                mechanism.bind(param, array)
-            return mechanism
-        mechanism = Mechanism(engine, softcap=case.softcap or None, causal="top_left" if case.causal else None,
+            return Mechanism("additive", params=data.params, query_dim=dims[0], key_dim=dims[1], engine=engine)
+        mechanism = Mechanism(softcap=case.softcap, causal="top_left" if case.causal else None, engine=engine,
                               window=(case.window, case.window, "top_left") if case.window else None)
         if case.alibi:
-            mechanism.alibi(data.slopes, "top_left")
+            mechanism.set_alibi(data.slopes, "top_left")
         return mechanism
 
     def entrant(self, name, data, engine=None):
@@ -69,7 +56,8 @@ class Libattn:
                 context = aligned((case.batch, case.heads, case.queries, width))
             contexts.append(context)
             if case.memory:
-                call = self.remembering(Memory(mechanism, key, value, case.Tk), query=query, context=context)
+                memory = Memory.of(mechanism, key, value, capacity=case.Tk, fixed=True)
+                call = Call(mechanism, query=query, memory=memory, context=context)
             else:
                 call = Call(mechanism, query=query, key=key, value=value, mask=mask, context=context)
             calls.append(call.reserve().run)
@@ -80,13 +68,6 @@ class Libattn:
     def backend(mechanism):
         way = mechanism.engine.describe()
         return f"{way['way']}, {way['kernels']}"
-
-    @staticmethod
-    def remembering(memory, **tensors):
-        call = Call(memory.mechanism, **tensors)
-        call.args.memory = memory.handle
-        call.memory = memory
-        return call
 
     def gradient(self, name, data, mechanism):
         """attn_backward, after attn_forward: with it in the time if the case says so."""
@@ -117,11 +98,11 @@ class Libattn:
     def tokens(self, name, data, mechanism):
         case = data.case
         context = aligned((case.tokens, case.batch, case.heads, 1, case.dim))
-        decoding = Decoding(self.remembering, mechanism, data, context)
+        decoding = Decoding(mechanism, data, context)
         by_python = name.endswith("Python")
         call = decoding.by_python() if by_python else decoding.by_c(self.limits)
         return Entrant(name, [call], lambda _: context, f"{self.backend(mechanism)}, called from "
-                       f"{'Python' if by_python else 'C'}", peer=False, before=decoding.memory.restart)
+                       f"{'Python' if by_python else 'C'}", peer=False, before=decoding.restart)
 
     def entrants(self, data):
         """Ours first; then the BLAS way, and what the case is to be compared with among our own."""

@@ -137,28 +137,36 @@ class Attention(unittest.TestCase):
                  "bias": normal(1, Hq, 1, Tk), "alibi": normal(Hq), "W": normal(A, D), "U": normal(A, D),
                  "v": normal(A), "b": normal(A), "g": normal(1)}
         given, result, _ = run(start)
-        gradients = attn.attention_grad(result, **given, **flows)
-        self.assertEqual(set(gradients), set(start))
-        for name, gradient in gradients.items():
+        gradients = attn.attention_grad(**given, **flows, result=result)
+        named = {**gradients._asdict(), **gradients.params}
+        self.assertEqual({name for name, gradient in named.items() if gradient is not None},
+                         {*start, "params"})
+        for name in start:
+            gradient = named[name]
             with self.subTest(name):
                 self.assertEqual((gradient.shape, gradient.dtype), (start[name].shape, np.dtype("f8")))
                 way, step = normal(*gradient.shape), 1e-5
                 after, before = (run({**start, name: start[name] + sign * step * way})[2] for sign in (1, -1))
                 self.assertAlmostEqual((after - before) / (2 * step), (gradient * way).sum(), delta=1e-6)
-                alone = attn.attention_grad(result, **given, **flows, wanted=[name])
+                again = attn.attention_grad(**given, **flows)  # which computes the result once more
+                again = {**again._asdict(), **again.params}[name]
+                np.testing.assert_allclose(again, gradient, 1e-12, 1e-13)
+                alone = attn.attention_grad(**given, **flows, result=result, wanted=[name])
+                alone = {other: made for other, made in {**alone._asdict(), **alone.params}.items()
+                         if made is not None and other != "params"}
                 self.assertEqual(list(alone), [name])
                 np.testing.assert_array_equal(alone[name], gradient)
 
     def test_gradients_of_fewer_dimensions(self):
         query, key, d_context = self.query[0, 0, 0], self.key[0, 0], self.normal(D)
         result = attn.attention(query, key, return_logsumexp=True)
-        got = attn.attention_grad(result, query, key, d_context=d_context, d_logsumexp=np.array(0.5, "f4"))
+        got = attn.attention_grad(d_context, query, key, d_logsumexp=np.array(0.5, "f4"), result=result)
         weights = expected(query[None, None, None], key[None, None], key[None, None])[1][0, 0, 0]
         inner = key @ d_context
         d_score = weights * (inner - weights @ inner + 0.5) / np.sqrt(D)
-        self.assertEqual(list(got), ["query", "key"])
-        self.same(got["query"], d_score @ key)
-        self.same(got["key"], np.outer(d_score, query) + np.outer(weights, d_context))
+        self.assertEqual((got.value, got.bias, got.params), (None, None, {}))
+        self.same(got.query, d_score @ key)
+        self.same(got.key, np.outer(d_score, query) + np.outer(weights, d_context))
 
     def test_gradients_that_are_refused(self):
         result = attn.attention(self.query, self.key, return_logsumexp=True)
@@ -222,7 +230,7 @@ class Attention(unittest.TestCase):
         before = sys.getrefcount(slopes), sys.getrefcount(W)
         rule = {"score": "general", "params": {"W": W}, "alibi": (slopes, "top_left")}
         result = attn.attention(self.query, self.key, **rule, return_logsumexp=True)
-        attn.attention_grad(result, self.query, self.key, **rule, d_context=result.context)
+        attn.attention_grad(result.context, self.query, self.key, **rule, result=result)
         del rule
         gc.collect()
         self.assertEqual((sys.getrefcount(slopes), sys.getrefcount(W)), before)
@@ -253,7 +261,7 @@ class Attention(unittest.TestCase):
 
     def test_prepared_call_with_a_workspace(self):
         context = np.empty((B, Hq, Tq, 3), "f4")
-        call = attn.Call(attn.Mechanism(attn.Engine(threads=1, way="blas"), causal="top_left"), query=self.query,
+        call = attn.Call(attn.Mechanism(causal="top_left", engine=attn.Engine(threads=1, way="blas")), query=self.query,
                          key=self.key, value=self.value, context=context).reserve()
         for _ in range(2):
             call.run()

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""_attention.py: attention and its gradients as functions, for whoever wants no handles: the mechanisms behind them are
+made when they are first needed, and kept."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from . import _run
+from ._handles import shared_engine
+from ._mechanism import Mechanism, aligned, local_of, sizes_of
+from ._run import Gradients, Result
+from ._tensors import Array, ArrayLike, Lengths, array_of, maybe
+from ._words import Align, Normaliser, Score, Stage
+
+_MOST = 32
+_free: OrderedDict[Any, list[Mechanism]] = OrderedDict()  # of those that nobody uses at the moment
+
+
+@contextlib.contextmanager
+def _mechanism(query: Array, key: Array | None, score: Score, params: Mapping[str, ArrayLike] | None, threads: int | None,
+               scale: float | None, softcap: float, temperature: float, normaliser: Normaliser, causal: Align | None,
+               window: Any, alibi: Any, relative: Any, local: Any) -> Iterator[Mechanism]:
+    """A mechanism for one call, which binds its parameters to it, and which is nobody else's meanwhile."""
+    arrays = {name: array_of(given, f"parameter {name}") for name, given in (params or {}).items()}
+    if score in ("dot", "scaled_dot"):
+        sizes: tuple[int, ...] = ()
+    else:
+        sizes = sizes_of(score, {name: array for name, array in arrays.items() if name not in ("W_p", "v_p")}, None,
+                         query.shape[-1], None if key is None else key.shape[-1], None, None)
+    if window is not None:
+        window = aligned(window, 2, causal, "window")
+    if local is not None:
+        local = local_of(local, arrays)
+    rule = (score, sizes, threads, scale, softcap, temperature, normaliser, causal, window, local)
+    free = _free.get(rule)
+    try:
+        mechanism = free.pop() if free else None
+    except IndexError:  # another thread has taken it
+        mechanism = None
+    if mechanism is None:
+        mechanism = object.__new__(Mechanism)._create(score, sizes, shared_engine(threads), scale, softcap, temperature,
+                                                      normaliser, causal, window, local)
+    try:
+        if arrays:
+            mechanism.bind(**arrays)
+        if alibi is not None:
+            mechanism.set_alibi(*aligned(alibi, 1, causal, "alibi"))
+        if relative is not None:
+            mechanism.set_relative(*aligned(relative, 3, causal, "relative"))
+        yield mechanism
+    finally:  # what is kept must not hold memory that is no longer ours
+        if arrays:
+            mechanism.bind(**dict.fromkeys(mechanism.params))
+        if alibi is not None:
+            mechanism.set_alibi(None, None)
+        if relative is not None:
+            mechanism.set_relative(None)
+        _free.setdefault(rule, []).append(mechanism)
+        if len(_free) > _MOST:
+            _free.popitem(last=False)
+
+
+def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None = None, *, score: Score = "scaled_dot",
+              params: Mapping[str, ArrayLike] | None = None, scale: float | None = None, softcap: float = 0.0,
+              temperature: float = 1.0, bias: ArrayLike | None = None, mask: ArrayLike | None = None,
+              key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None, alibi: Any = None,
+              relative: Any = None, local: Any = None, query_start: int = 0, normaliser: Normaliser = "softmax",
+              dropout: float = 0.0, seed: int = 0, offset: int = 0, return_weights: bool = False,
+              return_logsumexp: bool = False, return_scores: Stage | None = None, threads: int | None = None,
+              out: ArrayLike | None = None) -> Any:
+    """The context, [B, Hq, Tq, Dv]; or a Result, where weights, log-sum-exp or scores are asked for too.
+
+    query [B, Hq, Tq, Dq], key [B, Hk, Tk, Dk], value [B, Hk, Tk, Dv], None: the keys. Hk divides Hq. Arrays of fewer
+    dimensions lack the leading ones. What comes back is of the library that the query is of.
+    score       dot, scaled_dot, general, additive, concat, location; params are its arrays by name (W, U, v, b, g).
+                additive has a bias with b, is normalised with g, and takes projected inputs without W or U.
+    scale, softcap (0: none), temperature, bias (broadcasts to [B, Hq, Tq, Tk]), mask (bool, True: may be seen),
+    key_lengths [B] (int32, int64 or a list), normaliser ("softmax", "hardmax"): as attn.h says.
+    causal      "top_left" or "bottom_right", the alignment.
+    window      (left, right, alignment), -1 is unbounded; alibi (slopes, alignment), slopes [Hq];
+    relative    (table, "clipped", "t5" or "t5_causal", max_distance, alignment). Where causal is given these three may
+                leave their alignment out.
+    local       ("monotonic", half_width), or ("predictive", half_width) or ("predictive_floor", half_width) with W_p
+                and v_p in params.
+    dropout     the probability; seed and offset say which weights.
+    return_scores  "raw", "capped", "masked" or "weights": the stage.
+    threads     of the engine; None is one for each CPU.
+    out         an array for the context."""
+    q, k = array_of(query, "query"), maybe(key, "key")
+    with _mechanism(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window, alibi,
+                    relative, local) as mechanism:
+        return _run.forward(mechanism, query, k, value, mask=mask, bias=bias, key_lengths=key_lengths,
+                            query_start=query_start, dropout=dropout, seed=seed, offset=offset,
+                            return_weights=return_weights, return_logsumexp=return_logsumexp,
+                            return_scores=return_scores, out=out)
+
+
+def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None = None,
+                   *, d_weights: ArrayLike | None = None, d_logsumexp: ArrayLike | None = None,
+                   result: Result | None = None, wanted: Collection[str] | None = None, score: Score = "scaled_dot",
+                   params: Mapping[str, ArrayLike] | None = None, scale: float | None = None, softcap: float = 0.0,
+                   temperature: float = 1.0, bias: ArrayLike | None = None, mask: ArrayLike | None = None,
+                   key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None,
+                   alibi: Any = None, relative: Any = None, local: Any = None, query_start: int = 0,
+                   normaliser: Normaliser = "softmax", dropout: float = 0.0, seed: int = 0, offset: int = 0,
+                   threads: int | None = None) -> Gradients:
+    """Gradients of a loss by what attention() read: query, key, value, bias, params (a dict by name), alibi (the
+    slopes), relative (the table). Where value is None, the gradient of key is that of both its parts.
+
+    d_context [B, Hq, Tq, Dv], d_weights [B, Hq, Tq, Tk], d_logsumexp [B, Hq, Tq]: the loss's gradients by the outputs;
+                at least one.
+    result      what attention() returned for the same arguments with return_logsumexp=True; None: it is computed again.
+    wanted      the names of those that are wanted, parameters by their own; None: all.
+    The rest is as for attention(); hardmax has no gradient."""
+    q, k = array_of(query, "query"), maybe(key, "key")
+    with _mechanism(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window, alibi,
+                    relative, local) as mechanism:
+        return _run.backward(mechanism, d_context, query, k, value, d_weights=d_weights, d_logsumexp=d_logsumexp,
+                             result=result, wanted=wanted, mask=mask, bias=bias, key_lengths=key_lengths,
+                             query_start=query_start, dropout=dropout, seed=seed, offset=offset)
+
+
+def info(threads: int | None = None) -> dict[str, Any]:
+    """How this machine computes: attn_engine_describe's JSON as a dict."""
+    return shared_engine(threads).describe()

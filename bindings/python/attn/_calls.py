@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""_calls.py: attn_forward and attn_backward with arguments that are laid out once and run many times."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref, c_size_t, pointer
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._abi import BackwardArgs, ForwardArgs
+from ._library import check, lib
+from ._tensors import ArrayLike, Lengths, array_of, lay, lengths_of, maybe, writable
+from ._words import STAGES, Stage, choose
+
+if TYPE_CHECKING:
+    from ._mechanism import Mechanism
+    from ._memory import Memory
+
+_forward = lib.attn_forward
+
+
+def forward_args(mechanism: Mechanism | None = None, *, query_start: int = 0, stage: str = "raw", dropout: float = 0.0,
+                 seed: int = 0, offset: int = 0, memory: Memory | None = None, **tensors: Any) -> ForwardArgs:
+    """attn_forward_args. What they point to lives as long as they do, and so do the arrays."""
+    args = ForwardArgs(struct_size=ctypes.sizeof(ForwardArgs), scores_stage=choose(STAGES, stage, "return_scores"),
+                       query_start=query_start, dropout=dropout, dropout_seed=seed, dropout_offset=offset,
+                       memory=None if memory is None else memory.handle)
+    lay(args, tensors)
+    args.kept = (mechanism, memory, tensors)
+    return args
+
+
+class Call:
+    """attn_forward of one mechanism on arrays that stay where they are: run() computes, and writes into those that
+    were given for context, weights, scores (at the stage) and logsumexp. Each run reads what the arrays then hold."""
+
+    def __init__(self, mechanism: Mechanism, *, query: ArrayLike, key: ArrayLike | None = None,
+                 value: ArrayLike | None = None, memory: Memory | None = None, mask: ArrayLike | None = None,
+                 bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
+                 dropout: float = 0.0, seed: int = 0, offset: int = 0, stage: Stage = "raw",
+                 context: ArrayLike | None = None, weights: ArrayLike | None = None, scores: ArrayLike | None = None,
+                 logsumexp: ArrayLike | None = None):
+        outputs = {"context": context, "weights": weights, "scores": scores, "logsumexp": logsumexp}
+        self.args = forward_args(
+            mechanism, memory=memory, query_start=query_start, dropout=dropout, seed=seed, offset=offset, stage=stage,
+            query=array_of(query, "query"), key=maybe(key, "key"), value=maybe(value, "value"),
+            mask=maybe(mask, "mask"), bias=maybe(bias, "bias"), key_lengths=lengths_of(key_lengths, "key_lengths"),
+            **{name: writable(given, name) for name, given in outputs.items() if given is not None})
+        self.mechanism = mechanism
+        self._handle, self._reference = mechanism.handle, byref(self.args)
+
+    def reserve(self) -> Call:
+        """Gives the call a workspace of its own, so that running it allocates nothing."""
+        size = c_size_t()
+        check(lib.attn_forward_workspace(self._handle, self._reference, byref(size)))
+        self._workspace = np.empty(size.value, np.uint8)
+        self.args.workspace, self.args.workspace_size = self._workspace.ctypes.data, size.value
+        return self
+
+    def run(self) -> None:
+        status = _forward(self._handle, self._reference)
+        if status:
+            check(status)
+
+
+class Gradient:
+    """attn_backward of a Call that has run, with context and logsumexp among its outputs. run() computes; the outputs
+    are the arrays that were given for them, which are written, or with accumulate added to. d_params: arrays by the
+    parameter's name. tensors: d_context, d_weights, d_logsumexp, which flow in; d_query, d_key, d_value, d_bias,
+    d_alibi, d_relative, which come out. Those that are None are left out."""
+
+    def __init__(self, call: Call, *, accumulate: bool = False, d_params: dict[str, Any] | None = None,
+                 **tensors: Any):
+        self.args = BackwardArgs(struct_size=ctypes.sizeof(BackwardArgs), accumulate=accumulate,
+                                 forward=pointer(call.args))
+        flows = ("d_context", "d_weights", "d_logsumexp")
+        arrays = {name: (array_of if name in flows else writable)(given, name)
+                  for name, given in tensors.items() if given is not None}
+        lay(self.args, arrays)
+        if d_params:
+            params = {name: writable(given, f"d_params {name}") for name, given in d_params.items()}
+            self.args.d_params = call.mechanism._pointers(params)
+        self.call, self._kept, self._handle = call, (arrays, d_params), call.mechanism.handle
+        self._reference = byref(self.args)
+
+    def reserve(self) -> Gradient:
+        """Gives it a workspace of its own, so that running it allocates nothing."""
+        size = c_size_t()
+        check(lib.attn_backward_workspace(self._handle, self._reference, byref(size)))
+        self._workspace = np.empty(size.value, np.uint8)
+        self.args.workspace, self.args.workspace_size = self._workspace.ctypes.data, size.value
+        return self
+
+    def run(self) -> None:
+        status = lib.attn_backward(self._handle, self._reference)
+        if status:
+            check(status)

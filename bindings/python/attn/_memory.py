@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""_memory.py: keys and values made ready for many queries: encoder states, or a growing cache."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref, c_int64, pointer
+
+import numpy as np
+import numpy.typing as npt
+
+from ._abi import MemoryOptions
+from ._handles import Handle
+from ._library import check, lib
+from ._mechanism import Mechanism
+from ._position import Rope
+from ._tensors import DTYPES, ArrayLike, Lengths, array_of, lengths_of, view
+from ._words import MEMORY_FLAGS
+
+
+class Memory(Handle):
+    """An empty memory for one mechanism.
+
+    value_dim   None: the keys are the values
+    key_dim     0 where no key is read (location)
+    capacity    positions of each sequence that there is room for from the beginning; fixed: nor ever more
+    rope        turns keys by their positions as they are appended"""
+
+    kind = "memory"
+
+    def __init__(self, mechanism: Mechanism, *, batch: int = 1, key_heads: int = 1, key_dim: int,
+                 value_dim: int | None = None, capacity: int = 0, fixed: bool = False,
+                 dtype: npt.DTypeLike = np.float32, rope: Rope | None = None):
+        super().__init__()
+        flags = (MEMORY_FLAGS["fixed"] if fixed else 0) | (MEMORY_FLAGS["keys_alone"] if value_dim is None else 0)
+        options = MemoryOptions(
+            struct_size=ctypes.sizeof(MemoryOptions), flags=flags, dtype=DTYPES.get(np.dtype(dtype), 0), batch=batch,
+            key_heads=key_heads, key_dim=key_dim, value_dim=value_dim or 0, capacity=capacity)
+        if rope is not None:
+            options.rope = pointer(rope.options())
+        self.mechanism, self.value_dim = mechanism, key_dim if value_dim is None else value_dim
+        check(lib.attn_memory_create(mechanism.handle, byref(options), byref(self.handle)))
+        self._own(mechanism)
+
+    @classmethod
+    def of(cls, mechanism: Mechanism, key: ArrayLike, value: ArrayLike | None = None, *, capacity: int = 0,
+           fixed: bool = False, rope: Rope | None = None) -> Memory:
+        """A memory that holds these keys [B, Hk, n, Dk] and values, which may lack leading dimensions."""
+        keys, values = array_of(key, "key"), None if value is None else array_of(value, "value")
+        batch, heads, length, dim = (1,) * (4 - keys.ndim) + keys.shape
+        made = cls(mechanism, batch=batch, key_heads=heads, key_dim=dim, capacity=max(capacity, length), fixed=fixed,
+                   value_dim=None if values is None else values.shape[-1], dtype=keys.dtype, rope=rope)
+        made.append(keys, values)
+        return made
+
+    def append(self, key: ArrayLike | None, value: ArrayLike | None = None, counts: Lengths | None = None) -> None:
+        """Appends n positions to each sequence, or the first counts[b] of them to sequence b; key [B, Hk, n, Dk]
+        (None where no key is read), value [B, Hk, n, Dv] (None where the keys are the values)."""
+        arrays = (None if key is None else array_of(key, "key"), None if value is None else array_of(value, "value"),
+                  lengths_of(counts, "counts"))
+        check(lib.attn_memory_append(self.handle, *(None if array is None else byref(view(array, name)) for array, name
+                                                    in zip(arrays, ("key", "value", "counts")))))
+
+    def truncate(self, lengths: Lengths) -> None:
+        """Forgets what lies past these lengths, one for each sequence."""
+        array = lengths_of(lengths, "lengths")
+        check(lib.attn_memory_truncate(self.handle, None if array is None else byref(view(array, "lengths"))))
+
+    def reorder(self, rows: Lengths) -> None:
+        """Makes sequence b a copy of what sequence rows[b] was; there are as many sequences as rows then."""
+        array = lengths_of(rows, "rows")
+        check(lib.attn_memory_reorder(self.handle, None if array is None else byref(view(array, "rows"))))
+
+    def fork(self) -> Memory:
+        """A second memory with the same content, to go on by itself."""
+        copy = object.__new__(Memory)
+        Handle.__init__(copy)
+        copy.mechanism, copy.value_dim = self.mechanism, self.value_dim
+        check(lib.attn_memory_fork(self.handle, byref(copy.handle)))
+        copy._own(copy.mechanism)
+        return copy
+
+    @property
+    def batch(self) -> int:
+        batch = c_int64()
+        check(lib.attn_memory_lengths(self.handle, byref(batch), None, 0))
+        return batch.value
+
+    @property
+    def lengths(self) -> list[int]:
+        """Of each sequence."""
+        batch, count = c_int64(), self.batch
+        lengths = (c_int64 * count)()
+        check(lib.attn_memory_lengths(self.handle, byref(batch), lengths, count))
+        return list(lengths)

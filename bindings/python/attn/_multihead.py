@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""_multihead.py: projections around a mechanism (Vaswani 2017): a layer of heads, and its gradients."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Collection, Mapping
+from ctypes import byref, c_size_t, pointer
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+
+from ._abi import MultiheadArgs, MultiheadBackwardArgs, MultiheadOptions
+from ._calls import forward_args
+from ._handles import Parameters
+from ._library import check, lib
+from ._mechanism import Mechanism
+from ._memory import Memory
+from ._tensors import Array, ArrayLike, Lengths, array_of, lay, lengths_of, like, maybe, writable
+from ._words import MULTIHEAD_FLAGS, Stage
+
+
+class MultiHeadResult(NamedTuple):
+    """What MultiHead.forward() computed; None where it was not asked for. saved is for backward()."""
+
+    output: Any
+    weights: Any = None
+    logsumexp: Any = None
+    scores: Any = None
+    saved: Optional[Array] = None
+
+
+class MultiHeadGradients(NamedTuple):
+    """Of a loss by what a layer read; None where there was none, or it was not wanted."""
+
+    query: Any
+    key: Any
+    value: Any
+    bias: Any
+    params: dict[str, Any]
+    mechanism_params: dict[str, Any]
+
+
+class MultiHead(Parameters):
+    """A layer of heads around a mechanism of any score, scaled dot where there is none. Sizes that are not given are
+    query_heads for key_heads, query_dim for key_dim and output_dim, key_dim for value_dim, query_dim / query_heads for
+    head_dim, head_dim for value_head_dim.
+
+    bias        b_q, b_k, b_v and b_o beside W_q, W_k, W_v and W_o
+    packed      W_qkv and b_qkv in place of the three, one below the other
+    params      arrays to bind, by name, each W [outputs, inputs]; or bind() them later"""
+
+    kind = "multihead"
+
+    def __init__(self, query_dim: int, query_heads: int, *, mechanism: Mechanism | None = None, key_heads: int = 0,
+                 key_dim: int = 0, value_dim: int = 0, head_dim: int = 0, value_head_dim: int = 0, output_dim: int = 0,
+                 bias: bool = True, packed: bool = False, params: Mapping[str, ArrayLike] | None = None):
+        super().__init__()
+        self.mechanism = mechanism or Mechanism()
+        flags = (MULTIHEAD_FLAGS["bias"] if bias else 0) | (MULTIHEAD_FLAGS["packed"] if packed else 0)
+        options = MultiheadOptions(
+            struct_size=ctypes.sizeof(MultiheadOptions), flags=flags, query_heads=query_heads, key_heads=key_heads,
+            query_dim=query_dim, key_dim=key_dim, value_dim=value_dim, head_dim=head_dim,
+            value_head_dim=value_head_dim, output_dim=output_dim)
+        check(lib.attn_multihead_create(self.mechanism.handle, byref(options), byref(self.handle)))
+        self._own(self.mechanism)
+        self.query_heads, self.key_heads = query_heads, key_heads or query_heads
+        self.head_dim = head_dim or query_dim // query_heads
+        self.value_head_dim = value_head_dim or self.head_dim
+        self._key_dim = key_dim or query_dim
+        self._value_dim = value_dim or self._key_dim
+        self.bind(**(params or {}))
+
+    def memory(self, *, batch: int = 1, capacity: int = 0, fixed: bool = False, dtype: Any = np.float32) -> Memory:
+        """An empty memory for decoding with this layer."""
+        return Memory(self.mechanism, batch=batch, key_heads=self.key_heads, key_dim=self.head_dim,
+                      value_dim=self.value_head_dim, capacity=capacity, fixed=fixed, dtype=dtype)
+
+    def _arrays(self, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None) -> dict[str, Array | None]:
+        return {"query": array_of(query, "query"), "key": maybe(key, "key"), "value": maybe(value, "value")}
+
+    def _args(self, arrays: dict[str, Array | None], attention: dict[str, Any]) -> MultiheadArgs:
+        args = MultiheadArgs(struct_size=ctypes.sizeof(MultiheadArgs))
+        lay(args, arrays)
+        args.attention = pointer(forward_args(**attention))
+        args.kept = arrays
+        return args
+
+    def forward(self, query: ArrayLike, key: ArrayLike | None = None, value: ArrayLike | None = None, *,
+                memory: Memory | None = None, attend_only: bool = False, mask: ArrayLike | None = None,
+                bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
+                dropout: float = 0.0, seed: int = 0, offset: int = 0, return_weights: bool = False,
+                return_logsumexp: bool = False, return_scores: Stage | None = None, save: bool = False,
+                out: ArrayLike | None = None) -> Any:
+        """The output [B, Tq, output_dim]; or a MultiHeadResult, where more is asked for.
+
+        query [B, Tq, query_dim]; key [B, Tk, key_dim], None: the queries; value [B, Tk, value_dim], None: the keys.
+        memory      what is projected is appended to it, then all of it attended to: decoding step by step. attend_only:
+                    nothing is projected to keys and values, nor appended.
+        save        keeps what backward() can use.
+        The rest is as for attn.attention(), of the heads: weights and scores [B, Hq, Tq, Tk], logsumexp [B, Hq, Tq]."""
+        arrays = self._arrays(query, key, value)
+        rows = arrays["query"]
+        assert rows is not None
+        if attend_only and key is None:  # nothing is read; but the library would take the queries for keys, and look
+            shapes = {"key": self._key_dim, "value": self._value_dim}  # whether they have the dimension of keys
+            arrays.update({name: np.empty((*rows.shape[:-2], 0, dim), rows.dtype) for name, dim in shapes.items()})
+        sequences = next(array for name in ("value", "key", "query") if (array := arrays[name]) is not None)
+        keys = sequences.shape[-2] if sequences.ndim > 1 else 1
+        if memory is not None:
+            keys = max(memory.lengths, default=0) + (0 if attend_only else keys)
+        width = self._shapes["W_o"][0]
+        heads = (*rows.shape[:-2], self.query_heads, rows.shape[-2] if rows.ndim > 1 else 1)
+        made: dict[str, Array | None] = {
+            "weights": np.empty((*heads, keys), rows.dtype) if return_weights else None,
+            "scores": np.empty((*heads, keys), rows.dtype) if return_scores else None,
+            "logsumexp": np.empty(heads, rows.dtype) if return_logsumexp else None}
+        output = np.empty((*rows.shape[:-1], width), rows.dtype) if out is None else writable(out, "out")
+        args = self._args(arrays, {
+            "query_start": query_start, "dropout": dropout, "seed": seed, "offset": offset,
+            "stage": return_scores or "raw", "mask": maybe(mask, "mask"), "bias": maybe(bias, "bias"),
+            "key_lengths": lengths_of(key_lengths, "key_lengths"), **made})
+        saved = self._saved(args) if save else None
+        if saved is not None:
+            args.saved, args.saved_size = saved.ctypes.data, saved.nbytes
+        lay(args, {"output": output})
+        args.attend_only, args.memory = attend_only, None if memory is None else memory.handle
+        check(lib.attn_multihead_forward(self.handle, byref(args)))
+        returned = like(output, query) if out is None else out
+        if not (return_weights or return_logsumexp or return_scores or save):
+            return returned
+        return MultiHeadResult(returned, *(None if array is None else like(array, query) for array in
+                                           (made["weights"], made["logsumexp"], made["scores"])), saved)
+
+    __call__ = forward
+
+    def _saved(self, args: MultiheadArgs) -> Array:
+        size = c_size_t()
+        check(lib.attn_multihead_saved(self.handle, byref(args), byref(size)))
+        return np.empty(size.value, np.uint8)
+
+    def backward(self, d_output: ArrayLike | None, query: ArrayLike, key: ArrayLike | None = None,
+                 value: ArrayLike | None = None, *, d_weights: ArrayLike | None = None,
+                 result: MultiHeadResult | None = None, wanted: Collection[str] | None = None,
+                 mask: ArrayLike | None = None, bias: ArrayLike | None = None, key_lengths: Lengths | None = None,
+                 query_start: int = 0, dropout: float = 0.0, seed: int = 0, offset: int = 0) -> MultiHeadGradients:
+        """Gradients of a loss by what forward() read, from those by its output and its weights.
+
+        result      what forward() returned for the same arguments with save=True; None: it is computed again.
+        wanted      of query, key, value, bias, and the names of parameters, the layer's and the mechanism's; None: all.
+                    In self-attention the gradient of query is that of all three, else that of key is of the values too
+                    where there are none."""
+        arrays, given_bias = self._arrays(query, key, value), maybe(bias, "bias")
+        rows = arrays["query"]
+        assert rows is not None
+        args = self._args(arrays, {
+            "query_start": query_start, "dropout": dropout, "seed": seed, "offset": offset, "mask": maybe(mask, "mask"),
+            "bias": given_bias, "key_lengths": lengths_of(key_lengths, "key_lengths")})
+        if result is not None:
+            if result.saved is None:
+                raise ValueError("result is not what forward() returns with save=True")
+            args.saved, args.saved_size = result.saved.ctypes.data, result.saved.nbytes
+        gradients = {name: np.empty(array.shape, rows.dtype) for name, array in {**arrays, "bias": given_bias}.items()
+                     if array is not None and (wanted is None or name in wanted)}
+        params, inner = self._gradients(wanted, rows.dtype), self.mechanism._gradients(wanted, rows.dtype)
+        backward = MultiheadBackwardArgs(struct_size=ctypes.sizeof(MultiheadBackwardArgs), forward=pointer(args))
+        flows = {"d_output": maybe(d_output, "d_output"), "d_weights": maybe(d_weights, "d_weights")}
+        lay(backward, {**flows, **{f"d_{name}": array for name, array in gradients.items()}})
+        backward.d_params, backward.d_mechanism_params = self._pointers(params), self.mechanism._pointers(inner)
+        check(lib.attn_multihead_backward(self.handle, byref(backward)))
+        return MultiHeadGradients(
+            *(like(gradients[name], query) if name in gradients else None for name in ("query", "key", "value", "bias")),
+            *({name: like(array, query) for name, array in made.items()} for made in (params, inner)))
