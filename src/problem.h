@@ -22,6 +22,7 @@ typedef struct attn_i_dropout {
 typedef struct attn_i_relative {
     char *rows;           /* [heads of the table][count]; NULL: none */
     int32_t *columns;     /* of the table, for each distance */
+    float *diagonals;     /* [Hk][count][group], backwards; of float32 alone */
     int64_t first, count; /* distances first .. first + count - 1 */
 } attn_i_relative;
 
