@@ -864,12 +864,15 @@ typedef struct attn_multihead_backward_args {
                                            then that is computed again; its outputs and workspace are not looked at */
     const attn_tensor *d_output;        /* in [B, Tq, output_dim], or NULL */
     const attn_tensor *d_weights;       /* in [B, Hq, Tq, Tk], of a loss that looks at the weights. Or NULL */
+    const attn_tensor *d_logsumexp;     /* in [B, Hq, Tq], likewise. Or NULL */
     const attn_tensor *d_query;         /* out, of x and of all that it stands for: in self-attention of all three
                                            together. NULL: not wanted. So all that follow */
     const attn_tensor *d_key;           /* out, of y, and of z where the keys are the values; NULL in self-attention */
     const attn_tensor *d_value;         /* out, of z; NULL where the keys are the values */
     const attn_tensor *d_bias;          /* out, of attention->bias */
-    const attn_tensor *const *d_params; /* out, as in attn_backward_args, of the layer's parameters */
+    const attn_tensor *d_alibi;         /* out, of the mechanism's slopes, as in attn_backward_args; so too: */
+    const attn_tensor *d_relative;
+    const attn_tensor *const *d_params;           /* out, as in attn_backward_args, of the layer's parameters */
     const attn_tensor *const *d_mechanism_params; /* out, likewise of the mechanism's */
     void *workspace;                              /* as in attn_forward_args */
     size_t workspace_size;
@@ -877,7 +880,7 @@ typedef struct attn_multihead_backward_args {
 
 #define ATTN_MULTIHEAD_BACKWARD_ARGS_INIT                                                                              \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_multihead_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                             \
+        (uint32_t)sizeof(attn_multihead_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
     }
 
 /* Computes gradients of a loss by what attn_multihead_forward read. With `saved` and without it they have the same
