@@ -9,18 +9,23 @@ Arrays are [batch, heads, length, dimension]; those of fewer dimensions lack the
 strides. What is refused raises attn.Error with the library's sentence."""
 
 from ._attention import attention, attention_grad, info
+from ._attentional import AttentionalGradients, attentional, attentional_grad
 from ._calls import Call, Gradient
+from ._decomposable import DecomposableGradients, Decomposed, decomposable, decomposable_grad
 from ._handles import Engine
-from ._library import (ArgumentError, DTypeError, Error, OutOfMemoryError, ShapeError, UnsupportedError, lib)
+from ._library import ArgumentError, DTypeError, Error, OutOfMemoryError, ShapeError, UnsupportedError, lib
 from ._mechanism import Mechanism
 from ._memory import Memory
 from ._multihead import MultiHead, MultiHeadGradients, MultiHeadResult
+from ._plot import plot
 from ._position import Rope, alibi_slopes, rope, sinusoidal
 from ._run import Gradients, Result
 
-__all__ = ["ArgumentError", "Call", "DTypeError", "Engine", "Error", "Gradient", "Gradients", "Mechanism", "Memory",
-           "MultiHead", "MultiHeadGradients", "MultiHeadResult", "OutOfMemoryError", "Result", "Rope", "ShapeError",
-           "UnsupportedError", "alibi_slopes", "attention", "attention_grad", "info", "rope", "sinusoidal", "version"]
+__all__ = ["ArgumentError", "AttentionalGradients", "Call", "DTypeError", "DecomposableGradients", "Decomposed",
+           "Engine", "Error", "Gradient", "Gradients", "Mechanism", "Memory", "MultiHead", "MultiHeadGradients",
+           "MultiHeadResult", "OutOfMemoryError", "Result", "Rope", "ShapeError", "UnsupportedError", "alibi_slopes",
+           "attention", "attention_grad", "attentional", "attentional_grad", "decomposable", "decomposable_grad", "info",
+           "plot", "rope", "sinusoidal", "version"]
 
 version: str = lib.attn_version().decode()
 __version__ = version

@@ -4,9 +4,8 @@ made when they are first needed, and kept."""
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from . import _run
@@ -20,48 +19,49 @@ _MOST = 32
 _free: OrderedDict[Any, list[Mechanism]] = OrderedDict()  # of those that nobody uses at the moment
 
 
-@contextlib.contextmanager
-def _mechanism(query: Array, key: Array | None, score: Score, params: Mapping[str, ArrayLike] | None, threads: int | None,
-               scale: float | None, softcap: float, temperature: float, normaliser: Normaliser, causal: Align | None,
-               window: Any, alibi: Any, relative: Any, local: Any) -> Iterator[Mechanism]:
-    """A mechanism for one call, which binds its parameters to it, and which is nobody else's meanwhile."""
-    arrays = {name: array_of(given, f"parameter {name}") for name, given in (params or {}).items()}
-    if score in ("dot", "scaled_dot"):
-        sizes: tuple[int, ...] = ()
-    else:
-        sizes = sizes_of(score, {name: array for name, array in arrays.items() if name not in ("W_p", "v_p")}, None,
-                         query.shape[-1], None if key is None else key.shape[-1], None, None)
+def _borrow(query: Array, key: Array | None, score: Score, params: Mapping[str, ArrayLike] | None,
+            threads: int | None, scale: float | None, softcap: float, temperature: float, normaliser: Normaliser,
+            causal: Align | None, window: Any, alibi: Any, relative: Any, local: Any) -> tuple[Any, Mechanism]:
+    """A mechanism for one call, whose parameters are bound to it and which is nobody else's until it is given back."""
+    arrays, sizes = None, ()
+    if params:
+        arrays = {name: array_of(given, f"parameter {name}") for name, given in params.items()}
+    if score != "scaled_dot" and score != "dot":
+        sizes = sizes_of(score, arrays or {}, None, query.shape[-1], None if key is None else key.shape[-1], None, None)
     if window is not None:
         window = aligned(window, 2, causal, "window")
     if local is not None:
-        local = local_of(local, arrays)
+        local = local_of(local, arrays or {})
     rule = (score, sizes, threads, scale, softcap, temperature, normaliser, causal, window, local)
-    free = _free.get(rule)
     try:
-        mechanism = free.pop() if free else None
-    except IndexError:  # another thread has taken it
-        mechanism = None
-    if mechanism is None:
+        mechanism = _free[rule].pop()
+    except (KeyError, IndexError):  # there is none, or other threads have those that there are
         mechanism = object.__new__(Mechanism)._create(score, sizes, shared_engine(threads), scale, softcap, temperature,
                                                       normaliser, causal, window, local)
-    try:
-        if arrays:
-            mechanism.bind(**arrays)
-        if alibi is not None:
-            mechanism.set_alibi(*aligned(alibi, 1, causal, "alibi"))
-        if relative is not None:
-            mechanism.set_relative(*aligned(relative, 3, causal, "relative"))
-        yield mechanism
-    finally:  # what is kept must not hold memory that is no longer ours
-        if arrays:
-            mechanism.bind(**dict.fromkeys(mechanism.params))
-        if alibi is not None:
-            mechanism.set_alibi(None, None)
-        if relative is not None:
-            mechanism.set_relative(None)
-        _free.setdefault(rule, []).append(mechanism)
-        if len(_free) > _MOST:
-            _free.popitem(last=False)
+    if arrays or alibi is not None or relative is not None:
+        try:
+            mechanism.bind(**(arrays or {}))
+            if alibi is not None:
+                mechanism.set_alibi(*aligned(alibi, 1, causal, "alibi"))
+            if relative is not None:
+                mechanism.set_relative(*aligned(relative, 3, causal, "relative"))
+        except BaseException:
+            _give_back(rule, mechanism)
+            raise
+    return rule, mechanism
+
+
+def _give_back(rule: Any, mechanism: Mechanism) -> None:
+    """What is kept must not hold memory that is no longer ours."""
+    if mechanism._bound:
+        mechanism.bind(**dict.fromkeys(mechanism._bound))
+    if mechanism.alibi is not None:
+        mechanism.set_alibi(None, None)
+    if mechanism.relative is not None:
+        mechanism.set_relative(None)
+    if rule not in _free and len(_free) >= _MOST:
+        _free.popitem(last=False)
+    _free.setdefault(rule, []).append(mechanism)
 
 
 def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None = None, *, score: Score = "scaled_dot",
@@ -91,12 +91,15 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     threads     of the engine; None is one for each CPU.
     out         an array for the context."""
     q, k = array_of(query, "query"), maybe(key, "key")
-    with _mechanism(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window, alibi,
-                    relative, local) as mechanism:
+    rule, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window,
+                              alibi, relative, local)
+    try:
         return _run.forward(mechanism, query, k, value, mask=mask, bias=bias, key_lengths=key_lengths,
                             query_start=query_start, dropout=dropout, seed=seed, offset=offset,
                             return_weights=return_weights, return_logsumexp=return_logsumexp,
                             return_scores=return_scores, out=out)
+    finally:
+        _give_back(rule, mechanism)
 
 
 def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None = None,
@@ -117,11 +120,14 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
     wanted      the names of those that are wanted, parameters by their own; None: all.
     The rest is as for attention(); hardmax has no gradient."""
     q, k = array_of(query, "query"), maybe(key, "key")
-    with _mechanism(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window, alibi,
-                    relative, local) as mechanism:
+    rule, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window,
+                              alibi, relative, local)
+    try:
         return _run.backward(mechanism, d_context, query, k, value, d_weights=d_weights, d_logsumexp=d_logsumexp,
                              result=result, wanted=wanted, mask=mask, bias=bias, key_lengths=key_lengths,
                              query_start=query_start, dropout=dropout, seed=seed, offset=offset)
+    finally:
+        _give_back(rule, mechanism)
 
 
 def info(threads: int | None = None) -> dict[str, Any]:

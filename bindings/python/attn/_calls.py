@@ -27,7 +27,7 @@ def forward_args(mechanism: Mechanism | None = None, *, query_start: int = 0, st
     args = ForwardArgs(struct_size=ctypes.sizeof(ForwardArgs), scores_stage=choose(STAGES, stage, "return_scores"),
                        query_start=query_start, dropout=dropout, dropout_seed=seed, dropout_offset=offset,
                        memory=None if memory is None else memory.handle)
-    lay(args, tensors)
+    args.tensors = lay(args, tensors)
     args.kept = (mechanism, memory, tensors)
     return args
 
@@ -48,7 +48,7 @@ class Call:
             query=array_of(query, "query"), key=maybe(key, "key"), value=maybe(value, "value"),
             mask=maybe(mask, "mask"), bias=maybe(bias, "bias"), key_lengths=lengths_of(key_lengths, "key_lengths"),
             **{name: writable(given, name) for name, given in outputs.items() if given is not None})
-        self.mechanism = mechanism
+        self.mechanism, self.tensors = mechanism, self.args.tensors
         self._handle, self._reference = mechanism.handle, byref(self.args)
 
     def reserve(self) -> Call:

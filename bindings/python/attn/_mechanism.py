@@ -94,8 +94,7 @@ class Mechanism(Parameters):
                  causal: Align | None = None, window: Any = None, alibi: Any = None, relative: Any = None,
                  local: Any = None, engine: Engine | None = None):
         arrays = {name: array_of(given, f"parameter {name}") for name, given in (params or {}).items()}
-        sizes = sizes_of(score, {name: array for name, array in arrays.items() if name not in ("W_p", "v_p")}, flags,
-                         query_dim, key_dim, hidden_dim, max_keys)
+        sizes = sizes_of(score, arrays, flags, query_dim, key_dim, hidden_dim, max_keys)
         if window is not None:
             window = aligned(window, 2, causal, "window")
         if local is not None:
@@ -116,6 +115,7 @@ class Mechanism(Parameters):
         self.engine, self.score = engine, score
         self.alibi: tuple[Array, Align] | None = None
         self.relative: tuple[Any, ...] | None = None
+        self._layouts: dict[Any, Any] = {}
         check(getattr(lib, f"attn_mechanism_create_{score}")(engine.handle, *sizes, byref(self.handle)))
         self._own()
         if scale is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ._calls import Call, Gradient
-from ._tensors import Array, ArrayLike, Lengths, array_of, like, maybe, writable
+from ._tensors import Array, ArrayLike, Lengths, array_of, lengths_of, like, maybe, writable
 from ._words import Stage
 
 if TYPE_CHECKING:
@@ -43,34 +43,84 @@ def _row(array: Array | None) -> Array | None:
     return array.reshape(1) if array is not None and array.ndim == 0 else array
 
 
+class _Layout:
+    """A Call for arrays of certain shapes, strides and types, whichever they are, and the shapes of its outputs. For it
+    is the views that take the time of a small call: they are laid out once, and told other addresses."""
+
+    def __init__(self, mechanism: Mechanism, inputs: tuple[Array | None, ...], outs: tuple[Array | None, ...],
+                 keywords: dict[str, Any]):
+        arrays = dict(zip(_INPUTS + _OUTPUTS, inputs + outs))
+        self.call = Call(mechanism, **arrays, **keywords)
+        self.shapes = [None if array is None else array.shape for array in outs]
+        self.inputs, self.outputs = ([tensor for name in names if (tensor := self.call.tensors.get(name))]
+                                     for names in (_INPUTS, _OUTPUTS))
+        self.call.args.kept = None  # other arrays come
+
+
+_INPUTS = "query", "key", "value", "mask", "bias", "key_lengths"
+_OUTPUTS = "context", "weights", "logsumexp", "scores"
+_MOST_LAYOUTS = 64
+
+
+def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) -> tuple[int, int]:
+    """The dimension of the context, and how many keys there are."""
+    if memory is not None:
+        return memory.value_dim, max(memory.lengths, default=0)
+    values = k if v is None else v
+    if values is None or values.ndim == 0 or q.ndim == 0:
+        raise ValueError("query, key and value are needed, of 1 to 4 dimensions")
+    counted = values if k is None else k
+    return values.shape[-1], counted.shape[-2] if counted.ndim > 1 else 1
+
+
 def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None, *,
             memory: Memory | None = None, mask: ArrayLike | None = None, bias: ArrayLike | None = None,
             key_lengths: Lengths | None = None, query_start: int = 0, dropout: float = 0.0, seed: int = 0,
             offset: int = 0, return_weights: bool = False, return_logsumexp: bool = False,
             return_scores: Stage | None = None, out: ArrayLike | None = None) -> Any:
-    q, k, v = array_of(query, "query"), maybe(key, "key"), maybe(value, "value")
-    if q.ndim == 0:
-        raise ValueError("query has no dimensions, but 1 to 4 are needed")
-    rows, dtype = q.shape[:-1], q.dtype
-    if memory is not None:
-        width, keys = memory.value_dim, max(memory.lengths, default=0)
+    q = query if type(query) is np.ndarray else array_of(query, "query")
+    k = key if type(key) is np.ndarray else maybe(key, "key")
+    v = value if type(value) is np.ndarray else maybe(value, "value")
+    m, b, lengths = maybe(mask, "mask"), maybe(bias, "bias"), lengths_of(key_lengths, "key_lengths")
+    given = None if out is None else writable(out, "out")
+    inputs, dtype = (q, k, v, m, b, lengths), q.dtype
+    what = (*[None if x is None else (x.shape, x.strides, x.dtype) for x in inputs], query_start, dropout,
+            return_weights, return_logsumexp, return_scores, None if given is None else (given.shape, given.strides, given.dtype))
+    layouts: dict[Any, list[_Layout]] = mechanism._layouts
+    layout = None
+    try:
+        layout = layouts[what].pop() if memory is None else None
+    except (KeyError, IndexError):  # there is none, or another thread has it
+        pass
+    if layout is None:
+        (width, keys), rows = _sizes(q, k, v, memory), q.shape[:-1]
+        outs = (np.empty((*rows, width), dtype) if given is None else given,
+                np.empty((*rows, keys), dtype) if return_weights else None,
+                np.empty(rows or (1,), dtype) if return_logsumexp else None,
+                np.empty((*rows, keys), dtype) if return_scores else None)
+        layout = _Layout(mechanism, inputs, outs,
+                         {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
+                          "offset": offset, "stage": return_scores or "raw"})
     else:
-        values = k if v is None else v
-        if values is None or values.ndim == 0:
-            raise ValueError("key and value are missing, or have no dimensions")
-        counted = values if k is None else k
-        width, keys = values.shape[-1], counted.shape[-2] if counted.ndim > 1 else 1
-    context = np.empty((*rows, width), dtype) if out is None else writable(out, "out")
-    weights = np.empty((*rows, keys), dtype) if return_weights else None
-    scores = np.empty((*rows, keys), dtype) if return_scores else None
-    logsumexp = np.empty(rows or (1,), dtype) if return_logsumexp else None
-    Call(mechanism, query=q, key=k, value=v, memory=memory, mask=mask, bias=bias, key_lengths=key_lengths,
-         query_start=query_start, dropout=dropout, seed=seed, offset=offset, stage=return_scores or "raw",
-         context=context, weights=weights, scores=scores, logsumexp=logsumexp).run()
-    returned = like(context, query) if out is None else out
-    if weights is None and logsumexp is None and scores is None:
+        outs = tuple([None if shape is None else np.empty(shape, dtype) for shape in layout.shapes])  # type: ignore
+        if given is not None:
+            outs = (given, *outs[1:])
+        if dropout:
+            layout.call.args.dropout_seed, layout.call.args.dropout_offset = seed, offset
+        for tensor, array in zip(layout.inputs, [x for x in inputs if x is not None]):
+            tensor.data = array.__array_interface__["data"][0]
+        for tensor, array in zip(layout.outputs, [x for x in outs if x is not None]):
+            tensor.data = array.__array_interface__["data"][0]
+    layout.call.run()
+    if memory is None:
+        if len(layouts) >= _MOST_LAYOUTS:
+            layouts.clear()
+        layouts.setdefault(what, []).append(layout)
+    context, weights, logsumexp, scores = outs
+    returned: Any = out if out is not None else context if query is q else like(context, query)
+    if not (return_weights or return_logsumexp or return_scores):
         return returned
-    if logsumexp is not None and not rows:
+    if logsumexp is not None and q.ndim == 1:
         logsumexp = logsumexp.reshape(())
     return Result(returned, *(None if made is None else like(made, query) for made in (weights, logsumexp, scores)))
 

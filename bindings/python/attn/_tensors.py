@@ -77,11 +77,12 @@ def view(array: Array, name: str) -> Tensor:
                   tuple([stride // size for stride in strides]))
 
 
-def lay(args: Structure, tensors: Mapping[str, Array | None]) -> None:
-    """Views of the tensors that there are into a struct's members of their names."""
-    for name, array in tensors.items():
-        if array is not None:
-            setattr(args, name, pointer(view(array, name)))
+def lay(args: Structure, tensors: Mapping[str, Array | None]) -> dict[str, Tensor]:
+    """Views of the tensors that there are, for a struct's members of their names."""
+    views = {name: view(array, name) for name, array in tensors.items() if array is not None}
+    for name, tensor in views.items():
+        setattr(args, name, pointer(tensor))
+    return views
 
 
 def writable(given: object, name: str) -> Array:

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""attn.torch: attention for PyTorch on CPUs, by libattn, on tensors as they lie.
+
+    context = attn.torch.attention(query, key, score="additive", params={"W": W, "U": U, "v": v})     # differentiable
+    layer = attn.torch.Attention("additive", query_dim=64, key_dim=32, hidden_dim=48)                 # a torch.nn.Module
+
+    with attn.torch.enable():       # torch.nn.functional.scaled_dot_product_attention by libattn, where it can
+        model(x).sum().backward()
+"""
+
+from ._function import attention
+from ._module import Attention
+from ._replace import Replacement, disable, enable
+
+__all__ = ["Attention", "Replacement", "attention", "disable", "enable"]
