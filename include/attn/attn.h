@@ -802,7 +802,8 @@ ATTN_API attn_status attn_multihead_bind_param(attn_multihead *multihead, const 
  * key_lengths have the query's dtype, ATTN_F32 or ATTN_F64. B, Tq and Tk may be 0. */
 typedef struct attn_multihead_args {
     uint32_t struct_size;               /* sizeof(attn_multihead_args), set by ATTN_MULTIHEAD_ARGS_INIT */
-    int32_t attend_only;                /* 1, with a memory: nothing is projected to keys and values nor appended */
+    int32_t attend_only;                /* 1, with a memory: nothing is projected to keys and values nor appended, and
+                                           key and value are NULL */
     const attn_tensor *query;           /* x [B, Tq, query_dim] */
     const attn_tensor *key;             /* y [B, Tk, key_dim]; NULL: the queries (self-attention) */
     const attn_tensor *value;           /* z [B, Tk, value_dim]; NULL: the keys */

@@ -67,8 +67,6 @@ class MultiHead(Parameters):
         self.query_heads, self.key_heads = query_heads, key_heads or query_heads
         self.head_dim = head_dim or query_dim // query_heads
         self.value_head_dim = value_head_dim or self.head_dim
-        self._key_dim = key_dim or query_dim
-        self._value_dim = value_dim or self._key_dim
         self.bind(**(params or {}))
 
     def memory(self, *, batch: int = 1, capacity: int = 0, fixed: bool = False, dtype: Any = np.float32) -> Memory:
@@ -102,9 +100,6 @@ class MultiHead(Parameters):
         arrays = self._arrays(query, key, value)
         rows = arrays["query"]
         assert rows is not None
-        if attend_only and key is None:  # nothing is read; but the library would take the queries for keys, and look
-            shapes = {"key": self._key_dim, "value": self._value_dim}  # whether they have the dimension of keys
-            arrays.update({name: np.empty((*rows.shape[:-2], 0, dim), rows.dtype) for name, dim in shapes.items()})
         sequences = next(array for name in ("value", "key", "query") if (array := arrays[name]) is not None)
         keys = sequences.shape[-2] if sequences.ndim > 1 else 1
         if memory is not None:
