@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * run_attention.c: attn run without more: a mechanism on queries, keys and values, and its gradients.
+ */
+#include "fail.h"
+#include "mechanism.h"
+#include "modifiers.h"
+#include "results.h"
+#include "rotary.h"
+#include "rows.h"
+#include "run.h"
+#include "tensor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const request_option attention_options[] = {{.name = "query"},
+                                                   {.name = "key"},
+                                                   {.name = "value"},
+                                                   {.name = "context"},
+                                                   {.name = "d-context", .needs = "grad-out"},
+                                                   {.name = "d-weights", .needs = "grad-out"},
+                                                   {.name = "d-logsumexp", .needs = "grad-out"},
+                                                   {.name = "grad-out"},
+                                                   {.name = NULL}};
+static const char *const outputs[] = {"context", "weights", "scores", "logsumexp", "grad-out", NULL};
+static const char *const flows[] = {"d-context", "d-weights", "d-logsumexp", NULL};
+
+/* What one call works on. */
+typedef struct call {
+    request *r;
+    attn_engine *engine;
+    attn_mechanism *mechanism;
+    const attn_tensor *query, *key, *value; /* as they came; no key, or no value, but not neither */
+    const char *directory;                  /* of gradients, or NULL */
+    rotary rotary;
+    attn_forward_args args;
+    attn_backward_args backward;
+    const attn_tensor **d_params;
+    results results;
+} call;
+
+static void read_inputs(call *c)
+{
+    c->args = (attn_forward_args)ATTN_FORWARD_ARGS_INIT;
+    c->args.query = c->query = request_tensor(c->r, "query");
+    c->args.key = c->key = request_tensor(c->r, "key");
+    c->args.value = c->value = request_tensor(c->r, "value");
+    tensor_check_real(c->query, request_get(c->r, "query"));
+    modifiers_fill(c->r, &c->args);
+}
+
+/* Outputs have the shape of the query with another last dimension. */
+static void add_outputs(call *c, const attn_tensor *keyed, const attn_tensor *valued)
+{
+    int64_t shape[4];
+    memcpy(shape, c->query->shape, sizeof shape);
+    int64_t *last = &shape[c->query->ndim - 1];
+    const char *context = request_get(c->r, "context");
+    *last = tensor_last_dimension(valued);
+    if (context != NULL || request_get(c->r, "d-context") != NULL) {
+        c->args.context = results_add(&c->results, context, c->query->dtype, c->query->ndim, shape);
+    }
+    *last = keyed->ndim > 1 ? keyed->shape[keyed->ndim - 2] : 1;
+    rows_add(&c->results, c->r, &c->args, c->query->dtype, c->query->ndim, shape, c->directory != NULL);
+}
+
+/* The turned copies take the places of query and key; values do not turn, also where they are the keys. */
+static void turn(call *c)
+{
+    if (!c->rotary.turns) return;
+    c->args.query = results_add(&c->results, NULL, c->query->dtype, c->query->ndim, c->query->shape);
+    c->args.key = results_add(&c->results, NULL, c->key->dtype, c->key->ndim, c->key->shape);
+    if (c->value == NULL) c->args.value = c->key;
+    rotary_turn(c->engine, &c->rotary.query, c->query, c->args.query);
+    rotary_turn(c->engine, &c->rotary.key, c->key, c->args.key);
+}
+
+/* Keys that were turned are values as they came: their gradient has two parts. */
+static bool is_parted(const call *c)
+{
+    return c->value == NULL && c->rotary.turns;
+}
+
+static void add_gradients(call *c)
+{
+    results *all = &c->results;
+    const char *directory = c->directory;
+    c->backward = (attn_backward_args)ATTN_BACKWARD_ARGS_INIT;
+    c->backward.forward = &c->args;
+    c->backward.d_context = request_tensor(c->r, "d-context");
+    c->backward.d_weights = request_tensor(c->r, "d-weights");
+    c->backward.d_logsumexp = request_tensor(c->r, "d-logsumexp");
+    c->backward.d_query = results_add_gradient(all, directory, "query", c->query);
+    c->backward.d_key = results_add_gradient(all, directory, "key", c->key);
+    c->backward.d_value = results_add_gradient(all, is_parted(c) ? NULL : directory, "value", c->args.value);
+    c->backward.d_bias = results_add_gradient(all, directory, "bias", c->args.bias);
+    c->backward.d_alibi = results_add_gradient(all, directory, "alibi", request_tensor(c->r, "alibi"));
+    c->backward.d_relative = results_add_gradient(all, directory, "relative", request_tensor(c->r, "relative"));
+    c->backward.d_params = c->d_params = mechanism_add_gradients(all, directory, c->r, c->mechanism);
+}
+
+/* The forward call has been made. */
+static void differentiate(const call *c)
+{
+    require(attn_backward(c->mechanism, &c->backward));
+    if (!c->rotary.turns) return;
+    rotary_turn_back(c->engine, &c->rotary.query, c->backward.d_query);
+    rotary_turn_back(c->engine, &c->rotary.key, c->backward.d_key);
+    if (is_parted(c)) tensor_add(c->backward.d_value, c->backward.d_key);
+}
+
+static void run(request *r, attn_engine *engine)
+{
+    call c = {.r = r, .engine = engine};
+    (void)request_need(r, "score", "NAME");
+    (void)request_need(r, "query", "FILE");
+    c.directory = results_directory(r, flows, "--d-context, --d-weights or --d-logsumexp");
+    c.rotary = rotary_create(r);
+    if (!request_any(r, outputs)) request_to_standard_output(r, "context");
+    read_inputs(&c);
+    c.mechanism =
+        mechanism_create(engine, r, tensor_last_dimension(c.query), c.key != NULL ? tensor_last_dimension(c.key) : 0);
+    if (c.key == NULL && c.value == NULL) {
+        fail("attn run needs --key FILE, or --value FILE where the score reads no key");
+    }
+    add_outputs(&c, c.key != NULL ? c.key : c.value, c.value != NULL ? c.value : c.key);
+    turn(&c);
+    if (c.directory != NULL) add_gradients(&c);
+    require(attn_forward(c.mechanism, &c.args));
+    if (c.directory != NULL) differentiate(&c);
+    results_write(&c.results);
+    attn_mechanism_destroy(c.mechanism);
+    results_free(&c.results);
+    free(c.d_params);
+}
+
+static const request_option *const options[] = {
+    mechanism_options, modifiers_options, rotary_options, rows_options, attention_options, run_engine_options, NULL};
+const run_call run_attention = {.options = options, .run = run};
