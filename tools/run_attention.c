@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * run_attention.c: attn run without more: a mechanism on queries, keys and values, and its gradients.
+ * run_attention.c: attn run without more: a mechanism on queries, keys and values, what Luong's decoder makes of the
+ * context, and the gradients of both.
  */
+#include "attentional.h"
 #include "fail.h"
 #include "mechanism.h"
 #include "modifiers.h"
@@ -23,8 +25,8 @@ static const request_option attention_options[] = {{.name = "query"},
                                                    {.name = "d-logsumexp", .needs = "grad-out"},
                                                    {.name = "grad-out"},
                                                    {.name = NULL}};
-static const char *const outputs[] = {"context", "weights", "scores", "logsumexp", "grad-out", NULL};
-static const char *const flows[] = {"d-context", "d-weights", "d-logsumexp", NULL};
+static const char *const outputs[] = {"context", "output", "weights", "scores", "logsumexp", "grad-out", NULL};
+static const char *const flows[] = {"d-context", "d-output", "d-weights", "d-logsumexp", NULL};
 
 /* What one call works on. */
 typedef struct call {
@@ -34,6 +36,7 @@ typedef struct call {
     const attn_tensor *query, *key, *value; /* as they came; no key, or no value, but not neither */
     const char *directory;                  /* of gradients, or NULL */
     rotary rotary;
+    attentional step;
     attn_forward_args args;
     attn_backward_args backward;
     const attn_tensor **d_params;
@@ -58,10 +61,11 @@ static void add_outputs(call *c, const attn_tensor *keyed, const attn_tensor *va
     int64_t *last = &shape[c->query->ndim - 1];
     const char *context = request_get(c->r, "context");
     *last = tensor_last_dimension(valued);
-    if (context != NULL || request_get(c->r, "d-context") != NULL) {
+    if (context != NULL || c->step.wanted || request_get(c->r, "d-context") != NULL) {
         c->args.context = results_add(&c->results, context, c->query->dtype, c->query->ndim, shape);
     }
     *last = keyed->ndim > 1 ? keyed->shape[keyed->ndim - 2] : 1;
+    attentional_add(&c->step, &c->results, c->r, c->query, c->args.context);
     rows_add(&c->results, c->r, &c->args, c->query->dtype, c->query->ndim, shape, c->directory != NULL);
 }
 
@@ -98,16 +102,27 @@ static void add_gradients(call *c)
     c->backward.d_alibi = results_add_gradient(all, directory, "alibi", request_tensor(c->r, "alibi"));
     c->backward.d_relative = results_add_gradient(all, directory, "relative", request_tensor(c->r, "relative"));
     c->backward.d_params = c->d_params = mechanism_add_gradients(all, directory, c->r, c->mechanism);
+    attentional_add_gradients(&c->step, all, directory, c->r);
 }
 
-/* The forward call has been made. */
-static void differentiate(const call *c)
+/* The forward calls have been made. What the step passes back joins the caller's gradient by the context. */
+static void differentiate(call *c)
 {
+    const attn_tensor *d_context = c->backward.d_context;
+    if (c->step.wanted) {
+        size_t unused; /* what is asked is whether d_context has the right shape */
+        if (d_context != NULL) require(attn_backward_workspace(c->mechanism, &c->backward, &unused));
+        attentional_backward(&c->step, c->engine);
+        if (d_context != NULL) tensor_add(d_context, c->step.args.d_context);
+        c->backward.d_context = c->step.args.d_context;
+    }
     require(attn_backward(c->mechanism, &c->backward));
-    if (!c->rotary.turns) return;
-    rotary_turn_back(c->engine, &c->rotary.query, c->backward.d_query);
-    rotary_turn_back(c->engine, &c->rotary.key, c->backward.d_key);
+    if (c->rotary.turns) {
+        rotary_turn_back(c->engine, &c->rotary.query, c->backward.d_query);
+        rotary_turn_back(c->engine, &c->rotary.key, c->backward.d_key);
+    }
     if (is_parted(c)) tensor_add(c->backward.d_value, c->backward.d_key);
+    if (c->step.wanted) tensor_add(c->step.args.d_query, c->backward.d_query);
 }
 
 static void run(request *r, attn_engine *engine)
@@ -115,9 +130,12 @@ static void run(request *r, attn_engine *engine)
     call c = {.r = r, .engine = engine};
     (void)request_need(r, "score", "NAME");
     (void)request_need(r, "query", "FILE");
-    c.directory = results_directory(r, flows, "--d-context, --d-weights or --d-logsumexp");
+    c.directory = results_directory(r, flows, "--d-context, --d-output, --d-weights or --d-logsumexp");
     c.rotary = rotary_create(r);
-    if (!request_any(r, outputs)) request_to_standard_output(r, "context");
+    if (!request_any(r, outputs)) {
+        request_to_standard_output(r, parameters_find(&r->params, "W_c") != NULL ? "output" : "context");
+    }
+    c.step = attentional_read(r);
     read_inputs(&c);
     c.mechanism =
         mechanism_create(engine, r, tensor_last_dimension(c.query), c.key != NULL ? tensor_last_dimension(c.key) : 0);
@@ -128,6 +146,7 @@ static void run(request *r, attn_engine *engine)
     turn(&c);
     if (c.directory != NULL) add_gradients(&c);
     require(attn_forward(c.mechanism, &c.args));
+    attentional_forward(&c.step, engine);
     if (c.directory != NULL) differentiate(&c);
     results_write(&c.results);
     attn_mechanism_destroy(c.mechanism);
@@ -136,5 +155,6 @@ static void run(request *r, attn_engine *engine)
 }
 
 static const request_option *const options[] = {
-    mechanism_options, modifiers_options, rotary_options, rows_options, attention_options, run_engine_options, NULL};
+    mechanism_options, modifiers_options, rotary_options,     attentional_options,
+    rows_options,      attention_options, run_engine_options, NULL};
 const run_call run_attention = {.options = options, .run = run};
