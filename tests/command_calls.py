@@ -80,5 +80,172 @@ class AttentionalStep(InAnEmptyFolder):
         ])
 
 
+class Layers(InAnEmptyFolder):
+    def shapes(self, heads=4, key_heads=2, dim=3, value_dim=2, key=None, value=None, packed=False, bias=False, rank=3,
+               mechanism={}):
+        x = (2, 5, 6)[3 - rank:]
+        shapes = {"query": x, **({"key": key} if key else {}), **({"value": value} if value else {})}
+        rows = {"q": heads * dim, "k": key_heads * dim, "v": key_heads * value_dim}
+        inputs = {"q": 6, "k": (key or x)[-1], "v": (value or key or x)[-1]}
+        if packed:
+            rows, inputs = {"qkv": sum(rows.values())}, {"qkv": 6}
+        rows["o"], inputs["o"] = 7, heads * value_dim
+        shapes.update({"W_" + n: (rows[n], inputs[n]) for n in rows})
+        shapes.update({"b_" + n: (rows[n],) for n in rows} if bias else {})
+        return {**shapes, **mechanism}
+
+    @staticmethod
+    def outputs(t, heads=4, key_heads=2, dim=3, value_dim=2, score="scaled-dot", causal=False, keep=1):
+        """From the formulas; for queries of any rank up to 3."""
+        x = t["query"].reshape((1,) * (3 - t["query"].ndim) + t["query"].shape)
+        y = t.get("key", x)
+        z = t.get("value", y)
+        sizes = np.cumsum([heads * dim, key_heads * dim])
+        if "W_qkv" in t:
+            w, b = np.split(t["W_qkv"], sizes), np.split(t.get("b_qkv", np.zeros(len(t["W_qkv"]))), sizes)
+        else:
+            w, b = [t["W_" + n] for n in "qkv"], [t.get("b_" + n, 0) for n in "qkv"]
+
+        def cut(rows, count):
+            return rows.reshape(*rows.shape[:2], count, -1).swapaxes(1, 2)
+
+        q = cut(x @ w[0].T + b[0], heads)
+        k, v = (np.repeat(cut(i @ w[n].T + b[n], key_heads), heads // key_heads, 1) for n, i in ((1, y), (2, z)))
+        if score == "additive":
+            e = np.tanh((q @ t["W"].T)[:, :, :, None] + (k @ t["U"].T)[:, :, None]) @ t["v"]
+        elif score == "general":
+            e = q @ t["W"] @ k.swapaxes(-1, -2)
+        else:
+            e = q @ k.swapaxes(-1, -2) / np.sqrt(dim)
+        e = e + t.get("bias", 0)
+        if causal:
+            e = np.where(np.arange(e.shape[-1]) <= np.arange(e.shape[-2])[:, None] + e.shape[-1] - e.shape[-2], e, -np.inf)
+        weights = softmax(e)
+        joined = (weights * keep @ v).swapaxes(1, 2).reshape(*x.shape[:2], -1)
+        output = joined @ t["W_o"].T + t.get("b_o", 0)
+        rank = max(t["query"].ndim, 2)
+        lead, rows = output.shape[3 - t["query"].ndim:], weights.shape[3 - rank:]
+        return {"output": output.reshape(lead), "weights": weights.reshape(rows),
+                "logsumexp": np.log(np.exp(e).sum(-1)).reshape(rows[:-1])}
+
+    def make(self, shapes):
+        return {name: self.normal(name + ".npy", *shape, dtype="f8") for name, shape in shapes.items()}
+
+    @staticmethod
+    def command(shapes, options=(), score="scaled-dot", heads=4, key_heads=2):
+        files = [x for name in shapes for x in
+                 (("--" + name, name + ".npy") if name in ("query", "key", "value", "bias") else
+                  ("--param", name + "=" + name + ".npy"))]
+        return ("run", "--score", score, "--heads", str(heads), *(("--key-heads", str(key_heads)) if key_heads != heads else ()),
+                *files, *options)
+
+    def check(self, options=(), flows=("output", "weights"), score="scaled-dot", causal=False, extra={}, **said):
+        shapes = {**self.shapes(**said), **extra}
+        t, known = self.make(shapes), {n: said[n] for n in ("heads", "key_heads", "dim", "value_dim") if n in said}
+        counts = {n: said[n] for n in ("heads", "key_heads") if n in said}
+
+        def outputs():
+            return self.outputs(t, score=score, causal=causal, **known)
+
+        d = self.run_with_gradients(self.command(shapes, options, score, **counts), outputs(), flows)
+        self.check_gradients(t, lambda: sum((d[name] * outputs()[name]).sum() for name in d), score)
+
+    def test_self_attention(self):
+        self.check()
+        self.check(bias=True, flows=("output",))
+        self.check(packed=True, flows=("weights",))
+        self.check(packed=True, bias=True)
+        self.check(heads=2, key_heads=2, dim=3, value_dim=3)
+        self.check(heads=1, key_heads=1, value_dim=4, bias=True)
+
+    def test_cross_attention(self):
+        self.check(key=(2, 3, 4))
+        self.check(key=(2, 3, 4), value=(2, 3, 8), bias=True)
+        self.check(key=(2, 3, 6), value=(2, 3, 6), packed=True, bias=True)
+
+    def test_scores_and_modifiers(self):
+        self.check(score="general", mechanism={"W": (3, 3)})
+        self.check(score="additive", mechanism={"W": (8, 3), "U": (8, 3), "v": (8,)})
+        self.check(("--causal", "bottom-right"), causal=True, extra={"bias": (4, 1, 5)})
+
+    def test_low_ranks_and_standard_output(self):
+        for rank in (1, 2):
+            shapes = self.shapes(rank=rank)
+            t = self.make(shapes)
+            want = self.outputs(t)
+            self.good(*self.command(shapes), *(x for name in want for x in ("--" + name, name + ".npy")))
+            for name in want:
+                self.assertEqual(np.load(name + ".npy").shape, want[name].shape)
+            self.compare(want)
+            out = self.good(*self.command(shapes))
+            np.testing.assert_allclose(np.load(io.BytesIO(out)), want["output"], atol=1e-12)
+
+    def test_float32(self):
+        shapes = self.shapes(packed=True, bias=True)
+        t = {name: self.normal(name + ".npy", *shape) for name, shape in shapes.items()}
+        self.good(*self.command(shapes), "--output", "o.npy")
+        got, want = np.load("o.npy"), self.outputs(t)["output"]
+        self.assertEqual(got.dtype, np.float32)
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+    def test_gradients_by_slopes_are_not_written(self):
+        shapes = self.shapes()
+        self.make(shapes)
+        self.normal("slopes.npy", 4, dtype="f8")
+        self.normal("d.npy", 2, 5, 7, dtype="f8")
+        os.mkdir("gradients")
+        self.good(*self.command(shapes), "--alibi", "slopes.npy", "--align", "top-left", "--d-output", "d.npy", "--grad-out",
+                  "gradients")
+        self.assertEqual({"d_" + name + ".npy" for name in shapes}, set(os.listdir("gradients")))
+
+    def test_refusals(self):
+        shapes = self.shapes(key=(2, 3, 4), bias=True)
+        self.make(shapes)
+        self.make({"W_qkv": (22, 6), "b_qkv": (22,), "W_13": (13, 6), "W_flat": (72,), "d_output": (2, 5, 7), "d_flat": (5, 7),
+                   "four": (1, 2, 5, 6), "b_13": (13,), "slopes": (3,), "W_o9": (7, 9)})
+        self.normal("query4.npy", 2, 5, 6)
+        np.save("whole.npy", np.ones((2, 5, 6), "i4"))
+        np.save("o.npy", np.arange(3))
+        os.mkdir("gradients")
+
+        def run(without=(), options=(), heads=4, key_heads=2, **instead):
+            names = [name for name in shapes if name not in without]
+            line = list(self.command(names, ("--output", "o.npy", *options), heads=heads, key_heads=key_heads))
+            for name, file in instead.items():
+                line[line.index(name + "=" + name + ".npy" if "_" in name else name + ".npy")] = (
+                    name + "=" + file if "_" in name else file)
+            return line
+
+        separate = [name for name in shapes if name[:2] in ("W_", "b_") and name[2:] in "qkv"]
+        biases = [name for name in shapes if name[:2] == "b_"]
+        into = ("--grad-out", "gradients")
+        self.refuse_all([
+            (run(["W_q"]), "--param W_q=FILE, or W_qkv"), (run(["W_k"]), "W_k"), (run(["W_v"]), "W_v"),
+            (run(["W_o"]), "--param W_o=FILE"), (run(["b_k"]), "b_k"), (run(["b_o"]), "b_o"),
+            (run(options=("--param", "W_qkv=W_qkv.npy")), "W_q does not go with it"),
+            (run(biases, ("--param", "W_qkv=W_qkv.npy")), "W_q does not go with it"),
+            (run(options=("--param", "b_qkv=b_qkv.npy")), "--param b_qkv needs --param W_qkv"),
+            (run(separate, ("--param", "W_qkv=W_qkv.npy")), "b_qkv"),
+            (run(separate, ("--param", "W_qkv=W_qkv.npy", "--param", "b_qkv=b_qkv.npy")), "equal dimensions"),
+            (run([*separate, *biases, "key"], ("--param", "W_qkv=W_13.npy")), "W_qkv, without the values, has"),
+            (run([*separate, *biases, "key"], ("--param", "W_qkv=W_qkv.npy"), W_o="W_o9.npy"), "W_o has 9 columns"),
+            (run(W_q="W_13.npy"), "W_q has 13 rows, which are no 4 whole heads"), (run(W_v="W_13.npy"), "2 whole heads"),
+            (run(W_q="W_flat.npy"), "rank 1"), (run(W_k="W_13.npy"), "W_k"), (run(W_o="W_13.npy"), "W_o"),
+            (run(b_q="b_13.npy"), "b_q"), (run(heads=0), "--heads"), (run(key_heads=-1), "--key-heads"),
+            (run(heads=4, key_heads=3), "heads"), (run(heads=2), "W_k"), (run(query="four.npy"), "rank 3"),
+            (run(query="whole.npy"), "whole.npy"), (run(query="query4.npy"), "f"),
+            (run(options=("--param", "W=W_13.npy")), "W"), (run(["key"], ("--value", "key.npy")), "--value needs --key"),
+            (run(options=("--context", "c.npy")), "--context does not go with --heads"),
+            (run(options=("--rope", "halves")), "--rope does not go with --heads"),
+            (run(options=("--d-output", "d_output.npy")), "--d-output needs --grad-out"),
+            (run(options=into), "--d-output or --d-weights"), (run(options=("--d-output", "d_flat.npy", *into)), "d_output"),
+            (run(options=("--d-output", "d_output.npy", "--hardmax", *into)), ""),
+            (run(options=("--d-output", "d_output.npy", "--grad-out", "none")), "none"),
+            (run(options=("--alibi", "slopes.npy", "--align", "top-left")), "ALiBi"),
+            (run(options=("--weights", "none/w.npy")), "none"),
+            (("run", "--score", "dot", "--query", "query.npy", "--key-heads", "2"), "--key-heads needs --heads"),
+        ])
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=1)

@@ -10,7 +10,7 @@
 #include <attn/attn.h>
 #include <stddef.h>
 
-static const run_call *const calls[] = {&run_attention, NULL};
+static const run_call *const calls[] = {&run_attention, &run_layer, NULL};
 
 const request_option run_engine_options[] = {{.name = "threads"}, {.name = "way"}, {.name = NULL}};
 
@@ -56,6 +56,11 @@ const command command_run = {
         "  --rope LAYOUT         turn queries and keys by their positions first: interleaved or halves\n"
         "  --rope-dimensions N   so many of each, the first ones; all without it\n"
         "  --rope-base X         10000 without it\n"
+        "  --heads N             a layer of heads around it: the query is [B, Tq, Dx], keys and values, if not the\n"
+        "                        queries, likewise, with --param W_q=FILE, W_k, W_v, W_o, or W_qkv for the first "
+        "three,\n"
+        "                        and all biases b_q, ... or none; writes --output [B, Tq, Do] instead of the context\n"
+        "  --key-heads N         heads of keys and values; as many as of queries without it\n"
         "\n"
         "  --scale X             multiply the scores\n"
         "  --softcap X           then bend them: X tanh(e / X)\n"
