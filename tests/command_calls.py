@@ -247,5 +247,68 @@ class Layers(InAnEmptyFolder):
         ])
 
 
+class Decomposable(InAnEmptyFolder):
+    SHAPES = {"f": (2, 1, 3, 4), "g": (2, 1, 5, 4)}
+
+    def make(self, **shapes):
+        return {name: self.normal(name + ".npy", *shape, dtype="f8") for name, shape in {**self.SHAPES, **shapes}.items()}
+
+    @staticmethod
+    def outputs(t, a_lengths=(3, 3), b_lengths=(5, 5)):
+        seen_a = np.arange(t["f"].shape[-2]) < np.array(a_lengths)[:, None, None]
+        seen_b = np.arange(t["g"].shape[-2]) < np.array(b_lengths)[:, None, None]
+        e = np.where(seen_a[..., None] & seen_b[..., None, :], t["f"] @ t["g"].swapaxes(-1, -2), -np.inf)
+        with np.errstate(divide="ignore"):
+            a_total, b_total = np.log(np.exp(e).sum(-1)), np.log(np.exp(e).sum(-2))
+        return {"beta": softmax(e) @ t.get("b", t["g"]), "alpha": softmax(e.swapaxes(-1, -2)) @ t.get("a", t["f"]),
+                "a-logsumexp": a_total, "b-logsumexp": b_total}
+
+    def check(self, options=(), flows=("beta", "alpha"), lengths={}, **shapes):
+        t = self.make(**shapes)
+        run = ("run", "--decomposable", *(x for name in t for x in ("--" + name, name + ".npy")), *options)
+        d = self.run_with_gradients(run, self.outputs(t, **lengths), flows)
+        self.check_gradients(t, lambda: sum((d[name] * self.outputs(t, **lengths)[name]).sum() for name in d))
+
+    def test_both_alignments_and_gradients(self):
+        self.check()
+        self.check(a=(2, 1, 3, 7), b=(2, 1, 5, 6))
+        self.check(flows=("alpha",), b=(2, 1, 5, 6))
+        np.save("a_lengths.npy", np.array([2, 3], "i4"))
+        np.save("b_lengths.npy", np.array([5, 0], "i8"))
+        self.check(("--a-lengths", "a_lengths.npy", "--b-lengths", "b_lengths.npy"), flows=("beta",), a=(2, 1, 3, 7),
+                   lengths={"a_lengths": (2, 3), "b_lengths": (5, 0)})
+
+    def test_one_output_alone_and_low_ranks(self):
+        t = self.make(f=(4,), g=(5, 4))
+        out = self.good("run", "--decomposable", "--f", "f.npy", "--g", "g.npy", "--beta", "-")
+        np.testing.assert_allclose(np.load(io.BytesIO(out)), softmax(t["g"] @ t["f"]) @ t["g"], atol=1e-12)
+        out = self.good("run", "--decomposable", "--f", "f.npy", "--g", "g.npy", "--a-logsumexp", "-")
+        np.testing.assert_allclose(np.load(io.BytesIO(out)), [np.log(np.exp(t["g"] @ t["f"]).sum())], atol=1e-12)
+
+    def test_refusals(self):
+        self.make(wide=(2, 1, 5, 3), a=(2, 1, 2, 4), d_beta=(2, 1, 3, 4), W=(4, 4))
+        np.save("whole.npy", np.ones((2, 5, 4), "i4"))
+        np.save("beta.npy", np.arange(3))
+        os.mkdir("gradients")
+        run = ("run", "--decomposable", "--f", "f.npy", "--g", "g.npy")
+        out = ("--beta", "beta.npy")
+        into = ("--grad-out", "gradients", *out)
+        self.refuse_all([
+            (("run", "--f", "f.npy", "--g", "g.npy", *out), "--f needs --decomposable"),
+            (("run", "--decomposable", "--g", "g.npy", *out), "--decomposable needs --f"),
+            (("run", "--decomposable", "--f", "f.npy", *out), "--decomposable needs --g"),
+            (run, "--beta FILE or --alpha FILE"), ((*run, "--heads", "2", *out), "--"),
+            ((*run, "--score", "dot", *out), "--score does not go with --decomposable"),
+            ((*run, "--param", "W=W.npy", *out), "--param does not go with --decomposable"),
+            (("run", "--decomposable", "--f", "f.npy", "--g", "wide.npy", *out), "g"),
+            (("run", "--decomposable", "--f", "f.npy", "--g", "whole.npy", *out), "whole.npy"),
+            ((*run, "--a", "a.npy", *out), "a"), ((*run, "--a-lengths", "f.npy", *out), "a_lengths"),
+            ((*run, "--beta", "gradients"), "directory"), ((*run, *out, "--alpha", "./beta.npy"), "two outputs"),
+            ((*run, "--d-beta", "d_beta.npy", *out), "--d-beta needs --grad-out"), ((*run, *into), "--d-beta or --d-alpha"),
+            ((*run, "--d-alpha", "d_beta.npy", *into), "d_alpha"), ((*run, "--d-beta", "wide.npy", *into), "d_beta"),
+            ((*run, "--d-beta", "d_beta.npy", "--grad-out", "none"), "none"),
+        ])
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=1)

@@ -10,7 +10,7 @@
 #include <attn/attn.h>
 #include <stddef.h>
 
-static const run_call *const calls[] = {&run_attention, &run_layer, NULL};
+static const run_call *const calls[] = {&run_attention, &run_layer, &run_decomposable, NULL};
 
 const request_option run_engine_options[] = {{.name = "threads"}, {.name = "way"}, {.name = NULL}};
 
@@ -96,6 +96,15 @@ const command command_run = {
         "  --d-logsumexp FILE\n"
         "  --grad-out DIR        then those by every input go to DIR/d_query.npy, d_key, d_value, d_bias, d_alibi,\n"
         "                        d_relative, and d_NAME for each parameter\n"
+        "\n"
+        "  --decomposable        instead of all that: both alignments of two sentences (Parikh 2016), with\n"
+        "  --f FILE, --g FILE    F(a) [B, H, Ta, D] and F(b) [B, H, Tb, D]\n"
+        "  --a FILE, --b FILE    what is aligned; without them F(a) and F(b) are\n"
+        "  --a-lengths FILE      i4 or i8 [B]: the valid rows of a; likewise --b-lengths\n"
+        "  --beta FILE           outputs: what in b is aligned with each row of a, [B, H, Ta, Db],\n"
+        "  --alpha FILE          and what in a with each row of b, [B, H, Tb, Da]\n"
+        "  --a-logsumexp FILE    of each row of a, over b; and --b-logsumexp\n"
+        "  --d-beta FILE         gradients that flow in, and --d-alpha; --grad-out gets d_f, d_g, d_a, d_b\n"
         "\n"
         "  --threads N           0, one for each CPU, without it\n"
         "  --way WAY             automatic, blas or tiles\n",

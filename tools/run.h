@@ -7,7 +7,7 @@
 
 #include "request.h"
 
-extern const run_call run_attention, run_layer;
+extern const run_call run_attention, run_layer, run_decomposable;
 
 /* How to compute: threads and way, which every call has. */
 extern const request_option run_engine_options[];
