@@ -81,7 +81,8 @@ class AttentionalStep(InAnEmptyFolder):
 
 
 class Layers(InAnEmptyFolder):
-    def shapes(self, heads=4, key_heads=2, dim=3, value_dim=2, key=None, value=None, packed=False, bias=False, rank=3,
+    @staticmethod
+    def shapes(heads=4, key_heads=2, dim=3, value_dim=2, key=None, value=None, packed=False, bias=False, rank=3,
                mechanism={}):
         x = (2, 5, 6)[3 - rank:]
         shapes = {"query": x, **({"key": key} if key else {}), **({"value": value} if value else {})}
@@ -307,6 +308,112 @@ class Decomposable(InAnEmptyFolder):
             ((*run, "--d-beta", "d_beta.npy", *out), "--d-beta needs --grad-out"), ((*run, *into), "--d-beta or --d-alpha"),
             ((*run, "--d-alpha", "d_beta.npy", *into), "d_alpha"), ((*run, "--d-beta", "wide.npy", *into), "d_beta"),
             ((*run, "--d-beta", "d_beta.npy", "--grad-out", "none"), "none"),
+        ])
+
+
+class Incremental(InAnEmptyFolder):
+    """The queries one by one over a memory have the numbers of all of them at once, which other tests compare with
+    formulas."""
+    PARAMS = {"general": {"W": (6, 6)}, "location": {"W": (9, 6)}, "concat": {"W": (8, 12), "v": (8,)},
+              "additive": {"W": (8, 6), "U": (8, 6), "v": (8,)}}
+    OUTPUTS = {"context": "context", "weights": "weights", "scores": "masked=scores", "logsumexp": "logsumexp"}
+
+    def same(self, run, options=(), outputs=OUTPUTS, tolerance=1e-11):
+        at_once, by_step = ([*run, *options, *(x for name, file in outputs.items() for x in ("--" + name, file + end))]
+                            for end in (".npy", ".step.npy"))
+        self.good(*at_once)
+        self.good(*by_step, "--incremental")
+        for name in outputs:
+            want, got = np.load(name + ".npy"), np.load(name + ".step.npy")
+            self.assertEqual((got.dtype, got.shape), (want.dtype, want.shape))
+            np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance, err_msg=str((*run, *options, name)))
+
+    def make(self, dtype="f8", **shapes):
+        for name, shape in shapes.items():
+            self.normal(name + ".npy", *shape, dtype=dtype)
+
+    def run_of(self, score="scaled-dot", value=True, query=(2, 4, 5, 6), key=(2, 2, 7, 6), dtype="f8"):
+        params = self.PARAMS.get(score, {})
+        self.make(dtype, query=query, key=key, value=(*key[:-1], 3), **params)
+        return ("run", "--score", score, "--query", "query.npy", "--key", "key.npy", *(("--value", "value.npy") if value else ()),
+                *(x for name in params for x in ("--param", name + "=" + name + ".npy")))
+
+    def test_every_score(self):
+        for score in ("dot", "scaled-dot", "general", "additive", "concat", "location"):
+            for value in (True, False):
+                run = self.run_of(score, value)
+                self.same(run)
+                self.same(run, ("--causal", "bottom-right"))
+                self.same(self.run_of(score, value, dtype="f4"), ("--causal", "top-left"), tolerance=1e-5)
+        self.same(("run", "--score", "location", "--query", "query.npy", "--value", "value.npy", "--param", "W=W.npy"))
+
+    def test_modifiers(self):
+        run = self.run_of()
+        self.make(bias=(4, 1, 7), row=(5, 1), slopes=(4,), table=(4, 7))
+        np.save("mask.npy", self.random.random((2, 1, 5, 7)) > 0.3)
+        np.save("lengths.npy", np.array([6, 2], "i4"))
+        measured = ("--alibi", "slopes.npy", "--relative", "clipped=table.npy", "--max-distance", "3", "--window", "2,1")
+        for options in [
+            ("--mask", "mask.npy", "--bias", "bias.npy", "--scale", "2", "--softcap", "1.5", "--temperature", ".7"),
+            ("--mask", "mask.npy", "--bias", "row.npy", "--lengths", "lengths.npy", "--causal", "bottom-right"),
+            ("--lengths", "lengths.npy", "--causal", "top-left", "--query-start", "2", *measured),
+            ("--lengths", "lengths.npy", "--causal", "bottom-right", *measured), ("--align", "top-left", *measured),
+            ("--causal", "top-left", "--query-start", "-2", "--mask", "mask.npy"), ("--causal", "top-left", "--query-start", "50"),
+            ("--local", "monotonic", "--half-width", "1", "--query-start", "1", "--causal", "top-left"),
+            ("--local", "monotonic", "--half-width", "2", "--lengths", "lengths.npy"),
+            ("--rope", "halves", "--causal", "top-left", "--query-start", "2"), ("--hardmax", "--causal", "bottom-right"),
+        ]:
+            self.same(run, options)
+        self.make(W_p=(3, 6), v_p=(3,))
+        self.same(run, ("--local", "predictive", "--half-width", "2", "--param", "W_p=W_p.npy", "--param", "v_p=v_p.npy"),
+                  {name: self.OUTPUTS[name] for name in ("context", "weights", "logsumexp")})
+        self.same(run, outputs={"scores": "raw=scores"})
+
+    def test_shapes(self):
+        for query, key in (((6,), (7, 6)), ((5, 6), (7, 6)), ((4, 9, 6), (1, 7, 6)), ((0, 6), (7, 6)), ((5, 6), (1, 6))):
+            run = self.run_of(query=query, key=key)
+            self.same(run)
+            self.same(run, ("--causal", "bottom-right"))
+            self.same(run, ("--causal", "top-left"))
+        np.save("key.npy", np.asfortranarray(np.load("key.npy")))
+        self.make(W_c=(4, 9))
+        self.same(run, ("--param", "W_c=W_c.npy"), {"output": "output"})
+
+    def test_layers(self):
+        for key, value, packed, bias in ((None, None, True, True), (None, None, False, False), ((2, 3, 4), None, False, True),
+                                         ((2, 7, 6), (2, 7, 8), False, False)):
+            shapes = Layers.shapes(key=key, value=value, packed=packed, bias=bias)
+            self.make(**shapes)
+            run = Layers.command(shapes)
+            outputs = {"output": "output", "weights": "weights", "scores": "masked=scores", "logsumexp": "logsumexp"}
+            for options in ((), ("--causal", "bottom-right"), ("--causal", "top-left", "--query-start", "1", "--window", "2,0")):
+                self.same(run, options, outputs)
+        shapes = Layers.shapes(rank=2, mechanism={"W": (3, 3)})
+        self.make(**shapes)
+        self.same(Layers.command(shapes, score="general"), ("--causal", "bottom-right"), outputs)
+
+    def test_refusals(self):
+        run = (*self.run_of(), "--incremental", "--context", "c.npy")
+        layer = Layers.shapes()
+        self.make(d_context=(2, 4, 5, 3), slopes=(4,), W_p=(3, 6), v_p=(3,), **{n: s for n, s in layer.items() if n != "query"})
+        np.save("x.npy", np.ones((2, 5, 6)))
+        np.save("lengths.npy", np.array([5, 2], "i4"))
+        np.save("long.npy", np.array([8, 2], "i4"))
+        np.save("c.npy", np.arange(3))
+        os.mkdir("gradients")
+        heads = [x.replace("query.npy", "x.npy") for x in Layers.command(layer)]
+        predictive = ("--local", "predictive", "--half-width", "2", "--param", "W_p=W_p.npy", "--param", "v_p=v_p.npy")
+        self.refuse_all([
+            ((*run, "--d-context", "d_context.npy", "--grad-out", "gradients"), "--grad-out does not go with --incremental"),
+            ((*run, "--dropout", ".1"), "--dropout does not go with --incremental"),
+            ((*run, "--alibi", "slopes.npy", "--align", "bottom-right"), "top-left"),
+            ((*run, "--alibi", "slopes.npy", "--align", "bottom-right", "--causal", "top-left"), "the same word"),
+            ((*run, "--causal", "top-left", *predictive), "--local predictive"),
+            ((*run, "--causal", "bottom-right", "--local", "monotonic", "--half-width", "2"), "top-left"),
+            ((*run, "--causal", "top-left", "--scores", "raw=s.npy"), "raw or capped"),
+            ((*run, "--lengths", "long.npy"), "key_lengths"), ((*run, "--mask", "lengths.npy"), "mask"),
+            ((*heads, "--incremental", "--output", "c.npy", "--lengths", "lengths.npy"), "--lengths"),
+            (("run", "--decomposable", "--incremental", "--f", "x.npy", "--g", "x.npy", "--beta", "c.npy"), "--incremental"),
         ])
 
 

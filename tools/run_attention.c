@@ -5,6 +5,7 @@
  */
 #include "attentional.h"
 #include "fail.h"
+#include "incremental.h"
 #include "mechanism.h"
 #include "modifiers.h"
 #include "results.h"
@@ -131,6 +132,7 @@ static void run(request *r, attn_engine *engine)
     (void)request_need(r, "score", "NAME");
     (void)request_need(r, "query", "FILE");
     c.directory = results_directory(r, flows, "--d-context, --d-output, --d-weights or --d-logsumexp");
+    incremental way = incremental_read(r);
     c.rotary = rotary_create(r);
     if (!request_any(r, outputs)) {
         request_to_standard_output(r, parameters_find(&r->params, "W_c") != NULL ? "output" : "context");
@@ -145,7 +147,7 @@ static void run(request *r, attn_engine *engine)
     add_outputs(&c, c.key != NULL ? c.key : c.value, c.value != NULL ? c.value : c.key);
     turn(&c);
     if (c.directory != NULL) add_gradients(&c);
-    require(attn_forward(c.mechanism, &c.args));
+    incremental_forward(&way, c.mechanism, &c.args);
     attentional_forward(&c.step, engine);
     if (c.directory != NULL) differentiate(&c);
     results_write(&c.results);
@@ -154,7 +156,7 @@ static void run(request *r, attn_engine *engine)
     free(c.d_params);
 }
 
-static const request_option *const options[] = {
-    mechanism_options, modifiers_options, rotary_options,     attentional_options,
-    rows_options,      attention_options, run_engine_options, NULL};
+static const request_option *const options[] = {mechanism_options,   modifiers_options,   rotary_options,
+                                                incremental_options, attentional_options, rows_options,
+                                                attention_options,   run_engine_options,  NULL};
 const run_call run_attention = {.options = options, .run = run};

@@ -4,6 +4,7 @@
  * parameters to say.
  */
 #include "fail.h"
+#include "incremental.h"
 #include "layer_params.h"
 #include "mechanism.h"
 #include "modifiers.h"
@@ -106,12 +107,13 @@ static void run(request *r, attn_engine *engine)
     (void)request_need(r, "score", "NAME");
     (void)request_need(r, "query", "FILE");
     const char *directory = results_directory(r, flows, "--d-output or --d-weights");
+    incremental way = incremental_read(r);
     if (!request_any(r, outputs)) request_to_standard_output(r, "output");
     read_inputs(&c);
     create_layer(&c, engine);
     add_outputs(&c);
     if (directory != NULL) add_gradients(&c, directory);
-    require(attn_multihead_forward(c.layer, &c.args));
+    incremental_layer(&way, c.layer, c.mechanism, &c.shape, &c.args);
     if (directory != NULL) require(attn_multihead_backward(c.layer, &c.backward));
     results_write(&c.results);
     attn_multihead_destroy(c.layer);
@@ -123,5 +125,6 @@ static void run(request *r, attn_engine *engine)
 }
 
 static const request_option *const options[] = {
-    mechanism_options, modifiers_options, rows_options, layer_params_options, layer_options, run_engine_options, NULL};
+    mechanism_options,    modifiers_options, incremental_options, rows_options,
+    layer_params_options, layer_options,     run_engine_options,  NULL};
 const run_call run_layer = {.selector = "heads", .options = options, .run = run};

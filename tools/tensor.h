@@ -13,8 +13,14 @@ void tensor_check_real(const attn_tensor *tensor, const char *file);
 
 int64_t tensor_last_dimension(const attn_tensor *tensor);
 
-/* The same elements as a view of rank 4: leading dimensions of 1 are added. */
-attn_tensor tensor_rank4(const attn_tensor *tensor);
+/* The same elements as a view of a higher rank: leading dimensions of 1 are added. */
+attn_tensor tensor_raised(const attn_tensor *tensor, int32_t rank);
+
+/* A view of count places of a dimension, from the first on. */
+attn_tensor tensor_part(const attn_tensor *tensor, int32_t dimension, int64_t first, int64_t count);
+
+/* Sets every element of a tensor of ATTN_F32 or ATTN_F64. */
+void tensor_fill(const attn_tensor *tensor, double number);
 
 /* to += from; both of one shape, of ATTN_F32 or ATTN_F64 both, in any strides. */
 void tensor_add(const attn_tensor *from, const attn_tensor *to);
