@@ -9,6 +9,9 @@
 
 extern const run_call run_attention, run_layer, run_decomposable;
 
+/* What attn run --help says of them. */
+extern const char run_attention_help[], run_layer_help[], run_decomposable_help[];
+
 /* How to compute: threads and way, which every call has. */
 extern const request_option run_engine_options[];
 

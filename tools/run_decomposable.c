@@ -101,3 +101,16 @@ static void run(request *r, attn_engine *engine)
 
 static const request_option *const options[] = {decomposable_options, run_engine_options, NULL};
 const run_call run_decomposable = {.selector = "decomposable", .options = options, .run = run};
+
+const char run_decomposable_help[] =
+    "\n"
+    "Decomposable attention, which has these options alone:\n"
+    "  --decomposable        both alignments of two sentences a and b from one pass over their scores\n"
+    "  --f FILE, --g FILE    F(a) [B, H, Ta, D] and F(b) [B, H, Tb, D]; leading dimensions may be left out\n"
+    "  --a FILE, --b FILE    what is aligned: [B, H, Ta, Da], [B, H, Tb, Db]; without them F(a) and F(b) are\n"
+    "  --a-lengths FILE      i4 or i8 [B]: the valid rows of each a; likewise --b-lengths\n"
+    "  --beta FILE           what in b is aligned with each row of a, [B, H, Ta, Db]\n"
+    "  --alpha FILE          what in a is aligned with each row of b, [B, H, Tb, Da]\n"
+    "  --a-logsumexp FILE    of the scores of each row of a, [B, H, Ta]; likewise --b-logsumexp\n"
+    "  --d-beta FILE         gradients of a loss that flow in; --grad-out writes d_f.npy, d_g, d_a, d_b\n"
+    "  --d-alpha FILE\n";

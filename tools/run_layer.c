@@ -128,3 +128,17 @@ static const request_option *const options[] = {
     mechanism_options,    modifiers_options, incremental_options, rows_options,
     layer_params_options, layer_options,     run_engine_options,  NULL};
 const run_call run_layer = {.selector = "heads", .options = options, .run = run};
+
+const char run_layer_help[] =
+    "\n"
+    "A layer of heads around it, with the same options but --rope, --context and --d-logsumexp:\n"
+    "  --heads N             so many of queries; how wide they are is what the parameters say\n"
+    "  --key-heads N         so many of keys and values, which divides it; as many without it\n"
+    "  --query FILE          [B, Tq, Dx]; leading dimensions may be left out\n"
+    "  --key FILE            [B, Tk, Dy]; without it the queries are the keys, too\n"
+    "  --value FILE          [B, Tk, Dz]; without it the keys are the values\n"
+    "  --param NAME=FILE     W_q, W_k, W_v, W_o, each [outputs, inputs]; or W_qkv and W_o; and biases b_q, b_k, b_v,\n"
+    "                        b_o, or b_qkv and b_o, or none\n"
+    "  --output FILE         [B, Tq, Do]; goes to standard output if no output is named\n"
+    "  --d-output FILE       gradients of a loss that flow in; of those that --grad-out writes none are by --alibi\n"
+    "  --d-weights FILE      and --relative\n";
