@@ -232,7 +232,7 @@ class Layers(InAnEmptyFolder):
             (run([*separate, *biases, "key"], ("--param", "W_qkv=W_qkv.npy"), W_o="W_o9.npy"), "W_o has 9 columns"),
             (run(W_q="W_13.npy"), "W_q has 13 rows, which are no 4 whole heads"), (run(W_v="W_13.npy"), "2 whole heads"),
             (run(W_q="W_flat.npy"), "rank 1"), (run(W_k="W_13.npy"), "W_k"), (run(W_o="W_13.npy"), "W_o"),
-            (run(b_q="b_13.npy"), "b_q"), (run(heads=0), "--heads"), (run(key_heads=-1), "--key-heads"),
+            (run(b_q="b_13.npy"), "b_q"), (run(heads=0), "--heads"), (run(heads=2**62), "--heads"), (run(key_heads=-1), "--key-heads"),
             (run(heads=4, key_heads=3), "heads"), (run(heads=2), "W_k"), (run(query="four.npy"), "rank 3"),
             (run(query="whole.npy"), "whole.npy"), (run(query="query4.npy"), "f"),
             (run(options=("--param", "W=W_13.npy")), "W"), (run(["key"], ("--value", "key.npy")), "--value needs --key"),
@@ -402,6 +402,9 @@ class Incremental(InAnEmptyFolder):
         np.save("c.npy", np.arange(3))
         os.mkdir("gradients")
         heads = [x.replace("query.npy", "x.npy") for x in Layers.command(layer)]
+        self.make(W=(8, 3), U=(8, 3), v=(8,))
+        additive = [x.replace("scaled-dot", "additive") for x in heads] + [
+            x for name in "WUv" for x in ("--param", name + "=" + name + ".npy")]
         predictive = ("--local", "predictive", "--half-width", "2", "--param", "W_p=W_p.npy", "--param", "v_p=v_p.npy")
         self.refuse_all([
             ((*run, "--d-context", "d_context.npy", "--grad-out", "gradients"), "--grad-out does not go with --incremental"),
@@ -413,6 +416,7 @@ class Incremental(InAnEmptyFolder):
             ((*run, "--causal", "top-left", "--scores", "raw=s.npy"), "raw or capped"),
             ((*run, "--lengths", "long.npy"), "key_lengths"), ((*run, "--mask", "lengths.npy"), "mask"),
             ((*heads, "--incremental", "--output", "c.npy", "--lengths", "lengths.npy"), "--lengths"),
+            ((*additive, "--incremental", "--output", "c.npy"), "projected keys"),
             (("run", "--decomposable", "--incremental", "--f", "x.npy", "--g", "x.npy", "--beta", "c.npy"), "--incremental"),
         ])
 

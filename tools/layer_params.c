@@ -18,7 +18,7 @@ static int64_t heads_of(const request *r, const char *option, int64_t otherwise)
 {
     int64_t heads = otherwise;
     (void)request_integer(r, option, &heads);
-    if (heads < 1) fail("--%s counts heads, at least 1, not %lld", option, (long long)heads);
+    if (heads < 1 || heads > INT32_MAX) fail("--%s is a number of heads, not %lld", option, (long long)heads);
     return heads;
 }
 
