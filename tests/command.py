@@ -294,7 +294,8 @@ class Refusals(InAnEmptyFolder):
             ("run", "--score", "dot", "--query", "none.npy", "--key", "k.npy"),
             ("run", "--score", "dot", "--query", "-", "--key", "-"),
             ("run", "--score", "dot", "--query", "q.npy", "--key", "q8.npy"),
-            ("run", "--score", "additive", "--query", "q.npy", "--key", "k.npy"),
+            ("run", "--score", "additive", "--query", "q.npy", "--key", "k.npy"), ("run", "--score", "dot", "--query", "q.npy"),
+            ("run", "--score", "general", "--query", "q.npy", "--value", "k.npy", "--param", "W=W.npy"),
             ("run", "--score", "general", "--query", "q.npy", "--key", "k.npy"),
             ("run", "--score", "location", "--query", "q.npy", "--key", "k.npy"),
             (*run, "--scale", "abc"), (*run, "--scale", "nan"), (*run, "--scale", "1", "--scale", "2"),
@@ -326,6 +327,9 @@ class Refusals(InAnEmptyFolder):
             ("run", "--score", "location", "--query", "q.npy", "--value", "k.npy", "--param", "W=W.npy", "--rope", "halves"),
         ]:
             self.bad(*arguments)
+        np.save("no dimensions.npy", np.zeros((5, 0), "f4"))
+        self.bad("run", "--score", "dot", "--query", "q.npy", "--key", "no dimensions.npy", sentence="key")
+        self.assertNotIn(b"needs --key", attn("run", "--score", "dot", "--query", "q.npy", "--key", "no dimensions.npy").stderr)
 
     def test_outputs_that_cannot_be_written(self):
         run = self.RUN

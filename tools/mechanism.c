@@ -36,7 +36,7 @@ static attn_mechanism *create(attn_engine *engine, const request *r, int64_t que
 {
     const char *score = request_get(r, "score");
     int32_t kind = options_word("--score", score, scores);
-    if (key_dim == 0 && kind != LOCATION) fail("--score %s needs --key FILE", score);
+    if (key_dim < 0 && kind != LOCATION) fail("--score %s needs --key FILE", score);
     char subject[64];
     (void)snprintf(subject, sizeof subject, "--score %s", score);
     attn_mechanism *mechanism = NULL;

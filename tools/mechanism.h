@@ -14,8 +14,8 @@
 /* --score and --param. */
 extern const request_option mechanism_options[];
 
-/* Creates it for queries and keys of those dimensions, additive's flags taken from the parameters; key_dim 0: there are
- * no keys. Binds the parameters that nobody has taken. The request must outlive it. */
+/* Creates it for queries and keys of those dimensions, additive's flags taken from the parameters; key_dim -1: there
+ * are no keys. Binds the parameters that nobody has taken. The request must outlive it. */
 attn_mechanism *mechanism_create(attn_engine *engine, request *r, int64_t query_dim, int64_t key_dim);
 
 /* Adds the gradients by its parameters; returns them as the library wants them, for the caller to free. */

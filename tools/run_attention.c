@@ -140,7 +140,7 @@ static void run(request *r, attn_engine *engine)
     c.step = attentional_read(r);
     read_inputs(&c);
     c.mechanism =
-        mechanism_create(engine, r, tensor_last_dimension(c.query), c.key != NULL ? tensor_last_dimension(c.key) : 0);
+        mechanism_create(engine, r, tensor_last_dimension(c.query), c.key != NULL ? tensor_last_dimension(c.key) : -1);
     if (c.key == NULL && c.value == NULL) {
         fail("attn run needs --key FILE, or --value FILE where the score reads no key");
     }
