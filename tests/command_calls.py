@@ -119,6 +119,11 @@ class Layers(InAnEmptyFolder):
         else:
             e = q @ k.swapaxes(-1, -2) / np.sqrt(dim)
         e = e + t.get("bias", 0)
+        ahead = np.arange(e.shape[-1]) - np.arange(e.shape[-2])[:, None]
+        if "alibi" in t:
+            e = e - t["alibi"][:, None, None] * abs(ahead)
+        if "relative" in t:  # clipped at 3
+            e = e + t["relative"][:, ahead.clip(-3, 3) + 3]
         if causal:
             e = np.where(np.arange(e.shape[-1]) <= np.arange(e.shape[-2])[:, None] + e.shape[-1] - e.shape[-2], e, -np.inf)
         weights = softmax(e)
@@ -135,7 +140,8 @@ class Layers(InAnEmptyFolder):
     @staticmethod
     def command(shapes, options=(), score="scaled-dot", heads=4, key_heads=2):
         files = [x for name in shapes for x in
-                 (("--" + name, name + ".npy") if name in ("query", "key", "value", "bias") else
+                 (("--" + name, name + ".npy") if name in ("query", "key", "value", "bias", "alibi") else
+                  ("--" + name, "clipped=" + name + ".npy", "--max-distance", "3") if name == "relative" else
                   ("--param", name + "=" + name + ".npy"))]
         return ("run", "--score", score, "--heads", str(heads), *(("--key-heads", str(key_heads)) if key_heads != heads else ()),
                 *files, *options)
@@ -189,15 +195,10 @@ class Layers(InAnEmptyFolder):
         self.assertEqual(got.dtype, np.float32)
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
-    def test_gradients_by_slopes_are_not_written(self):
-        shapes = self.shapes()
-        self.make(shapes)
-        self.normal("slopes.npy", 4, dtype="f8")
-        self.normal("d.npy", 2, 5, 7, dtype="f8")
-        os.mkdir("gradients")
-        self.good(*self.command(shapes), "--alibi", "slopes.npy", "--align", "top-left", "--d-output", "d.npy", "--grad-out",
-                  "gradients")
-        self.assertEqual({"d_" + name + ".npy" for name in shapes}, set(os.listdir("gradients")))
+    def test_biases_of_distances(self):
+        self.check(("--align", "top-left"), extra={"alibi": (4,)}, flows=("output", "logsumexp"))
+        self.check(("--align", "top-left"), extra={"relative": (4, 7)}, flows=("output",))
+        self.check(("--align", "top-left"), extra={"alibi": (4,), "relative": (4, 7)}, flows=("weights", "logsumexp"))
 
     def test_refusals(self):
         shapes = self.shapes(key=(2, 3, 4), bias=True)
@@ -239,7 +240,7 @@ class Layers(InAnEmptyFolder):
             (run(options=("--context", "c.npy")), "--context does not go with --heads"),
             (run(options=("--rope", "halves")), "--rope does not go with --heads"),
             (run(options=("--d-output", "d_output.npy")), "--d-output needs --grad-out"),
-            (run(options=into), "--d-output or --d-weights"), (run(options=("--d-output", "d_flat.npy", *into)), "d_output"),
+            (run(options=into), "--d-output, --d-weights or --d-logsumexp"), (run(options=("--d-output", "d_flat.npy", *into)), "d_output"),
             (run(options=("--d-output", "d_output.npy", "--hardmax", *into)), ""),
             (run(options=("--d-output", "d_output.npy", "--grad-out", "none")), "none"),
             (run(options=("--alibi", "slopes.npy", "--align", "top-left")), "ALiBi"),

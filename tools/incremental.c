@@ -237,8 +237,8 @@ void incremental_layer(const incremental *way, const attn_multihead *layer, cons
         attn_tensor query = tensor_part(&x, 1, i, 1), row = tensor_part(&output, 1, i, 1);
         attn_tensor key = tensor_part(&y, 1, have, length - have), value = tensor_part(&z, 1, have, length - have);
         args.query = &query;
-        args.key = &key;
-        args.value = &value;
+        args.key = length > have ? &key : NULL;
+        args.value = length > have ? &value : NULL;
         args.attention = &s.args;
         args.output = &row;
         args.memory = memory;

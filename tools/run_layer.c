@@ -22,10 +22,11 @@ static const request_option layer_options[] = {{.name = "query"},
                                                {.name = "output"},
                                                {.name = "d-output", .needs = "grad-out"},
                                                {.name = "d-weights", .needs = "grad-out"},
+                                               {.name = "d-logsumexp", .needs = "grad-out"},
                                                {.name = "grad-out"},
                                                {.name = NULL}};
 static const char *const outputs[] = {"output", "weights", "scores", "logsumexp", "grad-out", NULL};
-static const char *const flows[] = {"d-output", "d-weights", NULL};
+static const char *const flows[] = {"d-output", "d-weights", "d-logsumexp", NULL};
 
 /* What one call works on. */
 typedef struct call {
@@ -91,10 +92,13 @@ static void add_gradients(call *c, const char *directory)
     b->forward = &c->args;
     b->d_output = request_tensor(c->r, "d-output");
     b->d_weights = request_tensor(c->r, "d-weights");
+    b->d_logsumexp = request_tensor(c->r, "d-logsumexp");
     b->d_query = results_add_gradient(all, directory, "query", c->args.query);
     b->d_key = results_add_gradient(all, directory, "key", c->args.key);
     b->d_value = results_add_gradient(all, directory, "value", c->args.value);
     b->d_bias = results_add_gradient(all, directory, "bias", c->attention.bias);
+    b->d_alibi = results_add_gradient(all, directory, "alibi", request_tensor(c->r, "alibi"));
+    b->d_relative = results_add_gradient(all, directory, "relative", request_tensor(c->r, "relative"));
     b->d_params = c->d_params = layer_params_add_gradients(all, directory, c->r, c->layer);
     b->d_mechanism_params = c->d_mechanism_params = mechanism_add_gradients(all, directory, c->r, c->mechanism);
     require(attn_multihead_saved(c->layer, &c->args, &c->args.saved_size));
@@ -106,7 +110,7 @@ static void run(request *r, attn_engine *engine)
     call c = {.r = r};
     (void)request_need(r, "score", "NAME");
     (void)request_need(r, "query", "FILE");
-    const char *directory = results_directory(r, flows, "--d-output or --d-weights");
+    const char *directory = results_directory(r, flows, "--d-output, --d-weights or --d-logsumexp");
     incremental way = incremental_read(r);
     if (!request_any(r, outputs)) request_to_standard_output(r, "output");
     read_inputs(&c);
@@ -131,7 +135,7 @@ const run_call run_layer = {.selector = "heads", .options = options, .run = run}
 
 const char run_layer_help[] =
     "\n"
-    "A layer of heads around it, with the same options but --rope, --context and --d-logsumexp:\n"
+    "A layer of heads around it, with the same options but --rope, --context and --d-context:\n"
     "  --heads N             so many of queries; how wide they are is what the parameters say\n"
     "  --key-heads N         so many of keys and values, which divides it; as many without it\n"
     "  --query FILE          [B, Tq, Dx]; leading dimensions may be left out\n"
@@ -140,5 +144,4 @@ const char run_layer_help[] =
     "  --param NAME=FILE     W_q, W_k, W_v, W_o, each [outputs, inputs]; or W_qkv and W_o; and biases b_q, b_k, b_v,\n"
     "                        b_o, or b_qkv and b_o, or none\n"
     "  --output FILE         [B, Tq, Do]; goes to standard output if no output is named\n"
-    "  --d-output FILE       gradients of a loss that flow in; of those that --grad-out writes none are by --alibi\n"
-    "  --d-weights FILE      and --relative\n";
+    "  --d-output FILE       gradients of a loss that flow in; those by every input go to --grad-out\n";
