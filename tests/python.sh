@@ -6,7 +6,7 @@
 set -eu
 for python in python3 /usr/bin/python3; do
     if "$python" -c 'import numpy' 2> /dev/null; then
-        PYTHONDONTWRITEBYTECODE=1 exec "$python" "$SOURCE/bindings/python/tests/test_attention.py"
+        PYTHONDONTWRITEBYTECODE=1 exec "$python" "$SOURCE/bindings/python/tests"
     fi
 done
 echo "no Python with NumPy: skipped"

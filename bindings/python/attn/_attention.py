@@ -23,7 +23,8 @@ def _borrow(query: Array, key: Array | None, score: Score, params: Mapping[str, 
             threads: int | None, scale: float | None, softcap: float, temperature: float, normaliser: Normaliser,
             causal: Align | None, window: Any, alibi: Any, relative: Any, local: Any) -> tuple[Any, Mechanism]:
     """A mechanism for one call, whose parameters are bound to it and which is nobody else's until it is given back."""
-    arrays, sizes = None, ()
+    arrays: dict[str, Array] | None = None
+    sizes: tuple[int, ...] = ()
     if params:
         arrays = {name: array_of(given, f"parameter {name}") for name, given in params.items()}
     if score != "scaled_dot" and score != "dot":

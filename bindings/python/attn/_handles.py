@@ -105,5 +105,6 @@ class Parameters(Handle):
 
     def _pointers(self, gradients: dict[str, Array]) -> Any:
         """The gradients as the library takes them, in the order of the parameters."""
-        return (POINTER(Tensor) * len(self._shapes))(*(
-            pointer(view(gradients[name], f"d_{name}")) if name in gradients else None for name in self._shapes))
+        pointers: list[Any] = [pointer(view(gradients[name], f"d_{name}")) if name in gradients else None
+                               for name in self._shapes]
+        return (POINTER(Tensor) * len(pointers))(*pointers)

@@ -3,14 +3,16 @@
 
 The library is looked for, in this order:
     1. where the environment variable ATTN_LIBRARY says: a file;
-    2. in the build tree beside this source tree: build/release/src, or the newest other build/*/src;
-    3. where the system keeps its libraries."""
+    2. where this is a source tree, in its build tree: build/release/src, or the newest other build/*/src;
+    3. in the lib of the prefix that Python is in, as of a virtual environment;
+    4. where the system keeps its libraries."""
 
 from __future__ import annotations
 
 import ctypes
 import ctypes.util
 import os
+import sys
 from ctypes import byref, c_int32, c_int64
 from pathlib import Path
 
@@ -57,13 +59,17 @@ def _find() -> str:
     named = os.environ.get("ATTN_LIBRARY")
     if named:
         return named
-    builds = Path(__file__).resolve().parents[3] / "build"
-    release = builds / "release" / "src" / "libattn.so"
-    if release.exists():
-        return str(release)
-    others = sorted(builds.glob("*/src/libattn.so"), key=lambda path: path.stat().st_mtime)
-    if others:
-        return str(others[-1])
+    *_, root = Path(__file__).resolve().parents[:4]
+    if (root / "include" / "attn" / "attn.h").exists():
+        release = root / "build" / "release" / "src" / "libattn.so"
+        if release.exists():
+            return str(release)
+        others = sorted(root.glob("build/*/src/libattn.so"), key=lambda path: path.stat().st_mtime)
+        if others:
+            return str(others[-1])
+    beside = Path(sys.prefix) / "lib" / SONAME
+    if beside.exists():
+        return str(beside)
     return ctypes.util.find_library("attn") or SONAME
 
 

@@ -124,8 +124,9 @@ class MultiHead(Parameters):
         returned = like(output, query) if out is None else out
         if not (return_weights or return_logsumexp or return_scores or save):
             return returned
-        return MultiHeadResult(returned, *(None if array is None else like(array, query) for array in
-                                           (made["weights"], made["logsumexp"], made["scores"])), saved)
+        weights, logsumexp, scores = (None if (array := made[name]) is None else like(array, query)
+                                      for name in ("weights", "logsumexp", "scores"))
+        return MultiHeadResult(returned, weights, logsumexp, scores, saved)
 
     __call__ = forward
 
@@ -163,6 +164,7 @@ class MultiHead(Parameters):
         lay(backward, {**flows, **{f"d_{name}": array for name, array in gradients.items()}})
         backward.d_params, backward.d_mechanism_params = self._pointers(params), self.mechanism._pointers(inner)
         check(lib.attn_multihead_backward(self.handle, byref(backward)))
-        return MultiHeadGradients(
-            *(like(gradients[name], query) if name in gradients else None for name in ("query", "key", "value", "bias")),
-            *({name: like(array, query) for name, array in made.items()} for made in (params, inner)))
+        of_inputs = {name: like(gradients[name], query) if name in gradients else None
+                     for name in ("query", "key", "value", "bias")}
+        return MultiHeadGradients(**of_inputs, params={name: like(array, query) for name, array in params.items()},
+                                  mechanism_params={name: like(array, query) for name, array in inner.items()})

@@ -18,15 +18,17 @@ def plot(weights: ArrayLike, rows: Sequence[str] | None = None, columns: Sequenc
     import matplotlib.ticker
 
     array = array_of(weights, "weights")
+    size: int
     if array.ndim < 2 or any(size != 1 for size in array.shape[:-2]):
         raise ValueError(f"weights has the shape {array.shape}, but one matrix of queries and keys is drawn: choose a "
                          "sequence and a head")
-    matrix = array.reshape(array.shape[-2:])
-    for words, size, name in ((rows, matrix.shape[0], "rows"), (columns, matrix.shape[1], "columns")):
+    queries, keys = array.shape[-2:]
+    matrix = array.reshape(queries, keys)
+    for words, size, name in ((rows, queries, "rows"), (columns, keys, "columns")):
         if words is not None and len(words) != size:
             raise ValueError(f"{name} has {len(words)} words, but weights has {size}")
     if axes is None:
-        height, width = (1.2 + 0.35 * min(size, 60) for size in matrix.shape)
+        width, height = (1.2 + 0.35 * min(size, 60) for size in (keys, queries))
         axes = matplotlib.pyplot.figure(figsize=(width, height), layout="constrained").add_subplot()
     axes.imshow(matrix, cmap=colours, vmin=0, vmax=max(1.0, float(matrix.max(initial=0))), aspect="equal")
     axes.xaxis.tick_top()

@@ -49,7 +49,7 @@ class _Layout:
 
     def __init__(self, mechanism: Mechanism, inputs: tuple[Array | None, ...], outs: tuple[Array | None, ...],
                  keywords: dict[str, Any]):
-        arrays = dict(zip(_INPUTS + _OUTPUTS, inputs + outs))
+        arrays: dict[str, Any] = dict(zip(_INPUTS + _OUTPUTS, inputs + outs))
         self.call = Call(mechanism, **arrays, **keywords)
         self.shapes = [None if array is None else array.shape for array in outs]
         self.inputs, self.outputs = ([tensor for name in names if (tensor := self.call.tensors.get(name))]
@@ -149,7 +149,8 @@ def backward(mechanism: Mechanism, d_context: ArrayLike | None, query: ArrayLike
     params = mechanism._gradients(wanted, q.dtype)
     call = Call(mechanism, query=q, key=k, value=v, context=result.context,
                 logsumexp=_row(array_of(result.logsumexp, "logsumexp")), **args)
+    tensors: dict[str, Any] = {f"d_{name}": array for name, array in made.items()}
     Gradient(call, d_context=d_context, d_weights=d_weights, d_logsumexp=_row(maybe(d_logsumexp, "d_logsumexp")),
-             d_params=params, **{f"d_{name}": array for name, array in made.items()}).run()
+             d_params=params, **tensors).run()
     return Gradients(**{name: like(array, query) for name, array in made.items()},
                      params={name: like(array, query) for name, array in params.items()})

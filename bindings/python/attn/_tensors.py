@@ -59,8 +59,9 @@ def like(array: Array, given: object) -> Any:
     """array as what given is: over the same memory, by the library that given is of."""
     if given is None or isinstance(given, np.ndarray):
         return array
-    library = sys.modules[type(given).__module__.partition(".")[0].replace("jaxlib", "jax")]
-    return getattr(library, "numpy", library).from_dlpack(array) if library.__name__ == "jax" else library.from_dlpack(array)
+    name = type(given).__module__.partition(".")[0]
+    library = sys.modules["jax.numpy" if name in ("jax", "jaxlib") else name]
+    return library.from_dlpack(array)
 
 
 def view(array: Array, name: str) -> Tensor:

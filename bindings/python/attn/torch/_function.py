@@ -61,6 +61,9 @@ class _Attention(torch.autograd.Function):
         return (None, None, *(torch.from_numpy(made[name]) if name in wanted else None for name in ctx.names))
 
 
+_apply: Any = _Attention.apply
+
+
 def _plain(tensor: Any, name: str) -> torch.Tensor:
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{name} is a {type(tensor).__name__}, but a tensor is needed")
@@ -91,7 +94,7 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
         if given is not None:
             tensors[name], rule[name] = (given, ()) if isinstance(given, torch.Tensor) else (given[0], tuple(given[1:]))
     tensors = {name: _plain(tensor, name) for name, tensor in tensors.items() if tensor is not None}
-    context, logsumexp, weights, scores = _Attention.apply(rule, tuple(tensors), *tensors.values())
+    context, logsumexp, weights, scores = _apply(rule, tuple(tensors), *tensors.values())
     if not (return_weights or return_logsumexp or return_scores):
         return context
     return Result(context, weights, logsumexp if return_logsumexp else None, scores)

@@ -18,7 +18,7 @@ _active: list[Replacement] = []
 
 def _outside() -> str | None:
     """What of torch is at work around the call that has to see torch's own operation."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting():
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return "being compiled"
     if torch.is_autocast_enabled("cpu"):
         return "autocast"
@@ -80,10 +80,10 @@ class Replacement:
             self.left[why] += 1
             return _theirs(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
         self.taken += 1
-        seen = {} if attn_mask is None else {"mask" if attn_mask.dtype == torch.bool else "bias": attn_mask}
+        mask, bias = (attn_mask, None) if attn_mask is None or attn_mask.dtype == torch.bool else (None, attn_mask)
         context: torch.Tensor = attention(
-            query, key, value, scale=scale, causal="top_left" if is_causal else None, dropout=dropout_p,
-            threads=torch.get_num_threads() if self.threads is None else self.threads, **seen)
+            query, key, value, scale=scale, mask=mask, bias=bias, causal="top_left" if is_causal else None,
+            dropout=dropout_p, threads=torch.get_num_threads() if self.threads is None else self.threads)
         return context
 
     def __enter__(self) -> Replacement:

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""test_documents.py: the Python in the READMEs runs, and prints what is printed there; the examples run; a picture is
+drawn. What needs PyTorch or matplotlib is skipped without it."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(HERE))
+import attn
+
+
+def has(module):
+    return importlib.util.find_spec(module) is not None
+
+
+class Documents(unittest.TestCase):
+    def run_program(self, source):
+        """What it prints."""
+        environment = {**os.environ, "PYTHONPATH": str(HERE), "MPLBACKEND": "agg"}
+        with tempfile.TemporaryDirectory() as empty:
+            done = subprocess.run([sys.executable, "-c", source], cwd=empty, env=environment, check=False, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def test_readmes(self):
+        count = 0
+        for document in (HERE / "README.md", HERE.parents[1] / "README.md"):
+            text = document.read_text(encoding="utf-8")
+            for program, prints in re.findall(r"```python\n(.*?)```(?:\n+```text\n(.*?)```)?", text, re.DOTALL):
+                with self.subTest(document.name, program=program):
+                    if "import torch" in program and not has("torch"):
+                        self.skipTest("torch is missing")
+                    self.assertEqual(self.run_program(program), prints)
+                count += 1
+        self.assertGreaterEqual(count, 3)
+
+    def test_examples(self):
+        for example, says in (("sentence", "it: it 0.61, animal 0.36"), ("decoder_step", "as without a memory: True"),
+                              ("layer", "step 500: mean square error 0.0"), ("gpt", "calls taken: 12 left: {}")):
+            with self.subTest(example):
+                if example == "gpt" and not has("torch"):
+                    self.skipTest("torch is missing")
+                self.assertIn(says, self.run_program((HERE / "examples" / f"{example}.py").read_text(encoding="utf-8")))
+
+    @unittest.skipUnless(has("matplotlib"), "matplotlib is missing")
+    def test_plot(self):
+        import matplotlib
+
+        matplotlib.use("agg")
+        weights = np.random.default_rng(0).random((1, 2, 3))
+        axes = attn.plot(weights, ["a", "b"], ["one", "two", "three"], title="who looks where")
+        self.assertEqual([tick.get_text() for tick in axes.get_xticklabels()], ["one", "two", "three"])
+        np.testing.assert_array_equal(axes.images[0].get_array(), weights[0])
+        self.assertIs(attn.plot(weights, axes=axes), axes)
+        for given in ((weights[0, 0],), (np.zeros((2, 2, 2)),), (weights, ["a"])):
+            with self.assertRaises(ValueError):
+                attn.plot(*given)
+
+
+if __name__ == "__main__":
+    unittest.main()

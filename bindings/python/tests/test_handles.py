@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""test_handles.py: mechanisms, memories, layers of heads, positions, Luong's step and decomposable attention against the
+formulas in NumPy, float64. Needs NumPy alone."""
+
+import sys
+import unittest
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import attn
+
+
+def softmax(e, axis=-1):
+    powers = np.exp(e - e.max(axis, keepdims=True))
+    return powers / powers.sum(axis, keepdims=True)
+
+
+class Handles(unittest.TestCase):
+    def setUp(self):
+        random = np.random.default_rng(11)
+        self.normal = lambda *shape: random.standard_normal(shape)
+
+    def same(self, got, want):
+        np.testing.assert_allclose(got, want, 1e-12, 1e-12)
+
+    def moves(self, loss, arrays, gradients):
+        """The gradients say how the loss moves with each array."""
+        for name, gradient in gradients.items():
+            with self.subTest(name):
+                way, step = self.normal(*gradient.shape), 1e-5
+                after, before = (loss(**{**arrays, name: arrays[name] + sign * step * way}) for sign in (1, -1))
+                want = (after - before) / (2 * step)
+                self.assertAlmostEqual((gradient * way).sum(), want, delta=1e-6 * (1 + abs(want)))
+
+    def test_a_mechanism_takes_its_sizes_from_its_parameters(self):
+        for score, params, sizes, want in (
+            ("general", {"W": (6, 4)}, {}, ["W"]), ("location", {"W": (9, 6)}, {}, ["W"]),
+            ("additive", {"W": (3, 6), "U": (3, 4), "v": (3,)}, {}, ["W", "U", "v"]),
+            ("additive", {"W": (3, 6), "v": (3,), "b": (3,), "g": (1,)}, {}, ["W", "v", "b", "g"]),
+            ("concat", {"W": (3, 10), "v": (3,)}, {"query_dim": 6}, ["W", "v"]),
+            ("concat", {"W": (3, 10), "v": (3,)}, {"key_dim": 4}, ["W", "v"]),
+            ("dot", {"W_p": (3, 6), "v_p": (3,)}, {"local": ("predictive", 2)}, ["W_p", "v_p"]),
+        ):
+            with self.subTest(score, params=list(params)):
+                arrays = {name: self.normal(*shape) for name, shape in params.items()}
+                mechanism = attn.Mechanism(score, params=arrays, **sizes)
+                self.assertEqual(sorted(mechanism.param_shapes()), sorted(want))
+                self.assertEqual(mechanism.param_shapes(), {name: params[name] for name in mechanism.param_shapes()})
+                self.assertEqual(mechanism.param_total, sum(array.size for array in arrays.values()))
+                self.assertEqual(mechanism.name, score)
+                self.assertIs(mechanism.params[want[0]], arrays[want[0]])
+        with self.assertRaises(ValueError):
+            attn.Mechanism("additive", params={"W": self.normal(3, 6)})
+        with self.assertRaises(ValueError):
+            attn.Mechanism("concat", params={"W": self.normal(3, 6), "v": self.normal(3)})
+
+    def test_a_mechanism_is_the_function_with_its_rule_fixed(self):
+        query, key, value, W = self.normal(2, 5, 6), self.normal(2, 7, 4), self.normal(2, 7, 3), self.normal(6, 4)
+        rule = {"score": "general", "params": {"W": W}, "softcap": 3.0, "causal": "bottom_right", "temperature": 0.5}
+        mechanism, d_context = attn.Mechanism(**rule), self.normal(2, 5, 3)
+        self.same(mechanism(query, key, value), attn.attention(query, key, value, **rule))
+        got, want = mechanism.backward(d_context, query, key, value), attn.attention_grad(d_context, query, key, value, **rule)
+        self.same(got.params["W"], want.params["W"])
+        W *= 2  # training goes on in place
+        self.same(mechanism(query, key, value), attn.attention(query, key, value, **rule))
+        mechanism.set_softcap(0.0)
+        mechanism.set_causal(None)
+        mechanism.set_temperature(1.0)
+        self.same(mechanism(query, key, value), softmax(query @ W @ key.swapaxes(-1, -2)) @ value)
+        mechanism.bind(W=None)
+        with self.assertRaisesRegex(attn.Error, "W"):
+            mechanism(query, key, value)
+
+    def test_local_attention_looks_around_a_centre(self):
+        query, key, W_p, v_p = self.normal(2, 5, 6), self.normal(2, 9, 6), self.normal(4, 6), self.normal(4)
+        centre = 9 / (1 + np.exp(-(np.tanh(query @ W_p.T) @ v_p)))[..., None]
+        away = np.arange(9) - centre
+        e = np.where(abs(away) <= 2, query @ key.swapaxes(-1, -2), -np.inf)
+        want = (softmax(e) * np.exp(-away**2 / 2)) @ key
+        params = {"W_p": W_p, "v_p": v_p}
+        self.same(attn.attention(query, key, score="dot", local=("predictive", 2), params=params), want)
+        loss = lambda **given: (attn.attention(given["query"], given["key"], score="dot", local=("predictive", 2), params={
+            name: given[name] for name in params})**2).sum()
+        arrays = {"query": query, "key": key, **params}
+        gradients = attn.attention_grad(2 * want, query, key, score="dot", local=("predictive", 2), params=params)
+        self.moves(loss, arrays, {"query": gradients.query, "key": gradients.key, **gradients.params})
+        near = abs(np.arange(9) - np.arange(5)[:, None]) <= 1
+        self.same(attn.attention(query, key, score="dot", local=("monotonic", 1)),
+                  softmax(np.where(near, query @ key.swapaxes(-1, -2), -np.inf)) @ key)
+
+    def test_relative_biases_and_their_gradient(self):
+        query, key, table = self.normal(3, 5, 4), self.normal(3, 7, 4), self.normal(3, 5)
+        distance = np.clip(np.arange(7) - np.arange(5)[:, None], -2, 2) + 2
+        weights = softmax(query @ key.swapaxes(-1, -2) / 2 + table[:, distance])
+        self.same(attn.attention(query, key, relative=(table, "clipped", 2, "top_left")), weights @ key)
+        loss = lambda table: (attn.attention(query, key, relative=(table, "clipped", 2, "top_left"))**2).sum()
+        made = attn.attention_grad(2 * weights @ key, query, key, relative=(table, "clipped", 2, "top_left"))
+        self.moves(loss, {"table": table}, {"table": made.relative})
+        self.assertEqual(attn.attention(query, key, relative=(self.normal(1, 8), "t5", 20), causal="top_left").shape,
+                         (3, 5, 4))
+
+    def test_dropped_weights_are_zero_and_the_others_grow(self):
+        query, key = self.normal(2, 4, 50, 6), self.normal(2, 4, 60, 6)
+        whole = attn.attention(query, key, return_weights=True).weights
+        some = attn.attention(query, key, dropout=0.25, seed=5, return_weights=True).weights
+        kept = some != 0
+        self.assertAlmostEqual(kept.mean(), 0.75, delta=0.02)
+        self.same(some[kept], whole[kept] / 0.75)
+        rule = {"dropout": 0.25, "seed": 5, "offset": 7}
+        gradients = attn.attention_grad(self.normal(2, 4, 50, 6), query, key, **rule, wanted=["query"])
+        self.assertIsNone(gradients.key)
+
+    def test_a_memory_of_prepared_keys_gives_what_the_keys_give(self):
+        W, U, v = self.normal(3, 6), self.normal(3, 4), self.normal(3)
+        mechanism = attn.Mechanism("additive", params={"W": W, "U": U, "v": v})
+        query, key, value = self.normal(2, 1, 1, 6), self.normal(2, 1, 7, 4), self.normal(2, 1, 7, 5)
+        memory = attn.Memory.of(mechanism, key, value)
+        self.same(mechanism(query, memory=memory), mechanism(query, key, value))
+        weights = mechanism(query, memory=memory, return_weights=True).weights
+        self.assertEqual(weights.shape, (2, 1, 1, 7))
+        context = np.empty((2, 1, 1, 5))
+        call = mechanism.call(query, memory=memory, context=context)
+        call.run()
+        self.same(context, mechanism(query, key, value))
+
+    def test_a_memory_grows_and_is_cut_reordered_and_forked(self):
+        mechanism = attn.Mechanism(causal="bottom_right")
+        query, key, value = self.normal(2, 4, 3, 6), self.normal(2, 2, 9, 6), self.normal(2, 2, 9, 5)
+        memory = attn.Memory(mechanism, batch=2, key_heads=2, key_dim=6, value_dim=5, dtype="f8")
+        memory.append(key[:, :, :4], value[:, :, :4])
+        memory.append(key[:, :, 4:], value[:, :, 4:], counts=[5, 2])
+        self.assertEqual((memory.batch, memory.lengths), (2, [9, 6]))
+        self.same(mechanism(query, memory=memory), mechanism(query, key, value, key_lengths=[9, 6]))
+        other = memory.fork()
+        memory.truncate([3, 6])
+        self.same(mechanism(query, memory=memory), mechanism(query, key, value, key_lengths=[3, 6]))
+        self.same(mechanism(query, memory=other), mechanism(query, key, value, key_lengths=[9, 6]))
+        other.reorder([1, 1, 0])
+        self.assertEqual(other.lengths, [6, 6, 9])
+        rows = [1, 1, 0]
+        self.same(mechanism(query[rows], memory=other), mechanism(query[rows], key[rows], value[rows], key_lengths=[6, 6, 9]))
+        fixed = attn.Memory(mechanism, key_dim=6, capacity=2, fixed=True, dtype="f8")
+        fixed.append(key[:1, :1, :2])
+        with self.assertRaises(attn.Error) as caught:
+            fixed.append(key[:1, :1, :1])
+        self.assertEqual((caught.exception.status, fixed.lengths), ("ATTN_ERR_BUFFER", [2]))
+
+    def test_a_memory_that_turns_its_keys(self):
+        mechanism, rope = attn.Mechanism(), attn.Rope("halves", base=500.0)
+        query, key, value = self.normal(1, 2, 3, 8), self.normal(1, 2, 5, 8), self.normal(1, 2, 5, 8)
+        memory = attn.Memory.of(mechanism, key, value, rope=rope)
+        self.same(mechanism(query, memory=memory), mechanism(query, attn.rope(key, layout="halves", base=500.0), value))
+
+    def test_rotary_positions(self):
+        x, angles = self.normal(2, 3, 5, 8), np.arange(5)[:, None] * 100.0**(-np.arange(4) / 4)
+        pairs = x[..., ::2] + 1j * x[..., 1::2]
+        turned = pairs * np.exp(1j * angles)
+        got = attn.rope(x, base=100.0)
+        self.same(got[..., ::2] + 1j * got[..., 1::2], turned)
+        self.same(attn.rope(got, base=100.0, inverse=True), x)
+        self.same(attn.rope(x, base=100.0, positions=[0, 1, 2, 3, 4]), got)
+        self.same(attn.rope(x[:, :, 2:], base=100.0, first=2), got[:, :, 2:])
+        place = x.copy()
+        self.assertIs(attn.rope(place, base=100.0, out=place), place)
+        self.same(place, got)
+
+    def test_sinusoids_and_slopes(self):
+        angles = (3 + np.arange(4))[:, None] / 10000.0**(2 * np.arange(3) / 6)
+        table = attn.sinusoidal(4, 6, first=3, dtype="f8")
+        self.same(table[:, ::2], np.sin(angles))
+        self.same(table[:, 1::2], np.cos(angles))
+        self.same(attn.alibi_slopes(8, dtype="f8"), 2.0**-np.arange(1, 9))
+
+    def test_the_attentional_step(self):
+        arrays = {"weight": self.normal(5, 7), "context": self.normal(2, 3, 4), "query": self.normal(2, 3, 3),
+                  "bias": self.normal(5)}
+        output = attn.attentional(**arrays)
+        self.same(output, np.tanh(np.concatenate([arrays["context"], arrays["query"]], -1) @ arrays["weight"].T
+                                  + arrays["bias"]))
+        gradients = attn.attentional_grad(2 * output, output, **arrays)
+        self.moves(lambda **given: (attn.attentional(**given)**2).sum(), arrays, gradients._asdict())
+        alone = attn.attentional_grad(2 * output, output, **arrays, wanted=["weight"])
+        self.assertEqual((alone.bias, alone.query, alone.context), (None, None, None))
+
+    def test_decomposable_attention(self):
+        arrays = {"f": self.normal(2, 1, 5, 4), "g": self.normal(2, 1, 7, 4), "a": self.normal(2, 1, 5, 3),
+                  "b": self.normal(2, 1, 7, 6)}
+        e = arrays["f"] @ arrays["g"].swapaxes(-1, -2)
+        result = attn.decomposable(**arrays)
+        self.same(result.beta, softmax(e) @ arrays["b"])
+        self.same(result.alpha, softmax(e, -2).swapaxes(-1, -2) @ arrays["a"])
+        self.same(result.a_logsumexp, np.log(np.exp(e).sum(-1)))
+        flows = self.normal(2, 1, 5, 6), self.normal(2, 1, 7, 3)
+
+        def loss(**given):
+            made = attn.decomposable(**given)
+            return (flows[0] * made.beta).sum() + (flows[1] * made.alpha).sum()
+
+        gradients = attn.decomposable_grad(*flows, **arrays, result=result)
+        self.moves(loss, arrays, gradients._asdict())
+        self.same(attn.decomposable_grad(*flows, **arrays).f, gradients.f)
+        short = attn.decomposable(arrays["f"], arrays["g"], a_lengths=[5, 2], b_lengths=[3, 7])
+        self.same(short.beta[0], softmax(e[0, :, :, :3]) @ arrays["g"][0, :, :3])
+        self.assertFalse(short.beta[1, :, 2:].any())
+
+    def test_a_layer_of_heads(self):
+        x, y, z = self.normal(2, 5, 6), self.normal(2, 7, 4), self.normal(2, 7, 3)
+        layer = attn.MultiHead(6, 4, key_heads=2, key_dim=4, value_dim=3, head_dim=5, value_head_dim=2, output_dim=8)
+        self.assertEqual(layer.param_shapes(), {"W_q": (20, 6), "W_k": (10, 4), "W_v": (4, 3), "W_o": (8, 8),
+                                                "b_q": (20,), "b_k": (10,), "b_v": (4,), "b_o": (8,)})
+        params = {name: self.normal(*shape) for name, shape in layer.param_shapes().items()}
+        layer.bind(**params)
+
+        def expected(x, y, z, **p):
+            cut = lambda rows, part, heads: (rows @ p[f"W_{part}"].T + p[f"b_{part}"]).reshape(
+                *rows.shape[:2], heads, -1).swapaxes(1, 2)
+            q, k, v = cut(x, "q", 4), cut(y, "k", 2).repeat(2, 1), cut(z, "v", 2).repeat(2, 1)
+            joined = (softmax(q @ k.swapaxes(-1, -2) / np.sqrt(5)) @ v).swapaxes(1, 2).reshape(2, 5, 8)
+            return joined @ p["W_o"].T + p["b_o"]
+
+        result = layer.forward(x, y, z, save=True, return_weights=True, return_logsumexp=True, return_scores="weights")
+        self.same(result.output, expected(x, y, z, **params))
+        self.same(result.weights, result.scores)
+        self.assertEqual((result.weights.shape, result.logsumexp.shape), ((2, 4, 5, 7), (2, 4, 5)))
+        gradients = layer.backward(2 * result.output, x, y, z, result=result)
+        self.moves(lambda x, y, z, **p: (expected(x, y, z, **p)**2).sum(), {"x": x, "y": y, "z": z, **params},
+                   {"x": gradients.query, "y": gradients.key, "z": gradients.value, **gradients.params})
+        alone = layer.backward(2 * result.output, x, y, z, wanted=["W_o"])
+        self.assertEqual((alone.query, list(alone.params)), (None, ["W_o"]))
+        self.same(alone.params["W_o"], gradients.params["W_o"])
+        with self.assertRaises(ValueError):
+            layer.backward(2 * result.output, x, y, z, result=result._replace(saved=None))
+
+    def test_a_layer_of_an_additive_score_trains_it_too(self):
+        params = {"W": self.normal(3, 5), "U": self.normal(3, 5), "v": self.normal(3)}
+        layer = attn.MultiHead(10, 2, mechanism=attn.Mechanism("additive", params=params), bias=False, packed=True)
+        shapes = layer.param_shapes()
+        self.assertEqual(shapes, {"W_qkv": (30, 10), "W_o": (10, 10)})
+        layer.bind(**{name: self.normal(*shape) for name, shape in shapes.items()})
+        x = self.normal(4, 10)
+        output = layer(x)
+        gradients = layer.backward(2 * output, x)
+
+        def loss(**moved):
+            layer.mechanism.bind(**moved)
+            return (layer(x)**2).sum()
+
+        self.moves(loss, params, gradients.mechanism_params)
+        layer.mechanism.bind(**params)
+
+    def test_a_layer_decodes_step_by_step(self):
+        layer = attn.MultiHead(6, 2, mechanism=attn.Mechanism(causal="bottom_right"), packed=True)
+        layer.bind(**{name: self.normal(*shape) for name, shape in layer.param_shapes().items()})
+        x, memory = self.normal(3, 5, 6), layer.memory(batch=3, dtype="f8")
+        self.same(np.concatenate([layer(x[:, t:t + 1], memory=memory) for t in range(5)], 1), layer(x))
+        self.assertEqual(memory.lengths, [5] * 3)
+        again = layer.forward(x[:, 4:], memory=memory, attend_only=True, return_weights=True)
+        self.same(again.output, layer(x)[:, 4:])
+        self.assertEqual(again.weights.shape, (3, 2, 1, 5))
+
+    def test_handles_go_with_whoever_has_them(self):
+        mechanism = attn.Mechanism(engine=attn.Engine(threads=1))
+        memory = attn.Memory.of(mechanism, self.normal(3, 4))
+        layer = attn.MultiHead(4, 1, mechanism=mechanism, bias=False)
+        cycle = [mechanism, memory, layer]
+        cycle.append(cycle)
+        del cycle, mechanism
+        self.assertEqual(memory.lengths, [3])
+        self.same(memory.mechanism(np.zeros((1, 4)), memory=memory).shape, (1, 4))
+        del memory, layer
+
+
+if __name__ == "__main__":
+    unittest.main()
