@@ -297,10 +297,8 @@ static attn_status prepare(const attn_multihead *multihead, const attn_multihead
     int outputs;
     attn_status status = check(multihead, args, b);
     if (status == ATTN_OK) status = compute(b, &scratch);
+    if (status == ATTN_OK) status = attn_i_scratch_measured(&scratch.arena, NULL);
     if (status != ATTN_OK) return status;
-    if (scratch.arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
     const int count = list_tensors(b, list, &outputs);
     *call = (attn_i_call){b->c.means.engine, scratch.most, b->args.workspace, b->args.workspace_size, apart, run, b};
     return attn_i_views_apart(list, outputs, count);

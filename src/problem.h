@@ -94,4 +94,12 @@ static inline uint64_t attn_i_problem_row(const attn_i_problem *problem, int64_t
 /* The valid keys of sequence b. */
 int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b);
 
+/* The rows of one key head, heads being counted through all sequences; without data where the tensor has none. */
+static inline attn_i_matrix attn_i_head_matrix(const attn_i_problem *problem, const attn_i_view *view, int64_t head)
+{
+    const int64_t *shape = view->shape, *stride = view->stride;
+    if (view->data == NULL) return (attn_i_matrix){NULL, shape[2], shape[3], stride[2], stride[3]};
+    return attn_i_view_matrix(view, head / problem->key_heads, head % problem->key_heads);
+}
+
 #endif

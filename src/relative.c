@@ -4,7 +4,7 @@
 #include "relative.h"
 
 #include "runtime/size.h"
-#include "status.h"
+#include "scratch.h"
 #include "visible.h"
 
 #include <math.h>
@@ -59,8 +59,8 @@ attn_status attn_i_relative_scratch(attn_i_problem *p, int64_t *bytes, int64_t *
     attn_i_arena arena = {.base = NULL};
     lay_out(p, &arena);
     *bytes = arena.used;
-    if (!arena.overflow && attn_i_add(*scratch, arena.used, scratch)) return ATTN_OK;
-    return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
+    arena.overflow |= !attn_i_add(*scratch, arena.used, scratch);
+    return attn_i_scratch_measured(&arena, NULL);
 }
 
 /* Rows of heads, from the last distance to the first, an element of each head of a group by turns. */

@@ -6,7 +6,7 @@
 #include "tiles_backward.h"
 
 #include "runtime/size.h"
-#include "status.h"
+#include "scratch.h"
 #include "tile_output.h"
 
 #include <string.h>
@@ -143,11 +143,7 @@ attn_status attn_i_tiles_backward_scratch(attn_i_tiles_backward *way, int64_t *b
     attn_i_sources_find(&way->sources, 1);
     cut(way);
     lay_out(way, &arena);
-    if (arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
-    *bytes = arena.used;
-    return ATTN_OK;
+    return attn_i_scratch_measured(&arena, bytes);
 }
 
 /* ---------------------------------------------------------------------------------------------- items */

@@ -613,8 +613,8 @@ typedef struct attn_attentional_args {
  * Reads weight, bias, context and query, writes output, which must not share memory with them; looks at nothing else.
  *
  * Memory beside the arguments is none, but for copies of what has strides that the BLAS cannot read or write: of the
- * weight, and of at most 1024 rows of the others. It is the engine's allocator's, asked for once. The result has the
- * same bits for any number of engine threads.
+ * weight, and of at most 1024 rows of the others. It is the engine's allocator's, asked for once, and not where it is at
+ * most 16 KB. The result has the same bits for any number of engine threads.
  *
  * ATTN_ERR_ARGUMENT: a NULL. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW,
  * ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1. */
