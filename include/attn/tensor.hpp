@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <iterator>
 #include <type_traits>
-#if __cplusplus >= 202002L
+#if __cplusplus >= 202002L && __has_include(<span>)
 #include <span>
 #endif
 

@@ -183,6 +183,7 @@ void gradients_of_a_layer_are_differences()
         return weighted(output, d_output) + weighted(weights, d_weights);
     };
     loss();
+    CHECK(saved != std::vector<std::byte>(saved.size()));
     std::vector<std::byte> scratch(layer.backward_workspace(args, gradients));
     gradients.workspace = scratch;
     layer.backward(args, gradients);
@@ -191,6 +192,61 @@ void gradients_of_a_layer_are_differences()
     expect_gradient(middle, d_middle, loss, "d_mechanism_params[0]");
     for (std::size_t i = 0; i < params.size(); i++)
         expect_gradient(params[i], d_params[i], loss, "d_params of a layer");
+}
+
+/* All that can be different is: heads of keys, dimensions of queries, keys, values, heads and what comes out. */
+void gradients_of_cross_attention_are_differences()
+{
+    constexpr std::size_t from = 3, to = 2, x_dim = 5, y_dim = 3, z_dim = 4, heads = 2, head = 2, value_head = 3,
+                          out = 6;
+    const attn::engine engine;
+    const attn::mechanism mechanism(engine, attn::scaled_dot{});
+    attn::multihead_options options;
+    options.query_heads = heads;
+    options.key_heads = 1;
+    options.query_dim = x_dim;
+    options.key_dim = y_dim;
+    options.value_dim = z_dim;
+    options.head_dim = head;
+    options.value_head_dim = value_head;
+    options.output_dim = out;
+    attn::multihead layer(mechanism, options);
+    const std::size_t shapes[4][2] = {
+        {heads * head, x_dim}, {head, y_dim}, {value_head, z_dim}, {out, heads * value_head}};
+    std::vector<numbers> params;
+    for (std::int32_t i = 0; i < layer.param_count(); i++) {
+        const attn::param_info info = layer.param_info(i);
+        for (std::int32_t d = 0; d < 2; d++) CHECK(info.shape[d] == static_cast<std::int64_t>(shapes[i][d]));
+        params.push_back(
+            check::numbers<double>(static_cast<std::size_t>(info.elements), static_cast<unsigned>(40 + i)));
+        layer.bind_param(info.name, {params.back(), info.shape});
+    }
+    numbers x = check::numbers<double>(from * x_dim, 50), y = check::numbers<double>(to * y_dim, 51);
+    numbers z = check::numbers<double>(to * z_dim, 52), output(from * out), d_x(x.size()), d_y(y.size()), d_z(z.size());
+    const numbers d_output = check::numbers<double>(output.size(), 53);
+    attn::multihead_args args;
+    args.query = {x, {from, x_dim}};
+    args.key = {y, {to, y_dim}};
+    args.value = {z, {to, z_dim}};
+    args.output = {output, {from, out}};
+    attn::multihead_backward_args gradients;
+    gradients.d_output = {d_output, {from, out}};
+    gradients.d_query = {d_x, {from, x_dim}};
+    gradients.d_key = {d_y, {to, y_dim}};
+    gradients.d_value = {d_z, {to, z_dim}};
+    const auto loss = [&] {
+        layer.forward(args);
+        return weighted(output, d_output);
+    };
+    layer.backward(args, gradients); /* nothing was saved: it is computed again */
+    expect_gradient(x, d_x, loss, "d_query of cross-attention");
+    expect_gradient(y, d_y, loss, "d_key of cross-attention");
+    expect_gradient(z, d_z, loss, "d_value of cross-attention");
+
+    const numbers once = d_z;
+    gradients.accumulate = true;
+    layer.backward(args, gradients);
+    for (std::size_t i = 0; i < once.size(); i++) CHECK_NEAR(d_z[i], 2 * once[i], 1e-14);
 }
 
 void gradients_of_the_attentional_step_are_differences()
@@ -227,6 +283,11 @@ void gradients_of_the_attentional_step_are_differences()
     expect_gradient(bias, d_bias, loss, "d_bias");
     expect_gradient(context, d_context, loss, "d_context");
     expect_gradient(query, d_query, loss, "d_query");
+    loss(); /* the differences have moved its outputs */
+    const double once = d_bias[0];
+    gradients.accumulate = true;
+    attn::attentional_backward(engine, args, gradients);
+    CHECK_NEAR(d_bias[0], 2 * once, 1e-14);
     CHECK_THROWS(attn::attentional_backward(engine, args, {}), attn::status::argument, "d_output");
 }
 
@@ -276,6 +337,15 @@ void gradients_of_decomposable_attention_are_differences()
     expect_gradient(g, d_g, loss, "d_g");
     expect_gradient(a, d_a, loss, "d_a");
     expect_gradient(b, d_b, loss, "d_b");
+    loss(); /* the differences have moved its outputs */
+    const double once = d_f[0];
+    gradients.accumulate = true;
+    attn::decomposable_backward(engine, args, gradients);
+    CHECK_NEAR(d_f[0], 2 * once, 1e-14);
+    const std::vector<std::int64_t> fewer = {rows_a - 1};
+    args.a_lengths = fewer;
+    attn::decomposable_forward(engine, args);
+    CHECK(beta.back() == 0 && beta[0] != 0);
     CHECK(attn::try_decomposable_backward(engine, args, {}) == attn::status::argument);
 }
 
@@ -287,6 +357,7 @@ int main()
         {{"gradients_are_differences", gradients_are_differences},
          {"refused_gradients_throw", refused_gradients_throw},
          {"gradients_of_a_layer_are_differences", gradients_of_a_layer_are_differences},
+         {"gradients_of_cross_attention_are_differences", gradients_of_cross_attention_are_differences},
          {"gradients_of_the_attentional_step_are_differences", gradients_of_the_attentional_step_are_differences},
          {"gradients_of_decomposable_attention_are_differences", gradients_of_decomposable_attention_are_differences}});
 }

@@ -325,6 +325,10 @@ void dropout_drops_the_same_weights_for_the_same_seed()
     p.args.dropout_offset = 1000;
     attn::forward(mechanism, p.args);
     CHECK(std::memcmp(again, p.weights, sizeof again) != 0);
+    p.args.dropout_offset = 0;
+    p.args.dropout_seed = 8;
+    attn::forward(mechanism, p.args);
+    CHECK(std::memcmp(again, p.weights, sizeof again) != 0);
 }
 
 void a_workspace_is_used()

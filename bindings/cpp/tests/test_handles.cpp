@@ -17,7 +17,8 @@ int news = 0; /* how often this program has asked for memory, by the functions b
 
 } // namespace
 
-void *operator new(std::size_t bytes)
+/* Not inlined: one of a pair alone would look like a mistake to the compiler. */
+__attribute__((noinline)) void *operator new(std::size_t bytes)
 {
     news++;
     void *const memory = std::malloc(bytes); // NOLINT(cppcoreguidelines-no-malloc)
@@ -25,12 +26,12 @@ void *operator new(std::size_t bytes)
     return memory;
 }
 
-void operator delete(void *memory) noexcept
+__attribute__((noinline)) void operator delete(void *memory) noexcept
 {
     std::free(memory);
 }
 
-void operator delete(void *memory, std::size_t) noexcept
+__attribute__((noinline)) void operator delete(void *memory, std::size_t) noexcept
 {
     std::free(memory);
 }
@@ -226,6 +227,69 @@ void an_engine_allocates_from_a_resource()
     CHECK(attn::engine::try_create(options).status() == attn::status::nomem);
 }
 
+/* With scratch of the caller's, no call asks the engine for any. */
+void workspaces_stand_in_for_the_allocator()
+{
+    constexpr int length = 96, width = 64;
+    counting resource;
+    attn::engine_options options;
+    options.allocate_from(resource);
+    options.threads = 1;
+    const attn::engine engine(options);
+    const attn::mechanism mechanism(engine, attn::scaled_dot{});
+    const std::vector<float> in = check::numbers(length * width, 1), w = check::numbers(width * width, 2);
+    std::vector<float> out(in.size()), d_in(in.size()), lse(length);
+    attn::forward_args args;
+    args.query = args.key = {in, {length, width}};
+    args.context = {out, {length, width}};
+    args.logsumexp = lse;
+    attn::backward_args gradients;
+    gradients.d_context = {in, {length, width}};
+    gradients.d_query = {d_in, {length, width}};
+    attn::multihead_options shape;
+    shape.query_heads = 4;
+    shape.query_dim = width;
+    attn::multihead layer(mechanism, shape);
+    for (const char *name : {"W_q", "W_k", "W_v", "W_o"}) layer.bind_param(name, {w, {width, width}});
+    attn::multihead_args of_layer;
+    of_layer.query = {in, {length, width}};
+    of_layer.output = {out, {length, width}};
+    attn::multihead_backward_args back;
+    back.d_output = {in, {length, width}};
+    back.d_query = {d_in, {length, width}};
+    const auto allocations = [&] {
+        const int before = resource.given;
+        attn::forward(mechanism, args);
+        attn::backward(mechanism, args, gradients);
+        layer.forward(of_layer);
+        layer.backward(of_layer, back);
+        return resource.given - before;
+    };
+    CHECK(allocations() == 4);
+    std::vector<std::byte> scratch[4];
+    scratch[0].resize(attn::forward_workspace(mechanism, args));
+    scratch[1].resize(attn::backward_workspace(mechanism, args, gradients));
+    scratch[2].resize(layer.workspace(of_layer));
+    scratch[3].resize(layer.backward_workspace(of_layer, back));
+    args.workspace = scratch[0];
+    gradients.workspace = scratch[1];
+    of_layer.workspace = scratch[2];
+    back.workspace = scratch[3];
+    CHECK(allocations() == 0);
+}
+
+void an_engine_is_what_its_options_say()
+{
+    attn::engine_options options;
+    options.threads = 3;
+    options.way = attn::way::blas;
+    options.kernels = "portable";
+    const std::string json = attn::engine(options).describe();
+    CHECK(json.find("\"way\":\"blas\"") != std::string::npos);
+    CHECK(json.find("\"kernels\":\"portable\"") != std::string::npos);
+    CHECK(json.find("\"threads\":3") != std::string::npos);
+}
+
 void an_engine_runs_its_jobs_on_an_executor()
 {
     std::int64_t items = 0;
@@ -275,5 +339,7 @@ int main()
                        {"twins_return_what_the_others_throw", twins_return_what_the_others_throw},
                        {"the_library_tells_of_itself", the_library_tells_of_itself},
                        {"an_engine_allocates_from_a_resource", an_engine_allocates_from_a_resource},
+                       {"workspaces_stand_in_for_the_allocator", workspaces_stand_in_for_the_allocator},
+                       {"an_engine_is_what_its_options_say", an_engine_is_what_its_options_say},
                        {"an_engine_runs_its_jobs_on_an_executor", an_engine_runs_its_jobs_on_an_executor}});
 }

@@ -151,6 +151,9 @@ void rope_turns_pairs_and_back()
     attn::rope(engine, from, to, options);
     CHECK_NEAR(to[0][0], std::cos(9.0) - 2 * std::sin(9.0), 1e-14);
     CHECK_NEAR(to[1][2], 7, 0);
+    options.dimensions = 0;
+    attn::rope(engine, from, to, options);
+    CHECK_NEAR(to[1][2], 7 * std::cos(1 / std::sqrt(7.0)) - 8 * std::sin(1 / std::sqrt(7.0)), 1e-14);
     options.dimensions = 3;
     CHECK(attn::try_rope(engine, from, to, options) == attn::status::argument);
 }
