@@ -19,6 +19,8 @@
  *   Status     A function that can fail returns an attn_status, and attn_last_error() then says in words what was
  *              got and what was wanted. A failed call leaves every output and every handle as it was, unless its
  *              description says otherwise.
+ *   Structs    Options and arguments begin with their size, and all else in them is 0 by default: that is what the
+ *              ..._INIT macros write.
  *   Ownership  Handles are created and destroyed in pairs; destroying NULL does nothing. Tensors are borrowed: the
  *              library reads them during the call they are given to, or, for parameters, while they stay bound.
  *   Threads    Any number of threads may use one engine, and call attn_forward with one mechanism, at the same time.
