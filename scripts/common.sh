@@ -53,6 +53,22 @@ install_torch() {
     echo "$torch_package" > "$torch_tree/installed"
 }
 
+# What tests/conformance asks, and where install_conformance puts it.
+conformance_packages="onnx==1.23.2 keras==3.15.1 ml_dtypes expecttest pytest"
+conformance_tree=build/conformance
+
+# install_conformance: an environment for Python with the tests of others; made once, below build/.
+install_conformance() {
+    [ "$(cat "$conformance_tree/installed" 2> /dev/null)" != "$torch_package $conformance_packages" ] || return 0
+    install_packages python3 python3-venv
+    say "Installing $torch_package $conformance_packages below $conformance_tree"
+    rm -rf "$conformance_tree"
+    python3 -m venv "$conformance_tree/venv"
+    # shellcheck disable=SC2086 # words are meant
+    "$conformance_tree/venv/bin/pip" install -q "$torch_package" numpy $conformance_packages
+    echo "$torch_package $conformance_packages" > "$conformance_tree/installed"
+}
+
 # build preset [option...]: configures and builds one of CMakePresets.json.
 build() {
     preset=$1

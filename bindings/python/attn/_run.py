@@ -85,7 +85,8 @@ def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value
     given = None if out is None else writable(out, "out")
     inputs, dtype = (q, k, v, m, b, lengths), q.dtype
     what = (*[None if x is None else (x.shape, x.strides, x.dtype) for x in inputs], query_start, dropout,
-            return_weights, return_logsumexp, return_scores, None if given is None else (given.shape, given.strides, given.dtype))
+            return_weights, return_logsumexp, return_scores,
+            None if given is None else (given.shape, given.strides, given.dtype))
     layouts: dict[Any, list[_Layout]] = mechanism._layouts
     layout = None
     try:
@@ -102,7 +103,8 @@ def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value
                          {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
                           "offset": offset, "stage": return_scores or "raw"})
     else:
-        outs = tuple([None if shape is None else np.empty(shape, dtype) for shape in layout.shapes])  # type: ignore
+        outs = tuple([None if shape is None else np.empty(shape, dtype)  # type: ignore[assignment]
+                      for shape in layout.shapes])
         if given is not None:
             outs = (given, *outs[1:])
         if dropout:

@@ -49,6 +49,21 @@ class Arrays(unittest.TestCase):
         gradients = attn.attention_grad(got.context, *given)
         self.assertIsInstance(gradients.key, Foreign)
 
+    def test_arrays_of_jax(self):
+        try:
+            import jax.numpy as jnp
+        except ImportError:
+            self.skipTest("JAX is missing")
+        given = [jnp.asarray(array) for array in (self.query, self.key, self.value)]
+        for array in given:
+            self.assertEqual(_tensors.array_of(array, "array").__array_interface__["data"][0],
+                             array.unsafe_buffer_pointer())
+        got = attn.attention(*given)
+        self.assertIsInstance(got, jnp.ndarray)
+        np.testing.assert_array_equal(np.asarray(got), attn.attention(self.query, self.key, self.value))
+        with self.assertRaisesRegex(ValueError, "cannot be written to"):  # JAX's are constant
+            attn.attention(*given, out=jnp.zeros_like(got))
+
     def test_views_point_where_the_arrays_lie(self):
         for array in (self.query, self.query.transpose(0, 2, 1, 3), self.query[:, ::2, ::-1], self.query[0, 0, 0, ::3],
                       np.broadcast_to(self.query[:1], self.query.shape)):

@@ -61,7 +61,8 @@ class Handles(unittest.TestCase):
         rule = {"score": "general", "params": {"W": W}, "softcap": 3.0, "causal": "bottom_right", "temperature": 0.5}
         mechanism, d_context = attn.Mechanism(**rule), self.normal(2, 5, 3)
         self.same(mechanism(query, key, value), attn.attention(query, key, value, **rule))
-        got, want = mechanism.backward(d_context, query, key, value), attn.attention_grad(d_context, query, key, value, **rule)
+        got = mechanism.backward(d_context, query, key, value)
+        want = attn.attention_grad(d_context, query, key, value, **rule)
         self.same(got.params["W"], want.params["W"])
         W *= 2  # training goes on in place
         self.same(mechanism(query, key, value), attn.attention(query, key, value, **rule))
@@ -140,7 +141,8 @@ class Handles(unittest.TestCase):
         other.reorder([1, 1, 0])
         self.assertEqual(other.lengths, [6, 6, 9])
         rows = [1, 1, 0]
-        self.same(mechanism(query[rows], memory=other), mechanism(query[rows], key[rows], value[rows], key_lengths=[6, 6, 9]))
+        self.same(mechanism(query[rows], memory=other),
+                  mechanism(query[rows], key[rows], value[rows], key_lengths=[6, 6, 9]))
         fixed = attn.Memory(mechanism, key_dim=6, capacity=2, fixed=True, dtype="f8")
         fixed.append(key[:1, :1, :2])
         with self.assertRaises(attn.Error) as caught:

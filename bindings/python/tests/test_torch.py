@@ -215,8 +215,8 @@ class Models(unittest.TestCase):
         layer = torch.nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
         model, x = torch.nn.TransformerEncoder(layer, 3), torch.randn(2, 70, 32)
         padding = torch.arange(70) >= torch.tensor([[70], [50]])
-        for given in ({}, {"src_key_padding_mask": padding}, {"mask": torch.nn.Transformer.generate_square_subsequent_mask(70),
-                                                              "is_causal": True}):
+        causal = torch.nn.Transformer.generate_square_subsequent_mask(70)
+        for given in ({}, {"src_key_padding_mask": padding}, {"mask": causal, "is_causal": True}):
             for train in (True, False):
                 with self.subTest(given.keys(), train=train):
                     self.compare(model, lambda model: model(x, **given), 3, train)

@@ -27,13 +27,18 @@ def _call(function: Any, rule: Mapping[str, Any], arrays: Mapping[str, Any], *fi
     return function(*first, **given, params=params, **rest, **more)
 
 
+def array_of(tensor: torch.Tensor) -> Any:
+    """A NumPy array over the tensor's memory, or a TypeError where NumPy has not its type."""
+    return tensor.detach().numpy() if tensor.requires_grad else tensor.numpy()
+
+
 class _Attention(torch.autograd.Function):
     """Takes the rule, the names of the tensors, and the tensors. Gives context and log-sum-exp; then weights and
     scores, or None."""
 
     @staticmethod
     def forward(ctx: Any, rule: dict[str, Any], names: tuple[str, ...], *tensors: torch.Tensor) -> Any:
-        arrays = {name: tensor.detach().numpy() for name, tensor in zip(names, tensors)}
+        arrays = {name: array_of(tensor) for name, tensor in zip(names, tensors)}
         result = _call(_attention.attention, rule, arrays, return_logsumexp=True, return_weights=rule["return_weights"],
                        return_scores=rule["return_scores"])
         context, weights, logsumexp, scores = (None if array is None else torch.from_numpy(array) for array in
@@ -51,7 +56,7 @@ class _Attention(torch.autograd.Function):
         context, logsumexp, *tensors = ctx.saved_tensors
         if d_context is None and d_logsumexp is None and d_weights is None:
             return (None, None, *(None for _ in tensors))
-        arrays = {name: tensor.detach().numpy() for name, tensor in zip(ctx.names, tensors)}
+        arrays = {name: array_of(tensor) for name, tensor in zip(ctx.names, tensors)}
         wanted = [name for name, needs in zip(ctx.names, ctx.needs_input_grad[2:]) if needs]
         flows = {name: None if flow is None else flow.numpy()
                  for name, flow in (("d_weights", d_weights), ("d_logsumexp", d_logsumexp))}

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional
 
-from ._function import attention
+from .. import _attention
+from .._words import Align
+from ._function import array_of, attention
 
 _theirs = torch.nn.functional.scaled_dot_product_attention
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
@@ -31,18 +33,16 @@ def _outside() -> str | None:
 
 def _unlike(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any, is_causal: bool, grouped: bool) -> str | None:
     """What of the arguments is not covered."""
-    for tensor in (q, k, v, mask):
-        if tensor is None:
-            continue
+    for tensor in (q, k, v) if mask is None else (q, k, v, mask):
         if type(tensor) not in _TENSORS:
             return "not plain tensors"
-        if tensor.layout != torch.strided or tensor.is_nested:
+        if tensor.is_nested or tensor.layout is not torch.strided:
             return "nested or sparse"
-        if tensor.device.type != "cpu":
+        if not tensor.is_cpu:
             return "not on the CPU"
-        if tensor.dtype != torch.float32 and not (tensor is mask and tensor.dtype == torch.bool):
+        if tensor.dtype is not torch.float32 and not (tensor is mask and tensor.dtype is torch.bool):
             return "not float32"
-        if tensor.is_neg() or tensor.numel() == 0:
+        if tensor.numel() == 0 or tensor.is_neg():
             return "empty or lazily negated"
     if not 2 <= q.ndim <= 4 or not q.ndim == k.ndim == v.ndim:
         return "dimensions"
@@ -81,9 +81,17 @@ class Replacement:
             return _theirs(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
         self.taken += 1
         mask, bias = (attn_mask, None) if attn_mask is None or attn_mask.dtype == torch.bool else (None, attn_mask)
-        context: torch.Tensor = attention(
-            query, key, value, scale=scale, mask=mask, bias=bias, causal="top_left" if is_causal else None,
-            dropout=dropout_p, threads=torch.get_num_threads() if self.threads is None else self.threads)
+        causal: Align | None = "top_left" if is_causal else None
+        threads = torch.get_num_threads() if self.threads is None else self.threads
+        context: torch.Tensor
+        if dropout_p or torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad
+                                                     or bias is not None and bias.requires_grad):
+            context = attention(query, key, value, scale=scale, mask=mask, bias=bias, causal=causal, dropout=dropout_p,
+                                threads=threads)
+        else:  # the short way
+            context = torch.from_numpy(_attention.attention(
+                array_of(query), array_of(key), array_of(value), scale=scale, causal=causal, threads=threads,
+                mask=None if mask is None else array_of(mask), bias=None if bias is None else array_of(bias)))
         return context
 
     def __enter__(self) -> Replacement:
