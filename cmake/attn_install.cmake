@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Installs the library, the header, the pkg-config file and the CMake package. Nothing installed holds an absolute
+# Installs the library, the headers, the pkg-config file and the CMake package. Nothing installed holds an absolute
 # path, so the prefix can be moved.
 
 include(CMakePackageConfigHelpers)
@@ -13,7 +13,8 @@ endif()
 install(TARGETS ${libraries} EXPORT attn
         LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
         INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-install(FILES "${PROJECT_SOURCE_DIR}/include/attn/attn.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/attn")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/attn" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+        FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 install(EXPORT attn NAMESPACE attn:: FILE attn-targets.cmake DESTINATION "${package_dir}")
 
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/attn-config.cmake.in"

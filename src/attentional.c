@@ -8,6 +8,7 @@
 #include "flat.h"
 #include "operand.h"
 #include "runtime/size.h"
+#include "scratch.h"
 #include "status.h"
 
 #include <inttypes.h>
@@ -181,30 +182,35 @@ static void backward(const attn_i_step *s, const plan *p)
     if (s->d_bias.data != NULL) attn_i_flat_store(&p->d_bias, s->kernels, 0, 1);
 }
 
+static void run_forward(void *data, void *scratch)
+{
+    attn_i_step *s = data;
+    attn_i_arena arena = {.base = scratch};
+    const plan p = lay_out(s, &arena);
+    attn_i_operand_load(&p.weight, s->kernels, s->size);
+    forward(s, &p);
+}
+
+static void run_backward(void *data, void *scratch)
+{
+    attn_i_step *s = data;
+    attn_i_arena arena = {.base = scratch};
+    const plan p = lay_out(s, &arena);
+    attn_i_operand_load(&p.weight, s->kernels, s->size);
+    backward(s, &p);
+}
+
 static attn_status run(attn_engine *engine, const attn_attentional_args *args, int is_backward)
 {
     attn_i_step s;
+    attn_i_call call = {.engine = engine, .run = is_backward ? run_backward : run_forward, .data = &s};
     attn_status status = attn_i_step_check(engine, args, is_backward, &s);
     if (status != ATTN_OK) return status;
     if (s.output_dim == 0 && s.d_context.data == NULL && s.d_query.data == NULL) return ATTN_OK; /* of any rows */
     attn_i_arena arena = {.base = NULL};
     lay_out(&s, &arena);
-    if (arena.overflow) return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    const size_t bytes = (size_t)arena.used;
-    void *memory = bytes > 0 ? attn_i_allocate(&engine->allocator, bytes) : NULL;
-    if (bytes > 0 && memory == NULL) {
-        return attn_i_fail(ATTN_ERR_NOMEM, "no memory for %zu bytes of scratch", bytes);
-    }
-    arena = (attn_i_arena){.base = memory};
-    const plan p = lay_out(&s, &arena);
-    attn_i_operand_load(&p.weight, s.kernels, s.size);
-    if (is_backward) {
-        backward(&s, &p);
-    } else {
-        forward(&s, &p);
-    }
-    attn_i_release(&engine->allocator, memory, bytes);
-    return ATTN_OK;
+    status = attn_i_scratch_measured(&arena, &call.scratch);
+    return status == ATTN_OK ? attn_i_call_run(&call) : status;
 }
 
 attn_status attn_attentional_forward(attn_engine *engine, const attn_attentional_args *args)

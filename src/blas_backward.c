@@ -10,8 +10,8 @@
 #include "param_sums.h"
 #include "runtime/blas.h"
 #include "runtime/size.h"
+#include "scratch.h"
 #include "softmax/row_gradient.h"
-#include "status.h"
 
 #include <string.h>
 
@@ -34,12 +34,6 @@ typedef struct run {
     double *row_alibi;
 } run;
 
-static attn_i_matrix head_matrix(const run *r, const attn_i_view *view, int64_t head)
-{
-    if (view->data == NULL) return (attn_i_matrix){0};
-    return attn_i_view_matrix(view, head / r->p->key_heads, head % r->p->key_heads);
-}
-
 static void lay_out(run *r, attn_i_arena *arena)
 {
     const attn_i_gradient *g = r->g;
@@ -51,8 +45,8 @@ static void lay_out(run *r, attn_i_arena *arena)
                              score->reads_keys ? c->key.use : attn_i_matrix_transpose(c->state.places.use), arena);
     r->wants_keys = score->reads_keys && (g->d_key.data != NULL || r->params.wanted);
     r->wants_queries = g->d_query.data != NULL || r->params.wanted;
-    r->key = attn_i_target_layout(arena, head_matrix(r, &g->d_key, 0), p->size);
-    r->value = attn_i_target_layout(arena, head_matrix(r, &g->d_value, 0), p->size);
+    r->key = attn_i_target_layout(arena, attn_i_head_matrix(r->p, &g->d_key, 0), p->size);
+    r->value = attn_i_target_layout(arena, attn_i_head_matrix(r->p, &g->d_value, 0), p->size);
     if (g->shared) r->value = r->key;
     attn_i_bias_sums_layout(&r->biases, g, arena);
     r->d_keys = attn_i_carve_matrix(arena, r->wants_keys && c->key_width > 0 ? p->keys : 0, c->key_width, p->size);
@@ -73,11 +67,7 @@ attn_status attn_i_blas_backward_scratch(const attn_i_gradient *gradient, int64_
     run r = {.g = gradient, .p = &gradient->problem};
     attn_i_arena arena = {.base = NULL};
     lay_out(&r, &arena);
-    if (arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
-    *bytes = arena.used;
-    return ATTN_OK;
+    return attn_i_scratch_measured(&arena, bytes);
 }
 
 /* ------------------------------------------------------------------------------------------------ a chunk */
@@ -280,9 +270,9 @@ static void run_chunk(run *r)
 
 static void move_targets(run *r, int64_t head)
 {
-    if (r->key.to.data != NULL) attn_i_target_move(&r->key, head_matrix(r, &r->g->d_key, head).data);
+    if (r->key.to.data != NULL) attn_i_target_move(&r->key, attn_i_head_matrix(r->p, &r->g->d_key, head).data);
     if (r->value.to.data != NULL && !r->g->shared) {
-        attn_i_target_move(&r->value, head_matrix(r, &r->g->d_value, head).data);
+        attn_i_target_move(&r->value, attn_i_head_matrix(r->p, &r->g->d_value, head).data);
     }
     if (r->g->shared) r->value = r->key;
 }
@@ -305,7 +295,7 @@ static void end_head(run *r)
     const attn_i_chunks *c = &r->chunks;
     const int accumulate = r->g->accumulate;
     if (r->wants_keys && c->key_width > 0) {
-        const attn_i_matrix from = c->key.copied ? c->key.use : head_matrix(r, &p->key, c->first_head);
+        const attn_i_matrix from = c->key.copied ? c->key.use : attn_i_head_matrix(r->p, &p->key, c->first_head);
         p->mechanism->score->key_gradients(p, &c->state, from, attn_i_matrix_dense(r->d_keys, p->keys, c->key_width),
                                            r->key.use, &r->params.score);
     }

@@ -17,11 +17,6 @@ enum {
     ITEM_SCORES = 1 << 13 /* scores that one parallel item finishes */
 };
 
-static attn_i_matrix head_matrix(const attn_i_chunks *c, const attn_i_view *view, int64_t head)
-{
-    return attn_i_view_matrix(view, head / c->p->key_heads, head % c->p->key_heads);
-}
-
 static void cut(attn_i_chunks *c, int64_t most_heads, int64_t row_scores)
 {
     const attn_i_problem *p = c->p;
@@ -58,10 +53,11 @@ void attn_i_chunks_layout(attn_i_chunks *c, const attn_i_problem *p, int64_t mos
     const int local = p->modifiers->local != ATTN_LOCAL_NONE; /* keys and values are read row by row */
     *c = (attn_i_chunks){.p = p};
     if (score->reads_keys) {
-        c->key = attn_i_operand_layout(arena, head_matrix(c, &p->key, 0), score->contiguous_keys || local, p->size);
+        c->key = attn_i_operand_layout(arena, attn_i_head_matrix(c->p, &p->key, 0), score->contiguous_keys || local,
+                                       p->size);
     }
     if (p->context.data != NULL) {
-        c->value = attn_i_operand_layout(arena, head_matrix(c, &p->value, 0), local, p->size);
+        c->value = attn_i_operand_layout(arena, attn_i_head_matrix(c->p, &p->value, 0), local, p->size);
     }
     cut(c, attn_i_min(most_heads, CHUNK_HEADS), row_scores);
     score->layout(p, arena, &c->state);
@@ -86,7 +82,7 @@ static void restore_keys(attn_i_chunks *c)
 {
     const attn_i_problem *p = c->p;
     for (int64_t i = 0; i < c->chunk_heads; i++) {
-        const attn_i_matrix from = head_matrix(c, &p->key, c->first_head + i);
+        const attn_i_matrix from = attn_i_head_matrix(c->p, &p->key, c->first_head + i);
         float *to = (float *)(void *)c->keys + i * p->keys * c->key_width;
         for (int64_t j = 0; j < p->keys; j++) {
             p->mechanism->score->lanes->restore_key(p, (const float *)(const void *)from.data + j * from.row_stride,
@@ -100,11 +96,11 @@ void attn_i_chunks_take_heads(attn_i_chunks *c)
     const attn_i_problem *p = c->p;
     const int64_t end = c->first_head + c->chunk_heads;
     if (c->key.copied) {
-        c->key.source = head_matrix(c, &p->key, c->first_head);
+        c->key.source = attn_i_head_matrix(c->p, &p->key, c->first_head);
         attn_i_operand_load(&c->key, p->kernels, p->size);
     }
     if (c->value.copied) {
-        c->value.source = head_matrix(c, &p->value, c->first_head);
+        c->value.source = attn_i_head_matrix(c->p, &p->value, c->first_head);
         attn_i_operand_load(&c->value, p->kernels, p->size);
     }
     if (c->key_width == 0 || p->keys == 0) return;
@@ -114,10 +110,10 @@ void attn_i_chunks_take_heads(attn_i_chunks *c)
     }
     /* Key heads whose rows follow each other in memory are one matrix. */
     for (int64_t head = c->first_head, count; head < end; head += count) {
-        attn_i_matrix from = c->key.copied ? c->key.use : head_matrix(c, &p->key, head);
+        attn_i_matrix from = c->key.copied ? c->key.use : attn_i_head_matrix(c->p, &p->key, head);
         const int64_t step = p->keys * from.row_stride * p->size;
         for (count = 1; head + count < end; count++) {
-            if (p->keys == 1 || head_matrix(c, &p->key, head + count).data != from.data + count * step) break;
+            if (p->keys == 1 || attn_i_head_matrix(c->p, &p->key, head + count).data != from.data + count * step) break;
         }
         from.rows = count * p->keys;
         char *to = c->keys + (head - c->first_head) * p->keys * c->key_width * p->size;
@@ -138,7 +134,7 @@ attn_i_matrix attn_i_chunks_queries(const attn_i_chunks *c)
 
 attn_i_matrix attn_i_chunks_values(const attn_i_chunks *c, int64_t head)
 {
-    return c->value.copied ? c->value.use : head_matrix(c, &c->p->value, c->first_head + head);
+    return c->value.copied ? c->value.use : attn_i_head_matrix(c->p, &c->p->value, c->first_head + head);
 }
 
 attn_i_matrix attn_i_chunks_keys(const attn_i_chunks *c, int64_t head)
@@ -150,7 +146,7 @@ attn_i_matrix attn_i_chunks_keys(const attn_i_chunks *c, int64_t head)
     if (!c->p->mechanism->score->reads_keys) {
         return attn_i_matrix_rows(attn_i_matrix_transpose(c->state.places.use), 0, keys, c->p->size);
     }
-    return c->key.copied ? c->key.use : head_matrix(c, &c->p->key, c->first_head + head);
+    return c->key.copied ? c->key.use : attn_i_head_matrix(c->p, &c->p->key, c->first_head + head);
 }
 
 void attn_i_chunks_take_rows(attn_i_chunks *c)

@@ -8,8 +8,8 @@
 #include "blas_chunk.h"
 #include "context.h"
 #include "runtime/size.h"
+#include "scratch.h"
 #include "softmax/row.h"
-#include "status.h"
 
 typedef struct run {
     const attn_i_problem *p;
@@ -40,11 +40,7 @@ attn_status attn_i_blas_way_scratch(const attn_i_problem *problem, int64_t *byte
     run r = {.p = problem};
     attn_i_arena arena = {.base = NULL};
     if (!is_empty(problem)) lay_out(&r, &arena);
-    if (arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
-    *bytes = arena.used;
-    return ATTN_OK;
+    return attn_i_scratch_measured(&arena, bytes);
 }
 
 static void finish_rows(void *data, int64_t item)

@@ -302,10 +302,9 @@ static attn_status compute(attn_engine *engine, const attn_decomposable_args *ar
     if (c.d.batch == 0) return ATTN_OK;
     attn_i_arena arena = {.base = NULL};
     c.way->measure(&c.d, &arena);
-    if (arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
-    status = attn_i_call_run(&(attn_i_call){.engine = engine, .scratch = arena.used, .run = run, .data = &c});
+    attn_i_call its = {.engine = engine, .run = run, .data = &c};
+    status = attn_i_scratch_measured(&arena, &its.scratch);
+    if (status == ATTN_OK) status = attn_i_call_run(&its);
     if (status == ATTN_OK) fill_past(&c.d, backward);
     return status;
 }

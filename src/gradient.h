@@ -52,6 +52,11 @@ void attn_i_bias_sums_layout(attn_i_bias_sums *sums, const attn_i_gradient *grad
 void attn_i_bias_sums_begin(const attn_i_bias_sums *sums, const attn_i_gradient *gradient);
 void attn_i_bias_sums_add_row(const attn_i_bias_sums *sums, const attn_i_gradient *gradient, int64_t b, int64_t h,
                               int64_t i, int64_t first, int64_t n, const void *d);
+/* What gradients of float32 scores, at the softmax's temperature, add to slopes and table: those of a key head's
+ * queries and keys from `first` to `end`, summed over each distance: of query i of head k in the group and key j at
+ * [(end - 1 - j + i) group + k]. */
+void attn_i_bias_sums_add_distances(const attn_i_bias_sums *sums, const attn_i_gradient *gradient, int64_t b,
+                                    int64_t key_head, int64_t first, int64_t end, const float *distances);
 void attn_i_bias_sums_end(const attn_i_bias_sums *sums, const attn_i_gradient *gradient);
 
 #endif

@@ -2,12 +2,13 @@
  *
  * local_backward.c: the backward pass of predictive local attention: each query and the keys around its centre, one key
  * head's queries one after the other, since they add to the same keys. */
-#include "local_centre.h"
 #include "local_way.h"
+
+#include "local_centre.h"
 #include "param_sums.h"
 #include "runtime/size.h"
+#include "scratch.h"
 #include "softmax/row_gradient.h"
-#include "status.h"
 
 #include <string.h>
 
@@ -33,12 +34,6 @@ static int64_t most_keys(const attn_i_problem *p)
     return attn_i_min(2 * p->modifiers->half_width + 1, p->keys);
 }
 
-static attn_i_matrix head_matrix(const attn_i_problem *p, const attn_i_view *view, int64_t head)
-{
-    if (view->data == NULL) return (attn_i_matrix){0};
-    return attn_i_view_matrix(view, head / p->key_heads, head % p->key_heads);
-}
-
 static int64_t own_elements(const attn_i_problem *p)
 {
     const attn_i_score *score = p->mechanism->score;
@@ -55,8 +50,8 @@ static void lay_out(run *r, attn_i_arena *arena)
     attn_i_centres_layout(&r->centres, c, arena);
     attn_i_param_sums_layout(&r->params, g,
                              score->reads_keys ? c->key.use : attn_i_matrix_transpose(c->state.places.use), arena);
-    r->key = attn_i_target_layout(arena, head_matrix(p, &g->d_key, 0), p->size);
-    r->value = attn_i_target_layout(arena, head_matrix(p, &g->d_value, 0), p->size);
+    r->key = attn_i_target_layout(arena, attn_i_head_matrix(p, &g->d_key, 0), p->size);
+    r->value = attn_i_target_layout(arena, attn_i_head_matrix(p, &g->d_value, 0), p->size);
     if (g->shared) r->value = r->key;
     r->d_keys = attn_i_carve_matrix(arena, c->key_width > 0 ? p->keys : 0, c->key_width, p->size);
     r->d_places = attn_i_carve_matrix(arena, score->reads_keys ? 0 : p->keys, p->query_dim, p->size);
@@ -77,11 +72,7 @@ attn_status attn_i_local_backward_scratch(const attn_i_gradient *gradient, int64
     run r = {.g = gradient, .p = &gradient->problem};
     attn_i_arena arena = {.base = NULL};
     lay_out(&r, &arena);
-    if (arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
-    *bytes = arena.used;
-    return ATTN_OK;
+    return attn_i_scratch_measured(&arena, bytes);
 }
 
 /* ------------------------------------------------------------------------------------------------ a row */
@@ -182,11 +173,11 @@ static void begin_head(run *r)
     const attn_i_problem *p = r->p;
     const int64_t head = r->chunks.first_head;
     const int accumulate = r->g->accumulate;
-    if (r->key.to.data != NULL) attn_i_target_move(&r->key, head_matrix(p, &r->g->d_key, head).data);
+    if (r->key.to.data != NULL) attn_i_target_move(&r->key, attn_i_head_matrix(p, &r->g->d_key, head).data);
     if (r->g->shared) {
         r->value = r->key;
     } else if (r->value.to.data != NULL) {
-        attn_i_target_move(&r->value, head_matrix(p, &r->g->d_value, head).data);
+        attn_i_target_move(&r->value, attn_i_head_matrix(p, &r->g->d_value, head).data);
     }
     attn_i_target_begin(&r->key, accumulate, p->kernels, p->size);
     if (!r->g->shared) attn_i_target_begin(&r->value, accumulate, p->kernels, p->size);
@@ -202,7 +193,7 @@ static void end_head(run *r)
     const attn_i_score *score = p->mechanism->score;
     if (score->add_own != NULL) score->add_own(p, r->own, &r->params.score);
     if (c->key_width > 0) {
-        const attn_i_matrix from = c->key.copied ? c->key.use : head_matrix(p, &p->key, c->first_head);
+        const attn_i_matrix from = c->key.copied ? c->key.use : attn_i_head_matrix(p, &p->key, c->first_head);
         score->key_gradients(p, &c->state, from, attn_i_matrix_dense(r->d_keys, p->keys, c->key_width), r->key.use,
                              &r->params.score);
     }

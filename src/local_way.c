@@ -7,8 +7,8 @@
 
 #include "local_centre.h"
 #include "runtime/size.h"
+#include "scratch.h"
 #include "softmax/row.h"
-#include "status.h"
 
 typedef struct run {
     const attn_i_problem *p;
@@ -43,11 +43,7 @@ attn_status attn_i_local_way_scratch(const attn_i_problem *problem, int64_t *byt
     run r = {.p = problem};
     attn_i_arena arena = {.base = NULL};
     if (!is_empty(problem)) lay_out(&r, &arena);
-    if (arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
-    *bytes = arena.used;
-    return ATTN_OK;
+    return attn_i_scratch_measured(&arena, bytes);
 }
 
 static void compute_row(void *data, int64_t x)

@@ -9,6 +9,7 @@
 #include "runtime/blas.h"
 #include "runtime/size.h"
 #include "score/score.h"
+#include "scratch.h"
 #include "status.h"
 #include "tile_source.h"
 
@@ -200,16 +201,9 @@ static void lay_out(append *a, attn_i_arena *arena)
     if (a->m->ready == ATTN_I_PREPARED) lay_out_prepared(a, arena);
 }
 
-static attn_status run(append *a)
+static void append_rows(void *data, void *scratch)
 {
-    const attn_i_allocator *allocator = &a->m->engine->allocator;
-    attn_i_arena measure = {.base = NULL};
-    lay_out(a, &measure);
-    if (measure.overflow) return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    void *scratch = measure.used > 0 ? attn_i_allocate(allocator, (size_t)measure.used) : NULL;
-    if (measure.used > 0 && scratch == NULL) {
-        return attn_i_fail(ATTN_ERR_NOMEM, "no memory for %" PRId64 " bytes of scratch", measure.used);
-    }
+    append *a = data;
     attn_i_arena arena = {.base = scratch};
     if (a->m->ready != ATTN_I_RAW) {
         a->sources = (attn_i_sources){.p = NULL};
@@ -220,8 +214,16 @@ static attn_status run(append *a)
     if (a->m->ready == ATTN_I_PREPARED) append_prepared(a);
     if (a->m->ready == ATTN_I_RAW) copy_raw(a, &a->p.key, &a->m->keys);
     copy_raw(a, &a->p.value, &a->m->values);
-    attn_i_release(allocator, scratch, (size_t)measure.used);
-    return turn(a);
+}
+
+static attn_status run(append *a)
+{
+    attn_i_arena arena = {.base = NULL};
+    attn_i_call call = {.engine = a->m->engine, .run = append_rows, .data = a};
+    lay_out(a, &arena);
+    attn_status status = attn_i_scratch_measured(&arena, &call.scratch);
+    if (status == ATTN_OK) status = attn_i_call_run(&call);
+    return status == ATTN_OK ? turn(a) : status;
 }
 
 static attn_status append_to(attn_memory *m, const attn_tensor *key, const attn_tensor *value,

@@ -71,13 +71,14 @@ static attn_status check(const attn_multihead *multihead, const attn_multihead_b
     if (b->args.accumulate != 0 && b->args.accumulate != 1) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "accumulate is %" PRId32 ", but must be 0 or 1", b->args.accumulate);
     }
-    if (b->args.d_output == NULL && b->args.d_weights == NULL) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "d_output and d_weights are both NULL");
+    if (b->args.d_output == NULL && b->args.d_weights == NULL && b->args.d_logsumexp == NULL) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "d_output, d_weights and d_logsumexp are all NULL");
     }
     if (b->args.d_bias != NULL && c->attention.bias == NULL) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "d_bias is wanted, but there is no attention->bias");
     }
-    b->wants_mechanism = b->args.d_bias != NULL || b->args.d_mechanism_params != NULL;
+    b->wants_mechanism = b->args.d_bias != NULL || b->args.d_alibi != NULL || b->args.d_relative != NULL ||
+                         b->args.d_mechanism_params != NULL;
     status = attn_i_problem_input(&c->means, b->args.d_output, "d_output", "[B, Tq, output_dim]", output, &b->d_output);
     if (status == ATTN_OK) status = check_inputs(b);
     return status == ATTN_OK ? check_params(b) : status;
@@ -141,8 +142,11 @@ static attn_status attend_back(backward *b, attn_i_multihead_scratch *scratch, c
     args.forward = &forward;
     args.d_context = b->d_output.data != NULL ? &d_context : NULL;
     args.d_weights = b->args.d_weights;
+    args.d_logsumexp = b->args.d_logsumexp;
     args.d_query = wanted[ATTN_I_QUERY], args.d_key = wanted[ATTN_I_KEY], args.d_value = wanted[ATTN_I_VALUE];
     args.d_bias = b->args.d_bias;
+    args.d_alibi = b->args.d_alibi;
+    args.d_relative = b->args.d_relative;
     args.d_params = b->args.d_mechanism_params;
     args.accumulate = b->args.accumulate && b->wants_mechanism;
 
@@ -293,10 +297,8 @@ static attn_status prepare(const attn_multihead *multihead, const attn_multihead
     int outputs;
     attn_status status = check(multihead, args, b);
     if (status == ATTN_OK) status = compute(b, &scratch);
+    if (status == ATTN_OK) status = attn_i_scratch_measured(&scratch.arena, NULL);
     if (status != ATTN_OK) return status;
-    if (scratch.arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
     const int count = list_tensors(b, list, &outputs);
     *call = (attn_i_call){b->c.means.engine, scratch.most, b->args.workspace, b->args.workspace_size, apart, run, b};
     return attn_i_views_apart(list, outputs, count);

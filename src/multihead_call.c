@@ -23,8 +23,11 @@ static attn_status check_input(attn_i_multihead_call *c, int i, const attn_tenso
     const int source = i == ATTN_I_QUERY ? i : c->source[i - 1];
     c->source[i] = i;
     if (tensor == NULL && i == ATTN_I_QUERY) return attn_i_fail(ATTN_ERR_ARGUMENT, "query is NULL");
+    if (tensor != NULL && c->args.attend_only && i != ATTN_I_QUERY) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "attend_only is 1, but there is a %s", input_names[i]);
+    }
     if (tensor == NULL) {
-        if (c->m->input_dim[i] != c->m->input_dim[source]) {
+        if (!c->args.attend_only && c->m->input_dim[i] != c->m->input_dim[source]) {
             return attn_i_fail(ATTN_ERR_SHAPE,
                                "%s is NULL and %s stands for it, but %s is %" PRId64 " and %s is %" PRId64,
                                input_names[i], input_names[source], dim_names[i], c->m->input_dim[i], dim_names[source],

@@ -87,10 +87,8 @@ static attn_status prepare(const attn_multihead *multihead, const attn_multihead
     lengthen(c, 1);
     status = compute(c, &scratch);
     lengthen(c, -1);
+    if (status == ATTN_OK) status = attn_i_scratch_measured(&scratch.arena, NULL);
     if (status != ATTN_OK) return status;
-    if (scratch.arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
     const int count = list_tensors(c, list, &outputs);
     *call = (attn_i_call){c->means.engine, scratch.most, c->args.workspace, c->args.workspace_size, apart, run, c};
     return attn_i_views_apart(list, outputs, count);

@@ -22,6 +22,7 @@ typedef struct attn_i_dropout {
 typedef struct attn_i_relative {
     char *rows;           /* [heads of the table][count]; NULL: none */
     int32_t *columns;     /* of the table, for each distance */
+    float *diagonals;     /* [Hk][count][group], backwards; of float32 alone */
     int64_t first, count; /* distances first .. first + count - 1 */
 } attn_i_relative;
 
@@ -92,5 +93,13 @@ static inline uint64_t attn_i_problem_row(const attn_i_problem *problem, int64_t
 
 /* The valid keys of sequence b. */
 int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b);
+
+/* The rows of one key head, heads being counted through all sequences; without data where the tensor has none. */
+static inline attn_i_matrix attn_i_head_matrix(const attn_i_problem *problem, const attn_i_view *view, int64_t head)
+{
+    const int64_t *shape = view->shape, *stride = view->stride;
+    if (view->data == NULL) return (attn_i_matrix){NULL, shape[2], shape[3], stride[2], stride[3]};
+    return attn_i_view_matrix(view, head / problem->key_heads, head % problem->key_heads);
+}
 
 #endif

@@ -4,7 +4,7 @@
 #include "relative.h"
 
 #include "runtime/size.h"
-#include "status.h"
+#include "scratch.h"
 #include "visible.h"
 
 #include <math.h>
@@ -51,6 +51,7 @@ static void lay_out(attn_i_problem *p, attn_i_arena *arena)
     r->count = attn_i_max(p->keys - least - r->first, 1);
     r->rows = attn_i_carve_matrix(arena, p->modifiers->table.shape[2], r->count, p->size);
     r->columns = attn_i_carve(arena, r->count, sizeof *r->columns);
+    if (p->dtype == ATTN_F32) r->diagonals = attn_i_carve_matrix(arena, p->query_heads, r->count, p->size);
 }
 
 attn_status attn_i_relative_scratch(attn_i_problem *p, int64_t *bytes, int64_t *scratch)
@@ -58,8 +59,20 @@ attn_status attn_i_relative_scratch(attn_i_problem *p, int64_t *bytes, int64_t *
     attn_i_arena arena = {.base = NULL};
     lay_out(p, &arena);
     *bytes = arena.used;
-    if (!arena.overflow && attn_i_add(*scratch, arena.used, scratch)) return ATTN_OK;
-    return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
+    arena.overflow |= !attn_i_add(*scratch, arena.used, scratch);
+    return attn_i_scratch_measured(&arena, NULL);
+}
+
+/* Rows of heads, from the last distance to the first, an element of each head of a group by turns. */
+static void load_diagonals(const attn_i_problem *p)
+{
+    const attn_i_relative *r = &p->relative;
+    for (int64_t h = 0; h < p->query_heads; h++) {
+        const float *row =
+            (const float *)(const void *)r->rows + (p->modifiers->table.shape[2] == 1 ? 0 : h) * r->count;
+        float *to = r->diagonals + h / p->group * p->group * r->count + h % p->group;
+        for (int64_t k = 0; k < r->count; k++) to[k * p->group] = row[r->count - 1 - k];
+    }
 }
 
 void attn_i_relative_load(attn_i_problem *p, void *memory)
@@ -77,6 +90,7 @@ void attn_i_relative_load(attn_i_problem *p, void *memory)
             p->kernels->gather(1, one, 1, r->rows + (h * r->count + k) * p->size);
         }
     }
+    if (p->dtype == ATTN_F32) load_diagonals(p);
 }
 
 const void *attn_i_relative_row(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, int64_t first)
@@ -90,4 +104,12 @@ const int32_t *attn_i_relative_columns(const attn_i_problem *p, int64_t b, int64
 {
     const attn_i_relative *r = &p->relative;
     return r->columns + (first - i - offset_of(p, b) - r->first);
+}
+
+const float *attn_i_relative_diagonals(const attn_i_problem *p, int64_t b, int64_t key_head, int64_t first_row,
+                                       int64_t key)
+{
+    const attn_i_relative *r = &p->relative;
+    const int64_t last = r->first + r->count - 1; /* distance, that the diagonals begin with */
+    return r->diagonals + (key_head * r->count + last - (key - offset_of(p, b))) * p->group + first_row;
 }

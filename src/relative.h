@@ -24,4 +24,10 @@ void attn_i_relative_load(attn_i_problem *problem, void *memory);
 const void *attn_i_relative_row(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, int64_t first);
 const int32_t *attn_i_relative_columns(const attn_i_problem *problem, int64_t b, int64_t i, int64_t first);
 
+/* The same for tiles, of float32: what row r of the key head's (query r / group of its head r % group) adds to the
+ * score of key j lies at [r - first_row - (j - key) group]. A tile's rows are runs of it, each a step before the last.
+ */
+const float *attn_i_relative_diagonals(const attn_i_problem *problem, int64_t b, int64_t key_head, int64_t first_row,
+                                       int64_t key);
+
 #endif

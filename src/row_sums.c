@@ -5,12 +5,6 @@
 
 #include "runtime/size.h"
 
-static attn_i_matrix head_matrix(const attn_i_problem *p, const attn_i_view *view, int64_t head)
-{
-    if (view->data == NULL) return (attn_i_matrix){0};
-    return attn_i_view_matrix(view, head / p->key_heads, head % p->key_heads);
-}
-
 void attn_i_row_sums_layout(attn_i_row_sums *sums, const attn_i_gradient *g, const attn_i_score_state *state,
                             attn_i_arena *arena)
 {
@@ -19,8 +13,8 @@ void attn_i_row_sums_layout(attn_i_row_sums *sums, const attn_i_gradient *g, con
     const int64_t rows = score->query_width(p) > 0 ? p->group * p->queries : 0;
     *sums = (attn_i_row_sums){.params = {.wanted = 0}};
     if (score->key_width(p) > 0) {
-        sums->key = attn_i_operand_layout(arena, head_matrix(p, &p->key, 0), 0, p->size);
-        sums->d_key = attn_i_target_layout(arena, head_matrix(p, &g->d_key, 0), p->size);
+        sums->key = attn_i_operand_layout(arena, attn_i_head_matrix(p, &p->key, 0), 0, p->size);
+        sums->d_key = attn_i_target_layout(arena, attn_i_head_matrix(p, &g->d_key, 0), p->size);
     }
     attn_i_param_sums_layout(
         &sums->params, g, score->key_width(p) > 0 ? sums->key.use : attn_i_matrix_transpose(state->places.use), arena);
@@ -62,13 +56,13 @@ void attn_i_row_sums_keys(attn_i_row_sums *sums, const attn_i_gradient *g, const
 {
     const attn_i_problem *p = &g->problem;
     const int accumulate = g->accumulate || g->shared;
-    attn_i_matrix from = head_matrix(p, &p->key, head);
+    attn_i_matrix from = attn_i_head_matrix(p, &p->key, head);
     if (sums->key.copied) {
         sums->key.source = from;
         attn_i_operand_load(&sums->key, p->kernels, p->size);
         from = sums->key.use;
     }
-    if (sums->d_key.to.data != NULL) attn_i_target_move(&sums->d_key, head_matrix(p, &g->d_key, head).data);
+    if (sums->d_key.to.data != NULL) attn_i_target_move(&sums->d_key, attn_i_head_matrix(p, &g->d_key, head).data);
     attn_i_target_begin(&sums->d_key, accumulate, p->kernels, p->size);
     p->mechanism->score->key_gradients(p, state, from, d_to, sums->d_key.use, &sums->params.score);
     attn_i_target_end(&sums->d_key, accumulate, p->kernels, p->size);

@@ -12,12 +12,22 @@
 /* Where a call of few numbers works, so that it need not ask for memory. */
 enum { SMALL = 16384 };
 
+static attn_status too_large(void)
+{
+    return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
+}
+
+attn_status attn_i_scratch_measured(const attn_i_arena *arena, int64_t *bytes)
+{
+    if (arena->overflow) return too_large();
+    if (bytes != NULL) *bytes = arena->used;
+    return ATTN_OK;
+}
+
 attn_status attn_i_call_workspace_size(int64_t scratch, size_t *bytes)
 {
     int64_t all = 0;
-    if (scratch != 0 && !attn_i_add(scratch, ATTN_I_ALIGNMENT - 1, &all)) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
+    if (scratch != 0 && !attn_i_add(scratch, ATTN_I_ALIGNMENT - 1, &all)) return too_large();
     if (bytes == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "bytes is NULL");
     *bytes = (size_t)all;
     return ATTN_OK;

@@ -27,7 +27,7 @@ typedef struct pass {
     const attn_i_gradient_plan *plan;
     const attn_i_gradient_scratch *s;
     attn_i_sum_rows d_keys, d_values;
-    float *own;
+    float *own, *distances;
     float rest[ATTN_I_LANES], mean[ATTN_I_LANES];
     float unused[ATTN_I_LANES];       /* sums that no one asks for */
     unsigned char poor[ATTN_I_LANES]; /* lanes whose d_context is not finite */
@@ -213,6 +213,11 @@ static void score_gradients(pass *t, const attn_i_tile_piece *one)
         attn_i_tile_view_drop(&t->v, one, t->s->d_scores);
         t->v.kernels->tile_gradient(one->count, one->spans, weights, t->mean, d);
     }
+    if (t->distances != NULL) {
+        const int64_t after = t->v.w->keys.end - 1 - (t->v.keys.first + one->first), group = t->v.p->group;
+        t->v.kernels->tile_sum_diagonals(one->count, one->spans, t->v.w->rows, d, group,
+                                         t->distances + t->v.w->first_row + after * group);
+    }
     if (t->v.p->modifiers->softcap != 0) {
         const float cap = t->v.plan->folded ? t->v.plan->cap : (float)t->v.p->modifiers->softcap;
         t->v.kernels->tile_cap_gradient(one->count, one->spans, cap, t->s->capped + start, t->s->d_scores + start);
@@ -284,7 +289,7 @@ static void add_by_score(pass *t, const attn_i_tile_piece *one)
 static void run_tile(pass *t)
 {
     const int by_score = t->v.plan->lanes != NULL;
-    const int wants_scores = by_score || t->plan->wants_query || t->d_keys.data != NULL;
+    const int wants_scores = by_score || t->plan->wants_query || t->d_keys.data != NULL || t->distances != NULL;
     attn_i_tile_view_take(&t->v);
     const attn_i_shows mask = attn_i_tile_view_mask(&t->v);
     if (mask == ATTN_I_NOTHING) return;
@@ -309,6 +314,7 @@ void attn_i_tile_gradient(const attn_i_gradient_plan *plan, const attn_i_gradien
                           const attn_i_tile_work *work, int finite, const attn_i_gradient_sums *sums)
 {
     pass t = {.plan = plan, .s = scratch, .d_keys = sums->keys, .own = sums->own, .finite = finite};
+    t.distances = sums->distances;
     t.keep = plan->tile.p->dropout.keep != 0 ? (float)plan->tile.p->dropout.keep : 1;
     const attn_i_span keys = attn_i_tile_view_begin(&t.v, &plan->tile, &scratch->tile, work);
     if (plan->dim > 0) t.d_values = sums->values;

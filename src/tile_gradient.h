@@ -38,6 +38,8 @@ attn_i_gradient_scratch attn_i_gradient_scratch_layout(const attn_i_gradient_pla
 typedef struct attn_i_gradient_sums {
     attn_i_sum_rows keys, values; /* keys: never without data where scores are no products */
     float *own;
+    float *distances; /* sums of gradients of scores: of row r and key j at [r + (work->keys.end - 1 - j) group]; NULL:
+                         not wanted */
 } attn_i_gradient_sums;
 
 /* Adds to the sums; leaves the gradient of prepared queries in d_query. `finite`: there is nothing else in the keys. */

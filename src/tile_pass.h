@@ -17,15 +17,16 @@ typedef struct attn_i_tile_plan {
     const attn_i_problem *p;
     const attn_i_tile_kernels *kernels;
     const attn_i_score_state *state;
-    int64_t depth;     /* elements of a prepared query and key */
-    double unit;       /* log2(e) / temperature: from scores to exponents */
-    double factor;     /* of the queries, if they are folded */
-    int folded;        /* factors are in the queries, so that products are exponents, or their parts of cap */
-    float cap;         /* then: the softcap, of exponents; 0: none */
-    int plain;         /* and no tensor of biases stands between a product and its weight */
-    int biased;        /* there are biases, of the caller's or of distances */
-    int writes_scores; /* weights or scores are wanted */
-    int wide;          /* values are wide, and keys one tile: the context may be made last, row by row */
+    int64_t depth; /* elements of a prepared query and key */
+    double unit;   /* log2(e) / temperature: from scores to exponents */
+    double factor; /* of the queries, if they are folded */
+    int folded;    /* factors are in the queries, so that products are exponents, or their parts of cap */
+    float cap;     /* then: the softcap, of exponents; 0: none */
+    int plain;     /* and no tensor of biases stands between a product and its weight */
+    int biased;    /* there are biases of the caller's; and of distances: */
+    int relative;
+    int writes_scores;              /* weights or scores are wanted */
+    int wide;                       /* values are wide, and keys one tile: the context may be made last, row by row */
     const attn_i_lane_score *lanes; /* NULL: scores are products */
     attn_i_mask_map mask;
 } attn_i_tile_plan;

@@ -3,6 +3,7 @@
  * tile_scores.c: a tile's queries in lanes, and its scores, modified, as exponents. */
 #include "tile_scores.h"
 
+#include "relative.h"
 #include "tile_output.h"
 
 #include <string.h>
@@ -58,6 +59,12 @@ void attn_i_tile_scores(attn_i_tile_view *t, const attn_i_tile_piece *one, attn_
     }
     if (plan->biased) {
         k->tile_add(n, one->spans, plan->folded ? (float)plan->unit : 1, t->s->bias + start, tile);
+    }
+    if (plan->relative) {
+        k->tile_add_diagonals(
+            n, one->spans, t->w->rows, plan->folded ? (float)plan->unit : 1,
+            attn_i_relative_diagonals(t->p, t->w->b, t->w->key_head, t->w->first_row, t->keys.first + one->first),
+            t->p->group, tile);
     }
     if (m->alibi != ATTN_ALIGN_NONE) attn_i_tile_view_add_alibi(t, one->first, n, one->spans);
     if (one->edges) k->tile_edges(n, one->spans, t->lanes, one->first, tile);

@@ -4,7 +4,6 @@
  * pieces: runs of keys that are seen by the same spans of lanes, so that what nobody sees is not computed. */
 #include "tile_view.h"
 
-#include "relative.h"
 #include "runtime/size.h"
 
 #include <math.h>
@@ -169,17 +168,7 @@ void attn_i_tile_view_bias(attn_i_tile_view *t)
 {
     const int64_t n = t->keys.end - t->keys.first;
     const float *rows[ATTN_I_LANES];
-    for (int64_t l = 0; l < t->w->rows; l++) {
-        float *room = t->s->rows + l * ATTN_I_TILE_KEYS;
-        const float *own = t->p->bias.data != NULL ? bias_row(t, l, room) : NULL;
-        rows[l] = own;
-        if (t->p->relative.rows == NULL) continue;
-        rows[l] = attn_i_relative_row(t->p, t->w->b, attn_i_tile_head(t, l), attn_i_tile_query(t, l), t->keys.first);
-        if (own == NULL) continue;
-        if (own != room) memcpy(room, own, (size_t)n * sizeof *room);
-        t->p->kernels->add_bias(n, rows[l], 1, room);
-        rows[l] = room;
-    }
+    for (int64_t l = 0; l < t->w->rows; l++) rows[l] = bias_row(t, l, t->s->rows + l * ATTN_I_TILE_KEYS);
     t->kernels->to_lanes(t->w->rows, n, rows, 1, t->s->bias);
 }
 

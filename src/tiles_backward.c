@@ -6,7 +6,7 @@
 #include "tiles_backward.h"
 
 #include "runtime/size.h"
-#include "status.h"
+#include "scratch.h"
 #include "tile_output.h"
 
 #include <string.h>
@@ -43,8 +43,7 @@ int attn_i_tiles_backward_takes(const attn_i_gradient *g, attn_i_tiles_backward 
     attn_i_gradient_plan *plan = &way->plan;
     *way = (attn_i_tiles_backward){.g = g, .p = p, .sources.p = p};
     plan->g = g;
-    if (g->d_weights.data != NULL || g->d_bias.data != NULL || g->d_alibi.data != NULL) return 0;
-    if (g->d_relative.data != NULL) return 0;
+    if (g->d_weights.data != NULL || g->d_bias.data != NULL) return 0;
     if (!attn_i_tile_plan_make(p, &plan->tile) || (score->lanes == NULL && !plan->tile.folded)) return 0;
     plan->factor = p->scale / p->modifiers->temperature;
     plan->dim = g->d_context.data != NULL ? p->value_dim : 0;
@@ -60,6 +59,14 @@ int attn_i_tiles_backward_takes(const attn_i_gradient *g, attn_i_tiles_backward 
 static int64_t own_elements(const attn_i_tiles_backward *way)
 {
     return way->plan.tile.lanes == NULL ? 0 : way->plan.tile.lanes->own_elements(way->p);
+}
+
+/* The sums that gradients of slopes and relative biases are made of: one for each distance and head of a group. */
+static int64_t distance_elements(const attn_i_tiles_backward *way)
+{
+    const attn_i_problem *p = way->p;
+    if (way->g->d_alibi.data == NULL && way->g->d_relative.data == NULL) return 0;
+    return attn_i_max(attn_i_min(way->split_keys, p->keys) + p->queries - 1, 0) * p->group;
 }
 
 static int queries_prepared(const attn_i_tiles_backward *way)
@@ -87,7 +94,8 @@ static void cut(attn_i_tiles_backward *way)
     way->split_keys = attn_i_divide_up(attn_i_divide_up(p->keys, way->splits), ATTN_I_TILE_KEYS) * ATTN_I_TILE_KEYS;
     way->splits = attn_i_max(p->keys > 0 ? attn_i_divide_up(p->keys, way->split_keys) : 1, 1);
     const int64_t parts = way->splits > 1 ? way->splits * way->tiles * way->plan.width * ATTN_I_LANES : 0;
-    const int64_t per_head = attn_i_sources_copied(&way->sources) + parts + own_elements(way) * way->splits +
+    const int64_t per_head = attn_i_sources_copied(&way->sources) + parts +
+                             (own_elements(way) + distance_elements(way)) * way->splits +
                              (queries_prepared(way) ? way->head_rows * way->plan.width : 0) +
                              (way->keys_prepared ? p->keys * way->plan.width : 0);
     way->heads = per_head > 0 ? attn_i_clamp(CHUNK_ELEMENTS / per_head, 1, attn_i_max(way->head_count, 1))
@@ -101,6 +109,7 @@ static void lay_out(attn_i_tiles_backward *way, attn_i_arena *arena)
     const int64_t size = (int64_t)sizeof(float), keys = attn_i_min(way->split_keys, way->p->keys);
     const int by_score = plan->tile.lanes != NULL;
     attn_i_sources_layout(&way->sources, way->heads, arena);
+    attn_i_bias_sums_layout(&way->biases, way->g, arena);
     attn_i_row_sums_layout(&way->rows, way->g, &way->sources.state, arena);
     way->plan.wants_query = way->g->d_query.data != NULL || (queries_prepared(way) && way->rows.params.wanted);
     way->slots = attn_i_slots_layout(arena, way->slot_count);
@@ -118,6 +127,7 @@ static void lay_out(attn_i_tiles_backward *way, attn_i_arena *arena)
     way->parts = attn_i_carve_matrix(arena, way->splits > 1 && plan->wants_query ? items * way->tiles : 0,
                                      plan->width * ATTN_I_LANES, size);
     way->own = attn_i_carve_matrix(arena, items, own_elements(way), size);
+    way->distances = attn_i_carve_matrix(arena, items, distance_elements(way), size);
     way->prepared_queries =
         attn_i_carve_matrix(arena, queries_prepared(way) ? way->heads * way->head_rows : 0, plan->width, size);
     way->prepared_keys =
@@ -133,11 +143,7 @@ attn_status attn_i_tiles_backward_scratch(attn_i_tiles_backward *way, int64_t *b
     attn_i_sources_find(&way->sources, 1);
     cut(way);
     lay_out(way, &arena);
-    if (arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
-    *bytes = arena.used;
-    return ATTN_OK;
+    return attn_i_scratch_measured(&arena, bytes);
 }
 
 /* ---------------------------------------------------------------------------------------------- items */
@@ -195,6 +201,10 @@ static attn_i_gradient_sums begin_sums(const attn_i_tiles_backward *way, const b
     const int64_t width = way->plan.width, i = item / way->splits;
     attn_i_gradient_sums sums = {.own = way->own + item * own_elements(way)};
     memset(sums.own, 0, (size_t)own_elements(way) * sizeof(float));
+    if (distance_elements(way) > 0) {
+        sums.distances = way->distances + item * distance_elements(way);
+        memset(sums.distances, 0, (size_t)distance_elements(way) * sizeof(float));
+    }
     sums.keys = begin_rows(way, way->d_keys, w, slot->d_keys);
     sums.values = begin_rows(way, way->d_values, w, slot->d_values);
     if (way->keys_prepared) {
@@ -307,6 +317,13 @@ static void clear_keys(const attn_i_tiles_backward *way, int64_t head)
     }
 }
 
+static void add_distances(attn_i_tiles_backward *way, int64_t item)
+{
+    const attn_i_tile_work w = work_of(way, item / way->splits, item % way->splits, 0);
+    attn_i_bias_sums_add_distances(&way->biases, way->g, w.b, w.key_head, w.keys.first, w.keys.end,
+                                   way->distances + item * distance_elements(way));
+}
+
 /* The gradients of what prepares the chunk's queries and keys, on the calling thread. */
 static void finish_chunk(attn_i_tiles_backward *way, int64_t heads)
 {
@@ -317,6 +334,7 @@ static void finish_chunk(attn_i_tiles_backward *way, int64_t heads)
     for (int64_t i = 0; i < heads * way->splits && way->plan.tile.lanes != NULL; i++) {
         way->plan.tile.lanes->add_own(p, way->own + i * own_elements(way), &way->rows.params.score);
     }
+    for (int64_t i = 0; i < heads * way->splits && distance_elements(way) > 0; i++) add_distances(way, i);
     for (int64_t i = 0; i < heads; i++) {
         const int64_t head = way->sources.first_head + i;
         if (queries_prepared(way) && way->plan.wants_query) {
@@ -348,6 +366,7 @@ void attn_i_tiles_backward_run(attn_i_tiles_backward *way, void *scratch)
     lay_out(way, &arena);
     score->load(p, &way->sources.state);
     attn_i_param_sums_begin(&way->rows.params, way->g);
+    attn_i_bias_sums_begin(&way->biases, way->g);
     for (int64_t first = 0; first < way->head_count; first += way->heads) {
         const int64_t heads = attn_i_min(way->heads, way->head_count - first);
         const int64_t per_score = 8 + (3 * way->plan.width + 2 * way->plan.dim) / ATTN_I_SPAN_LANES;
@@ -360,4 +379,5 @@ void attn_i_tiles_backward_run(attn_i_tiles_backward *way, void *scratch)
         finish_chunk(way, heads);
     }
     attn_i_param_sums_end(&way->rows.params, way->g, &way->sources.state);
+    attn_i_bias_sums_end(&way->biases, way->g);
 }

@@ -34,9 +34,11 @@ typedef struct attn_i_tiles_backward {
     struct attn_i_backward_slot *slot; /* of each slot */
     float *parts;                      /* of each item and tile of queries, where keys are split */
     float *own;                        /* of each item: the score function's sums for its parameters */
+    float *distances;                  /* of each item: sums of gradients of scores, see attn_i_gradient_sums */
     float *prepared_queries;           /* gradients, of each row of the chunk */
     float *prepared_keys;              /* likewise */
     attn_i_row_sums rows;
+    attn_i_bias_sums biases;
 } attn_i_tiles_backward;
 
 /* Begins a call; 1 if the problem can go this way. */

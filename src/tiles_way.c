@@ -5,7 +5,7 @@
 #include "tiles_way.h"
 
 #include "runtime/size.h"
-#include "status.h"
+#include "scratch.h"
 #include "tile_output.h"
 
 #include <math.h>
@@ -117,11 +117,7 @@ attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
         cut(way);
         lay_out(way, &arena);
     }
-    if (arena.overflow) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
-    }
-    *bytes = arena.used;
-    return ATTN_OK;
+    return attn_i_scratch_measured(&arena, bytes);
 }
 
 /* ---------------------------------------------------------------------------------------------- passes */

@@ -7,57 +7,14 @@ import os
 import random
 import struct
 import subprocess
-import sys
-import tempfile
 import unittest
 from pathlib import Path
 
 import numpy as np
+from command_support import COMMAND, ENVIRONMENT, InAnEmptyFolder, attn, softmax
 
-COMMAND = os.path.abspath(sys.argv.pop(1))
-ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:exitcode=99", UBSAN_OPTIONS="exitcode=98", LC_ALL="C.UTF-8")
 ENGLISH = "The agreement on the European Economic Area was signed in August 1992 ."
 FRENCH = "L' accord sur la zone économique européenne a été signé en août 1992 ."
-
-
-def attn(*arguments, stdin=b""):
-    return subprocess.run([COMMAND, *arguments], input=stdin, capture_output=True, env=ENVIRONMENT, timeout=60)
-
-
-def softmax(scores):
-    most = scores.max(-1, keepdims=True)
-    exponentials = np.exp(scores - np.where(np.isfinite(most), most, 0))
-    total = exponentials.sum(-1, keepdims=True)
-    return np.where(total > 0, exponentials / np.where(total > 0, total, 1), 0)
-
-
-class InAnEmptyFolder(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.addCleanup(os.chdir, os.getcwd())
-        os.chdir(folder.name)
-        self.random = np.random.default_rng(3)
-
-    def good(self, *arguments, stdin=b""):
-        done = attn(*arguments, stdin=stdin)
-        self.assertEqual((done.returncode, done.stderr), (0, b""), arguments)
-        return done.stdout
-
-    def bad(self, *arguments, stdin=b"", sentence=""):
-        """One sentence, status 2, and not a file more than before."""
-        before = sorted(os.listdir())
-        done = attn(*arguments, stdin=stdin)
-        self.assertEqual(done.returncode, 2, (arguments, done.stderr))
-        self.assertEqual(done.stdout, b"", arguments)
-        self.assertRegex(done.stderr.decode(), r"\Aattn: [^\n]+\n\Z", arguments)
-        self.assertIn(sentence, done.stderr.decode(), arguments)
-        self.assertEqual(sorted(os.listdir()), before, arguments)
-
-    def normal(self, name, *shape, dtype="f4"):
-        array = self.random.normal(size=shape).astype(dtype)
-        np.save(name, array)
-        return array
 
 
 class Numbers(InAnEmptyFolder):
@@ -238,31 +195,9 @@ class Mechanisms(InAnEmptyFolder):
                 files += ["--param", name + "=" + name + ".npy"]
         want = dict(zip(("context", "weights", "logsumexp"), outputs(t, score, **said)))
         run = ("run", "--score", score, *files, *options)
-        d = {name: self.normal("d_" + name + ".npy", *want[name].shape, dtype="f8") for name in flows}
-        os.makedirs("gradients", exist_ok=True)
-        for old in Path("gradients").iterdir():
-            old.unlink()
-        self.good(*run, *(x for name in want for x in ("--" + name, name + ".npy")), "--grad-out", "gradients",
-                  *(x for name in flows for x in ("--d-" + name, "d_" + name + ".npy")))
-        for name in want:
-            np.testing.assert_allclose(np.load(name + ".npy"), want[name], rtol=1e-10, atol=1e-10, err_msg=name)
-        self.assertEqual({"d_" + name + ".npy" for name in t}, set(os.listdir("gradients")))
-
-        def loss():
-            return sum((d[name] * x).sum() for name, x in zip(want, outputs(t, score, **said)) if name in d)
-
-        for name, x in t.items():
-            differences, step = np.empty_like(x), 1e-6
-            for at in np.ndindex(x.shape):
-                here = x[at]
-                x[at] = here + step
-                more = loss()
-                x[at] = here - step
-                differences[at] = (more - loss()) / (2 * step)
-                x[at] = here
-            got = np.load("gradients/d_" + name + ".npy")
-            self.assertEqual((got.dtype, got.shape), (x.dtype, x.shape))
-            np.testing.assert_allclose(got, differences, rtol=1e-6, atol=1e-6, err_msg=score + " d_" + name)
+        d = self.run_with_gradients(run, want, flows)
+        self.check_gradients(t, lambda: sum((d[name] * x).sum() for name, x in zip(want, outputs(t, score, **said))
+                                            if name in d), score)
 
     def test_gradients_of_every_score(self):
         for score in ("dot", "scaled-dot", "general", "additive", "concat", "location"):
@@ -359,7 +294,8 @@ class Refusals(InAnEmptyFolder):
             ("run", "--score", "dot", "--query", "none.npy", "--key", "k.npy"),
             ("run", "--score", "dot", "--query", "-", "--key", "-"),
             ("run", "--score", "dot", "--query", "q.npy", "--key", "q8.npy"),
-            ("run", "--score", "additive", "--query", "q.npy", "--key", "k.npy"),
+            ("run", "--score", "additive", "--query", "q.npy", "--key", "k.npy"), ("run", "--score", "dot", "--query", "q.npy"),
+            ("run", "--score", "general", "--query", "q.npy", "--value", "k.npy", "--param", "W=W.npy"),
             ("run", "--score", "general", "--query", "q.npy", "--key", "k.npy"),
             ("run", "--score", "location", "--query", "q.npy", "--key", "k.npy"),
             (*run, "--scale", "abc"), (*run, "--scale", "nan"), (*run, "--scale", "1", "--scale", "2"),
@@ -391,6 +327,9 @@ class Refusals(InAnEmptyFolder):
             ("run", "--score", "location", "--query", "q.npy", "--value", "k.npy", "--param", "W=W.npy", "--rope", "halves"),
         ]:
             self.bad(*arguments)
+        np.save("no dimensions.npy", np.zeros((5, 0), "f4"))
+        self.bad("run", "--score", "dot", "--query", "q.npy", "--key", "no dimensions.npy", sentence="key")
+        self.assertNotIn(b"needs --key", attn("run", "--score", "dot", "--query", "q.npy", "--key", "no dimensions.npy").stderr)
 
     def test_outputs_that_cannot_be_written(self):
         run = self.RUN

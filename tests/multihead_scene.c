@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { HIDDEN = 5, QUERY_START = 1 };
+enum { HIDDEN = 5, QUERY_START = 1, MAX_DISTANCE = 2 };
 
 /* Numbers that float32 holds, too. */
 static void fill(struct array *array, struct rng *rng, double deviation)
@@ -57,6 +57,19 @@ static void create_rule(struct layer *l, attn_engine *own, struct rng *numbers, 
         MUST(attn_mechanism_bind_param(l->mechanism, names[i], &l->rule[i].tensor));
     }
     if (l->s.modifiers & LAYER_CAUSAL) MUST(attn_mechanism_set_causal(l->mechanism, ATTN_ALIGN_TOP_LEFT));
+}
+
+static void create_distances(struct layer *l, struct rng *numbers, struct rng *places)
+{
+    const int64_t table[2] = {l->s.query_heads, 2 * MAX_DISTANCE + 1};
+    if (!(l->s.modifiers & LAYER_DISTANCES)) return;
+    make(l, &l->alibi, 1, table, LAYOUT_OUTPUT, places);
+    make(l, &l->relative, 2, table, LAYOUT_OUTPUT, places);
+    fill(&l->alibi, numbers, 0.05);
+    fill(&l->relative, numbers, 1.0);
+    MUST(attn_mechanism_set_alibi(l->mechanism, &l->alibi.tensor, ATTN_ALIGN_TOP_LEFT));
+    MUST(attn_mechanism_set_relative_bias(l->mechanism, &l->relative.tensor, ATTN_RELATIVE_CLIPPED, MAX_DISTANCE,
+                                          ATTN_ALIGN_TOP_LEFT));
 }
 
 static void create_params(struct layer *l, struct rng *numbers, struct rng *places)
@@ -108,35 +121,48 @@ static void create_modifiers(struct layer *l, struct rng *numbers, struct rng *p
     }
     make(l, &l->weights, 4, scores, LAYOUT_OUTPUT, places);
     make(l, &l->d_weights, 4, scores, LAYOUT_OUTPUT, places);
+    make(l, &l->logsumexp, 3, scores, LAYOUT_OUTPUT, places);
+    make(l, &l->d_logsumexp, 3, scores, LAYOUT_OUTPUT, places);
     fill(&l->d_weights, numbers, 1.0);
+    fill(&l->d_logsumexp, numbers, 1.0);
     l->attention.weights = &l->weights.tensor;
+    l->attention.logsumexp = &l->logsumexp.tensor;
 }
 
 struct array *layer_source(struct layer *l, int g)
 {
-    struct array *of = g < GRADIENT_BIAS    ? &l->input[g]
-                       : g < GRADIENT_PARAM ? &l->bias
-                       : g < GRADIENT_RULE  ? &l->param[g - GRADIENT_PARAM]
-                                            : &l->rule[g - GRADIENT_RULE];
+    struct array *of = g < GRADIENT_BIAS        ? &l->input[g]
+                       : g == GRADIENT_BIAS     ? &l->bias
+                       : g == GRADIENT_ALIBI    ? &l->alibi
+                       : g == GRADIENT_RELATIVE ? &l->relative
+                       : g < GRADIENT_RULE      ? &l->param[g - GRADIENT_PARAM]
+                                                : &l->rule[g - GRADIENT_RULE];
     return of->memory ? of : NULL;
 }
 
 const char *layer_gradient_name(const struct layer *l, int g)
 {
-    static const char *const inputs[] = {"d_query", "d_key", "d_value", "d_bias"}, *const rule[] = {"d_W", "d_U",
-                                                                                                    "d_v"};
+    static const char *const inputs[] = {"d_query", "d_key", "d_value", "d_bias", "d_alibi", "d_relative"},
+                             *const rule[] = {"d_W", "d_U", "d_v"};
     return g < GRADIENT_PARAM  ? inputs[g]
            : g < GRADIENT_RULE ? l->param_name[g - GRADIENT_PARAM]
                                : rule[g - GRADIENT_RULE];
 }
 
+const attn_tensor **layer_gradient_slot(struct layer *l, int g)
+{
+    const attn_tensor **slots[] = {&l->backward.d_query, &l->backward.d_key,   &l->backward.d_value,
+                                   &l->backward.d_bias,  &l->backward.d_alibi, &l->backward.d_relative};
+    return slots[g];
+}
+
 static void create_gradients(struct layer *l, struct rng *places)
 {
-    const attn_tensor **slots[] = {&l->backward.d_query, &l->backward.d_key, &l->backward.d_value, &l->backward.d_bias};
     l->backward = (attn_multihead_backward_args)ATTN_MULTIHEAD_BACKWARD_ARGS_INIT;
     l->backward.forward = &l->args;
     l->backward.d_output = &l->d_output.tensor;
     l->backward.d_weights = &l->d_weights.tensor;
+    l->backward.d_logsumexp = &l->d_logsumexp.tensor;
     l->backward.d_params = l->d_params;
     l->backward.d_mechanism_params = l->d_rule;
     for (int g = 0; g < GRADIENTS; g++) {
@@ -145,7 +171,7 @@ static void create_gradients(struct layer *l, struct rng *places)
         make(l, &l->gradient[g], of->tensor.ndim, of->tensor.shape, LAYOUT_OUTPUT, places);
         const attn_tensor *tensor = &l->gradient[g].tensor;
         if (g < GRADIENT_PARAM) {
-            *slots[g] = tensor;
+            *layer_gradient_slot(l, g) = tensor;
         } else if (g < GRADIENT_RULE) {
             l->d_params[g - GRADIENT_PARAM] = tensor;
         } else {
@@ -162,6 +188,7 @@ void layer_create(struct layer *l, attn_engine *own, const struct setup *setup, 
     l->s = *setup;
     l->dtype = dtype;
     create_rule(l, own, &numbers, &places);
+    create_distances(l, &numbers, &places);
     create_params(l, &numbers, &places);
     l->args = (attn_multihead_args)ATTN_MULTIHEAD_ARGS_INIT;
     for (int i = 0; i < LAYER_INPUTS; i++) {
@@ -183,7 +210,8 @@ void layer_create(struct layer *l, attn_engine *own, const struct setup *setup, 
 
 void layer_destroy(struct layer *l)
 {
-    struct array *others[] = {&l->mask, &l->lengths, &l->bias, &l->output, &l->weights, &l->d_output, &l->d_weights};
+    struct array *others[] = {&l->mask,    &l->lengths,   &l->bias,     &l->alibi,     &l->relative,   &l->output,
+                              &l->weights, &l->logsumexp, &l->d_output, &l->d_weights, &l->d_logsumexp};
     attn_multihead_destroy(l->multihead);
     attn_mechanism_destroy(l->mechanism);
     for (int i = 0; i < LAYER_INPUTS; i++) array_destroy(&l->input[i]);
@@ -272,6 +300,15 @@ static double score_of(const struct layer *l, double *const rule[], const double
     return e;
 }
 
+static double distance_bias(const struct layer *l, int64_t h, int64_t i, int64_t j)
+{
+    const int64_t distance = j - i - (l->s.modifiers & LAYER_CAUSAL ? QUERY_START : 0);
+    const int64_t cut = distance < -MAX_DISTANCE ? -MAX_DISTANCE : distance > MAX_DISTANCE ? MAX_DISTANCE : distance;
+    if (!(l->s.modifiers & LAYER_DISTANCES)) return 0.0;
+    return array_get(&l->relative, h * (2 * MAX_DISTANCE + 1) + MAX_DISTANCE + cut) -
+           array_get(&l->alibi, h) * fabs((double)distance);
+}
+
 static bool sees(const struct layer *l, int64_t b, int64_t i, int64_t j)
 {
     const struct setup *s = &l->s;
@@ -298,6 +335,7 @@ static void attend(const struct layer *l, const double *q, const double *k, cons
                 for (int64_t j = 0; j < s->keys; j++) {
                     const double *key = k + ((b * s->keys + j) * s->key_heads + h / group) * n;
                     row[j] = score_of(l, rule, query, key, j);
+                    row[j] += distance_bias(l, h, i, j);
                     if (s->modifiers & LAYER_BIAS) row[j] += array_get(&l->bias, (h * s->queries + i) * s->keys + j);
                     if (!sees(l, b, i, j)) row[j] = -INFINITY;
                     most = fmax(most, row[j]);

@@ -11,7 +11,7 @@
 enum layer_score { LAYER_SCALED_DOT, LAYER_GENERAL, LAYER_ADDITIVE, LAYER_LOCATION };
 /* Which inputs are given; the others stand for those before them. */
 enum { GIVES_KEY = 1, GIVES_VALUE = 2 };
-enum { LAYER_CAUSAL = 1, LAYER_MASK = 2, LAYER_LENGTHS = 4, LAYER_BIAS = 8 };
+enum { LAYER_CAUSAL = 1, LAYER_MASK = 2, LAYER_LENGTHS = 4, LAYER_BIAS = 8, LAYER_DISTANCES = 16 };
 enum { LAYER_PARAMS = 8, LAYER_RULE_PARAMS = 3, LAYER_INPUTS = 3 };
 
 struct setup {
@@ -24,10 +24,12 @@ struct setup {
     unsigned layout; /* of inputs and outputs, where they may have any */
 };
 
-/* Gradients out, by number: of the inputs, the bias, the layer's parameters, the mechanism's. */
+/* Gradients out, by number: of the inputs, the bias, biases of distances, the layer's parameters, the mechanism's. */
 enum {
     GRADIENT_INPUT = 0,
     GRADIENT_BIAS = LAYER_INPUTS,
+    GRADIENT_ALIBI,
+    GRADIENT_RELATIVE,
     GRADIENT_PARAM,
     GRADIENT_RULE = GRADIENT_PARAM + LAYER_PARAMS,
     GRADIENTS = GRADIENT_RULE + LAYER_RULE_PARAMS
@@ -41,8 +43,8 @@ struct layer {
     int32_t param_count, rule_count;
     struct array input[LAYER_INPUTS], param[LAYER_PARAMS], rule[LAYER_RULE_PARAMS];
     const char *param_name[LAYER_PARAMS];
-    struct array mask, lengths, bias, output, weights;
-    struct array d_output, d_weights, gradient[GRADIENTS]; /* gradients that there are have memory */
+    struct array mask, lengths, bias, alibi, relative, output, weights, logsumexp;
+    struct array d_output, d_weights, d_logsumexp, gradient[GRADIENTS]; /* gradients that there are have memory */
     const attn_tensor *d_params[LAYER_PARAMS], *d_rule[LAYER_RULE_PARAMS];
     attn_forward_args attention;
     attn_multihead_args args;
@@ -60,9 +62,10 @@ void layer_save(struct layer *layer);
 void layer_forward(struct layer *layer);
 void layer_backward(struct layer *layer);
 
-/* What gradient g is of, or NULL; and its name. */
+/* What gradient g is of, or NULL; its name; and the slot that it is given in, of all but parameters. */
 struct array *layer_source(struct layer *layer, int g);
 const char *layer_gradient_name(const struct layer *layer, int g);
+const attn_tensor **layer_gradient_slot(struct layer *layer, int g);
 void layer_fill_gradients(struct layer *layer, double value);
 
 /* Output and weights by plain loops. The caller frees both. */

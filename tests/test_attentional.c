@@ -393,11 +393,11 @@ static void threads_change_no_bit_of_a_step(void **state)
 
 static void a_step_without_memory_writes_nothing(void **state)
 {
-    static const int64_t leading[3] = {2, 3, 4};
+    static const int64_t leading[3] = {2, 3, 40}; /* more than 16 KB of scratch */
     (void)state;
     for (int i = 0; i < 40; i++) {
         struct step s;
-        create(&s, i % 2 ? ATTN_F32 : ATTN_F64, leading, 5, 6, 7, i < 2 ? LAYOUT_PLAIN : LAYOUT_INPUT);
+        create(&s, i % 2 ? ATTN_F32 : ATTN_F64, leading, 5, 6, 27, i < 2 ? LAYOUT_PLAIN : LAYOUT_INPUT);
         s.args.accumulate = i / 2 % 2;
         const struct own_call forward = {run_forward, &s, {&s.a[OUTPUT], NULL}};
         const struct own_call backward = {

@@ -283,6 +283,37 @@ static void every_constant_of_the_header_is_known_by_name(void **state)
     }
 }
 
+static void assert_zero_but_for_its_size(const void *given, size_t bytes)
+{
+    uint32_t size;
+    memcpy(&size, given, sizeof size);
+    assert_int_equal(size, bytes);
+    for (size_t i = sizeof size; i < bytes; i++) assert_int_equal(((const unsigned char *)given)[i], 0);
+}
+
+/* A struct without padding: each byte belongs to a member. */
+#define IS_ZERO(type, init)                                                                                            \
+    {                                                                                                                  \
+        const type by_default = init;                                                                                  \
+        assert_zero_but_for_its_size(&by_default, sizeof by_default);                                                  \
+    }
+
+static void by_default_structs_are_their_size_and_zeros(void **state)
+{
+    (void)state;
+    IS_ZERO(attn_engine_options, ATTN_ENGINE_OPTIONS_INIT)
+    IS_ZERO(attn_param_info, ATTN_PARAM_INFO_INIT)
+    IS_ZERO(attn_rope_options, ATTN_ROPE_OPTIONS_INIT)
+    IS_ZERO(attn_memory_options, ATTN_MEMORY_OPTIONS_INIT)
+    IS_ZERO(attn_forward_args, ATTN_FORWARD_ARGS_INIT)
+    IS_ZERO(attn_backward_args, ATTN_BACKWARD_ARGS_INIT)
+    IS_ZERO(attn_attentional_args, ATTN_ATTENTIONAL_ARGS_INIT)
+    IS_ZERO(attn_decomposable_args, ATTN_DECOMPOSABLE_ARGS_INIT)
+    IS_ZERO(attn_multihead_options, ATTN_MULTIHEAD_OPTIONS_INIT)
+    IS_ZERO(attn_multihead_args, ATTN_MULTIHEAD_ARGS_INIT)
+    IS_ZERO(attn_multihead_backward_args, ATTN_MULTIHEAD_BACKWARD_ARGS_INIT)
+}
+
 /* Reads the header itself, so that a constant that is new there cannot be forgotten; skipped where the sources are not
  * at hand. A constant is an ATTN_ name followed by = or, in a #define, by a digit. */
 static void every_constant_that_the_header_will_have_is_known_too(void **state)
@@ -353,6 +384,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_log_is_right_whatever_kernels_the_blas_has),
         cmocka_unit_test(every_constant_of_the_header_is_known_by_name),
         cmocka_unit_test(every_constant_that_the_header_will_have_is_known_too),
+        cmocka_unit_test(by_default_structs_are_their_size_and_zeros),
         cmocka_unit_test(every_status_has_a_name_and_a_sentence),
         cmocka_unit_test(the_version_is_the_headers),
     };

@@ -99,6 +99,21 @@ static const struct setup setups[] = {
      LAYER_CAUSAL | LAYER_BIAS,
      LAYOUT_OUTPUT},
     {"location", BIASED, GIVES_KEY, 2, 3, 4, 2, 1, {4, 5, 5}, 3, 2, 4, LAYER_LOCATION, LAYER_MASK, LAYOUT_OUTPUT},
+    {"distances, grouped",
+     BIASED,
+     GIVES_KEY,
+     2,
+     4,
+     6,
+     4,
+     2,
+     {5, 4, 4},
+     3,
+     2,
+     5,
+     0,
+     LAYER_CAUSAL | LAYER_DISTANCES,
+     LAYOUT_OUTPUT},
     {"one of everything", BIASED, 0, 1, 1, 1, 1, 1, {1, 1, 1}, 1, 1, 1, 0, 0, LAYOUT_PLAIN},
 };
 enum { SETUPS = sizeof setups / sizeof *setups };
@@ -107,6 +122,7 @@ enum { SETUPS = sizeof setups / sizeof *setups };
 static const struct setup large[] = {
     {"large, self", BIASED | PACKED, 0, 2, 150, 150, 3, 3, {96, 96, 96}, 32, 32, 96, 0, LAYER_CAUSAL, LAYOUT_PLAIN},
     {"large, deep", BIASED, GIVES_KEY, 3, 90, 200, 4, 2, {530, 70, 70}, 20, 33, 140, 0, LAYER_LENGTHS, LAYOUT_OUTPUT},
+    {"large, distances", PACKED, 0, 2, 130, 130, 4, 2, {64, 64, 64}, 16, 16, 64, 0, LAYER_DISTANCES, LAYOUT_PLAIN},
     {"large, one query", PACKED, GIVES_KEY, 1, 1, 900, 4, 2, {64, 64, 64}, 16, 16, 64, 0, 0, LAYOUT_PLAIN},
 };
 enum { LARGE = sizeof large / sizeof *large };
@@ -175,6 +191,10 @@ static double loss(struct layer *l)
     for (int64_t i = 0; i < array_count(&l->output); i++) sum += array_get(&l->d_output, i) * array_get(&l->output, i);
     for (int64_t i = 0; i < array_count(&l->weights) && l->backward.d_weights; i++) {
         sum += array_get(&l->d_weights, i) * array_get(&l->weights, i);
+    }
+    for (int64_t i = 0; i < array_count(&l->logsumexp) && l->backward.d_logsumexp; i++) {
+        const double all = array_get(&l->logsumexp, i);
+        if (isfinite(all)) sum += array_get(&l->d_logsumexp, i) * all;
     }
     return sum;
 }
@@ -322,14 +342,12 @@ static void any_gradient_can_be_had_alone(void **state)
         for (int g = 0; g < GRADIENTS; g++) all[g] = gradient_values(&l, g);
         for (int g = 0; g < GRADIENTS; g++) {
             const attn_tensor *params[LAYER_PARAMS] = {NULL}, *rule[LAYER_RULE_PARAMS] = {NULL};
-            const attn_tensor **slots[] = {&l.backward.d_query, &l.backward.d_key, &l.backward.d_value,
-                                           &l.backward.d_bias};
             const attn_tensor *tensor = &l.gradient[g].tensor;
             if (!all[g]) continue;
-            l.backward.d_query = l.backward.d_key = l.backward.d_value = l.backward.d_bias = NULL;
+            for (int other = 0; other < GRADIENT_PARAM; other++) *layer_gradient_slot(&l, other) = NULL;
             l.backward.d_params = params;
             l.backward.d_mechanism_params = g >= GRADIENT_RULE ? rule : NULL;
-            if (g < GRADIENT_PARAM) *slots[g] = tensor;
+            if (g < GRADIENT_PARAM) *layer_gradient_slot(&l, g) = tensor;
             if (g >= GRADIENT_PARAM && g < GRADIENT_RULE) params[g - GRADIENT_PARAM] = tensor;
             if (g >= GRADIENT_RULE) rule[g - GRADIENT_RULE] = tensor;
             layer_fill_gradients(&l, 7.0);

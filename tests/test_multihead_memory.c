@@ -15,7 +15,7 @@
 
 #include "support.h"
 
-enum { B = 2, T = 11, E = 20, HQ = 4, HK = 2, D = 6, DV = 5, SOURCE = 9, PARAMS = 8 };
+enum { B = 2, T = 11, E = 20, SOURCE_DIM = 7, HQ = 4, HK = 2, D = 6, DV = 5, SOURCE = 9, PARAMS = 8 };
 
 struct decoder {
     attn_mechanism *mechanism;
@@ -26,7 +26,8 @@ struct decoder {
     attn_dtype dtype;
 };
 
-static void decoder_create(struct decoder *d, attn_engine *own, attn_dtype dtype, uint32_t flags, attn_align causal)
+static void decoder_create(struct decoder *d, attn_engine *own, attn_dtype dtype, uint32_t flags, attn_align causal,
+                           int64_t key_dim)
 {
     struct rng rng = {flags + 3};
     attn_multihead_options options = ATTN_MULTIHEAD_OPTIONS_INIT;
@@ -38,6 +39,7 @@ static void decoder_create(struct decoder *d, attn_engine *own, attn_dtype dtype
     options.query_heads = HQ;
     options.key_heads = HK;
     options.query_dim = E;
+    options.key_dim = key_dim;
     options.head_dim = D;
     options.value_head_dim = DV;
     MUST(attn_multihead_create(d->mechanism, &options, &d->layer));
@@ -65,11 +67,11 @@ static void decoder_destroy(struct decoder *d)
     for (int32_t i = 0; i < d->count; i++) array_destroy(&d->params[i]);
 }
 
-static struct array rows(attn_dtype dtype, int64_t count, uint64_t seed)
+static struct array rows(attn_dtype dtype, int64_t count, int64_t dim, uint64_t seed)
 {
     struct rng rng = {seed};
     struct array array;
-    int64_t shape[3] = {B, count, E};
+    int64_t shape[3] = {B, count, dim};
     array_create(&array, dtype, 3, shape, LAYOUT_PLAIN, NULL);
     array_fill_normal(&array, &rng, 1.0);
     return array;
@@ -103,9 +105,9 @@ static int64_t length_of(const attn_memory *memory)
 static void decode(attn_dtype dtype, uint32_t flags, const int64_t *steps)
 {
     struct decoder d;
-    struct array x = rows(dtype, T, 1), whole = rows(dtype, T, 2), stepwise = rows(dtype, T, 3);
+    struct array x = rows(dtype, T, E, 1), whole = rows(dtype, T, E, 2), stepwise = rows(dtype, T, E, 3);
     attn_multihead_args args = ATTN_MULTIHEAD_ARGS_INIT;
-    decoder_create(&d, engine, dtype, flags, ATTN_ALIGN_BOTTOM_RIGHT);
+    decoder_create(&d, engine, dtype, flags, ATTN_ALIGN_BOTTOM_RIGHT, E);
     args.query = &x.tensor;
     args.output = &whole.tensor;
     MUST(attn_multihead_forward(d.layer, &args));
@@ -137,16 +139,18 @@ static void decoding_gives_the_numbers_of_the_whole_sequence(void **state)
     }
 }
 
-/* The encoder's states are projected by the first step alone. */
+/* The encoder's states, of another dimension too, are projected by the first step alone. */
 static void cross_attention_appends_once(void **state)
 {
     (void)state;
-    for (attn_dtype dtype = ATTN_F32; dtype <= ATTN_F64; dtype++) {
+    for (int i = 0; i < 4; i++) {
+        const attn_dtype dtype = i % 2 ? ATTN_F64 : ATTN_F32;
+        const int64_t dim = i < 2 ? E : SOURCE_DIM;
         struct decoder d;
-        struct array x = rows(dtype, T, 1), source = rows(dtype, SOURCE, 4), whole = rows(dtype, T, 2),
-                     stepwise = rows(dtype, T, 3);
+        struct array x = rows(dtype, T, E, 1), source = rows(dtype, SOURCE, dim, 4), whole = rows(dtype, T, E, 2),
+                     stepwise = rows(dtype, T, E, 3);
         attn_multihead_args args = ATTN_MULTIHEAD_ARGS_INIT;
-        decoder_create(&d, engine, dtype, ATTN_MULTIHEAD_PACKED, ATTN_ALIGN_NONE);
+        decoder_create(&d, engine, dtype, i < 2 ? ATTN_MULTIHEAD_PACKED : 0, ATTN_ALIGN_NONE, dim);
         args.query = &x.tensor;
         args.key = &source.tensor;
         args.output = &whole.tensor;
@@ -159,6 +163,10 @@ static void cross_attention_appends_once(void **state)
             args.key = t == 0 ? &source.tensor : NULL;
             args.attend_only = t > 0;
             MUST(attn_multihead_forward(d.layer, &args));
+            args.attend_only = 1;
+            args.key = &source.tensor;
+            assert_int_equal(attn_multihead_forward(d.layer, &args), ATTN_ERR_ARGUMENT);
+            assert_non_null(strstr(attn_last_error(), "attend_only is 1, but there is a key"));
             assert_int_equal(length_of(d.memory), SOURCE);
         }
         assert_rows_near(&stepwise, &whole, dtype, "cross-attention");
@@ -197,8 +205,8 @@ static void a_call_that_fails_appends_nothing(void **state)
     options.threads = 1;
     allocations_left = INT64_MAX;
     MUST(attn_engine_create(&options, &own));
-    decoder_create(&d, own, ATTN_F32, ATTN_MULTIHEAD_BIAS, ATTN_ALIGN_BOTTOM_RIGHT);
-    struct array x = rows(ATTN_F32, T, 1), out = rows(ATTN_F32, T, 2), want = rows(ATTN_F32, T, 3);
+    decoder_create(&d, own, ATTN_F32, ATTN_MULTIHEAD_BIAS, ATTN_ALIGN_BOTTOM_RIGHT, E);
+    struct array x = rows(ATTN_F32, T, E, 1), out = rows(ATTN_F32, T, E, 2), want = rows(ATTN_F32, T, E, 3);
     attn_multihead_args args = ATTN_MULTIHEAD_ARGS_INIT;
     args.query = &x.tensor;
     args.output = &want.tensor;
@@ -229,7 +237,7 @@ static void a_call_that_fails_appends_nothing(void **state)
     back.d_query = &out.tensor;
     assert_int_equal(attn_multihead_backward(d.layer, &back), ATTN_ERR_UNSUPPORTED);
     struct decoder other;
-    decoder_create(&other, own, ATTN_F32, 0, ATTN_ALIGN_NONE);
+    decoder_create(&other, own, ATTN_F32, 0, ATTN_ALIGN_NONE, E);
     args.memory = other.memory;
     assert_int_equal(attn_multihead_forward(d.layer, &args), ATTN_ERR_ARGUMENT);
     args.memory = d.memory;

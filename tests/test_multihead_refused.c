@@ -222,10 +222,13 @@ CHANGE(workspace_small, (c->l.args.workspace = c->workspace, c->l.args.workspace
 CHANGE(backward_size, c->l.backward.struct_size = 12)
 CHANGE(forward_missing, c->l.backward.forward = NULL)
 CHANGE(accumulate_twice, c->l.backward.accumulate = 2)
-CHANGE(no_flow, c->l.backward.d_output = c->l.backward.d_weights = NULL)
+CHANGE(no_flow, c->l.backward.d_output = c->l.backward.d_weights = c->l.backward.d_logsumexp = NULL)
 CHANGE(flow_shape, OTHER(c->l.backward.d_output, c->l.d_output, c->other.shape[1] = 2))
 CHANGE(flow_dtype, OTHER(c->l.backward.d_output, c->l.d_output, c->other.dtype = ATTN_F64))
 CHANGE(weights_flow_shape, OTHER(c->l.backward.d_weights, c->l.d_weights, c->other.shape[3] = 3))
+CHANGE(logsumexp_flow_shape, OTHER(c->l.backward.d_logsumexp, c->l.d_logsumexp, c->other.shape[2] = 2))
+CHANGE(d_alibi_without_alibi, c->l.backward.d_alibi = &c->l.gradient[0].tensor)
+CHANGE(d_relative_without_table, c->l.backward.d_relative = &c->l.gradient[0].tensor)
 CHANGE(d_key_shape, OTHER(c->l.backward.d_key, c->l.gradient[1], c->other.shape[2] = 4))
 CHANGE(d_value_on_itself, OTHER(c->l.backward.d_value, c->l.gradient[2], c->other.stride[0] = 1))
 CHANGE(d_bias_without_bias, c->l.attention.bias = NULL)
@@ -298,10 +301,13 @@ static const struct refusal backwards[] = {
     {"struct_size is 12", ATTN_ERR_STRUCT_SIZE, backward_size},
     {"forward is NULL", ATTN_ERR_ARGUMENT, forward_missing},
     {"accumulate is 2", ATTN_ERR_ARGUMENT, accumulate_twice},
-    {"d_output and d_weights are both NULL", ATTN_ERR_ARGUMENT, no_flow},
+    {"d_output, d_weights and d_logsumexp are all NULL", ATTN_ERR_ARGUMENT, no_flow},
     {"d_output has shape", ATTN_ERR_SHAPE, flow_shape},
     {"d_output is ATTN_F64", ATTN_ERR_DTYPE, flow_dtype},
     {"d_weights has shape", ATTN_ERR_SHAPE, weights_flow_shape},
+    {"d_logsumexp has shape", ATTN_ERR_SHAPE, logsumexp_flow_shape},
+    {"d_alibi is wanted, but", ATTN_ERR_ARGUMENT, d_alibi_without_alibi},
+    {"d_relative is wanted, but", ATTN_ERR_ARGUMENT, d_relative_without_table},
     {"d_key has shape", ATTN_ERR_SHAPE, d_key_shape},
     {"d_value is an output, but", ATTN_ERR_OVERLAP, d_value_on_itself},
     {"d_bias is wanted, but there is no attention->bias", ATTN_ERR_ARGUMENT, d_bias_without_bias},
@@ -405,7 +411,7 @@ static void rows_that_cannot_be_addressed_are_refused(void **state)
         layer_create(&l, engine, &setup, i ? ATTN_F64 : ATTN_F32, 5);
         attn_tensor *const rows[] = {&l.input[0].tensor, &l.d_output.tensor};
         for (int k = 0; k < 2; k++) rows[k]->shape[1] = INT64_C(1) << 57, rows[k]->stride[1] = 0;
-        l.backward.d_query = l.backward.d_weights = NULL;
+        l.backward.d_query = l.backward.d_weights = l.backward.d_logsumexp = NULL;
         assert_int_equal(attn_multihead_backward_workspace(l.multihead, &l.backward, &bytes), ATTN_ERR_OVERFLOW);
         assert_non_null(strstr(attn_last_error(), "the rows of these shapes cannot be addressed"));
         assert_int_equal(attn_multihead_saved(l.multihead, &l.args, &bytes), ATTN_ERR_OVERFLOW);

@@ -84,6 +84,43 @@ static void row_context_is_added_to(void **state)
         }
 }
 
+/* Values so wide that the kernel goes along them. */
+static void row_context_of_wide_values_is_added_to(void **state)
+{
+    enum { WIDE = 1003, COUNT = 9 };
+    static const int64_t dims[] = {512, 513, 528, 1000, WIDE};
+    static float weights[ATTN_I_FEW * COUNT], values[COUNT * WIDE], before[ATTN_I_FEW * WIDE];
+    static double sums[ATTN_I_FEW * WIDE], bounds[ATTN_I_FEW * WIDE];
+    (void)state;
+    fill_numbers(weights, ATTN_I_FEW * COUNT, 6, 0, 1);
+    fill_numbers(values, COUNT * WIDE, 7, -1, 1);
+    fill_numbers(before, ATTN_I_FEW * WIDE, 8, -4, 4);
+    for (int64_t count = 0; count <= COUNT; count++) {
+        for (int64_t at = 0; at < (int64_t)ATTN_I_FEW * WIDE; at++) {
+            double magnitude = fabs((double)before[at]);
+            sums[at] = (double)before[at];
+            for (int64_t j = 0; j < count; j++) {
+                const double product = (double)weights[at / WIDE * COUNT + j] * (double)values[j * WIDE + at % WIDE];
+                sums[at] += product;
+                magnitude += fabs(product);
+            }
+            bounds[at] = (double)(count + 1) * UNIT * (1 + 1e-4) * magnitude;
+        }
+        for
+            EACH(int64_t, dim, dims)
+            {
+                for (int64_t rows = 1; rows <= ATTN_I_FEW; rows++) {
+                    const attn_i_rows w = fenced_rows(0, weights, COUNT, rows, count, count + rows % 2 * 3);
+                    const attn_i_rows v = fenced_rows(1, values, WIDE, count, *dim, *dim + count % 3);
+                    const attn_i_rows context = fenced_rows(2, before, WIDE, rows, *dim, *dim);
+                    kernels->row_context(count, w, rows, v, *dim, (float *)context.data);
+                    assert_rows(context.data, rows * *dim, rows, *dim, 0, *dim, sums, bounds, WIDE,
+                                (doing){"row_context", {count, *dim, rows, 0, 0}});
+                }
+            }
+    }
+}
+
 static void row_maximum_passes_over_nan(void **state)
 {
     (void)state;
@@ -321,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(row_products_are_sums_of_products),
         cmocka_unit_test(row_context_is_added_to),
+        cmocka_unit_test(row_context_of_wide_values_is_added_to),
         cmocka_unit_test(row_maximum_passes_over_nan),
         cmocka_unit_test(row_exponentials_are_powers_and_tell_their_sum),
         cmocka_unit_test(row_weights_are_factor_times_power),

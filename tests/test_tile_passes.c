@@ -262,6 +262,88 @@ static void multiply_takes_each_lane_times_its_factor(void **state)
         }
 }
 
+/* ------------------------------------------------------------------------------------------------- diagonals */
+
+/* Of a key head with 3 heads in its group. A tile's rows are runs of them, the last row's the first. */
+enum { STEP = 3, DIAGONALS = LANES + (MOST_ROWS - 1) * STEP };
+static float diagonals[DIAGONALS];
+
+/* Where row 0 of so many begins, and how far they go for so many lanes. */
+static int64_t diagonal_start(int64_t count)
+{
+    return count > 0 ? (count - 1) * STEP : 0;
+}
+
+static int64_t diagonal_elements(int64_t count, int64_t lanes)
+{
+    return count > 0 ? diagonal_start(count) + lanes : 0;
+}
+
+/* Lanes that are rows: all of the spans, or not all of the last. */
+static int64_t rows_of(attn_i_spans s, int turn)
+{
+    return lane_of(s.end) - (turn == 0 ? 0 : turn == 1 ? 1 : SPAN - 1);
+}
+
+static void add_diagonals(int64_t count, attn_i_spans s, int turn)
+{
+    const int64_t lanes = rows_of(s, turn), start = diagonal_start(count);
+    for (int64_t at = 0; at < count * LANES; at++) {
+        const int64_t j = at / LANES, l = at % LANES;
+        const double x = (double)scores.at[at];
+        e.error[at] = 0;
+        e.want[at] = x;
+        if (l >= lanes) continue;
+        e.want[at] = want_sum(x, (double)diagonals[start - j * STEP + l] * (double)pass_factor, &e.error[at]);
+    }
+    const attn_i_rows from = fenced_rows(1, diagonals, 0, 1, diagonal_elements(count, lanes), 0);
+    float *to = fenced_tile(2, scores.at, count, s);
+    kernels->tile_add_diagonals(count, s, lanes, pass_factor, from.data + start, STEP, to);
+    assert_rows(to, tile_elements(count, s), count, LANES, lane_of(s.first), lane_of(s.end), e.want, e.error, LANES,
+                (doing){"tile_add_diagonals", {count, s.first, s.end, lanes, 0}});
+}
+
+static void sum_diagonals(int64_t count, attn_i_spans s, int turn)
+{
+    static double magnitude[DIAGONALS];
+    const int64_t lanes = rows_of(s, turn), start = diagonal_start(count), n = diagonal_elements(count, lanes);
+    for (int64_t at = 0; at < n; at++) {
+        e.want[at] = (double)diagonals[at];
+        magnitude[at] = fabs(e.want[at]);
+    }
+    for (int64_t j = 0; j < count; j++) {
+        for (int64_t l = lane_of(s.first); l < lanes; l++) {
+            e.want[start - j * STEP + l] += (double)scores.at[j * LANES + l];
+            magnitude[start - j * STEP + l] += fabs((double)scores.at[j * LANES + l]);
+        }
+    }
+    for (int64_t at = 0; at < n; at++) e.error[at] = magnitude[at] * (double)count * UNIT;
+    const attn_i_rows to = fenced_rows(2, diagonals, 0, 1, n, 0);
+    float *at = (float *)(uintptr_t)to.data;
+    kernels->tile_sum_diagonals(count, s, lanes, fenced_tile(1, scores.at, count, s), STEP, at + start);
+    assert_rows(at, n, 1, DIAGONALS, 0, n, e.want, e.error, DIAGONALS,
+                (doing){"tile_sum_diagonals", {count, s.first, s.end, lanes, 0}});
+}
+
+static void diagonals_are_added_and_summed(void **state)
+{
+    (void)state;
+    fill_numbers(scores.at, MOST_ROWS * LANES, 20, -9, 9);
+    fill_numbers(diagonals, DIAGONALS, 21, -5, 5);
+    for
+        EACH(int64_t, count, pass_counts)
+        {
+        for
+            EACH_SPANS(s)
+            {
+                for (int turn = 0; turn < 3; turn++) {
+                    add_diagonals(*count, s, turn);
+                    sum_diagonals(*count, s, turn);
+                }
+            }
+        }
+}
+
 /* ------------------------------------------------------------------------------------- rows to lanes and back */
 
 enum { MOST_N = 40 };
@@ -326,6 +408,7 @@ int main(void)
         cmocka_unit_test(the_tanh_of_tiles_is_within_two_ulp),
         cmocka_unit_test(maximum_is_the_greatest_and_passes_over_nan),
         cmocka_unit_test(multiply_takes_each_lane_times_its_factor),
+        cmocka_unit_test(diagonals_are_added_and_summed),
         cmocka_unit_test(rows_go_to_lanes),
         cmocka_unit_test(lanes_go_to_rows),
     };

@@ -8,7 +8,7 @@
 typedef struct command {
     const char *name;
     const char *summary;                    /* a line of attn --help */
-    const char *help;                       /* what attn NAME --help prints */
+    const char *const *help;                /* what attn NAME --help prints: pieces, up to a NULL */
     void (*execute)(int argc, char **argv); /* argv[0] is the subcommand's name */
 } command;
 

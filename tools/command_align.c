@@ -123,19 +123,22 @@ static void execute(int argc, char **argv)
     tokens_free(&target_words);
 }
 
+static const char text[] =
+    "usage: attn align SENTENCE SENTENCE [OPTION ...]\n"
+    "\n"
+    "Attention from the words of the second sentence to those of the first, for example from French to\n"
+    "English. It aligns by spelling, not by meaning: nothing is trained, and a word is the vector of its hashed\n"
+    "character n-grams. Names, numbers and cognates find each other; zone and area do not.\n"
+    "\n"
+    "  -o, --output FILE  .png, .svg, .pdf or .html; may be repeated. Without it the matrix is printed\n"
+    "  --weights FILE     the weights too, as .npy\n"
+    "  --temperature X    of the softmax over cosines; 0.1 without it, less is sharper\n"
+    "  --dim N            of the vectors; 256 without it\n";
+static const char *const help[] = {text, NULL};
+
 const command command_align = {
     .name = "align",
     .summary = "align two sentences by how their words are spelled",
-    .help =
-        "usage: attn align SENTENCE SENTENCE [OPTION ...]\n"
-        "\n"
-        "Attention from the words of the second sentence to those of the first, for example from French to\n"
-        "English. It aligns by spelling, not by meaning: nothing is trained, and a word is the vector of its hashed\n"
-        "character n-grams. Names, numbers and cognates find each other; zone and area do not.\n"
-        "\n"
-        "  -o, --output FILE  .png, .svg, .pdf or .html; may be repeated. Without it the matrix is printed\n"
-        "  --weights FILE     the weights too, as .npy\n"
-        "  --temperature X    of the softmax over cosines; 0.1 without it, less is sharper\n"
-        "  --dim N            of the vectors; 256 without it\n",
+    .help = help,
     .execute = execute,
 };

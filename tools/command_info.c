@@ -102,14 +102,18 @@ static void execute(int argc, char **argv)
     output_commit();
 }
 
+static const char text[] =
+    "usage: attn info [--json]\n"
+    "\n"
+    "Prints the library's version, the CPU and its features, the way of computing, the threads, and the BLAS:\n"
+    "its core, its threading, and whether it suits this CPU or why not.\n"
+    "\n"
+    "  --json   print the library's own JSON object instead\n";
+static const char *const help[] = {text, NULL};
+
 const command command_info = {
     .name = "info",
     .summary = "say what this machine and its BLAS are, and how attention is computed on them",
-    .help = "usage: attn info [--json]\n"
-            "\n"
-            "Prints the library's version, the CPU and its features, the way of computing, the threads, and the BLAS:\n"
-            "its core, its threading, and whether it suits this CPU or why not.\n"
-            "\n"
-            "  --json   print the library's own JSON object instead\n",
+    .help = help,
     .execute = execute,
 };

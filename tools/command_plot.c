@@ -111,21 +111,24 @@ static void execute(int argc, char **argv)
     free(note);
 }
 
+static const char text[] =
+    "usage: attn plot WEIGHTS.npy [OPTION ...]\n"
+    "\n"
+    "WEIGHTS.npy is f4 or f8: [rows, columns], [heads, rows, columns] or [batch, heads, rows, columns], at most\n"
+    "500 rows and columns. Rows are queries (target words), columns are keys (source words).\n"
+    "\n"
+    "  --rows FILE        the words along the rows: one on each line, or a single line of words\n"
+    "  --columns FILE     the words along the columns; numbers from 0 without these options\n"
+    "  --batch N          which matrix of several, from 0\n"
+    "  --head N\n"
+    "  --title TEXT\n"
+    "  -o, --output FILE  .png, .svg, .pdf or .html; may be repeated. Without it the matrix is printed: in\n"
+    "                     colour on a terminal, unless NO_COLOR is set, and as shades otherwise\n";
+static const char *const help[] = {text, NULL};
+
 const command command_plot = {
     .name = "plot",
     .summary = "draw weights as an alignment matrix: png, svg, pdf, html, or in the terminal",
-    .help =
-        "usage: attn plot WEIGHTS.npy [OPTION ...]\n"
-        "\n"
-        "WEIGHTS.npy is f4 or f8: [rows, columns], [heads, rows, columns] or [batch, heads, rows, columns], at most\n"
-        "500 rows and columns. Rows are queries (target words), columns are keys (source words).\n"
-        "\n"
-        "  --rows FILE        the words along the rows: one on each line, or a single line of words\n"
-        "  --columns FILE     the words along the columns; numbers from 0 without these options\n"
-        "  --batch N          which matrix of several, from 0\n"
-        "  --head N\n"
-        "  --title TEXT\n"
-        "  -o, --output FILE  .png, .svg, .pdf or .html; may be repeated. Without it the matrix is printed: in\n"
-        "                     colour on a terminal, unless NO_COLOR is set, and as shades otherwise\n",
+    .help = help,
     .execute = execute,
 };

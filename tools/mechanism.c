@@ -5,11 +5,10 @@
 #include "mechanism.h"
 
 #include "fail.h"
-#include "npy.h"
-#include "options.h"
+#include "modifiers.h"
+#include "tensor.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include <stdio.h>
 
 enum { DOT, SCALED_DOT, GENERAL, ADDITIVE, CONCAT, LOCATION };
 
@@ -21,78 +20,25 @@ static const option_word scores[] = {{"dot", DOT},
                                      {"location", LOCATION},
                                      {NULL, 0}};
 
-static const attn_tensor *find(const parameters *list, const char *name)
-{
-    for (size_t i = 0; i < list->count; ++i) {
-        if (strcmp(list->items[i].name, name) == 0) return &list->items[i].tensor;
-    }
-    return NULL;
-}
-
-static const attn_tensor *need(const parameters *list, const char *name, const char *option, const char *word)
-{
-    const attn_tensor *tensor = find(list, name);
-    if (tensor == NULL) fail("%s %s needs --param %s=FILE", option, word, name);
-    return tensor;
-}
-
-static int64_t last_dimension(const attn_tensor *tensor)
-{
-    return tensor->shape[tensor->ndim - 1];
-}
-
-void parameters_add(parameters *list, const char *argument)
-{
-    const char *equals = strchr(argument, '=');
-    if (equals == NULL || equals == argument || equals[1] == '\0') {
-        fail("--param takes NAME=FILE, not '%s'", argument);
-    }
-    char *name = copy_string(argument);
-    name[equals - argument] = '\0';
-    if (find(list, name) != NULL) fail("--param %s is given twice", name);
-    list->items = reallocate(list->items, list->count + 1, sizeof *list->items);
-    list->items[list->count++] = (parameter){.name = name, .tensor = npy_read(equals + 1)};
-}
-
-void parameters_free(parameters *list)
-{
-    for (size_t i = 0; i < list->count; ++i) {
-        free(list->items[i].name);
-        free(list->items[i].tensor.data);
-    }
-    free(list->items);
-    *list = (parameters){0};
-}
+const request_option mechanism_options[] = {{.name = "score"}, {.name = "param"}, {.name = NULL}};
 
 static uint32_t additive_flags(const parameters *list)
 {
     uint32_t flags = 0;
-    if (find(list, "b") != NULL) flags |= ATTN_ADDITIVE_BIAS;
-    if (find(list, "g") != NULL) flags |= ATTN_ADDITIVE_NORMALISED;
-    if (find(list, "W") == NULL) flags |= ATTN_ADDITIVE_QUERY_PROJECTED;
-    if (find(list, "U") == NULL) flags |= ATTN_ADDITIVE_KEY_PROJECTED;
+    if (parameters_find(list, "b") != NULL) flags |= ATTN_ADDITIVE_BIAS;
+    if (parameters_find(list, "g") != NULL) flags |= ATTN_ADDITIVE_NORMALISED;
+    if (parameters_find(list, "W") == NULL) flags |= ATTN_ADDITIVE_QUERY_PROJECTED;
+    if (parameters_find(list, "U") == NULL) flags |= ATTN_ADDITIVE_KEY_PROJECTED;
     return flags;
 }
 
-static void make_local(attn_mechanism *mechanism, const locality *local, const attn_tensor *query,
-                       const parameters *list)
+static attn_mechanism *create(attn_engine *engine, const request *r, int64_t query_dim, int64_t key_dim)
 {
-    if (local->local == ATTN_LOCAL_NONE) return;
-    int64_t query_dim = 0, hidden_dim = 0;
-    if (local->local != ATTN_LOCAL_MONOTONIC) {
-        query_dim = last_dimension(query);
-        hidden_dim = last_dimension(need(list, "v_p", "--local", "predictive"));
-        (void)need(list, "W_p", "--local", "predictive");
-    }
-    require(attn_mechanism_set_local(mechanism, local->local, local->half_width, query_dim, hidden_dim));
-}
-
-attn_mechanism *mechanism_create(attn_engine *engine, const char *score, const locality *local,
-                                 const attn_tensor *query, const attn_tensor *key, const parameters *list)
-{
+    const char *score = request_get(r, "score");
     int32_t kind = options_word("--score", score, scores);
-    if (key == NULL && kind != LOCATION) fail("--score %s needs --key FILE", score);
-    int64_t query_dim = last_dimension(query), key_dim = key != NULL ? last_dimension(key) : 0;
+    if (key_dim < 0 && kind != LOCATION) fail("--score %s needs --key FILE", score);
+    char subject[64];
+    (void)snprintf(subject, sizeof subject, "--score %s", score);
     attn_mechanism *mechanism = NULL;
     switch (kind) {
     case DOT:
@@ -104,23 +50,46 @@ attn_mechanism *mechanism_create(attn_engine *engine, const char *score, const l
     case GENERAL:
         require(attn_mechanism_create_general(engine, query_dim, key_dim, &mechanism));
         break;
-    case ADDITIVE:
-        require(attn_mechanism_create_additive(engine, query_dim, key_dim,
-                                               last_dimension(need(list, "v", "--score", score)), additive_flags(list),
+    case ADDITIVE: {
+        int64_t hidden_dim = tensor_last_dimension(parameters_need(&r->params, "v", subject));
+        require(attn_mechanism_create_additive(engine, query_dim, key_dim, hidden_dim, additive_flags(&r->params),
                                                &mechanism));
         break;
-    case CONCAT:
-        require(attn_mechanism_create_concat(engine, query_dim, key_dim,
-                                             last_dimension(need(list, "v", "--score", score)), &mechanism));
-        break;
-    default:
-        require(
-            attn_mechanism_create_location(engine, query_dim, need(list, "W", "--score", score)->shape[0], &mechanism));
+    }
+    case CONCAT: {
+        int64_t hidden_dim = tensor_last_dimension(parameters_need(&r->params, "v", subject));
+        require(attn_mechanism_create_concat(engine, query_dim, key_dim, hidden_dim, &mechanism));
         break;
     }
-    make_local(mechanism, local, query, list);
-    for (size_t i = 0; i < list->count; ++i) {
-        require(attn_mechanism_bind_param(mechanism, list->items[i].name, &list->items[i].tensor));
+    default: {
+        int64_t most_keys = parameters_need(&r->params, "W", subject)->shape[0];
+        require(attn_mechanism_create_location(engine, query_dim, most_keys, &mechanism));
+        break;
+    }
     }
     return mechanism;
+}
+
+attn_mechanism *mechanism_create(attn_engine *engine, request *r, int64_t query_dim, int64_t key_dim)
+{
+    attn_mechanism *mechanism = create(engine, r, query_dim, key_dim);
+    modifiers_set(mechanism, r, query_dim);
+    for (size_t i = 0; i < r->params.count; ++i) {
+        const parameter *one = &r->params.items[i];
+        if (!one->taken) require(attn_mechanism_bind_param(mechanism, one->name, &one->tensor));
+    }
+    return mechanism;
+}
+
+static attn_status param_info(const void *mechanism, int32_t index, attn_param_info *info)
+{
+    return attn_mechanism_param_info(mechanism, index, info);
+}
+
+const attn_tensor **mechanism_add_gradients(results *all, const char *directory, const request *r,
+                                            const attn_mechanism *mechanism)
+{
+    int32_t count;
+    require(attn_mechanism_param_count(mechanism, &count));
+    return results_add_params(all, directory, &r->params, param_info, mechanism, count);
 }

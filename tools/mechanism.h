@@ -1,38 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * mechanism.h: a mechanism from its name and its parameter files.
+ * mechanism.h: the mechanism that a request asks for: its score by name, its modifiers, its parameters.
  */
 #ifndef ATTN_TOOLS_MECHANISM_H
 #define ATTN_TOOLS_MECHANISM_H
 
+#include "request.h"
+#include "results.h"
+
 #include <attn/attn.h>
-#include <stddef.h>
+#include <stdint.h>
 
-/* The arguments of --param. */
-typedef struct parameter {
-    char *name; /* the part before the '=' */
-    attn_tensor tensor;
-} parameter;
+/* --score and --param. */
+extern const request_option mechanism_options[];
 
-typedef struct parameters {
-    parameter *items;
-    size_t count;
-} parameters;
+/* Creates it for queries and keys of those dimensions, additive's flags taken from the parameters; key_dim -1: there
+ * are no keys. Binds the parameters that nobody has taken. The request must outlive it. */
+attn_mechanism *mechanism_create(attn_engine *engine, request *r, int64_t query_dim, int64_t key_dim);
 
-/* Reads NAME=FILE and adds it. */
-void parameters_add(parameters *list, const char *argument);
-
-void parameters_free(parameters *list);
-
-/* Which keys a query looks at by local attention. */
-typedef struct locality {
-    attn_local local;
-    int64_t half_width;
-} locality;
-
-/* Creates the mechanism called score, its dimensions and additive's flags taken from the query, the key (NULL where
- * none is read) and the parameters, makes it local, and binds the parameters, which must outlive it. */
-attn_mechanism *mechanism_create(attn_engine *engine, const char *score, const locality *local,
-                                 const attn_tensor *query, const attn_tensor *key, const parameters *list);
+/* Adds the gradients by its parameters; returns them as the library wants them, for the caller to free. */
+const attn_tensor **mechanism_add_gradients(results *all, const char *directory, const request *r,
+                                            const attn_mechanism *mechanism);
 
 #endif

@@ -18,6 +18,18 @@ void options_print(const char *text)
     output_commit();
 }
 
+static void print_help(const char *const *pieces)
+{
+    char *text = copy_string("");
+    for (; *pieces != NULL; ++pieces) {
+        size_t used = strlen(text), more = strlen(*pieces) + 1;
+        text = reallocate(text, used + more, 1);
+        memcpy(text + used, *pieces, more);
+    }
+    options_print(text);
+    free(text);
+}
+
 int options_next(const command *of, int argc, char **argv, const char *letters, const struct option *options)
 {
     opterr = 0;
@@ -28,7 +40,7 @@ int options_next(const command *of, int argc, char **argv, const char *letters, 
     const char *text = argv[optind > before ? optind - 1 : optind];
     switch (option) {
     case OPTION_HELP:
-        options_print(of->help);
+        print_help(of->help);
         exit(EXIT_SUCCESS);
     case ':':
         fail("option '%s' of attn %s needs a value", text, of->name);

@@ -1,149 +1,223 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * request.c: which options attn run has, and which of them go together.
+ * request.c: one table of options out of those of all calls, and which of them go together.
  */
 #include "request.h"
 
 #include "command.h"
 #include "fail.h"
-#include "options.h"
+#include "npy.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static const struct option options[OPTIONS + 1] = {
-    [QUERY] = {"query", required_argument, NULL, OPTION_FIRST + QUERY},
-    [KEY] = {"key", required_argument, NULL, OPTION_FIRST + KEY},
-    [VALUE] = {"value", required_argument, NULL, OPTION_FIRST + VALUE},
-    [MASK] = {"mask", required_argument, NULL, OPTION_FIRST + MASK},
-    [BIAS] = {"bias", required_argument, NULL, OPTION_FIRST + BIAS},
-    [LENGTHS] = {"lengths", required_argument, NULL, OPTION_FIRST + LENGTHS},
-    [ALIBI] = {"alibi", required_argument, NULL, OPTION_FIRST + ALIBI},
-    [RELATIVE] = {"relative", required_argument, NULL, OPTION_FIRST + RELATIVE},
-    [D_CONTEXT] = {"d-context", required_argument, NULL, OPTION_FIRST + D_CONTEXT},
-    [D_WEIGHTS] = {"d-weights", required_argument, NULL, OPTION_FIRST + D_WEIGHTS},
-    [D_LOGSUMEXP] = {"d-logsumexp", required_argument, NULL, OPTION_FIRST + D_LOGSUMEXP},
-    [CONTEXT] = {"context", required_argument, NULL, OPTION_FIRST + CONTEXT},
-    [WEIGHTS] = {"weights", required_argument, NULL, OPTION_FIRST + WEIGHTS},
-    [SCORES] = {"scores", required_argument, NULL, OPTION_FIRST + SCORES},
-    [LOGSUMEXP] = {"logsumexp", required_argument, NULL, OPTION_FIRST + LOGSUMEXP},
-    [SCORE] = {"score", required_argument, NULL, OPTION_FIRST + SCORE},
-    [SCALE] = {"scale", required_argument, NULL, OPTION_FIRST + SCALE},
-    [SOFTCAP] = {"softcap", required_argument, NULL, OPTION_FIRST + SOFTCAP},
-    [CAUSAL] = {"causal", required_argument, NULL, OPTION_FIRST + CAUSAL},
-    [WINDOW] = {"window", required_argument, NULL, OPTION_FIRST + WINDOW},
-    [ALIGN] = {"align", required_argument, NULL, OPTION_FIRST + ALIGN},
-    [QUERY_START] = {"query-start", required_argument, NULL, OPTION_FIRST + QUERY_START},
-    [MAX_DISTANCE] = {"max-distance", required_argument, NULL, OPTION_FIRST + MAX_DISTANCE},
-    [LOCAL] = {"local", required_argument, NULL, OPTION_FIRST + LOCAL},
-    [HALF_WIDTH] = {"half-width", required_argument, NULL, OPTION_FIRST + HALF_WIDTH},
-    [ROPE] = {"rope", required_argument, NULL, OPTION_FIRST + ROPE},
-    [ROPE_DIMENSIONS] = {"rope-dimensions", required_argument, NULL, OPTION_FIRST + ROPE_DIMENSIONS},
-    [ROPE_BASE] = {"rope-base", required_argument, NULL, OPTION_FIRST + ROPE_BASE},
-    [TEMPERATURE] = {"temperature", required_argument, NULL, OPTION_FIRST + TEMPERATURE},
-    [HARDMAX] = {"hardmax", no_argument, NULL, OPTION_FIRST + HARDMAX},
-    [DROPOUT] = {"dropout", required_argument, NULL, OPTION_FIRST + DROPOUT},
-    [SEED] = {"seed", required_argument, NULL, OPTION_FIRST + SEED},
-    [OFFSET] = {"offset", required_argument, NULL, OPTION_FIRST + OFFSET},
-    [GRAD_OUT] = {"grad-out", required_argument, NULL, OPTION_FIRST + GRAD_OUT},
-    [THREADS] = {"threads", required_argument, NULL, OPTION_FIRST + THREADS},
-    [WAY] = {"way", required_argument, NULL, OPTION_FIRST + WAY},
-    [PARAM] = {"param", required_argument, NULL, OPTION_FIRST + PARAM},
-    [HELP] = {"help", no_argument, NULL, OPTION_HELP},
-    [OPTIONS] = {NULL, 0, NULL, 0},
-};
+static const struct option help = {"help", no_argument, NULL, OPTION_HELP};
 
-static const option_word stages[] = {{"raw", ATTN_SCORES_RAW},
-                                     {"capped", ATTN_SCORES_CAPPED},
-                                     {"masked", ATTN_SCORES_MASKED},
-                                     {"weights", ATTN_SCORES_WEIGHTS},
-                                     {NULL, 0}};
-static const option_word relatives[] = {
-    {"clipped", ATTN_RELATIVE_CLIPPED}, {"t5", ATTN_RELATIVE_T5}, {"t5-causal", ATTN_RELATIVE_T5_CAUSAL}, {NULL, 0}};
-
-/* Options that mean nothing without another. */
-static const struct {
-    int option, needs;
-} companions[] = {{RELATIVE, MAX_DISTANCE}, {MAX_DISTANCE, RELATIVE}, {LOCAL, HALF_WIDTH},   {HALF_WIDTH, LOCAL},
-                  {ROPE_DIMENSIONS, ROPE},  {ROPE_BASE, ROPE},        {ROPE, KEY},           {SEED, DROPOUT},
-                  {OFFSET, DROPOUT},        {D_CONTEXT, GRAD_OUT},    {D_WEIGHTS, GRAD_OUT}, {D_LOGSUMEXP, GRAD_OUT}};
-
-/* Takes WORD=FILE apart: the file alone stays given. Returns what the word means. */
-static int32_t split(request *r, int which, const char *form, const option_word *words)
+static const request_option *find(const run_call *call, const char *name)
 {
-    char option[32];
-    (void)snprintf(option, sizeof option, "--%s", options[which].name);
-    const char *argument = r->given[which], *equals = strchr(argument, '=');
-    if (equals == NULL || equals[1] == '\0') fail("%s takes %s, not '%s'", option, form, argument);
-    char *word = copy_string(argument);
-    word[equals - argument] = '\0';
-    int32_t value = options_word(option, word, words);
-    free(word);
-    r->given[which] = equals + 1;
-    return value;
+    for (const request_option *const *list = call->options; *list != NULL; ++list) {
+        for (const request_option *option = *list; option->name != NULL; ++option) {
+            if (strcmp(option->name, name) == 0) return option;
+        }
+    }
+    return NULL;
 }
 
-static bool any_given(const request *r, int first, int end)
+/* The place of an option in the table, which ends without a name; the place of that end if it is not there. */
+static size_t place_of(const struct option *options, const char *name)
 {
-    bool any = false;
-    for (int i = first; i < end; ++i) any = any || r->given[i] != NULL;
-    return any;
+    size_t i = 0;
+    while (options[i].name != NULL && strcmp(options[i].name, name) != 0) ++i;
+    return i;
+}
+
+static struct option *add_options(struct option *options, const request_option *list)
+{
+    for (; list->name != NULL; ++list) {
+        size_t i = place_of(options, list->name);
+        if (options[i].name != NULL) continue;
+        options = reallocate(options, i + 2, sizeof *options);
+        options[i] =
+            (struct option){list->name, list->flag ? no_argument : required_argument, NULL, (int)(OPTION_FIRST + i)};
+        options[i + 1] = (struct option){0};
+    }
+    return options;
+}
+
+static struct option *table_of(const run_call *const *calls)
+{
+    struct option *options = allocate(2, sizeof *options);
+    options[0] = help;
+    options[1] = (struct option){0};
+    for (; *calls != NULL; ++calls) {
+        for (const request_option *const *list = (*calls)->options; *list != NULL; ++list) {
+            options = add_options(options, *list);
+        }
+    }
+    return options;
+}
+
+/* The call that the options ask for: the first one without a selector. An option of another one is a mistake. */
+static const run_call *choose(const request *r, const run_call *const *calls)
+{
+    const run_call *chosen = calls[0];
+    for (const run_call *const *call = calls + 1; *call != NULL; ++call) {
+        if (chosen == calls[0] && request_get(r, (*call)->selector) != NULL) chosen = *call;
+    }
+    for (size_t i = 0; r->options[i].name != NULL; ++i) {
+        const char *name = r->options[i].name;
+        if (r->given[i].value == NULL || find(chosen, name) != NULL) continue;
+        if (chosen != calls[0]) fail("--%s does not go with --%s", name, chosen->selector);
+        for (const run_call *const *call = calls + 1; *call != NULL; ++call) {
+            if (find(*call, name) != NULL) fail("--%s needs --%s", name, (*call)->selector);
+        }
+    }
+    return chosen;
 }
 
 static void check_companions(const request *r)
 {
-    for (size_t i = 0; i < sizeof companions / sizeof companions[0]; ++i) {
-        if (r->given[companions[i].option] == NULL || r->given[companions[i].needs] != NULL) continue;
-        fail("--%s needs --%s", options[companions[i].option].name, options[companions[i].needs].name);
-    }
-    if (r->given[GRAD_OUT] != NULL && r->given[GRAD_OUT][0] == '\0') fail("--grad-out does not name a directory");
-    if (r->given[GRAD_OUT] != NULL && !any_given(r, D_CONTEXT, D_LOGSUMEXP + 1)) {
-        fail("--grad-out needs --d-context, --d-weights or --d-logsumexp");
-    }
-}
-
-/* What a position is: the word of --align, and that of --causal without it. */
-static void check_alignment(request *r)
-{
-    if (r->given[ALIGN] == NULL) r->given[ALIGN] = r->given[CAUSAL];
-    bool measured = r->given[WINDOW] != NULL || r->given[ALIBI] != NULL || r->given[RELATIVE] != NULL;
-    if (measured && r->given[ALIGN] == NULL) {
-        fail("--window, --alibi and --relative need --align top-left or bottom-right");
-    }
-    if (!measured && r->given[ALIGN] != r->given[CAUSAL]) {
-        fail("--align is for --window, --alibi and --relative, and none is given");
-    }
-    bool bottom_right = (r->given[ALIGN] != NULL && strcmp(r->given[ALIGN], "bottom-right") == 0) ||
-                        (r->given[CAUSAL] != NULL && strcmp(r->given[CAUSAL], "bottom-right") == 0);
-    if (bottom_right && r->given[ROPE] != NULL) {
-        fail("--rope counts from --query-start: it goes with top-left, not with bottom-right");
+    for (size_t i = 0; r->options[i].name != NULL; ++i) {
+        if (r->given[i].value == NULL) continue;
+        const request_option *option = find(r->call, r->options[i].name);
+        if (option->needs != NULL && request_get(r, option->needs) == NULL) {
+            fail("--%s needs --%s", option->name, option->needs);
+        }
     }
 }
 
-request request_parse(int argc, char **argv)
+request request_parse(int argc, char **argv, const run_call *const *calls)
 {
-    request r = {0};
-    for (int option; (option = options_next(&command_run, argc, argv, ":h", options)) != -1;) {
+    request r = {.options = table_of(calls)};
+    size_t count = place_of(r.options, "");
+    r.given = allocate(count, sizeof *r.given);
+    memset(r.given, 0, count * sizeof *r.given);
+    for (int option; (option = options_next(&command_run, argc, argv, ":h", r.options)) != -1;) {
         int which = option - OPTION_FIRST;
-        if (which == PARAM) {
+        if (strcmp(r.options[which].name, "param") == 0) {
             parameters_add(&r.params, optarg);
+            r.given[which].value = optarg;
         } else {
-            options_set_once(&r.given[which], optarg != NULL ? optarg : "", options[which].name);
+            options_set_once(&r.given[which].value, optarg != NULL ? optarg : "", r.options[which].name);
         }
     }
     options_operands(argc, argv, 0, "nothing");
-    if (r.given[SCORE] == NULL) fail("attn run needs --score NAME (attn run --help says more)");
-    if (r.given[QUERY] == NULL) fail("attn run needs --query FILE (attn run --help says more)");
-    if (r.given[SCORES] != NULL) r.scores_stage = split(&r, SCORES, "STAGE=FILE", stages);
-    if (r.given[RELATIVE] != NULL) r.relative = split(&r, RELATIVE, "KIND=FILE", relatives);
+    r.call = choose(&r, calls);
     check_companions(&r);
-    check_alignment(&r);
-    if (r.given[GRAD_OUT] == NULL && !any_given(&r, INPUTS, TENSORS)) {
-        if (isatty(STDOUT_FILENO)) fail("a .npy file does not belong on a terminal; give --context FILE or redirect");
-        r.given[CONTEXT] = "-";
-    }
     return r;
+}
+
+void request_free(request *r)
+{
+    for (size_t i = 0; r->options[i].name != NULL; ++i) free(r->given[i].tensor.data);
+    free(r->options);
+    free(r->given);
+    parameters_free(&r->params);
+    *r = (request){.call = NULL};
+}
+
+/* NULL for an option that no call has. */
+static request_given *given(const request *r, const char *option)
+{
+    size_t i = place_of(r->options, option);
+    return r->options[i].name != NULL ? &r->given[i] : NULL;
+}
+
+const char *request_get(const request *r, const char *option)
+{
+    const request_given *one = given(r, option);
+    return one != NULL ? one->value : NULL;
+}
+
+const char *request_subject(const request *r)
+{
+    static char text[64];
+    if (r->call->selector == NULL) return "attn run";
+    (void)snprintf(text, sizeof text, "--%s", r->call->selector);
+    return text;
+}
+
+const char *request_need(const request *r, const char *option, const char *form)
+{
+    const char *value = request_get(r, option);
+    if (value == NULL) fail("%s needs --%s %s (attn run --help says more)", request_subject(r), option, form);
+    return value;
+}
+
+bool request_any(const request *r, const char *const *options)
+{
+    for (; *options != NULL; ++options) {
+        if (request_get(r, *options) != NULL) return true;
+    }
+    return false;
+}
+
+/* An option as it is written. */
+typedef struct spelling {
+    char text[64];
+} spelling;
+
+static spelling spell(const char *option)
+{
+    spelling s;
+    (void)snprintf(s.text, sizeof s.text, "--%s", option);
+    return s;
+}
+
+bool request_number(const request *r, const char *option, double *value)
+{
+    const char *text = request_get(r, option);
+    if (text != NULL) *value = options_number(spell(option).text, text);
+    return text != NULL;
+}
+
+bool request_integer(const request *r, const char *option, int64_t *value)
+{
+    const char *text = request_get(r, option);
+    if (text != NULL) *value = options_integer(spell(option).text, text);
+    return text != NULL;
+}
+
+bool request_unsigned(const request *r, const char *option, uint64_t *value)
+{
+    const char *text = request_get(r, option);
+    if (text != NULL) *value = options_unsigned(spell(option).text, text);
+    return text != NULL;
+}
+
+bool request_word(const request *r, const char *option, const option_word *words, int32_t *value)
+{
+    const char *text = request_get(r, option);
+    if (text != NULL) *value = options_word(spell(option).text, text, words);
+    return text != NULL;
+}
+
+bool request_tagged(request *r, const char *option, const char *form, const option_word *words, int32_t *value)
+{
+    const char *text = request_get(r, option);
+    if (text == NULL) return false;
+    const char *equals = strchr(text, '=');
+    if (equals == NULL || equals[1] == '\0') fail("--%s takes %s, not '%s'", option, form, text);
+    char *word = copy_string(text);
+    word[equals - text] = '\0';
+    *value = options_word(spell(option).text, word, words);
+    free(word);
+    given(r, option)->value = equals + 1;
+    return true;
+}
+
+const attn_tensor *request_tensor(request *r, const char *option)
+{
+    request_given *one = given(r, option);
+    if (one == NULL || one->value == NULL) return NULL;
+    if (one->tensor.dtype == 0) one->tensor = npy_read(one->value);
+    return &one->tensor;
+}
+
+void request_to_standard_output(request *r, const char *option)
+{
+    if (isatty(STDOUT_FILENO)) fail("a .npy file does not belong on a terminal; give --%s FILE or redirect", option);
+    given(r, option)->value = "-";
 }

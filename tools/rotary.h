@@ -6,15 +6,20 @@
 #ifndef ATTN_TOOLS_ROTARY_H
 #define ATTN_TOOLS_ROTARY_H
 
+#include "request.h"
+
 #include <attn/attn.h>
+#include <stdbool.h>
+
+extern const request_option rotary_options[];
 
 typedef struct rotary {
+    bool turns; /* false: there is no --rope, and everything stays as it is */
     attn_rope_options query, key;
 } rotary;
 
-/* Reads the options, layout being a word, dimensions and base numbers or NULL: all dimensions, base 10000. Keys count
- * from position 0, queries from query_start. */
-rotary rotary_create(const char *layout, const char *dimensions, const char *base, int64_t query_start);
+/* Reads the options. Keys count from position 0, queries from --query-start. */
+rotary rotary_create(const request *r);
 
 /* Turns from into to, which may be the same tensor. */
 void rotary_turn(attn_engine *engine, const attn_rope_options *options, const attn_tensor *from, const attn_tensor *to);

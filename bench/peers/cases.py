@@ -21,7 +21,9 @@ class Case:
         gradient            d_query, d_key, d_value of attention: backward alone, or with train forward and backward
         additive-gradient   the same of an additive score with projected inputs, and of its v
         local               predictive local attention, of a dot score
-        tokens              tokens positions are appended to a cache of keys, and attended to, in turn"""
+        tokens              tokens positions are appended to a cache of keys, and attended to, in turn
+        layer               self-attention with projections, of heads x dim to as many: forward
+        layer-gradient      its backward pass: of the input and all parameters"""
 
     name: str
     kind: str = "attention"
@@ -57,6 +59,15 @@ class Case:
         return self.keys if self.tokens else self.keys or self.queries
 
     @property
+    def width(self):
+        """Of a layer."""
+        return self.heads * self.dim
+
+    @property
+    def is_layer(self):
+        return self.kind.startswith("layer")
+
+    @property
     def is_additive(self):
         return self.kind.startswith("additive")
 
@@ -84,6 +95,9 @@ class Case:
     @property
     def flops(self):
         forward, backward = 4 * self.dim, 10 * self.dim
+        if self.is_layer:
+            projections = 8 * self.batch * self.queries * self.width ** 2
+            return projections + forward * self.pairs if self.kind == "layer" else 2 * projections + backward * self.pairs
         each = forward if self.kind != "gradient" else forward + backward if self.train else backward
         return each * self.pairs
 
@@ -181,6 +195,8 @@ CASES = [
     *(Case(f"local-p-{name}-s{keys}", kind="local", keys=keys, dim=1000, half_width=10, **shape)
       for name, shape in (("step", dict(batch=80, queries=1)), ("t32", dict(queries=32)))
       for keys in (256, 512, 1024, 2048, 4096, 8192)),
+    Case("multihead-layer", kind="layer", batch=8, heads=12, queries=384, quick=True),
+    Case("multihead-layer-backward", kind="layer-gradient", batch=8, heads=12, queries=384, quick=True),
     Case("decode-memory-t0", keys=0, tokens=256, **{**STEP, "kind": "tokens"}),
     Case("decode-memory-t4k", keys=4096, tokens=256, **{**STEP, "kind": "tokens"}),
     Case("additive-step-memory", queries=1, states=(1000, 2000), memory=True, quick=True, **ADDITIVE),
@@ -261,18 +277,26 @@ class Data:
                 query = heads(1, case.queries)
                 query *= np.float32(0.25)
                 self.sets.append((query, repeated((case.batch, 1, case.Tk, case.dim), 0.25), None))
+            elif case.is_layer:
+                self.sets.append((normal(case.batch, case.queries, case.width), None, None))
             elif case.kind == "tokens":
                 each = lambda count: normal(case.tokens, case.batch, count, 1, case.dim)
                 self.sets.append((each(case.heads), each(case.Hk), each(case.Hk)))
                 self.params = {name: heads(case.Hk, case.keys) for name in ("past_key", "past_value")}
             else:
                 self.sets.append((heads(case.heads, case.queries), heads(case.Hk, case.Tk), heads(case.Hk, case.Tk)))
-        if case.kind.endswith("gradient"):
+        if case.kind == "layer-gradient":
+            self.flow = normal(*self.sets[0][0].shape)
+        elif case.kind.endswith("gradient"):
             value = self.sets[0][2]
             self.flow = normal(case.batch, case.heads, case.queries, value.shape[-1])
         if case.kind == "local":
             self.params = {"W_p": normal(case.dim, case.dim, scale=2 * case.dim ** -0.5),
                            "v_p": normal(case.dim, scale=2 * case.dim ** -0.5)}
+        if case.is_layer:
+            spread = case.width ** -0.5
+            self.params = {"W_qkv": normal(3 * case.width, case.width, scale=spread), "b_qkv": normal(3 * case.width),
+                           "W_o": normal(case.width, case.width, scale=spread), "b_o": normal(case.width)}
         if case.is_additive:
             self.params["v"] = normal(case.dim, scale=case.dim ** -0.5)
             if case.states and not case.memory:

@@ -11,6 +11,7 @@ from attn import Call, Engine, Gradient, Mechanism, Memory
 from attn._library import check, lib
 from cases import Data, aligned, unmasked
 from measure import Entrant
+from ours_layer import Layer
 from ours_memory import Decoding
 
 EVERYWHERE = "libattn, all keys"  # the entrant that local attention is compared with
@@ -42,6 +43,8 @@ class Libattn:
 
     def entrant(self, name, data, engine=None):
         case, mechanism = data.case, self.mechanism(engine or name, data)
+        if case.is_layer:
+            return self.layer(name, data, mechanism)
         if case.kind.endswith("gradient"):
             return self.gradient(name, data, mechanism)
         if case.kind == "tokens":
@@ -93,6 +96,15 @@ class Libattn:
         entrant = Entrant(name, [train if case.train else backward.run], lambda _: made, self.backend(mechanism),
                           peer=False, before=None if case.train else forward.run)
         entrant.extra_bytes = bytes_needed + context.nbytes + logsumexp.nbytes
+        return entrant
+
+    def layer(self, name, data, mechanism):
+        layer = Layer(mechanism, data)
+        entrant = Entrant(name, [layer.run_forward], lambda _: layer.output, self.backend(mechanism), peer=False)
+        if data.flow is not None:
+            entrant = Entrant(name, [layer.run_backward], lambda _: layer.made, self.backend(mechanism), peer=False,
+                              before=layer.run_forward)
+        entrant.extra_bytes = layer.bytes_needed
         return entrant
 
     def tokens(self, name, data, mechanism):

@@ -10,7 +10,8 @@ WRONG = 1e-3  # an error that no rounding makes: something else was computed, an
 
 def make(data):
     """What judges an entrant's output: errors(output) returns its error and the largest of a single number."""
-    return Gradients(data) if data.case.kind.endswith("gradient") else \
+    return Layer(data) if data.case.is_layer else \
+        Gradients(data) if data.case.kind.endswith("gradient") else \
         Tokens(data) if data.case.kind == "tokens" else Reference(data)
 
 
@@ -87,6 +88,36 @@ class Tokens:
 
     def errors(self, contexts):
         return judge(np.stack([contexts[t] for t in self.tokens]), self.wanted)
+
+
+class Layer:
+    """All of it: output, or gradients by name. That of the keys' bias is zero but for roundings, and so is judged with
+    those of the other two."""
+
+    def __init__(self, data):
+        case, x = data.case, data.sets[0][0].astype(np.float64)
+        p = {name: array.astype(np.float64) for name, array in data.params.items()}
+        apart = lambda rows: rows.reshape(case.batch, case.queries, -1, case.heads, case.dim).transpose(2, 0, 3, 1, 4)
+        joined = lambda heads: heads.transpose(1, 3, 0, 2, 4).reshape(case.batch, case.queries, -1)
+        q, k, v = apart(x @ p["W_qkv"].T + p["b_qkv"])
+        weights = softmax(q @ k.swapaxes(-1, -2) * case.dim ** -0.5)
+        context = joined((weights @ v)[None])
+        if data.flow is None:
+            self.wanted = {"output": context @ p["W_o"].T + p["b_o"]}
+            return
+        flow = data.flow.astype(np.float64)
+        d_context, = apart(flow @ p["W_o"])
+        de = d_context @ v.swapaxes(-1, -2)
+        de = weights * (de - (weights * de).sum(-1, keepdims=True)) * case.dim ** -0.5
+        d = joined(np.stack([de @ k, de.swapaxes(-1, -2) @ q, weights.swapaxes(-1, -2) @ d_context]))
+        rows = lambda array: array.reshape(-1, array.shape[-1])
+        self.wanted = {"query": d @ p["W_qkv"], "W_qkv": rows(d).T @ rows(x), "b_qkv": rows(d).sum(0),
+                       "W_o": rows(flow).T @ rows(context), "b_o": rows(flow).sum(0)}
+
+    def errors(self, got):
+        got = got if isinstance(got, dict) else {"output": got}
+        self.each = {name: judge(got[name], wanted) for name, wanted in self.wanted.items()}
+        return tuple(max(errors) for errors in zip(*self.each.values()))
 
 
 class Gradients:

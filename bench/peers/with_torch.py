@@ -10,11 +10,13 @@ from torch.nn.attention import SDPBackend
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 import torch_gradients
+import torch_layer
 import torch_tokens
 from cases import BLOCK
 from measure import Entrant
 
-KINDS = {"attention", "decode", "additive", "tiny", "gradient", "additive-gradient", "tokens"}  # of cases it computes
+KINDS = {"attention", "decode", "additive", "tiny", "gradient", "additive-gradient", "tokens", "layer",
+         "layer-gradient"}  # of cases it computes
 
 _inference = torch.inference_mode()
 
@@ -147,6 +149,9 @@ def tiny(data, by_script):
 def peers(data):
     """(name, how to make it) of what can compute the case."""
     case = data.case
+    if case.is_layer:
+        yield from torch_layer.peers(data)
+        return
     if case.kind == "gradient":
         for name in ("torch-sdpa", "torch-flex"):
             yield name, lambda name=name: gradients(data, name)

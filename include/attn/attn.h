@@ -19,6 +19,8 @@
  *   Status     A function that can fail returns an attn_status, and attn_last_error() then says in words what was
  *              got and what was wanted. A failed call leaves every output and every handle as it was, unless its
  *              description says otherwise.
+ *   Structs    Options and arguments begin with their size, and all else in them is 0 by default: that is what the
+ *              ..._INIT macros write.
  *   Ownership  Handles are created and destroyed in pairs; destroying NULL does nothing. Tensors are borrowed: the
  *              library reads them during the call they are given to, or, for parameters, while they stay bound.
  *   Threads    Any number of threads may use one engine, and call attn_forward with one mechanism, at the same time.
@@ -613,8 +615,8 @@ typedef struct attn_attentional_args {
  * Reads weight, bias, context and query, writes output, which must not share memory with them; looks at nothing else.
  *
  * Memory beside the arguments is none, but for copies of what has strides that the BLAS cannot read or write: of the
- * weight, and of at most 1024 rows of the others. It is the engine's allocator's, asked for once. The result has the
- * same bits for any number of engine threads.
+ * weight, and of at most 1024 rows of the others. It is the engine's allocator's, asked for once, and not where it is at
+ * most 16 KB. The result has the same bits for any number of engine threads.
  *
  * ATTN_ERR_ARGUMENT: a NULL. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW,
  * ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1. */
@@ -802,7 +804,8 @@ ATTN_API attn_status attn_multihead_bind_param(attn_multihead *multihead, const 
  * key_lengths have the query's dtype, ATTN_F32 or ATTN_F64. B, Tq and Tk may be 0. */
 typedef struct attn_multihead_args {
     uint32_t struct_size;               /* sizeof(attn_multihead_args), set by ATTN_MULTIHEAD_ARGS_INIT */
-    int32_t attend_only;                /* 1, with a memory: nothing is projected to keys and values nor appended */
+    int32_t attend_only;                /* 1, with a memory: nothing is projected to keys and values nor appended, and
+                                           key and value are NULL */
     const attn_tensor *query;           /* x [B, Tq, query_dim] */
     const attn_tensor *key;             /* y [B, Tk, key_dim]; NULL: the queries (self-attention) */
     const attn_tensor *value;           /* z [B, Tk, value_dim]; NULL: the keys */
@@ -864,12 +867,15 @@ typedef struct attn_multihead_backward_args {
                                            then that is computed again; its outputs and workspace are not looked at */
     const attn_tensor *d_output;        /* in [B, Tq, output_dim], or NULL */
     const attn_tensor *d_weights;       /* in [B, Hq, Tq, Tk], of a loss that looks at the weights. Or NULL */
+    const attn_tensor *d_logsumexp;     /* in [B, Hq, Tq], likewise. Or NULL */
     const attn_tensor *d_query;         /* out, of x and of all that it stands for: in self-attention of all three
                                            together. NULL: not wanted. So all that follow */
     const attn_tensor *d_key;           /* out, of y, and of z where the keys are the values; NULL in self-attention */
     const attn_tensor *d_value;         /* out, of z; NULL where the keys are the values */
     const attn_tensor *d_bias;          /* out, of attention->bias */
-    const attn_tensor *const *d_params; /* out, as in attn_backward_args, of the layer's parameters */
+    const attn_tensor *d_alibi;         /* out, of the mechanism's slopes, as in attn_backward_args; so too: */
+    const attn_tensor *d_relative;
+    const attn_tensor *const *d_params;           /* out, as in attn_backward_args, of the layer's parameters */
     const attn_tensor *const *d_mechanism_params; /* out, likewise of the mechanism's */
     void *workspace;                              /* as in attn_forward_args */
     size_t workspace_size;
@@ -877,7 +883,7 @@ typedef struct attn_multihead_backward_args {
 
 #define ATTN_MULTIHEAD_BACKWARD_ARGS_INIT                                                                              \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_multihead_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                             \
+        (uint32_t)sizeof(attn_multihead_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
     }
 
 /* Computes gradients of a loss by what attn_multihead_forward read. With `saved` and without it they have the same

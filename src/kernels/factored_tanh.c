@@ -59,13 +59,13 @@ static float greatest(int64_t n, const float *from)
 
 float KERNEL(double_exponentials)(int64_t n, const float *from, float *to)
 {
-    enum { AHEAD = 2048 }; /* elements; rows mostly follow each other */
+    enum { FROM_AHEAD = 2048 }; /* elements; rows mostly follow each other */
     truth most = {0};
     if (from == to && greatest(n, from) == INFINITY) return INFINITY;
     int64_t a = 0;
     for (; a + WIDTH <= n; a += WIDTH) {
         const vec x = load(from + a);
-        __builtin_prefetch(from + a + AHEAD);
+        __builtin_prefetch(from + a + FROM_AHEAD);
         most = greater_bits(magnitude_bits(x), most);
         store(exp_twice(x), to + a);
     }
@@ -104,7 +104,11 @@ static ALWAYS_INLINE fraction add_fractions(fraction x, fraction y)
     return (fraction){x.numerator * y.denominator + y.numerator * x.denominator, x.denominator * y.denominator};
 }
 
-enum { MOST_QUERIES = 4 };
+enum {
+    MOST_QUERIES = 4,
+    FETCHING = 2, /* queries, up to which it is memory that is waited for; keys mostly follow each other */
+    AHEAD = 4096  /* elements ahead that memory is asked for then */
+};
 
 /* sums[i] += the terms of vectors a .. a + 4 WIDTH - 1, `sharing` fractions at a time over one denominator. */
 static ALWAYS_INLINE void add_terms(int sharing, int queries, int64_t a, const float *weights, attn_i_rows query,
@@ -115,6 +119,7 @@ static ALWAYS_INLINE void add_terms(int sharing, int queries, int64_t a, const f
     {
         w[u] = load(weights + a + u * WIDTH);
         b[u] = load(key + a + u * WIDTH);
+        if (queries <= FETCHING) __builtin_prefetch(key + a + u * WIDTH + AHEAD, 0, 3);
         IN_REGISTER(w[u]);
         IN_REGISTER(b[u]);
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * factored_tanh_gradient.c: the kernel of the additive score's gradients in factored form. With A = exp(2 q) and
- * B = exp(2 k), t = tanh(q + k) is 1 - 2 / (A B + 1): a reciprocal per query, key and element, and no tensor of them.
- * A block of queries and keys goes along the rows, so that what it reads and writes is next to each other. */
+ * B = exp(2 k), r = 1 / (A B + 1) gives t = tanh(q + k) as 1 - 2 r, and 1 - t^2 as 4 (r - r^2), in which nothing
+ * cancels where r is small: a reciprocal per query, key and element, and no tensor of them. A block of queries and keys
+ * goes along the rows, so that what it reads and writes is next to each other. */
 #include "kernels/tile_math.h"
 #include "kernels/tiles.h"
 
@@ -26,9 +27,13 @@ typedef struct sums {
 static ALWAYS_INLINE void add_block(int queries, int keys, int64_t hidden, const float *weights, attn_i_rows query,
                                     attn_i_rows key, const float *d_scores, sums to)
 {
+    float d_sum = 0;
+    for (int j = 0; j < keys; j++) {
+        for (int i = 0; i < queries; i++) d_sum += d_scores[j * ATTN_I_LANES + i];
+    }
     for (int64_t a = 0; a < hidden; a += WIDTH) {
-        vec from[MOST], of_query[MOST], of_v = splat(0);
-        const vec w = load(weights + a);
+        vec from[MOST], of_query[MOST], d_r[2] = {splat(0), splat(0)};
+        const vec w = 4 * load(weights + a);
         UNROLL for (int i = 0; i < queries; i++)
         {
             from[i] = load(query.data + i * query.stride + a);
@@ -41,8 +46,8 @@ static ALWAYS_INLINE void add_block(int queries, int keys, int64_t hidden, const
             UNROLL for (int i = 0; i < queries; i++)
             {
                 const vec d = splat(d_scores[j * ATTN_I_LANES + i]), r = reciprocal(from[i] * b + 1);
-                const vec t = 1 - 2 * r, slope = 1 - t * t;
-                of_v += d * t;
+                const vec slope = r - r * r;
+                d_r[i % 2] += d * r;
                 of_query[i] += d * slope;
                 of_key += d * slope;
             }
@@ -54,7 +59,7 @@ static ALWAYS_INLINE void add_block(int queries, int keys, int64_t hidden, const
             float *place = to.query + i * to.query_stride + a;
             store(load(place) + w * of_query[i], place);
         }
-        store(load(to.v + a) + of_v, to.v + a);
+        store(load(to.v + a) + (d_sum - 2 * (d_r[0] + d_r[1])), to.v + a);
     }
 }
 

@@ -7,9 +7,11 @@
 
 enum {
     MOST_ROWS = 4,
-    FETCH = 8192,         /* bytes ahead that memory is asked for */
+    FETCH = 12288,        /* bytes ahead that memory is asked for */
     PART_ELEMENTS = 4096, /* of values that stay in the first-level cache while a context goes over them */
-    LEAST_PART = 8
+    LEAST_PART = 8,
+    WIDE = 512,    /* elements of a value that is gone over row by row */
+    FEW_VALUES = 4 /* of such, at once */
 };
 
 /* How far ahead of what is read to ask for memory: so many rows, or, where rows follow each other, bytes. Then it is
@@ -140,6 +142,32 @@ static ALWAYS_INLINE void context_block(int rows, int vectors, int64_t first, in
     }
 }
 
+/* The contexts of `rows` queries, all of their vectors, from `few` wide values: along these as they lie, which the
+ * hardware sees coming, where a block of elements of each of them at a time would read memory here and there. */
+static ALWAYS_INLINE void wide_context_block(int rows, int few, attn_i_rows weights, attn_i_rows values,
+                                             int64_t vectors, float *context, int64_t dim)
+{
+    vec w[MOST_ROWS][FEW_VALUES];
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int j = 0; j < few; j++) w[r][j] = splat(weights.data[r * weights.stride + j]);
+    }
+    for (int64_t v = 0; v < vectors; v++) {
+        vec b[FEW_VALUES];
+        UNROLL for (int j = 0; j < few; j++)
+        {
+            b[j] = load(values.data + j * values.stride + v * WIDTH);
+        }
+        UNROLL for (int r = 0; r < rows; r++)
+        {
+            float *to = context + r * dim + v * WIDTH;
+            vec sum = load(to);
+            UNROLL for (int j = 0; j < few; j++) sum += w[r][j] * b[j];
+            store(sum, to);
+        }
+    }
+}
+
 /* Elements that fill no vector. */
 static void context_rest(int64_t rows, int64_t count, attn_i_rows weights, attn_i_rows values, int64_t n,
                          float *context, int64_t dim)
@@ -158,6 +186,13 @@ static void context_rest(int64_t rows, int64_t count, attn_i_rows weights, attn_
     {                                                                                                                  \
         const int64_t vectors = dim / WIDTH;                                                                           \
         int64_t v = 0;                                                                                                 \
+        for (int64_t j = 0, n; dim > WIDE && j < count; j += n) {                                                      \
+            const attn_i_rows w = {weights.data + j, weights.stride};                                                  \
+            n = count - j >= FEW_VALUES ? FEW_VALUES : 1;                                                              \
+            if (n > 1) wide_context_block(rows, FEW_VALUES, w, attn_i_rows_from(values, j), vectors, context, dim);    \
+            if (n == 1) wide_context_block(rows, 1, w, attn_i_rows_from(values, j), vectors, context, dim);            \
+        }                                                                                                              \
+        if (dim > WIDE) v = vectors;                                                                                   \
         for (; v + 4 <= vectors; v += 4) context_block(rows, 4, v, count, weights, values, context, dim);              \
         for (; v < vectors; v++) context_block(rows, 1, v, count, weights, values, context, dim);                      \
         const int64_t d = vectors * WIDTH;                                                                             \

@@ -98,6 +98,12 @@ typedef struct attn_i_tile_kernels {
     void (*tile_softcap)(int64_t count, attn_i_spans spans, float cap, float *tile);
     /* tile += factor bias */
     void (*tile_add)(int64_t count, attn_i_spans spans, float factor, const float *bias, float *tile);
+    /* tile[j][l] += factor from[l - j step], l < lanes */
+    void (*tile_add_diagonals)(int64_t count, attn_i_spans spans, int64_t lanes, float factor, const float *from,
+                               int64_t step, float *tile);
+    /* Backward: to[l - j step] += tile[j][l], l < lanes */
+    void (*tile_sum_diagonals)(int64_t count, attn_i_spans spans, int64_t lanes, const float *tile, int64_t step,
+                               float *to);
     /* tile[j] -= slope[l] |distance[l] + j| */
     void (*tile_alibi)(int64_t count, attn_i_spans spans, const float *slope, const float *distance, float *tile);
     /* tile = minus infinity where mask is 0 */

@@ -32,6 +32,23 @@ void KERNEL(tile_add)(int64_t count, attn_i_spans spans, float factor, const flo
     FOR_EACH_VECTOR(store(load(x) + load(bias + (x - tile)) * factor, x);)
 }
 
+void KERNEL(tile_add_diagonals)(int64_t count, attn_i_spans spans, int64_t lanes, float factor, const float *from,
+                                int64_t step, float *tile)
+{
+    FOR_EACH_VECTOR(store(load(x) + load_part(from + l - j * step, lanes - l, 0) * factor, x);)
+}
+
+void KERNEL(tile_sum_diagonals)(int64_t count, attn_i_spans spans, int64_t lanes, const float *tile, int64_t step,
+                                float *to)
+{
+    for (int64_t j = 0; j < count; j++) {
+        float *place = to - j * step;
+        for (int l = spans.first * ATTN_I_SPAN_LANES; l < spans.end * ATTN_I_SPAN_LANES && l < lanes; l += WIDTH) {
+            store_part(load_part(place + l, lanes - l, 0) + load(tile + j * ATTN_I_LANES + l), lanes - l, place + l);
+        }
+    }
+}
+
 void KERNEL(tile_alibi)(int64_t count, attn_i_spans spans, const float *slope, const float *distance, float *tile)
 {
     FOR_EACH_VECTOR(store(load(x) - load(slope + l) * magnitude(load(distance + l) + (float)j), x);)

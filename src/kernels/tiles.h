@@ -19,6 +19,10 @@ void KERNEL(context)(int64_t count, const float *weights, attn_i_rows values, in
 void KERNEL(tile_scale)(int64_t count, attn_i_spans spans, float factor, float *tile);
 void KERNEL(tile_softcap)(int64_t count, attn_i_spans spans, float cap, float *tile);
 void KERNEL(tile_add)(int64_t count, attn_i_spans spans, float factor, const float *bias, float *tile);
+void KERNEL(tile_add_diagonals)(int64_t count, attn_i_spans spans, int64_t lanes, float factor, const float *from,
+                                int64_t step, float *tile);
+void KERNEL(tile_sum_diagonals)(int64_t count, attn_i_spans spans, int64_t lanes, const float *tile, int64_t step,
+                                float *to);
 void KERNEL(tile_alibi)(int64_t count, attn_i_spans spans, const float *slope, const float *distance, float *tile);
 void KERNEL(tile_mask)(int64_t count, attn_i_spans spans, const float *mask, float *tile);
 void KERNEL(tile_edges)(int64_t count, attn_i_spans spans, const attn_i_lanes *state, int64_t first_key, float *tile);

@@ -209,27 +209,36 @@ static int sharing_for(float most)
     return most <= 10 ? 4 : most <= 20 ? 2 : most <= 40 ? 1 : 0;
 }
 
+/* How many of the keys from the first on, at most count, share alike, and in `sharing` how. */
+static int64_t sharing_alike(const attn_i_problem *p, const float *queries, attn_i_rows keys, int64_t count,
+                             int *sharing)
+{
+    const float most = ((const tanh_queries *)(const void *)queries)->most;
+    int64_t n = 1;
+    *sharing = sharing_for(most + keys.data[padded(p)]);
+    while (n < count && sharing_for(most + keys.data[n * keys.stride + padded(p)]) == *sharing) n++;
+    return n;
+}
+
 static void lane_scores(const attn_i_problem *p, const attn_i_score_state *state, const float *queries, int64_t rows,
                         attn_i_rows keys, int64_t count, float *tile)
 {
-    const tanh_queries *head = (const tanh_queries *)(const void *)queries;
     const attn_i_rows converted = {rows_after(queries), padded(p)};
     const int64_t end = attn_i_divide_up(rows, ATTN_I_SPAN_LANES) * ATTN_I_SPAN_LANES;
     for (int64_t j = 0; j < count; j++) { /* lanes of no query */
         for (int64_t l = rows; l < end; l++) tile[j * ATTN_I_LANES + l] = 0;
     }
     for (int64_t j = 0, n; j < count; j += n) {
-        const float *key = keys.data + j * keys.stride;
-        const int sharing = sharing_for(head->most + key[padded(p)]);
-        for (n = 1; j + n < count && sharing_for(head->most + key[n * keys.stride + padded(p)]) == sharing; n++) {
-        }
+        int sharing;
+        const attn_i_rows key = attn_i_rows_from(keys, j);
+        float *to = tile + j * ATTN_I_LANES;
+        n = sharing_alike(p, queries, key, count - j, &sharing);
         if (sharing > 0) {
-            p->engine->tile_kernels->factored_tanh(padded(p), sharing, state->v, converted, rows,
-                                                   (attn_i_rows){key, keys.stride}, n, tile + j * ATTN_I_LANES);
+            p->engine->tile_kernels->factored_tanh(padded(p), sharing, state->v, converted, rows, key, n, to);
             continue;
         }
         for (int64_t i = 0; i < n; i++) {
-            score_directly(p, state, queries, rows, key + i * keys.stride, tile + (j + i) * ATTN_I_LANES);
+            score_directly(p, state, queries, rows, key.data + i * key.stride, to + i * ATTN_I_LANES);
         }
     }
 }
@@ -250,21 +259,23 @@ static void lane_gradients(const attn_i_problem *p, const attn_i_score_state *st
                            int64_t first, int64_t rows, attn_i_rows keys, int64_t count, const float *d_scores,
                            attn_i_sum_rows d_queries, attn_i_sum_rows d_keys, float *own)
 {
-    const tanh_queries *head = (const tanh_queries *)(const void *)queries;
     const attn_i_rows converted = {rows_after(queries) + first * padded(p), padded(p)};
     for (int64_t j = 0, n; j < count; j += n) {
+        int sharing;
         const attn_i_rows key = attn_i_rows_from(keys, j);
         const float *d = d_scores + j * ATTN_I_LANES;
         float *d_key = d_keys.data + j * d_keys.stride;
-        n = 1;
-        if (sharing_for(head->most + key.data[padded(p)]) == 0) {
-            gradients_directly(p, state, queries, first, rows, key.data, d, d_queries, d_key, own);
+        n = sharing_alike(p, queries, key, count - j, &sharing);
+        if (sharing > 0) {
+            p->engine->tile_kernels->factored_tanh_gradients(padded(p), state->v, converted, rows, key, n, d + first,
+                                                             d_queries.data + first * d_queries.stride,
+                                                             d_queries.stride, d_key, d_keys.stride, own);
             continue;
         }
-        while (j + n < count && sharing_for(head->most + key.data[n * key.stride + padded(p)]) > 0) n++;
-        p->engine->tile_kernels->factored_tanh_gradients(padded(p), state->v, converted, rows, key, n, d + first,
-                                                         d_queries.data + first * d_queries.stride, d_queries.stride,
-                                                         d_key, d_keys.stride, own);
+        for (int64_t i = 0; i < n; i++) {
+            gradients_directly(p, state, queries, first, rows, key.data + i * key.stride, d + i * ATTN_I_LANES,
+                               d_queries, d_key + i * d_keys.stride, own);
+        }
     }
 }
 

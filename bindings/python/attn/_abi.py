@@ -81,7 +81,8 @@ class MultiheadArgs(Structure):
 
 class MultiheadBackwardArgs(Structure):
     _fields_ = [("struct_size", c_uint32), ("accumulate", c_int32), ("forward", POINTER(MultiheadArgs)),
-                *_tensors("d_output", "d_weights", "d_query", "d_key", "d_value", "d_bias"),
+                *_tensors("d_output", "d_weights", "d_logsumexp", "d_query", "d_key", "d_value", "d_bias", "d_alibi",
+                          "d_relative"),
                 ("d_params", POINTER(POINTER(Tensor))), ("d_mechanism_params", POINTER(POINTER(Tensor))),
                 ("workspace", c_void_p), ("workspace_size", c_size_t)]
 

@@ -201,6 +201,11 @@ class Mechanism(Parameters):
                                                    choose(ALIGNMENTS, align, "relative")))
         self.relative = array, relative, max_distance, align
 
+    def distances(self) -> dict[str, Array | None]:
+        """The slopes of ALiBi and the table of relative biases, None where there are none."""
+        return {"alibi": None if self.alibi is None else self.alibi[0],
+                "relative": None if self.relative is None else self.relative[0]}
+
     def set_local(self, local: str | None, half_width: int = 0, query_dim: int = 0, hidden_dim: int = 0) -> None:
         """"monotonic"; or "predictive" or "predictive_floor", which need query_dim and hidden_dim, and have the
         parameters W_p and v_p, to be bound then. None takes it away."""

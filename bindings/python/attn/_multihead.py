@@ -39,6 +39,8 @@ class MultiHeadGradients(NamedTuple):
     bias: Any
     params: dict[str, Any]
     mechanism_params: dict[str, Any]
+    alibi: Any = None
+    relative: Any = None
 
 
 class MultiHead(Parameters):
@@ -67,8 +69,6 @@ class MultiHead(Parameters):
         self.query_heads, self.key_heads = query_heads, key_heads or query_heads
         self.head_dim = head_dim or query_dim // query_heads
         self.value_head_dim = value_head_dim or self.head_dim
-        self._key_dim = key_dim or query_dim
-        self._value_dim = value_dim or self._key_dim
         self.bind(**(params or {}))
 
     def memory(self, *, batch: int = 1, capacity: int = 0, fixed: bool = False, dtype: Any = np.float32) -> Memory:
@@ -102,9 +102,6 @@ class MultiHead(Parameters):
         arrays = self._arrays(query, key, value)
         rows = arrays["query"]
         assert rows is not None
-        if attend_only and key is None:  # nothing is read; but the library would take the queries for keys, and look
-            shapes = {"key": self._key_dim, "value": self._value_dim}  # whether they have the dimension of keys
-            arrays.update({name: np.empty((*rows.shape[:-2], 0, dim), rows.dtype) for name, dim in shapes.items()})
         sequences = next(array for name in ("value", "key", "query") if (array := arrays[name]) is not None)
         keys = sequences.shape[-2] if sequences.ndim > 1 else 1
         if memory is not None:
@@ -142,15 +139,16 @@ class MultiHead(Parameters):
 
     def backward(self, d_output: ArrayLike | None, query: ArrayLike, key: ArrayLike | None = None,
                  value: ArrayLike | None = None, *, d_weights: ArrayLike | None = None,
-                 result: MultiHeadResult | None = None, wanted: Collection[str] | None = None,
-                 mask: ArrayLike | None = None, bias: ArrayLike | None = None, key_lengths: Lengths | None = None,
-                 query_start: int = 0, dropout: float = 0.0, seed: int = 0, offset: int = 0) -> MultiHeadGradients:
-        """Gradients of a loss by what forward() read, from those by its output and its weights.
+                 d_logsumexp: ArrayLike | None = None, result: MultiHeadResult | None = None,
+                 wanted: Collection[str] | None = None, mask: ArrayLike | None = None, bias: ArrayLike | None = None,
+                 key_lengths: Lengths | None = None, query_start: int = 0, dropout: float = 0.0, seed: int = 0,
+                 offset: int = 0) -> MultiHeadGradients:
+        """Gradients of a loss by what forward() read, from those by its output, weights and log-sum-exp.
 
         result      what forward() returned for the same arguments with save=True; None: it is computed again.
-        wanted      of query, key, value, bias, and the names of parameters, the layer's and the mechanism's; None: all.
-                    In self-attention the gradient of query is that of all three, else that of key is of the values too
-                    where there are none."""
+        wanted      of query, key, value, bias, alibi, relative, and the names of parameters, the layer's and the
+                    mechanism's; None: all. In self-attention the gradient of query is that of all three, else that of
+                    key is of the values too where there are none."""
         arrays, given_bias = self._arrays(query, key, value), maybe(bias, "bias")
         rows = arrays["query"]
         assert rows is not None
@@ -161,15 +159,16 @@ class MultiHead(Parameters):
             if result.saved is None:
                 raise ValueError("result is not what forward() returns with save=True")
             args.saved, args.saved_size = result.saved.ctypes.data, result.saved.nbytes
-        gradients = {name: np.empty(array.shape, rows.dtype) for name, array in {**arrays, "bias": given_bias}.items()
+        given = {**arrays, "bias": given_bias, **self.mechanism.distances()}
+        gradients = {name: np.empty(array.shape, rows.dtype) for name, array in given.items()
                      if array is not None and (wanted is None or name in wanted)}
         params, inner = self._gradients(wanted, rows.dtype), self.mechanism._gradients(wanted, rows.dtype)
         backward = MultiheadBackwardArgs(struct_size=ctypes.sizeof(MultiheadBackwardArgs), forward=pointer(args))
-        flows = {"d_output": maybe(d_output, "d_output"), "d_weights": maybe(d_weights, "d_weights")}
+        flows = {"d_output": maybe(d_output, "d_output"), "d_weights": maybe(d_weights, "d_weights"),
+                 "d_logsumexp": maybe(d_logsumexp, "d_logsumexp")}
         lay(backward, {**flows, **{f"d_{name}": array for name, array in gradients.items()}})
         backward.d_params, backward.d_mechanism_params = self._pointers(params), self.mechanism._pointers(inner)
         check(lib.attn_multihead_backward(self.handle, byref(backward)))
-        of_inputs = {name: like(gradients[name], query) if name in gradients else None
-                     for name in ("query", "key", "value", "bias")}
+        of_inputs = {name: like(gradients[name], query) if name in gradients else None for name in given}
         return MultiHeadGradients(**of_inputs, params={name: like(array, query) for name, array in params.items()},
                                   mechanism_params={name: like(array, query) for name, array in inner.items()})

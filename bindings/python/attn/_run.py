@@ -141,8 +141,7 @@ def backward(mechanism: Mechanism, d_context: ArrayLike | None, query: ArrayLike
     elif not isinstance(result, Result) or result.logsumexp is None:
         raise TypeError("result is not what comes with return_logsumexp=True")
     given = {"query": q, "key": k, "value": v, "bias": b,
-             "alibi": None if mechanism.alibi is None else mechanism.alibi[0],
-             "relative": None if mechanism.relative is None else mechanism.relative[0]}
+             **mechanism.distances()}
     known = [name for name, array in given.items() if array is not None] + list(mechanism._shapes)
     unknown = [name for name in wanted or () if name not in known]
     if unknown:

@@ -253,6 +253,25 @@ class Handles(unittest.TestCase):
         self.moves(loss, params, gradients.mechanism_params)
         layer.mechanism.bind(**params)
 
+    def test_a_layer_trains_biases_of_distances_too(self):
+        slopes, table, x, flow = self.normal(2), self.normal(2, 5), self.normal(1, 6, 8), self.normal(1, 2, 6)
+        params = {name: self.normal(*shape) for name, shape in attn.MultiHead(8, 2).param_shapes().items()}
+
+        def layer(alibi, relative):
+            mechanism = attn.Mechanism()
+            mechanism.set_alibi(alibi, "top_left")
+            mechanism.set_relative(relative, "clipped", 2, "top_left")
+            return attn.MultiHead(8, 2, mechanism=mechanism, params=params)
+
+        def loss(alibi, relative):
+            made = layer(alibi, relative).forward(x, return_logsumexp=True)
+            return (made.output**2).sum() + (flow * made.logsumexp).sum()
+
+        there = layer(slopes, table)
+        gradients = there.backward(2 * there.forward(x), x, d_logsumexp=flow)
+        self.moves(loss, {"alibi": slopes, "relative": table},
+                   {"alibi": gradients.alibi, "relative": gradients.relative})
+
     def test_a_layer_decodes_step_by_step(self):
         layer = attn.MultiHead(6, 2, mechanism=attn.Mechanism(causal="bottom_right"), packed=True)
         layer.bind(**{name: self.normal(*shape) for name, shape in layer.param_shapes().items()})

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * forward.hpp: attn::forward and its arguments. Part of attn.hpp. */
+#ifndef ATTN_FORWARD_HPP
+#define ATTN_FORWARD_HPP
+
+#include "attn.h"
+#include "mechanism.hpp"
+#include "memory.hpp"
+#include "status.hpp"
+#include "tensor.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace attn
+{
+
+enum class scores_stage : attn_scores_stage {
+    raw = ATTN_SCORES_RAW,
+    capped = ATTN_SCORES_CAPPED,
+    masked = ATTN_SCORES_MASKED,
+    weights = ATTN_SCORES_WEIGHTS
+};
+
+/* attn_forward_args: what is left out is not wanted, or has its default. */
+struct forward_args {
+    const_tensor query = {};          /* [B, Hq, Tq, Dq]; missing leading dimensions are 1, here and below */
+    const_tensor key = {};            /* [B, Hk, Tk, Dk] */
+    const_tensor value = {};          /* [B, Hk, Tk, Dv]; left out: the keys are the values */
+    const attn::memory *memory = {};  /* instead of key, value and key_lengths */
+    const_tensor mask = {};           /* bool, true: may be seen; broadcasts to [B, Hq, Tq, Tk] */
+    const_tensor bias = {};           /* broadcasts to [B, Hq, Tq, Tk] */
+    const_tensor key_lengths = {};    /* [B], std::int32_t or std::int64_t */
+    std::int64_t query_start = 0;     /* position of query 0 */
+    double dropout = 0;               /* probability */
+    std::uint64_t dropout_seed = 0;   /* which weights are dropped, */
+    std::uint64_t dropout_offset = 0; /* and where among them these begin */
+    tensor context = {};              /* out [B, Hq, Tq, Dv] */
+    tensor weights = {};              /* out [B, Hq, Tq, Tk] */
+    tensor scores = {};               /* out [B, Hq, Tq, Tk], */
+    attn::scores_stage stage = attn::scores_stage::raw; /* of this stage */
+    tensor logsumexp = {};                              /* out [B, Hq, Tq] */
+    buffer workspace = {};                              /* scratch, of forward_workspace(); left out: the engine's */
+};
+
+namespace detail
+{
+
+/* The same for attn.h. It points into args. */
+inline attn_forward_args lower(const forward_args &args) noexcept
+{
+    auto c = sized<attn_forward_args>();
+    c.scores_stage = static_cast<attn_scores_stage>(args.stage);
+    c.query = args.query.get();
+    c.key = args.key.get();
+    c.value = args.value.get();
+    c.mask = args.mask.get();
+    c.bias = args.bias.get();
+    c.key_lengths = args.key_lengths.get();
+    c.query_start = args.query_start;
+    c.context = args.context.get();
+    c.weights = args.weights.get();
+    c.scores = args.scores.get();
+    c.logsumexp = args.logsumexp.get();
+    c.workspace = args.workspace.data;
+    c.workspace_size = args.workspace.size;
+    c.dropout = args.dropout;
+    c.dropout_seed = args.dropout_seed;
+    c.dropout_offset = args.dropout_offset;
+    c.memory = args.memory != nullptr ? args.memory->get() : nullptr;
+    return c;
+}
+
+} // namespace detail
+
+inline status try_forward(const mechanism &rule, const forward_args &args) noexcept
+{
+    const attn_forward_args c = detail::lower(args);
+    return static_cast<status>(attn_forward(rule.get(), &c));
+}
+
+/* A forward call made ready, for a loop that makes it many times: it costs what it costs in C, a few nanoseconds less
+ * than forward. It keeps the views, not what they look at, and borrows the mechanism, which may be moved. */
+class forward_call
+{
+  public:
+    forward_call(const mechanism &rule, const forward_args &args) noexcept
+        : rule_(rule.get()), args_(args), c_(detail::lower(args_))
+    {
+    }
+
+    forward_call(const forward_call &) = delete; /* it points into itself */
+    forward_call &operator=(const forward_call &) = delete;
+
+    status try_run() const noexcept
+    {
+        return static_cast<status>(attn_forward(rule_, &c_));
+    }
+
+#if ATTN_THROWS
+    void run() const
+    {
+        detail::check(try_run());
+    }
+#endif
+
+  private:
+    const attn_mechanism *rule_;
+    forward_args args_;
+    attn_forward_args c_;
+};
+
+/* The bytes of workspace that forward needs for these arguments. */
+inline result<std::size_t> try_forward_workspace(const mechanism &rule, const forward_args &args) noexcept
+{
+    const attn_forward_args c = detail::lower(args);
+    std::size_t bytes = 0;
+    const attn_status code = attn_forward_workspace(rule.get(), &c, &bytes);
+    return detail::made<std::size_t>(code, bytes);
+}
+
+#if ATTN_THROWS
+inline void forward(const mechanism &rule, const forward_args &args)
+{
+    detail::check(try_forward(rule, args));
+}
+
+inline std::size_t forward_workspace(const mechanism &rule, const forward_args &args)
+{
+    return try_forward_workspace(rule, args).value();
+}
+#endif
+
+} // namespace attn
+
+#endif

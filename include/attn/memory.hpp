@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * memory.hpp: attn::memory, keys and values made ready for many queries. Part of attn.hpp. */
+#ifndef ATTN_MEMORY_HPP
+#define ATTN_MEMORY_HPP
+
+#include "attn.h"
+#include "engine.hpp"
+#include "mechanism.hpp"
+#include "position.hpp"
+#include "status.hpp"
+#include "tensor.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace attn
+{
+
+/* attn_memory_options. */
+struct memory_options {
+    attn::dtype dtype = attn::dtype::f32;
+    std::int64_t batch = 1;
+    std::int64_t key_heads = 1;
+    std::int64_t key_dim = 0;
+    std::int64_t value_dim = 0;
+    std::int64_t capacity = 0;
+    bool fixed = false;      /* the capacity does not grow */
+    bool keys_alone = false; /* the keys are the values */
+    std::optional<rope_options> rope = {};
+};
+
+/* attn_memory. The mechanism that it is made for must outlive it; it may be moved. */
+class memory : public detail::handle<attn_memory, attn_memory_destroy>
+{
+  public:
+    /* Takes over a handle of attn.h; nullptr: an empty one, to be assigned to. */
+    explicit memory(attn_memory *adopted) noexcept : handle(adopted) {}
+
+    static result<memory> try_create(const mechanism &rule, const memory_options &options) noexcept
+    {
+        auto c = detail::sized<attn_memory_options>();
+        auto rope = detail::sized<attn_rope_options>();
+        if (options.rope) rope = detail::lower(*options.rope);
+        c.flags = (options.fixed ? std::uint32_t{ATTN_MEMORY_FIXED} : 0u) |
+                  (options.keys_alone ? std::uint32_t{ATTN_MEMORY_KEYS_ALONE} : 0u);
+        c.dtype = static_cast<attn_dtype>(options.dtype);
+        c.batch = options.batch;
+        c.key_heads = options.key_heads;
+        c.key_dim = options.key_dim;
+        c.value_dim = options.value_dim;
+        c.capacity = options.capacity;
+        c.rope = options.rope ? &rope : nullptr;
+        attn_memory *made = nullptr;
+        const attn_status code = attn_memory_create(rule.get(), &c, &made);
+        return detail::made<memory>(code, made);
+    }
+
+    /* key [B, Hk, n, Dk], value [B, Hk, n, Dv]; counts [B]: how many of each sequence, where not all n. */
+    status try_append(const const_tensor &key, const const_tensor &value = {}, const const_tensor &counts = {}) noexcept
+    {
+        return static_cast<status>(attn_memory_append(get(), key.get(), value.get(), counts.get()));
+    }
+
+    status try_truncate(const const_tensor &lengths) noexcept
+    {
+        return static_cast<status>(attn_memory_truncate(get(), lengths.get()));
+    }
+
+    status try_reorder(const const_tensor &rows) noexcept
+    {
+        return static_cast<status>(attn_memory_reorder(get(), rows.get()));
+    }
+
+    result<memory> try_fork() const noexcept
+    {
+        attn_memory *made = nullptr;
+        const attn_status code = attn_memory_fork(get(), &made);
+        return detail::made<memory>(code, made);
+    }
+
+    result<std::int64_t> try_batch() const noexcept
+    {
+        std::int64_t batch = 0;
+        const attn_status code = attn_memory_lengths(get(), &batch, nullptr, 0);
+        return detail::made<std::int64_t>(code, batch);
+    }
+
+    /* The lengths of the sequences into lengths [count], count being at least the batch. */
+    status try_lengths(std::int64_t *lengths, std::int64_t count) const noexcept
+    {
+        std::int64_t batch = 0;
+        return static_cast<status>(attn_memory_lengths(get(), &batch, lengths, count));
+    }
+
+#if ATTN_THROWS
+    memory(const mechanism &rule, const memory_options &options) : memory(try_create(rule, options).value()) {}
+
+    void append(const const_tensor &key, const const_tensor &value = {}, const const_tensor &counts = {})
+    {
+        detail::check(try_append(key, value, counts));
+    }
+
+    void truncate(const const_tensor &lengths)
+    {
+        detail::check(try_truncate(lengths));
+    }
+
+    void reorder(const const_tensor &rows)
+    {
+        detail::check(try_reorder(rows));
+    }
+
+    memory fork() const
+    {
+        return try_fork().value();
+    }
+
+    std::int64_t batch() const
+    {
+        return try_batch().value();
+    }
+
+    std::vector<std::int64_t> lengths() const
+    {
+        std::vector<std::int64_t> all(static_cast<std::size_t>(batch()));
+        detail::check(try_lengths(all.data(), static_cast<std::int64_t>(all.size())));
+        return all;
+    }
+#endif
+};
+
+} // namespace attn
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * multihead.hpp: attn::multihead, projections around a mechanism. Part of attn.hpp. */
+#ifndef ATTN_MULTIHEAD_HPP
+#define ATTN_MULTIHEAD_HPP
+
+#include "attn.h"
+#include "backward.hpp"
+#include "engine.hpp"
+#include "forward.hpp"
+#include "mechanism.hpp"
+#include "memory.hpp"
+#include "status.hpp"
+#include "tensor.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace attn
+{
+
+/* attn_multihead_options. */
+struct multihead_options {
+    std::int64_t query_heads = 0;
+    std::int64_t key_heads = 0; /* 0 is a default from here on, see attn.h */
+    std::int64_t query_dim = 0;
+    std::int64_t key_dim = 0;
+    std::int64_t value_dim = 0;
+    std::int64_t head_dim = 0;
+    std::int64_t value_head_dim = 0;
+    std::int64_t output_dim = 0;
+    bool bias = false;
+    bool packed = false;
+};
+
+/* attn_multihead_args. */
+struct multihead_args {
+    const_tensor query = {};     /* x [B, Tq, query_dim] */
+    const_tensor key = {};       /* y [B, Tk, key_dim]; left out: the queries */
+    const_tensor value = {};     /* z [B, Tk, value_dim]; left out: the keys */
+    forward_args attention = {}; /* mask, bias, key_lengths, query_start, weights, scores, logsumexp of the heads */
+    tensor output = {};          /* out [B, Tq, output_dim] */
+    buffer saved = {};           /* for backward, of saved(); or left out */
+    attn::memory *memory = {};   /* keys and values of the heads that there are already; appended to */
+    bool attend_only = false;    /* with a memory: nothing is appended */
+    buffer workspace = {};       /* scratch, of workspace(); left out: the engine's */
+};
+
+/* attn_multihead_backward_args, but for the forward call's, which are an argument of their own. */
+struct multihead_backward_args {
+    const_tensor d_output = {};    /* in [B, Tq, output_dim] */
+    const_tensor d_weights = {};   /* in [B, Hq, Tq, Tk] */
+    const_tensor d_logsumexp = {}; /* in [B, Hq, Tq] */
+    tensor d_query = {};           /* out, of all that x stands for; left out: not wanted. So all that follow */
+    tensor d_key = {};
+    tensor d_value = {};
+    tensor d_bias = {};                      /* of attention.bias */
+    tensor d_alibi = {};                     /* of the mechanism's slopes, */
+    tensor d_relative = {};                  /* and of its relative biases */
+    param_gradients d_params = {};           /* of the layer's parameters, */
+    param_gradients d_mechanism_params = {}; /* and of the mechanism's */
+    bool accumulate = false;                 /* gradients are added to what is there */
+    buffer workspace = {};                   /* scratch, of backward_workspace() */
+};
+
+namespace detail
+{
+
+/* A call of a layer for attn.h, which points into itself and into the arguments. */
+struct multihead_call {
+    attn_forward_args attention;
+    attn_multihead_args args = sized<attn_multihead_args>();
+
+    explicit multihead_call(const multihead_args &given) noexcept : attention(lower(given.attention))
+    {
+        args.attend_only = given.attend_only;
+        args.query = given.query.get();
+        args.key = given.key.get();
+        args.value = given.value.get();
+        args.attention = &attention;
+        args.output = given.output.get();
+        args.saved = given.saved.data;
+        args.saved_size = given.saved.size;
+        args.workspace = given.workspace.data;
+        args.workspace_size = given.workspace.size;
+        args.memory = given.memory != nullptr ? given.memory->get() : nullptr;
+    }
+
+    multihead_call(const multihead_call &) = delete;
+    multihead_call &operator=(const multihead_call &) = delete;
+};
+
+struct multihead_backward_call {
+    multihead_call forward;
+    param_pointers params, mechanism_params;
+    attn_multihead_backward_args args = sized<attn_multihead_backward_args>();
+
+    multihead_backward_call(const multihead_args &inputs, const multihead_backward_args &gradients) noexcept
+        : forward(inputs), params(gradients.d_params), mechanism_params(gradients.d_mechanism_params)
+    {
+        args.accumulate = gradients.accumulate;
+        args.forward = &forward.args;
+        args.d_output = gradients.d_output.get();
+        args.d_weights = gradients.d_weights.get();
+        args.d_logsumexp = gradients.d_logsumexp.get();
+        args.d_query = gradients.d_query.get();
+        args.d_key = gradients.d_key.get();
+        args.d_value = gradients.d_value.get();
+        args.d_bias = gradients.d_bias.get();
+        args.d_alibi = gradients.d_alibi.get();
+        args.d_relative = gradients.d_relative.get();
+        args.d_params = params.get();
+        args.d_mechanism_params = mechanism_params.get();
+        args.workspace = gradients.workspace.data;
+        args.workspace_size = gradients.workspace.size;
+    }
+};
+
+} // namespace detail
+
+/* attn_multihead. The mechanism that it is made around must outlive it; it may be moved. */
+class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
+{
+  public:
+    /* Takes over a handle of attn.h; nullptr: an empty one, to be assigned to. */
+    explicit multihead(attn_multihead *adopted) noexcept : handle(adopted) {}
+
+    static result<multihead> try_create(const mechanism &rule, const multihead_options &options) noexcept
+    {
+        auto c = detail::sized<attn_multihead_options>();
+        c.flags = (options.bias ? std::uint32_t{ATTN_MULTIHEAD_BIAS} : 0u) |
+                  (options.packed ? std::uint32_t{ATTN_MULTIHEAD_PACKED} : 0u);
+        c.query_heads = options.query_heads;
+        c.key_heads = options.key_heads;
+        c.query_dim = options.query_dim;
+        c.key_dim = options.key_dim;
+        c.value_dim = options.value_dim;
+        c.head_dim = options.head_dim;
+        c.value_head_dim = options.value_head_dim;
+        c.output_dim = options.output_dim;
+        attn_multihead *made = nullptr;
+        const attn_status code = attn_multihead_create(rule.get(), &c, &made);
+        return detail::made<multihead>(code, made);
+    }
+
+    result<std::int32_t> try_param_count() const noexcept
+    {
+        std::int32_t count = 0;
+        return detail::made<std::int32_t>(attn_multihead_param_count(get(), &count), count);
+    }
+
+    result<attn::param_info> try_param_info(std::int32_t index) const noexcept
+    {
+        auto info = detail::sized<attn_param_info>();
+        const attn_status code = attn_multihead_param_info(get(), index, &info);
+        return detail::made<attn::param_info>(code, detail::lift(info));
+    }
+
+    /* {}: unbinds. */
+    status try_bind_param(const char *name, const const_tensor &values) noexcept
+    {
+        return static_cast<status>(attn_multihead_bind_param(get(), name, values.get()));
+    }
+
+    status try_forward(const multihead_args &args) const noexcept
+    {
+        const detail::multihead_call call(args);
+        return static_cast<status>(attn_multihead_forward(get(), &call.args));
+    }
+
+    /* inputs: the arguments of the forward call as they were. */
+    status try_backward(const multihead_args &inputs, const multihead_backward_args &gradients) const noexcept
+    {
+        const detail::multihead_backward_call call(inputs, gradients);
+        return static_cast<status>(attn_multihead_backward(get(), &call.args));
+    }
+
+    /* Bytes: of args.workspace, of args.saved, of gradients.workspace. */
+    result<std::size_t> try_workspace(const multihead_args &args) const noexcept
+    {
+        const detail::multihead_call call(args);
+        std::size_t bytes = 0;
+        const attn_status code = attn_multihead_workspace(get(), &call.args, &bytes);
+        return detail::made<std::size_t>(code, bytes);
+    }
+
+    result<std::size_t> try_saved(const multihead_args &args) const noexcept
+    {
+        const detail::multihead_call call(args);
+        std::size_t bytes = 0;
+        const attn_status code = attn_multihead_saved(get(), &call.args, &bytes);
+        return detail::made<std::size_t>(code, bytes);
+    }
+
+    result<std::size_t> try_backward_workspace(const multihead_args &inputs,
+                                               const multihead_backward_args &gradients) const noexcept
+    {
+        const detail::multihead_backward_call call(inputs, gradients);
+        std::size_t bytes = 0;
+        const attn_status code = attn_multihead_backward_workspace(get(), &call.args, &bytes);
+        return detail::made<std::size_t>(code, bytes);
+    }
+
+#if ATTN_THROWS
+    multihead(const mechanism &rule, const multihead_options &options) : multihead(try_create(rule, options).value()) {}
+
+    std::int32_t param_count() const
+    {
+        return try_param_count().value();
+    }
+
+    attn::param_info param_info(std::int32_t index) const
+    {
+        return try_param_info(index).value();
+    }
+
+    multihead &bind_param(const char *name, const const_tensor &values)
+    {
+        detail::check(try_bind_param(name, values));
+        return *this;
+    }
+
+    void forward(const multihead_args &args) const
+    {
+        detail::check(try_forward(args));
+    }
+
+    void backward(const multihead_args &inputs, const multihead_backward_args &gradients) const
+    {
+        detail::check(try_backward(inputs, gradients));
+    }
+
+    std::size_t workspace(const multihead_args &args) const
+    {
+        return try_workspace(args).value();
+    }
+
+    std::size_t saved(const multihead_args &args) const
+    {
+        return try_saved(args).value();
+    }
+
+    std::size_t backward_workspace(const multihead_args &inputs, const multihead_backward_args &gradients) const
+    {
+        return try_backward_workspace(inputs, gradients).value();
+    }
+#endif
+};
+
+} // namespace attn
+
+#endif
