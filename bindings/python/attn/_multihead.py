@@ -160,6 +160,10 @@ class MultiHead(Parameters):
                 raise ValueError("result is not what forward() returns with save=True")
             args.saved, args.saved_size = result.saved.ctypes.data, result.saved.nbytes
         given = {**arrays, "bias": given_bias, **self.mechanism.distances()}
+        known = [*(name for name, array in given.items() if array is not None), *self._shapes, *self.mechanism._shapes]
+        unknown = [name for name in wanted or () if name not in known]
+        if unknown:
+            raise ValueError(f"wanted has {unknown[0]!r}, but what was given is {', '.join(map(repr, known))}")
         gradients = {name: np.empty(array.shape, rows.dtype) for name, array in given.items()
                      if array is not None and (wanted is None or name in wanted)}
         params, inner = self._gradients(wanted, rows.dtype), self.mechanism._gradients(wanted, rows.dtype)

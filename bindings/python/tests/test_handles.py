@@ -235,6 +235,8 @@ class Handles(unittest.TestCase):
         self.same(alone.params["W_o"], gradients.params["W_o"])
         with self.assertRaises(ValueError):
             layer.backward(2 * result.output, x, y, z, result=result._replace(saved=None))
+        with self.assertRaisesRegex(ValueError, "wanted has 'W_x'"):
+            layer.backward(2 * result.output, x, y, z, wanted=["W_x"])
 
     def test_a_layer_of_an_additive_score_trains_it_too(self):
         params = {"W": self.normal(3, 5), "U": self.normal(3, 5), "v": self.normal(3)}

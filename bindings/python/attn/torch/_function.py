@@ -90,8 +90,9 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
     torch's generator."""
     tensors = {"query": query, "key": key, "value": value, "bias": bias, **(params or {})}
     rule: dict[str, Any] = {
-        "score": score, "scale": scale, "softcap": softcap, "temperature": temperature, "key_lengths": key_lengths,
-        "mask": None if mask is None else _plain(mask, "mask"), "causal": causal, "window": window, "local": local,
+        "score": score, "scale": scale, "softcap": softcap, "temperature": temperature,
+        "key_lengths": array_of(key_lengths) if isinstance(key_lengths, torch.Tensor) else key_lengths,
+        "mask": None if mask is None else array_of(_plain(mask, "mask")), "causal": causal, "window": window, "local": local,
         "query_start": query_start, "normaliser": normaliser, "dropout": dropout, "offset": offset, "threads": threads,
         "return_weights": return_weights, "return_scores": return_scores}
     rule["seed"] = seed if seed is not None else int(torch.randint(1 << 62, ())) if dropout else 0
