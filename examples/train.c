@@ -34,7 +34,7 @@ static float between(float most) /* -most .. most */
 
 static float query[SENTENCES][1][VOCABULARY], key[SENTENCES][LENGTH][VOCABULARY], value[SENTENCES][LENGTH][VALUE];
 static float wanted[SENTENCES][1][VALUE], context[SENTENCES][1][VALUE], d_context[SENTENCES][1][VALUE];
-static float logsumexp[SENTENCES];
+static double logsumexp[SENTENCES]; /* more exact than a float, where scores may be large */
 
 /* Sentences of different words; word w is a vector with a 1 at w. */
 static void make_sentences(void)
@@ -108,7 +108,7 @@ int main(void)
     const attn_tensor v = batch_of(value, LENGTH, VALUE), c = batch_of(context, 1, VALUE);
     const attn_tensor d_c = batch_of(d_context, 1, VALUE);
     attn_tensor l;
-    check(attn_tensor_init(&l, logsumexp, ATTN_F32, 3, (const int64_t[]){SENTENCES, 1, 1}));
+    check(attn_tensor_init(&l, logsumexp, ATTN_F64, 3, (const int64_t[]){SENTENCES, 1, 1}));
 
     attn_forward_args forward = ATTN_FORWARD_ARGS_INIT;
     forward.query = &q, forward.key = &k, forward.value = &v;

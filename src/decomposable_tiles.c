@@ -221,7 +221,7 @@ static void write_beta(const pass *t)
     if (d->beta.data != NULL) attn_i_item_write(&t->item, d, t->s->beta, factor, &d->beta, 0, t->s->room);
     for (int64_t l = 0; l < t->item.rows && d->a_logsumexp.data != NULL; l++) {
         float *to = attn_i_decomposable_one(&d->a_logsumexp, t->item.b, t->item.h, t->item.first + l);
-        *to = attn_i_log_sum(t->lanes.reference[l], t->lanes.sum[l]);
+        *to = (float)attn_i_log_sum(t->lanes.reference[l], t->lanes.sum[l]);
     }
 }
 
@@ -257,7 +257,7 @@ static void write_alpha(const pass *t)
         }
         if (d->b_logsumexp.data != NULL) {
             float *to = attn_i_decomposable_one(&d->b_logsumexp, t->item.b, t->item.h, j);
-            *to = attn_i_log_sum(t->s->reference[j], sum);
+            *to = (float)attn_i_log_sum(t->s->reference[j], sum);
         }
     }
 }

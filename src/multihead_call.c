@@ -263,7 +263,8 @@ void attn_i_multihead_lay_out_context(const attn_i_multihead_call *c, attn_i_are
 void attn_i_multihead_lay_out_logsumexp(const attn_i_multihead_call *c, attn_i_arena *arena,
                                         attn_i_multihead_rows *rows)
 {
-    rows->logsumexp = attn_i_carve_matrix(arena, c->batch * c->queries, c->m->query_heads, c->size);
+    rows->logsumexp =
+        attn_i_carve_matrix(arena, c->batch * c->queries, c->m->query_heads, (int64_t)sizeof *rows->logsumexp);
 }
 
 attn_status attn_i_multihead_saved_bytes(const attn_i_multihead_call *c, size_t *bytes)
@@ -308,8 +309,8 @@ attn_tensor attn_i_multihead_context(const attn_i_multihead_call *c, const attn_
 attn_tensor attn_i_multihead_logsumexp(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows)
 {
     const int64_t heads = c->m->query_heads;
-    return (attn_tensor){.data = rows->logsumexp == NULL ? later : rows->logsumexp,
-                         .dtype = c->dtype,
+    return (attn_tensor){.data = rows->logsumexp == NULL ? (void *)later : rows->logsumexp,
+                         .dtype = ATTN_F64,
                          .ndim = 3,
                          .shape = {c->batch, heads, c->queries, 1},
                          .stride = {heads * c->queries, c->queries, 1, 1}};
@@ -322,16 +323,24 @@ static void hide(attn_i_view *view)
     view->first = view->end = view->data;
 }
 
-/* The caller's log-sum-exp is the one that is kept, too. */
-static void keep_logsumexp(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows)
+/* The log-sum-exp that is kept, as the attention in the middle sees it. */
+static attn_i_view kept_logsumexp(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows)
 {
-    const attn_i_view *from = &c->plan.problem.logsumexp;
-    char *to = rows->logsumexp;
+    const int64_t heads = c->m->query_heads;
+    attn_i_view view = {.data = rows->logsumexp == NULL ? later : (char *)rows->logsumexp,
+                        .size = (int64_t)sizeof *rows->logsumexp};
+    view.stride[1] = heads * c->queries, view.stride[2] = c->queries, view.stride[3] = 1;
+    return view;
+}
+
+/* The caller wants it too. */
+static void give_logsumexp(const attn_i_multihead_call *c, const attn_i_view *from, const attn_i_view *to)
+{
     for (int64_t b = 0; b < c->batch; b++) {
         for (int64_t h = 0; h < c->m->query_heads; h++) {
-            c->means.kernels->gather(c->queries, from->data + (b * from->stride[1] + h * from->stride[2]) * c->size,
-                                     from->stride[3], to);
-            to += c->queries * c->size;
+            for (int64_t i = 0; i < c->queries; i++) {
+                attn_i_logsumexp_set(to, b, h, i, attn_i_logsumexp_get(from, b, h, i));
+            }
         }
     }
 }
@@ -354,6 +363,8 @@ attn_status attn_i_multihead_attend(attn_i_multihead_call *c, attn_i_multihead_s
     args.context = &context;
     if (keeps && !callers) args.logsumexp = &logsumexp;
     attn_status status = attn_i_problem_check_shapes(c->m->mechanism, &args, p);
+    const attn_i_view wanted = p->logsumexp;
+    if (keeps && callers) p->logsumexp = kept_logsumexp(c, rows);
     if (status == ATTN_OK) status = attn_i_forward_plan_make(&c->plan);
     if (status != ATTN_OK) return status;
     hide(&p->query);
@@ -364,8 +375,10 @@ attn_status attn_i_multihead_attend(attn_i_multihead_call *c, attn_i_multihead_s
     attn_i_arena stage = attn_i_multihead_begin(scratch);
     void *own = attn_i_carve(&stage, c->plan.scratch, 1);
     attn_i_multihead_end(scratch, &stage);
-    if (stage.base == NULL) return ATTN_OK;
-    attn_i_forward_run(&c->plan, own);
-    if (keeps && callers) keep_logsumexp(c, rows);
+    if (stage.base != NULL) {
+        attn_i_forward_run(&c->plan, own);
+        if (keeps && callers) give_logsumexp(c, &p->logsumexp, &wanted);
+    }
+    if (callers) p->logsumexp = wanted;
     return ATTN_OK;
 }

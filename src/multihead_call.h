@@ -15,7 +15,7 @@
 typedef struct attn_i_multihead_rows {
     attn_i_matrix part[ATTN_I_PARTS]; /* projected queries, keys, values; or their gradients */
     attn_i_matrix context;            /* the joined contexts */
-    char *logsumexp;                  /* [B, Hq, Tq] */
+    double *logsumexp;                /* [B, Hq, Tq] */
 } attn_i_multihead_rows;
 
 /* Parts that one product makes: first .. first + count - 1. */

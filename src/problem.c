@@ -235,8 +235,10 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
     if (status == ATTN_OK)
         status = attn_i_problem_output(p, args->weights, "weights", score_layout, scores, &p->weights);
     if (status == ATTN_OK) status = attn_i_problem_output(p, args->scores, "scores", score_layout, scores, &p->scores);
+    attn_i_reals reals = reals_of(p);
+    if (args->logsumexp != NULL && args->logsumexp->dtype == ATTN_F64) reals.dtype = ATTN_F64;
     if (status == ATTN_OK) {
-        status = attn_i_problem_output(p, args->logsumexp, "logsumexp", "[B, Hq, Tq]", rows, &p->logsumexp);
+        status = attn_i_real_output(reals, args->logsumexp, "logsumexp", "[B, Hq, Tq]", rows, &p->logsumexp);
     }
     return status;
 }

@@ -48,7 +48,7 @@ typedef struct attn_i_problem {
     attn_i_relative relative;
 
     attn_i_view context, weights, scores; /* data NULL: not wanted */
-    attn_i_view logsumexp;                /* [1, B, Hq, Tq] */
+    attn_i_view logsumexp;                /* [1, B, Hq, Tq]; of float64 also where the call is of float32 */
     attn_scores_stage scores_stage;
 } attn_i_problem;
 
@@ -93,6 +93,23 @@ static inline uint64_t attn_i_problem_row(const attn_i_problem *problem, int64_t
 
 /* The valid keys of sequence b. */
 int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b);
+
+/* A query's log-sum-exp, of whichever type its tensor is. */
+static inline char *attn_i_logsumexp_at(const attn_i_view *view, int64_t b, int64_t h, int64_t i)
+{
+    return attn_i_view_at(view, 0, b) + (h * view->stride[2] + i * view->stride[3]) * view->size;
+}
+static inline double attn_i_logsumexp_get(const attn_i_view *view, int64_t b, int64_t h, int64_t i)
+{
+    const void *at = attn_i_logsumexp_at(view, b, h, i);
+    return view->size == (int64_t)sizeof(double) ? *(const double *)at : (double)*(const float *)at;
+}
+static inline void attn_i_logsumexp_set(const attn_i_view *view, int64_t b, int64_t h, int64_t i, double x)
+{
+    void *at = attn_i_logsumexp_at(view, b, h, i);
+    if (view->size == (int64_t)sizeof(double)) *(double *)at = x;
+    if (view->size != (int64_t)sizeof(double)) *(float *)at = (float)x;
+}
 
 /* The rows of one key head, heads being counted through all sequences; without data where the tensor has none. */
 static inline attn_i_matrix attn_i_head_matrix(const attn_i_problem *problem, const attn_i_view *view, int64_t head)

@@ -6,6 +6,7 @@
 
 #include "runtime/size.h"
 #include "softmax/row.h"
+#include "tile_lanes.h"
 
 #include <math.h>
 #include <string.h>
@@ -19,6 +20,8 @@ static int64_t context_dim(const attn_i_problem *p)
 
 int attn_i_row_pass_suits(const attn_i_tile_plan *plan)
 {
+    /* An exact log-sum-exp is for gradients, whose weights are made by tiles. */
+    if (plan->p->logsumexp.data != NULL && plan->p->logsumexp.size == (int64_t)sizeof(double)) return 0;
     return plan->p->group * plan->p->queries <= ATTN_I_FEW && !plan->writes_scores && plan->p->dropout.keep == 0;
 }
 
@@ -209,8 +212,6 @@ void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_wor
                                 p->context.stride[3]);
         }
         if (p->logsumexp.data == NULL) continue;
-        float *to = (float *)(void *)attn_i_view_at(&p->logsumexp, 0, w->b) + head * p->logsumexp.stride[2] +
-                    query * p->logsumexp.stride[3];
-        *to = sum == 0 ? -INFINITY : (float)(((double)reference + log2((double)sum)) * 0.69314718055994530942);
+        attn_i_logsumexp_set(&p->logsumexp, w->b, head, query, attn_i_log_sum(reference, sum));
     }
 }

@@ -92,10 +92,9 @@ static const float *contiguous_row(const pass *t, const attn_i_view *view, int64
     return room;
 }
 
-static float one_of(const pass *t, const attn_i_view *view, int64_t lane)
+static double one_of(const pass *t, const attn_i_view *view, int64_t lane)
 {
-    return *((const float *)(void *)attn_i_view_at(view, 0, t->v.w->b) +
-             attn_i_tile_head(&t->v, lane) * view->stride[2] + attn_i_tile_query(&t->v, lane) * view->stride[3]);
+    return attn_i_logsumexp_get(view, t->v.w->b, attn_i_tile_head(&t->v, lane), attn_i_tile_query(&t->v, lane));
 }
 
 /* Reference, rest and mean of a lane, and its d_context'. A query that sees nothing has none of them. */
@@ -103,7 +102,7 @@ static void load_lane(pass *t, int64_t lane)
 {
     const int64_t dim = t->plan->dim;
     const attn_i_gradient *g = t->plan->g;
-    const double exponent = (double)one_of(t, &t->v.p->logsumexp, lane) * 1.44269504088896340736;
+    const double exponent = one_of(t, &t->v.p->logsumexp, lane) * 1.44269504088896340736;
     float *reference = &t->v.lanes->reference[lane];
     t->poor[lane] = 0;
     if (exponent == -INFINITY) {
@@ -125,7 +124,7 @@ static void load_lane(pass *t, int64_t lane)
         t->v.kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_rows){context, dim}, 1, &mean, 1);
         attn_i_to_panels(d, dim, t->rest[lane] * t->keep, lane, t->s->context_panels);
     }
-    if (g->d_logsumexp.data != NULL) mean -= one_of(t, &g->d_logsumexp, lane);
+    if (g->d_logsumexp.data != NULL) mean -= (float)one_of(t, &g->d_logsumexp, lane);
     t->mean[lane] = t->rest[lane] * mean;
 }
 

@@ -33,9 +33,9 @@ int attn_i_lanes_move(const attn_i_tile_kernels *kernels, attn_i_lanes *lanes, c
     return moved;
 }
 
-float attn_i_log_sum(float reference, float sum)
+double attn_i_log_sum(float reference, float sum)
 {
-    return sum == 0 ? -INFINITY : (float)(((double)reference + log2((double)sum)) * 0.69314718055994530942);
+    return sum == 0 ? -INFINITY : ((double)reference + log2((double)sum)) * 0.69314718055994530942;
 }
 
 void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *kernels, int64_t lanes, int64_t n,

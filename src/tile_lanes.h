@@ -22,7 +22,7 @@ int attn_i_lanes_move(const attn_i_tile_kernels *kernels, attn_i_lanes *lanes, c
                       float *context);
 
 /* The natural logarithm of a sum of weights relative to a reference; minus infinity for no sum. */
-float attn_i_log_sum(float reference, float sum);
+double attn_i_log_sum(float reference, float sum);
 
 /* Columns of a tile to rows: rows[l][d step] = factor[l] tile[d LANES + l], d < n, or added to what is there. room:
  * [LANES][TILE_KEYS]. */

@@ -141,8 +141,6 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
             normalise_row(plan, s, &p->scores, row_of(p, w, &p->scores, l), number, reference, factor[l]);
         }
         if (p->logsumexp.data == NULL) continue;
-        float *to = (float *)(void *)attn_i_view_at(&p->logsumexp, 0, w->b) + head * p->logsumexp.stride[2] +
-                    row / p->group * p->logsumexp.stride[3];
-        *to = attn_i_log_sum(reference, lanes->sum[l]);
+        attn_i_logsumexp_set(&p->logsumexp, w->b, head, row / p->group, attn_i_log_sum(reference, lanes->sum[l]));
     }
 }

@@ -65,7 +65,8 @@ void backward_create(struct backward *b, struct scene *s, unsigned flows)
     memset(b, 0, sizeof *b);
     b->scene = s;
     array_create(&b->context, s->dtype, 4, context, s->layout & LAYOUT_OUTPUT, &s->rng);
-    array_create(&b->logsumexp, s->dtype, 3, context, s->layout & LAYOUT_OUTPUT, &s->rng);
+    array_create(&b->logsumexp, rng_chance(&s->rng, 0.5) ? ATTN_F64 : s->dtype, 3, context, s->layout & LAYOUT_OUTPUT,
+                 &s->rng);
     b->forward = s->args;
     b->forward.context = &b->context.tensor;
     b->forward.logsumexp = &b->logsumexp.tensor;

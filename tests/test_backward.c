@@ -408,6 +408,56 @@ static void keys_that_are_the_values_get_the_sum_of_both_gradients(void **state)
     }
 }
 
+/* ------------------------------------------------------------------------------------------- exactness */
+
+/* The greatest part by which weights that the way back makes of large scores do not add up to 1: values' gradients are
+ * weights here, the context's being 1. */
+static double excess_of_weights(int64_t queries, attn_dtype of_logsumexp)
+{
+    enum { KEYS = 90, DIM = 16, MOST = 70 };
+    static float query[MOST * DIM], key[KEYS * DIM], value[KEYS], context[MOST], d_context[MOST], d_value[KEYS];
+    static double logsumexp[MOST];
+    struct rng rng = {17};
+    attn_mechanism *mechanism;
+    attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+    attn_backward_args back = ATTN_BACKWARD_ARGS_INIT;
+    attn_tensor q, k, v, c, l, d_c, d_v;
+    double most = 0.0;
+    for (int i = 0; i < MOST * DIM; i++) query[i] = (float)(20 * rng_normal(&rng));
+    for (int i = 0; i < KEYS * DIM; i++) key[i] = (float)(5 * rng_normal(&rng));
+    MUST(attn_mechanism_create_dot(engine, &mechanism));
+    MUST(attn_tensor_init(&q, query, ATTN_F32, 2, (int64_t[]){queries, DIM}));
+    MUST(attn_tensor_init(&k, key, ATTN_F32, 2, (int64_t[]){KEYS, DIM}));
+    MUST(attn_tensor_init(&v, value, ATTN_F32, 2, (int64_t[]){KEYS, 1}));
+    MUST(attn_tensor_init(&c, context, ATTN_F32, 2, (int64_t[]){queries, 1}));
+    MUST(attn_tensor_init(&l, logsumexp, of_logsumexp, 1, &queries));
+    MUST(attn_tensor_init(&d_c, d_context, ATTN_F32, 2, (int64_t[]){queries, 1}));
+    MUST(attn_tensor_init(&d_v, d_value, ATTN_F32, 2, (int64_t[]){KEYS, 1}));
+    args.query = &q, args.key = &k, args.value = &v, args.context = &c, args.logsumexp = &l;
+    back.forward = &args, back.d_context = &d_c, back.d_value = &d_v;
+    MUST(attn_forward(mechanism, &args));
+    for (int64_t i = 0; i < queries; i++) { /* one query after the other */
+        double sum = 0.0;
+        for (int64_t j = 0; j < queries; j++) d_context[j] = j == i;
+        MUST(attn_backward(mechanism, &back));
+        for (int j = 0; j < KEYS; j++) sum += (double)d_value[j];
+        most = fmax(most, fabs(sum - 1.0));
+    }
+    attn_mechanism_destroy(mechanism);
+    return most;
+}
+
+static void from_an_exact_log_sum_exp_weights_add_up_to_one(void **state)
+{
+    static const int64_t queries[] = {1, 3, 8, 9, 70};
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        const double exact = excess_of_weights(queries[i], ATTN_F64), rounded = excess_of_weights(queries[i], ATTN_F32);
+        if (!(exact <= 1e-6)) fail_msg("%d queries: off by %g", (int)queries[i], exact);
+        assert_true(queries[i] < 70 || rounded > 2e-6); /* or there would be nothing to see */
+    }
+}
+
 /* ------------------------------------------------------------------------------------------- nothing */
 
 static void where_there_is_nothing_gradients_are_zero_or_stay(void **state)
@@ -465,6 +515,7 @@ int main(void)
         AFRESH(gradients_are_the_adjoint_of_how_the_results_move),
         AFRESH(memory_is_asked_for_once_or_not_at_all_with_a_workspace),
         AFRESH(keys_that_are_the_values_get_the_sum_of_both_gradients),
+        AFRESH(from_an_exact_log_sum_exp_weights_add_up_to_one),
         AFRESH(where_there_is_nothing_gradients_are_zero_or_stay),
         AFRESH(hardmax_is_refused_and_nothing_is_written),
     };

@@ -406,18 +406,25 @@ static void what_is_saved_gives_the_same_bits_as_what_is_computed_again(void **s
     }
 }
 
+/* But for few queries, which, with something to save, are computed as those of the way back are. */
 static void saving_changes_no_bit_of_the_output(void **state)
 {
+    enum { FEW = 8 };
     (void)state;
     for (int i = 0; i < 2 * LARGE; i++) {
         struct layer with, without;
+        const struct setup *setup = &large[i / 2];
+        const bool few = setup->queries * setup->query_heads / setup->key_heads <= FEW;
         layer_create(&with, engine, &large[i / 2], i % 2 ? ATTN_F64 : ATTN_F32, 14);
         layer_create(&without, engine, &large[i / 2], i % 2 ? ATTN_F64 : ATTN_F32, 14);
         with.attention.weights = without.attention.weights = NULL;
         layer_save(&with);
         layer_forward(&with);
         layer_forward(&without);
-        assert_true(array_same_bits(&with.output, &without.output, 0, array_count(&with.output)));
+        assert_true(few || array_same_bits(&with.output, &without.output, 0, array_count(&with.output)));
+        double *want = array_read(&without.output);
+        assert_close(&with.output, want, NULL, forward_bound, setup->name);
+        free(want);
         layer_destroy(&with);
         layer_destroy(&without);
     }

@@ -21,5 +21,6 @@ void rows_add(results *all, request *r, attn_forward_args *args, attn_dtype dtyp
     const char *logsumexp = request_get(r, "logsumexp");
     if (logsumexp == NULL && !needs_logsumexp) return;
     static const int64_t one[] = {1};
+    if (logsumexp == NULL) dtype = ATTN_F64; /* nobody sees it, and gradients are more exact from it */
     args->logsumexp = results_add(all, logsumexp, dtype, ndim > 1 ? ndim - 1 : 1, ndim > 1 ? shape : one);
 }

@@ -530,7 +530,8 @@ typedef struct attn_forward_args {
     const attn_tensor *context;   /* out [B, Hq, Tq, Dv] */
     const attn_tensor *weights;   /* out [B, Hq, Tq, Tk], or NULL */
     const attn_tensor *scores;    /* out [B, Hq, Tq, Tk], or NULL */
-    const attn_tensor *logsumexp; /* out [B, Hq, Tq], natural logarithm of sum exp(e / tau), or NULL */
+    const attn_tensor *logsumexp; /* out [B, Hq, Tq], natural logarithm of sum exp(e / tau), or NULL; for a float32
+                                     query it may be ATTN_F64, which gradients are more exact from */
     void *workspace;              /* scratch of the caller's, or NULL: the engine's allocator, for this call */
     size_t workspace_size;        /* bytes, at least what attn_forward_workspace says */
     double dropout;               /* the probability, 0 <= dropout < 1, with which each weight becomes 0, others being
@@ -615,8 +616,8 @@ typedef struct attn_attentional_args {
  * Reads weight, bias, context and query, writes output, which must not share memory with them; looks at nothing else.
  *
  * Memory beside the arguments is none, but for copies of what has strides that the BLAS cannot read or write: of the
- * weight, and of at most 1024 rows of the others. It is the engine's allocator's, asked for once, and not where it is at
- * most 16 KB. The result has the same bits for any number of engine threads.
+ * weight, and of at most 1024 rows of the others. It is the engine's allocator's, asked for once, and not where it is
+ * at most 16 KB. The result has the same bits for any number of engine threads.
  *
  * ATTN_ERR_ARGUMENT: a NULL. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW,
  * ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1. */
@@ -669,8 +670,10 @@ typedef struct attn_backward_args {
  *     de_ij = a_ij (da_ij - sum_j' a_ij' da_ij' + d_logsumexp_i) / tau
  *
  * and from there through bias, softcap, scale and the score function. Weights are made anew from logsumexp: nothing of
- * the size Tq x Tk is kept. context is read if d_context is given, logsumexp always; both must be those of a forward
- * call with the same mechanism and the same inputs, or the gradients are of nothing.
+ * the size Tq x Tk is kept, and where that is a float32, weights and gradients carry its rounding, a relative error of
+ * up to 6e-8 times its size; where it is an ATTN_F64 they do not. context is read if d_context is given, logsumexp
+ * always; both must be those of a forward call with the same mechanism and the same inputs, or the gradients are of
+ * nothing.
  *
  * A query that sees no key has gradient 0, and adds none. A key that may not be seen by a query, or whose score is
  * minus infinity, has no part in that query's gradient nor the query in that key's, even where one of them, its value,

@@ -104,7 +104,7 @@ attn_i_seen attn_i_row_finish_with(const attn_i_problem *p, int64_t b, int64_t h
         kernels->drop(n, &p->dropout.draw, attn_i_problem_row(p, b, h, i), span.first, p->dropout.keep, -0.0, row);
         if (seen == ATTN_I_SEEN_ALL) seen = ATTN_I_SEEN_SOME;
     }
-    if (p->logsumexp.data != NULL) kernels->fill(1, logsumexp, element(&p->logsumexp, 0, b, h, i), 1);
+    if (p->logsumexp.data != NULL) attn_i_logsumexp_set(&p->logsumexp, b, h, i, logsumexp);
     write_row(p, &p->weights, b, h, i, span, row, 0);
     write_stage(p, ATTN_SCORES_WEIGHTS, b, h, i, span, row, 0);
     return seen;

@@ -13,7 +13,7 @@ from ._handles import shared_engine
 from ._mechanism import Mechanism, aligned, local_of, sizes_of
 from ._run import Gradients, Result
 from ._tensors import Array, ArrayLike, Lengths, array_of, maybe
-from ._words import Align, Normaliser, Score, Stage
+from ._words import Align, Exact, Normaliser, Score, Stage
 
 _MOST = 32
 _free: OrderedDict[Any, list[Mechanism]] = OrderedDict()  # of those that nobody uses at the moment
@@ -71,7 +71,7 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
               key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None, alibi: Any = None,
               relative: Any = None, local: Any = None, query_start: int = 0, normaliser: Normaliser = "softmax",
               dropout: float = 0.0, seed: int = 0, offset: int = 0, return_weights: bool = False,
-              return_logsumexp: bool = False, return_scores: Stage | None = None, threads: int | None = None,
+              return_logsumexp: bool | Exact = False, return_scores: Stage | None = None, threads: int | None = None,
               out: ArrayLike | None = None) -> Any:
     """The context, [B, Hq, Tq, Dv]; or a Result, where weights, log-sum-exp or scores are asked for too.
 
@@ -88,6 +88,7 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     local       ("monotonic", half_width), or ("predictive", half_width) or ("predictive_floor", half_width) with W_p
                 and v_p in params.
     dropout     the probability; seed and offset say which weights.
+    return_logsumexp  "exact": as float64 whatever the dtype, which gradients are more exact from.
     return_scores  "raw", "capped", "masked" or "weights": the stage.
     threads     of the engine; None is one for each CPU.
     out         an array for the context."""
@@ -117,7 +118,8 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
 
     d_context [B, Hq, Tq, Dv], d_weights [B, Hq, Tq, Tk], d_logsumexp [B, Hq, Tq]: the loss's gradients by the outputs;
                 at least one.
-    result      what attention() returned for the same arguments with return_logsumexp=True; None: it is computed again.
+    result      what attention() returned for the same arguments with return_logsumexp, best "exact"; None: it is
+                computed again.
     wanted      the names of those that are wanted, parameters by their own; None: all.
     The rest is as for attention(); hardmax has no gradient."""
     q, k = array_of(query, "query"), maybe(key, "key")

@@ -13,8 +13,8 @@ from ._handles import Engine, Parameters, shared_engine
 from ._library import check, lib
 from ._run import Gradients, Result
 from ._tensors import Array, ArrayLike, Lengths, array_of, view
-from ._words import (ADDITIVE_FLAGS, ALIGNMENTS, LOCALS, NORMALISERS, RELATIVES, Align, Normaliser, Score, Stage,
-                     choose, join)
+from ._words import (ADDITIVE_FLAGS, ALIGNMENTS, LOCALS, NORMALISERS, RELATIVES, Align, Exact, Normaliser, Score,
+                     Stage, choose, join)
 
 if TYPE_CHECKING:
     from ._memory import Memory
@@ -137,7 +137,7 @@ class Mechanism(Parameters):
     def forward(self, query: ArrayLike, key: ArrayLike | None = None, value: ArrayLike | None = None, *,
                 memory: Memory | None = None, mask: ArrayLike | None = None, bias: ArrayLike | None = None,
                 key_lengths: Lengths | None = None, query_start: int = 0, dropout: float = 0.0, seed: int = 0,
-                offset: int = 0, return_weights: bool = False, return_logsumexp: bool = False,
+                offset: int = 0, return_weights: bool = False, return_logsumexp: bool | Exact = False,
                 return_scores: Stage | None = None, out: ArrayLike | None = None) -> Any:
         """As attn.attention(), by this rule; over a memory in place of key and value, if there is one."""
         return _run.forward(self, query, key, value, memory=memory, mask=mask, bias=bias, key_lengths=key_lengths,

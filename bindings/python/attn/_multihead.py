@@ -16,8 +16,9 @@ from ._handles import Parameters
 from ._library import check, lib
 from ._mechanism import Mechanism
 from ._memory import Memory
+from ._run import logsumexp_dtype
 from ._tensors import Array, ArrayLike, Lengths, array_of, lay, lengths_of, like, maybe, writable
-from ._words import MULTIHEAD_FLAGS, Stage
+from ._words import MULTIHEAD_FLAGS, Exact, Stage
 
 
 class MultiHeadResult(NamedTuple):
@@ -90,7 +91,7 @@ class MultiHead(Parameters):
                 memory: Memory | None = None, attend_only: bool = False, mask: ArrayLike | None = None,
                 bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
                 dropout: float = 0.0, seed: int = 0, offset: int = 0, return_weights: bool = False,
-                return_logsumexp: bool = False, return_scores: Stage | None = None, save: bool = False,
+                return_logsumexp: bool | Exact = False, return_scores: Stage | None = None, save: bool = False,
                 out: ArrayLike | None = None) -> Any:
         """The output [B, Tq, output_dim]; or a MultiHeadResult, where more is asked for.
 
@@ -111,7 +112,8 @@ class MultiHead(Parameters):
         made: dict[str, Array | None] = {
             "weights": np.empty((*heads, keys), rows.dtype) if return_weights else None,
             "scores": np.empty((*heads, keys), rows.dtype) if return_scores else None,
-            "logsumexp": np.empty(heads, rows.dtype) if return_logsumexp else None}
+            "logsumexp": np.empty(heads, logsumexp_dtype(return_logsumexp, rows.dtype)) if return_logsumexp
+                         else None}
         output = np.empty((*rows.shape[:-1], width), rows.dtype) if out is None else writable(out, "out")
         args = self._args(arrays, {
             "query_start": query_start, "dropout": dropout, "seed": seed, "offset": offset,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ._calls import Call, Gradient
 from ._tensors import Array, ArrayLike, Lengths, array_of, lengths_of, like, maybe, writable
-from ._words import Stage
+from ._words import Exact, Stage
 
 if TYPE_CHECKING:
     from ._mechanism import Mechanism
@@ -43,15 +43,19 @@ def _row(array: Array | None) -> Array | None:
     return array.reshape(1) if array is not None and array.ndim == 0 else array
 
 
+def logsumexp_dtype(wanted: bool | Exact, dtype: Any) -> Any:
+    return np.float64 if wanted == "exact" else dtype
+
+
 class _Layout:
-    """A Call for arrays of certain shapes, strides and types, whichever they are, and the shapes of its outputs. For it
+    """A Call for arrays of certain shapes, strides and types, whichever they are, and what its outputs are. For it
     is the views that take the time of a small call: they are laid out once, and told other addresses."""
 
     def __init__(self, mechanism: Mechanism, inputs: tuple[Array | None, ...], outs: tuple[Array | None, ...],
                  keywords: dict[str, Any]):
         arrays: dict[str, Any] = dict(zip(_INPUTS + _OUTPUTS, inputs + outs))
         self.call = Call(mechanism, **arrays, **keywords)
-        self.shapes = [None if array is None else array.shape for array in outs]
+        self.outs = [None if array is None else (array.shape, array.dtype) for array in outs]
         self.inputs, self.outputs = ([tensor for name in names if (tensor := self.call.tensors.get(name))]
                                      for names in (_INPUTS, _OUTPUTS))
         self.call.args.kept = None  # other arrays come
@@ -77,7 +81,7 @@ def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) ->
 def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None, *,
             memory: Memory | None = None, mask: ArrayLike | None = None, bias: ArrayLike | None = None,
             key_lengths: Lengths | None = None, query_start: int = 0, dropout: float = 0.0, seed: int = 0,
-            offset: int = 0, return_weights: bool = False, return_logsumexp: bool = False,
+            offset: int = 0, return_weights: bool = False, return_logsumexp: bool | Exact = False,
             return_scores: Stage | None = None, out: ArrayLike | None = None) -> Any:
     q = query if type(query) is np.ndarray else array_of(query, "query")
     k = key if type(key) is np.ndarray else maybe(key, "key")
@@ -98,14 +102,14 @@ def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value
         (width, keys), rows = _sizes(q, k, v, memory), q.shape[:-1]
         outs = (np.empty((*rows, width), dtype) if given is None else given,
                 np.empty((*rows, keys), dtype) if return_weights else None,
-                np.empty(rows or (1,), dtype) if return_logsumexp else None,
+                np.empty(rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
                 np.empty((*rows, keys), dtype) if return_scores else None)
         layout = _Layout(mechanism, inputs, outs,
                          {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
                           "offset": offset, "stage": return_scores or "raw"})
     else:
-        outs = tuple([None if shape is None else np.empty(shape, dtype)  # type: ignore[assignment]
-                      for shape in layout.shapes])
+        outs = tuple([None if made is None else np.empty(*made)  # type: ignore[assignment]
+                      for made in layout.outs])
         if given is not None:
             outs = (given, *outs[1:])
         if dropout:
@@ -137,9 +141,9 @@ def backward(mechanism: Mechanism, d_context: ArrayLike | None, query: ArrayLike
     args: dict[str, Any] = {"mask": mask, "bias": b, "key_lengths": key_lengths, "query_start": query_start,
                             "dropout": dropout, "seed": seed, "offset": offset}
     if result is None:
-        result = forward(mechanism, q, k, v, return_logsumexp=True, **args)
+        result = forward(mechanism, q, k, v, return_logsumexp="exact", **args)
     elif not isinstance(result, Result) or result.logsumexp is None:
-        raise TypeError("result is not what comes with return_logsumexp=True")
+        raise TypeError("result is not what comes with return_logsumexp")
     given = {"query": q, "key": k, "value": v, "bias": b,
              **mechanism.distances()}
     known = [name for name, array in given.items() if array is not None] + list(mechanism._shapes)

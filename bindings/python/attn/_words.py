@@ -11,6 +11,7 @@ from ._library import constant
 Align = Literal["top_left", "bottom_right"]
 Normaliser = Literal["softmax", "hardmax"]
 Score = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
+Exact = Literal["exact"]
 Stage = Literal["raw", "capped", "masked", "weights"]
 Way = Literal["automatic", "blas", "tiles"]
 

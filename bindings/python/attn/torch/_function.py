@@ -39,12 +39,13 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rule: dict[str, Any], names: tuple[str, ...], *tensors: torch.Tensor) -> Any:
         arrays = {name: array_of(tensor) for name, tensor in zip(names, tensors)}
-        result = _call(_attention.attention, rule, arrays, return_logsumexp=True, return_weights=rule["return_weights"],
+        result = _call(_attention.attention, rule, arrays, return_logsumexp="exact", return_weights=rule["return_weights"],
                        return_scores=rule["return_scores"])
         context, weights, logsumexp, scores = (None if array is None else torch.from_numpy(array) for array in
                                                (result.context, result.weights, result.logsumexp, result.scores))
         ctx.rule, ctx.names = rule, names
         ctx.save_for_backward(context, logsumexp, *tensors)
+        logsumexp = logsumexp.to(context.dtype)
         ctx.set_materialize_grads(False)
         if scores is not None:
             ctx.mark_non_differentiable(scores)
