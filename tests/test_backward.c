@@ -450,11 +450,14 @@ static double excess_of_weights(int64_t queries, attn_dtype of_logsumexp)
 static void from_an_exact_log_sum_exp_weights_add_up_to_one(void **state)
 {
     static const int64_t queries[] = {1, 3, 8, 9, 70};
+    const char *way = getenv("ATTN_WAY");
+    const bool is_blas = way && strcmp(way, "blas") == 0;
     (void)state;
     for (int i = 0; i < 5; i++) {
         const double exact = excess_of_weights(queries[i], ATTN_F64), rounded = excess_of_weights(queries[i], ATTN_F32);
         if (!(exact <= 1e-6)) fail_msg("%d queries: off by %g", (int)queries[i], exact);
-        assert_true(queries[i] < 70 || rounded > 2e-6); /* or there would be nothing to see */
+        if (is_blas) assert_true(rounded <= 1e-6);                 /* which has whole rows, and needs no log-sum-exp */
+        assert_true(is_blas || queries[i] < 70 || rounded > 2e-6); /* or there would be nothing to see */
     }
 }
 

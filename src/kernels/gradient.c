@@ -21,8 +21,6 @@ attn_i_seen KERNEL(weights_again)(int64_t n, double temperature, double logsumex
     real *x = row;
     const double i = 1.0 / temperature;
     const real inverse = i < REAL_MAX ? (real)i : REAL_MAX, all = (real)logsumexp;
-    const double lost = logsumexp - (double)all; /* what float32 cannot hold of it */
-    const real rest = isfinite(lost) ? (real)lost : 0;
     int64_t unseen = 0;
     for (int64_t start = 0; start < n; start += BLOCK) {
         const int64_t end = start + BLOCK < n ? start + BLOCK : n;
@@ -31,7 +29,7 @@ attn_i_seen KERNEL(weights_again)(int64_t n, double temperature, double logsumex
             const vec score = load_part(x + j, end - j, 0);
             const truth one = score == splat(HIDDEN);
             hidden += one;
-            store_part(choose(one, splat((real)-0.0), vec_exp(score * inverse - all - rest)), end - j, x + j);
+            store_part(choose(one, splat((real)-0.0), vec_exp(score * inverse - all)), end - j, x + j);
         }
         for (int l = 0; l < WIDTH; l++) unseen -= (int64_t)hidden[l];
     }
