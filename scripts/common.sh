@@ -38,35 +38,22 @@ build_packages="gcc g++ libc6-dev make cmake pkg-config libopenblas-dev libcairo
 test_packages="libcmocka-dev libopenblas0-openmp libopenblas0-serial libblas-dev python3 python3-numpy python3-cffi mandoc"
 check_packages="git clang clang-format clang-tidy shellcheck ninja-build"
 
-# PyTorch, by its version, and where install_torch puts it.
+# What the library is held against in tests, by version, and where install_witnesses puts it.
 torch_package="torch==2.13.0"
-torch_tree=build/torch
+witnesses="$torch_package numpy onnx==1.23.2 keras==3.15.1 ml_dtypes expecttest pytest"
+witnesses_tree=build/witnesses
 
-# install_torch: an environment for Python with PyTorch, which tests/torch.sh finds; made once, below build/.
-install_torch() {
-    [ "$(cat "$torch_tree/installed" 2> /dev/null)" != "$torch_package" ] || return 0
+# install_witnesses: an environment for Python with PyTorch, and with what ONNX, PyTorch and Keras test their attention
+# with; tests/witness.sh finds it. Made once, below build/.
+install_witnesses() {
+    [ "$(cat "$witnesses_tree/installed" 2> /dev/null)" != "$witnesses" ] || return 0
     install_packages python3 python3-venv
-    say "Installing $torch_package below $torch_tree"
-    rm -rf "$torch_tree"
-    python3 -m venv "$torch_tree/venv"
-    "$torch_tree/venv/bin/pip" install -q "$torch_package" numpy
-    echo "$torch_package" > "$torch_tree/installed"
-}
-
-# What tests/conformance asks, and where install_conformance puts it.
-conformance_packages="onnx==1.23.2 keras==3.15.1 ml_dtypes expecttest pytest"
-conformance_tree=build/conformance
-
-# install_conformance: an environment for Python with the tests of others; made once, below build/.
-install_conformance() {
-    [ "$(cat "$conformance_tree/installed" 2> /dev/null)" != "$torch_package $conformance_packages" ] || return 0
-    install_packages python3 python3-venv
-    say "Installing $torch_package $conformance_packages below $conformance_tree"
-    rm -rf "$conformance_tree"
-    python3 -m venv "$conformance_tree/venv"
+    say "Installing $witnesses below $witnesses_tree"
+    rm -rf "$witnesses_tree"
+    python3 -m venv "$witnesses_tree/venv"
     # shellcheck disable=SC2086 # words are meant
-    "$conformance_tree/venv/bin/pip" install -q "$torch_package" numpy $conformance_packages
-    echo "$torch_package $conformance_packages" > "$conformance_tree/installed"
+    "$witnesses_tree/venv/bin/pip" install -q $witnesses
+    echo "$witnesses" > "$witnesses_tree/installed"
 }
 
 # build preset [option...]: configures and builds one of CMakePresets.json.
