@@ -79,7 +79,7 @@ install_julia() {
     fi
     say "Installing julia"
     as_root apt-get update -qq
-    if ! apt-cache show julia > /dev/null 2>&1; then
+    if ! LC_ALL=C apt-cache policy julia | grep -q 'Candidate: [0-9]'; then
         # shellcheck disable=SC2016 # apt's own variable
         mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
             head -n 1)

@@ -9,5 +9,5 @@ if ! julia_works; then
     echo "no Julia that survives an exception: skipped"
     exit 77
 fi
-JULIA_DEPOT_PATH="$BUILD/julia" JULIA_NUM_THREADS=2 exec julia --startup-file=no --project="$SOURCE/bindings/julia" \
+JULIA_DEPOT_PATH="$BUILD/julia" JULIA_NUM_THREADS=2 exec julia -O1 --startup-file=no --project="$SOURCE/bindings/julia" \
     "$SOURCE/bindings/julia/test/runtests.jl"

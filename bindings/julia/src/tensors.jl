@@ -34,6 +34,8 @@ end
 columns(array, name) = tensor(array, name, reverse)
 matrix(array, name) = tensor(array, name, identity)
 
+tensor(other, name, order) = refuse(:ATTN_ERR_DTYPE, name, " is a ", typeof(other), ", but an array is needed")
+
 # What the library is told of an array that may be missing, as an argument of a call.
 reference(::Nothing, name, view = columns) = C_NULL
 reference(array, name, view = columns) = Ref(view(array, name))
@@ -41,7 +43,6 @@ reference(array, name, view = columns) = Ref(view(array, name))
 # Points the member of a struct to a view of the array; kept must live as long as the struct is used.
 lay!(args, kept::Vector{Any}, member::Symbol, ::Nothing, view = columns) = nothing
 function lay!(args, kept::Vector{Any}, member::Symbol, array, view = columns)
-    array isa AbstractArray || refuse(:ATTN_ERR_DTYPE, member, " is a ", typeof(array), ", but an array is needed")
     pointed = Ref(view(array, member))
     push!(kept, array, pointed)
     setproperty!(args, member, Base.unsafe_convert(TensorPtr, pointed))

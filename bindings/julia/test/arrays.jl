@@ -37,7 +37,9 @@ end
     @test status(() -> attention(query, key, value; mask = ones(UInt8, 7, 5))) == :ATTN_ERR_DTYPE
     @test status(() -> attention(reshape(query, 6, 5, 4, 2, 1), key, value)) == :ATTN_ERR_SHAPE
     @test status(() -> attention(1:6, key, value)) == :ATTN_ERR_DTYPE
-    @test status(() -> Mechanism(:general; params = (W = 3,))) != :ATTN_OK
+    for wrong in (3, "W", [[1.0]])
+        @test status(() -> Mechanism(:general; query_dim = 6, key_dim = 6, params = (W = wrong,))) == :ATTN_ERR_DTYPE
+    end
 end
 
 @testset "fewer dimensions" begin

@@ -64,6 +64,13 @@ square, joined, places, wide = normal(D, D), normal(A, 2D), normal(Tk + 2, D), n
     @test near(attention(Float32.(query), Float32.(key), Float32.(value); score = score, params = few), wanted)
 end
 
+@testset "location reads no key" begin
+    wanted = expected(query, key, value; score = (q, k) -> places[1:Tk, :] * q).context
+    @test near(attention(query, nothing, value; score = :location, params = (W = places,)), wanted)
+    gradients = attention_grad(wanted, query, nothing, value; score = :location, params = (W = places,))
+    @test gradients.key === nothing && size(gradients.params.W) == size(places)
+end
+
 @testset "hardmax takes the value of the best key" begin
     weights = expected(query, key, value).weights
     context = attention(query, key, value; normaliser = :hardmax)

@@ -7,6 +7,7 @@ const HERE = dirname(@__DIR__)
 # What a program prints, as whoever reads the README would run it: Pkg.test() has a load path of its own.
 function printed(file)
     environment = filter(pair -> pair.first != "JULIA_LOAD_PATH", copy(ENV))
+    haskey(environment, "ATTN_LIBRARY") && (environment["ATTN_LIBRARY"] = abspath(environment["ATTN_LIBRARY"]))
     program = setenv(`$(Base.julia_cmd()) --startup-file=no --project=$HERE $file`, environment; dir = mktempdir())
     return read(program, String)
 end
