@@ -56,6 +56,61 @@ install_witnesses() {
     echo "$witnesses" > "$witnesses_tree/installed"
 }
 
+# julia_works: there is a Julia, and it survives an exception.
+julia_works() {
+    [ "$(sh -c "julia --startup-file=no -e 'f(x) = g(x); try f(1) catch; print(2) end'" 2> /dev/null)" = 2 ]
+}
+
+# no_julia what...: says why there is none, and takes back what apt has been told.
+no_julia() {
+    as_root rm -f "$julia_source" "$julia_pin"
+    echo "No Julia: $*" >&2
+    return 1
+}
+
+julia_source=/etc/apt/sources.list.d/attn-julia.sources
+julia_pin=/etc/apt/preferences.d/attn-julia
+
+# install_julia: Julia, unless there is one that works. Debian 12 has none, so it is Debian 11's, 1.5.3, from the mirror that
+# apt knows; pinned below everything, so that nothing else ever comes from there. It dies of every exception with a later
+# libunwind than its own: that is put beside it, for it alone, and /usr/local/bin/julia runs it so.
+install_julia() {
+    ! julia_works || return 0
+    if ! command -v apt-get > /dev/null; then
+        say "This is no Debian or Ubuntu. What the tests of the Julia binding need: julia, 1.5 or later"
+        return 0
+    fi
+    say "Installing julia"
+    as_root apt-get update -qq
+    if ! LC_ALL=C apt-cache policy julia | grep -q 'Candidate: [0-9]'; then
+        # shellcheck disable=SC2016 # apt's own variable
+        mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
+            head -n 1)
+        [ -n "$mirror" ] || { no_julia "apt has none, and knows no mirror of Debian's"; return 1; }
+        printf 'Package: *\nPin: release n=bullseye\nPin-Priority: 50\n' | as_root tee "$julia_pin" > /dev/null
+        printf 'Types: deb\nURIs: %s\nSuites: bullseye\nComponents: main\nSigned-By: %s\n' "$mirror" \
+            /usr/share/keyrings/debian-archive-keyring.gpg | as_root tee "$julia_source" > /dev/null
+        as_root apt-get update -qq || { no_julia "apt's mirror has no Debian 11"; return 1; }
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends julia > /dev/null ||
+        { no_julia "apt could not install it"; return 1; }
+    if ! julia_works; then
+        unwind=$(mktemp -d)
+        (cd "$unwind" && as_root apt-get download -qq libunwind8/bullseye && dpkg -x libunwind8_*.deb .) 2> /dev/null ||
+            { no_julia "Debian 11's libunwind8 could not be had"; return 1; }
+        as_root mkdir -p /usr/local/lib/julia-libunwind
+        as_root cp -P "$unwind"/usr/lib/*/libunwind.so.8* /usr/local/lib/julia-libunwind
+        rm -rf "$unwind"
+        # shellcheck disable=SC2016 # for the script that is written
+        printf '#!/bin/sh\nexport LD_LIBRARY_PATH=/usr/local/lib/julia-libunwind${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\nexec /usr/bin/julia "$@"\n' |
+            as_root tee /usr/local/bin/julia > /dev/null
+        as_root chmod 755 /usr/local/bin/julia
+        hash -r
+    fi
+    julia_works || { no_julia "the one that apt has does not run"; return 1; }
+    julia --version
+}
+
 # build preset [option...]: configures and builds one of CMakePresets.json.
 build() {
     preset=$1

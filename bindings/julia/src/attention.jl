@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# attention.jl: attention and its gradients as functions, for whoever wants no handles.
+
+# A mechanism for one call, given back at its end.
+function borrow(run, query, key, score, threads, rule)
+    dims = score in (:dot, :scaled_dot) ? NO_PARAMS :
+           (query_dim = size(query, 1), key_dim = key === nothing ? nothing : size(key, 1))
+    mechanism = Mechanism(score; engine = shared_engine(threads), dims..., rule...)
+    try
+        return run(mechanism)
+    finally
+        close(mechanism)
+    end
+end
+
+"""
+    attention(query, key = nothing, value = nothing; keywords...)
+
+The context, `[Dv, Tq, Hq, B]`: for each query the mean of the values, weighted by the softmax of its scores with the keys. Or
+a `NamedTuple` `(context, weights, logsumexp, scores)`, where more is asked for; `nothing` in it was not.
+
+`query` `[Dq, Tq, Hq, B]`, `key` `[Dk, Tk, Hk, B]`, `value` `[Dv, Tk, Hk, B]`; `nothing`: the keys. `Hk` divides `Hq`. Arrays of
+fewer dimensions lack the last ones. All are borrowed for the call, whatever their strides, and of one type, `Float32` or
+`Float64`.
+
+- `score`, `params`, `scale`, `softcap`, `temperature`, `normaliser`, `causal`, `window`, `alibi`, `relative`, `locally`: the
+  rule, as for [`Mechanism`](@ref)
+- `bias`: added to the scores; `mask`: `Bool`, true: may be seen. Both broadcast to `[Tk, Tq, Hq, B]`, where a size of 1, or a
+  dimension that is missing at the end, stands for any. A `BitArray` has no bytes to look at: `Array{Bool}(mask)`
+- `key_lengths`: `[B]`, the valid keys of each sequence; `query_start`: the position of the first query, from 0
+- `dropout`: the probability with which a weight becomes 0; `seed` and `offset` say which
+- `return_weights` and `return_scores` (`:raw`, `:capped`, `:masked` or `:weights`, the stage): `[Tk, Tq, Hq, B]`;
+  `return_logsumexp`: `[Tq, Hq, B]`
+- `threads`: of the engine; 0 is one for each CPU
+- `out`: an array for the context, which is returned
+
+Raises an [`AttnError`](@ref) where something is refused; `out` is as it was then.
+"""
+attention(query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing; score::Symbol = :scaled_dot,
+          threads::Integer = 0, mask::MaybeArray = nothing, bias::MaybeArray = nothing,
+          key_lengths::Union{Nothing,Lengths} = nothing, query_start::Integer = 0, dropout::Real = 0, seed::Integer = 0,
+          offset::Integer = 0, return_weights::Bool = false, return_logsumexp::Bool = false,
+          return_scores::Union{Nothing,Symbol} = nothing, out::MaybeArray = nothing, rule...) =
+    borrow(query, key, score, threads, rule) do mechanism
+        forward(mechanism, query, key, value; mask = mask, bias = bias, key_lengths = key_lengths,
+                query_start = query_start, dropout = dropout, seed = seed, offset = offset,
+                return_weights = return_weights, return_logsumexp = return_logsumexp, return_scores = return_scores,
+                out = out)
+    end
+
+"""
+    attention_grad(d_context, query, key = nothing, value = nothing; d_weights, d_logsumexp, result, wanted, keywords...)
+
+Gradients of a loss by what [`attention`](@ref) read: a `NamedTuple` `(query, key, value, bias, alibi, relative, params)`, in
+which `params` is one by the parameters' names, and `nothing` stands where there was nothing, or it was not wanted. Each has
+the size of what it is the gradient of. Where `value` is `nothing`, the gradient of `key` is that of both its parts.
+
+- `d_context` `[Dv, Tq, Hq, B]`, `d_weights` `[Tk, Tq, Hq, B]`, `d_logsumexp` `[Tq, Hq, B]`: the loss's gradients by the outputs;
+  at least one
+- `result`: what `attention` returned for the same arguments with `return_logsumexp = true`; `nothing`: it is computed again
+- `wanted`: the names of those that are wanted, parameters by their own; `nothing`: all
+
+The rest is as for `attention`; hardmax has no gradient.
+"""
+attention_grad(d_context::MaybeArray, query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing;
+               score::Symbol = :scaled_dot, threads::Integer = 0, d_weights::MaybeArray = nothing,
+               d_logsumexp::MaybeArray = nothing, result::Union{Nothing,NamedTuple} = nothing, wanted = nothing,
+               mask::MaybeArray = nothing, bias::MaybeArray = nothing, key_lengths::Union{Nothing,Lengths} = nothing,
+               query_start::Integer = 0, dropout::Real = 0, seed::Integer = 0, offset::Integer = 0, rule...) =
+    borrow(query, key, score, threads, rule) do mechanism
+        backward(mechanism, d_context, query, key, value; d_weights = d_weights, d_logsumexp = d_logsumexp,
+                 result = result, wanted = wanted, mask = mask, bias = bias, key_lengths = key_lengths,
+                 query_start = query_start, dropout = dropout, seed = seed, offset = offset)
+    end
+
+"""
+    info(; threads = 0) -> Dict{String,Any}
+
+How this machine computes: [`describe`](@ref) of the engine that is shared.
+"""
+info(; threads::Integer = 0) = describe(shared_engine(threads))
+
+"""
+    Attn.version() -> VersionNumber
+
+The version of the library that is loaded.
+"""
+version() = VersionNumber(unsafe_string(attn_version()))

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# memory.jl: keys and values made ready for many queries: encoder states, or a growing cache.
+
+"""
+    Attn.Memory(mechanism; key_dim, value_dim = nothing, batch = 1, key_heads = 1, capacity = 0, fixed = false,
+                type = Float32, rope = nothing)
+    Attn.Memory(mechanism, key, value = nothing; capacity, fixed, rope)
+
+Keys and values made ready for many queries of one mechanism: an empty memory, or one that holds `key` `[Dk, n, Hk, B]` and
+`value` `[Dv, n, Hk, B]` already, which it copies. Keys are projected when they are appended, with the parameters that are
+bound then. (Not exported: Julia's own `Memory` has been in Base since 1.11.)
+
+- `value_dim`: `nothing`, as `value`: the keys are the values
+- `key_dim`: 0 where no key is read (location)
+- `capacity`: positions of each sequence that there is room for from the beginning; `fixed`: nor ever more
+- `rope`: a [`Rope`](@ref) turns keys by their positions as they are appended
+
+`append!`, [`truncate!`](@ref), [`reorder!`](@ref) and `copy` work on it, [`lengths`](@ref) tells how much it holds. What
+changes it must not run beside any other use of it. It keeps its mechanism alive.
+"""
+mutable struct Memory <: Handle
+    owned::Owned
+    open::Bool
+    mechanism::Mechanism
+    value_dim::Int
+
+    function Memory(owned::Owned, mechanism::Mechanism, value_dim::Integer)
+        return finalizer(close, new(owned, true, mechanism, value_dim))
+    end
+end
+
+function Memory(mechanism::Mechanism; key_dim::Integer, value_dim::Union{Nothing,Integer} = nothing, batch::Integer = 1,
+                key_heads::Integer = 1, capacity::Integer = 0, fixed::Bool = false, type::Type = Float32,
+                rope::Union{Nothing,Rope} = nothing)
+    options, turn = MemoryOptions(), rope === nothing ? nothing : options_of(rope)
+    options.flags = (fixed ? choose(MEMORY_FLAGS, :fixed, "") : 0) |
+                    (value_dim === nothing ? choose(MEMORY_FLAGS, :keys_alone, "") : 0)
+    options.dtype, options.batch, options.key_heads, options.key_dim = dtype_of(type, "a memory"), batch, key_heads, key_dim
+    options.value_dim, options.capacity = value_dim === nothing ? 0 : value_dim, capacity
+    GC.@preserve turn begin
+        turn === nothing || (options.rope = Base.unsafe_convert(Ptr{RopeOptions}, turn))
+        owned = create(at -> attn_memory_create(mechanism, options, at), attn_memory_destroy, mechanism.owned)
+    end
+    return Memory(owned, mechanism, value_dim === nothing ? key_dim : value_dim)
+end
+
+function Memory(mechanism::Mechanism, key::AbstractArray, value::MaybeArray = nothing; capacity::Integer = 0,
+                fixed::Bool = false, rope::Union{Nothing,Rope} = nothing)
+    memory = Memory(mechanism; batch = size(key, 4), key_heads = size(key, 3), key_dim = size(key, 1),
+                    value_dim = value === nothing ? nothing : size(value, 1), capacity = max(capacity, size(key, 2)),
+                    fixed = fixed, type = eltype(key), rope = rope)
+    return append!(memory, key, value)
+end
+
+"""
+    append!(memory, key, value = nothing; counts = nothing)
+
+Appends `n` positions to each sequence, or the first `counts[b]` of them to sequence `b`: `key` `[Dk, n, Hk, B]` (`nothing`
+where no key is read), `value` `[Dv, n, Hk, B]` (`nothing` where the keys are the values). All or nothing: refused, among
+others, where a fixed memory is full. Returns the memory.
+"""
+function Base.append!(memory::Memory, key::MaybeArray, value::MaybeArray = nothing;
+                      counts::Union{Nothing,Lengths} = nothing)
+    numbers = lengths_of(counts)
+    GC.@preserve key value numbers attn_memory_append(memory, reference(key, "key"), reference(value, "value"),
+                                                      reference(numbers, "counts"))
+    return memory
+end
+
+"""
+    truncate!(memory, lengths)
+
+Forgets what lies past these lengths, one for each sequence. Returns the memory.
+"""
+function truncate!(memory::Memory, lengths::Lengths)
+    numbers = lengths_of(lengths)
+    GC.@preserve numbers attn_memory_truncate(memory, reference(numbers, "lengths"))
+    return memory
+end
+
+"""
+    reorder!(memory, rows)
+
+Makes sequence `b` a copy of what sequence `rows[b]` was, counted from 1: the survivors of a beam. There are as many
+sequences as rows then. Returns the memory.
+"""
+function reorder!(memory::Memory, rows::Lengths)
+    numbers = Int64[row - 1 for row in rows]
+    GC.@preserve numbers attn_memory_reorder(memory, reference(numbers, "rows"))
+    return memory
+end
+
+"""
+    copy(memory)
+
+A second memory with the same content, to go on by itself.
+"""
+Base.copy(memory::Memory) =
+    Memory(create(at -> attn_memory_fork(memory, at), attn_memory_destroy, memory.owned.stands_on), memory.mechanism,
+           memory.value_dim)
+
+"""
+    lengths(memory) -> Vector{Int64}
+
+How many positions each sequence has.
+"""
+function lengths(memory::Memory)
+    batch = Ref{Int64}(0)
+    attn_memory_lengths(memory, batch, C_NULL, 0)
+    numbers = Vector{Int64}(undef, batch[])
+    attn_memory_lengths(memory, batch, numbers, batch[])
+    return numbers
+end
+
+longest(memory::Memory) = reduce(max, lengths(memory); init = 0)
+
+Base.show(io::IO, memory::Memory) = print(io, "Attn.Memory(", isopen(memory) ? lengths(memory) : "closed", ")")

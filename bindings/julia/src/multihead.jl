@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# multihead.jl: projections around a mechanism (Vaswani 2017): a layer of heads, and its gradients.
+
+"""
+    MultiHead(query_dim, query_heads; mechanism, key_heads, key_dim, value_dim, head_dim, value_head_dim, output_dim,
+              bias = true, packed = false, params = (;))
+
+A layer of heads around a mechanism of any score, scaled dot where there is none. Sizes that are not given are `query_heads`
+for `key_heads`, `query_dim` for `key_dim` and `output_dim`, `key_dim` for `value_dim`, `query_dim / query_heads` for
+`head_dim`, `head_dim` for `value_head_dim`.
+
+- `bias`: `b_q`, `b_k`, `b_v` and `b_o` beside `W_q`, `W_k`, `W_v` and `W_o`
+- `packed`: `W_qkv` and `b_qkv` in place of the three, one below the other
+- `params`: arrays to bind, by name, each `W` `[outputs, inputs]`; or [`bind!`](@ref) them later. They are borrowed
+
+[`forward`](@ref) and [`backward`](@ref) compute; it is called like a function, too. It keeps its mechanism alive: what is set
+or bound there holds here.
+"""
+mutable struct MultiHead <: WithParameters
+    owned::Owned
+    open::Bool
+    mechanism::Mechanism
+    query_heads::Int
+    key_heads::Int
+    head_dim::Int
+    value_head_dim::Int
+
+    function MultiHead(query_dim::Integer, query_heads::Integer; mechanism::Mechanism = Mechanism(), key_heads::Integer = 0,
+                       key_dim::Integer = 0, value_dim::Integer = 0, head_dim::Integer = 0, value_head_dim::Integer = 0,
+                       output_dim::Integer = 0, bias::Bool = true, packed::Bool = false, params = NO_PARAMS)
+        options = MultiheadOptions()
+        options.flags = (bias ? choose(MULTIHEAD_FLAGS, :bias, "") : 0) | (packed ? choose(MULTIHEAD_FLAGS, :packed, "") : 0)
+        options.query_heads, options.key_heads, options.query_dim = query_heads, key_heads, query_dim
+        options.key_dim, options.value_dim, options.head_dim = key_dim, value_dim, head_dim
+        options.value_head_dim, options.output_dim = value_head_dim, output_dim
+        owned = create(at -> attn_multihead_create(mechanism, options, at), attn_multihead_destroy, mechanism.owned)
+        width = head_dim == 0 ? query_dim ÷ query_heads : head_dim
+        layer = finalizer(close, new(owned, true, mechanism, query_heads, key_heads == 0 ? query_heads : key_heads, width,
+                                     value_head_dim == 0 ? width : value_head_dim))
+        return bind!(layer; pairs(params)...)
+    end
+end
+
+param_count(layer::MultiHead, count) = attn_multihead_param_count(layer, count)
+param_info(layer::MultiHead, index, info) = attn_multihead_param_info(layer, index, info)
+bind_param(layer::MultiHead, name, view, array) = GC.@preserve array attn_multihead_bind_param(layer, name, view)
+
+"""
+    Attn.Memory(layer; batch = 1, capacity = 0, fixed = false, type = Float32)
+
+An empty memory for decoding with a layer of heads.
+"""
+Memory(layer::MultiHead; batch::Integer = 1, capacity::Integer = 0, fixed::Bool = false, type::Type = Float32) =
+    Memory(layer.mechanism; batch = batch, key_heads = layer.key_heads, key_dim = layer.head_dim,
+           value_dim = layer.value_head_dim, capacity = capacity, fixed = fixed, type = type)
+
+function multihead_args(kept, query, key, value; attention...)
+    args, inner = MultiheadArgs(), forward_args(kept; attention...)
+    lay!(args, kept, :query, query)
+    lay!(args, kept, :key, key)
+    lay!(args, kept, :value, value)
+    args.attention = Base.unsafe_convert(Ptr{ForwardArgs}, inner)
+    push!(kept, args)
+    return args
+end
+
+"""
+    forward(layer, query, key = nothing, value = nothing; memory, attend_only, save, out, keywords...)
+
+The output `[output_dim, Tq, B]`; or a `NamedTuple` `(output, weights, logsumexp, scores, saved)`, where more is asked for.
+
+`query` `[query_dim, Tq, B]`; `key` `[key_dim, Tk, B]`, `nothing`: the queries; `value` `[value_dim, Tk, B]`, `nothing`: the keys.
+- `memory`: what is projected is appended to it, then all of it attended to: decoding step by step. `attend_only`: nothing
+  is projected to keys and values, nor appended
+- `save`: keeps what [`backward`](@ref) can use
+- `mask`, `bias`, `key_lengths`, `query_start`, `dropout`, `seed`, `offset`, `return_weights`, `return_scores`, `return_logsumexp`,
+  `out`: as for [`attention`](@ref), of the heads: weights and scores `[Tk, Tq, Hq, B]`, logsumexp `[Tq, Hq, B]`
+"""
+function forward(layer::MultiHead, query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing;
+                 memory::Union{Nothing,Memory} = nothing, attend_only::Bool = false, save::Bool = false,
+                 return_weights::Bool = false, return_logsumexp::Bool = false,
+                 return_scores::Union{Nothing,Symbol} = nothing, out::MaybeArray = nothing, keywords...)
+    type, kept = eltype(query), Any[]
+    dtype_of(type, "query")
+    sequences = value !== nothing ? value : key !== nothing ? key : query
+    count = positions(sequences)
+    memory === nothing || (count = longest(memory) + (attend_only ? 0 : count))
+    heads = (positions(query), layer.query_heads, size(query)[3:end]...)
+    make(wanted, sizes...) = wanted ? Array{type}(undef, sizes...) : nothing
+    weights, scores = make(return_weights, count, heads...), make(return_scores !== nothing, count, heads...)
+    logsumexp = make(return_logsumexp, heads...)
+    output = out === nothing ? Array{type}(undef, param_shapes(layer).W_o[1], behind(query)...) : out
+    args = multihead_args(kept, query, key, value; weights = weights, scores = scores, logsumexp = logsumexp,
+                          stage = return_scores, keywords...)
+    GC.@preserve kept memory begin
+        saved = save ? saved_for!(args, layer) : nothing
+        lay!(args, kept, :output, output)
+        args.attend_only = attend_only
+        memory === nothing || (args.memory = Base.unsafe_convert(Ptr{Cvoid}, memory))
+        GC.@preserve saved attn_multihead_forward(layer, args)
+    end
+    return_weights || return_logsumexp || return_scores !== nothing || save || return output
+    return (output = output, weights = weights, logsumexp = logsumexp, scores = scores, saved = saved)
+end
+
+(layer::MultiHead)(query::AbstractArray, others...; keywords...) = forward(layer, query, others...; keywords...)
+
+function saved_for!(args::MultiheadArgs, layer::MultiHead)
+    size = Ref{Csize_t}(0)
+    attn_multihead_saved(layer, args, size)
+    return save_in!(args, Vector{UInt8}(undef, size[]))
+end
+
+save_in!(args::MultiheadArgs, saved::Vector{UInt8}) =
+    (args.saved = pointer(saved); args.saved_size = length(saved); saved)
+
+"""
+    backward(layer, d_output, query, key = nothing, value = nothing; d_weights, d_logsumexp, result, wanted, keywords...)
+
+Gradients of a loss by what `forward(layer, ...)` read, from those by its output, weights and log-sum-exp: a `NamedTuple`
+`(query, key, value, bias, alibi, relative, params, mechanism_params)`, with `nothing` where there was nothing, or it was not
+wanted. In self-attention the gradient of `query` is that of all three, else that of `key` is of the values too where there
+are none.
+
+- `result`: what `forward` returned for the same arguments with `save = true`; `nothing`: it is computed again
+- `wanted`: names of those that are wanted, parameters by their own, the layer's and the mechanism's; `nothing`: all
+"""
+function backward(layer::MultiHead, d_output::MaybeArray, query::AbstractArray, key::MaybeArray = nothing,
+                  value::MaybeArray = nothing; d_weights::MaybeArray = nothing, d_logsumexp::MaybeArray = nothing,
+                  result::Union{Nothing,NamedTuple} = nothing, wanted = nothing, bias::MaybeArray = nothing, keywords...)
+    kept, type = Any[], eltype(query)
+    args = multihead_args(kept, query, key, value; bias = bias, keywords...)
+    if result !== nothing
+        get(result, :saved, nothing) === nothing &&
+            refuse(:ATTN_ERR_ARGUMENT, "result is not what forward returns with save = true")
+        push!(kept, save_in!(args, result.saved))
+    end
+    given = (; query = query, key = key, value = value, bias = bias, distances(layer.mechanism)...)
+    wanted = names_of(wanted, given, (keys(param_shapes(layer))..., keys(param_shapes(layer.mechanism))...))
+    made = gradients_like(given, wanted, type)
+    params, inner = gradients_of(layer, wanted, type), gradients_of(layer.mechanism, wanted, type)
+    back = MultiheadBackwardArgs()
+    back.forward = Base.unsafe_convert(Ptr{MultiheadArgs}, args)
+    lay!(back, kept, :d_output, d_output)
+    lay!(back, kept, :d_weights, d_weights)
+    lay!(back, kept, :d_logsumexp, d_logsumexp)
+    for (name, array) in pairs(made)
+        lay!(back, kept, Symbol(:d_, name), array)
+    end
+    lay_params!(back, kept, :d_params, layer, params)
+    lay_params!(back, kept, :d_mechanism_params, layer.mechanism, inner)
+    GC.@preserve kept attn_multihead_backward(layer, back)
+    return (; made..., params = params, mechanism_params = inner)
+end

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# run.jl: one call of a mechanism, forward or backward: outputs are made, then written.
+
+# How many keys an array has.
+positions(array::AbstractArray) = size(array, 2)
+
+# The dimension of the context, and how many keys there are.
+function context_sizes(key, value, memory)
+    memory === nothing || return memory.value_dim, longest(memory)
+    values = value === nothing ? key : value
+    values === nothing && refuse(:ATTN_ERR_ARGUMENT, "a key, a value or a memory is needed")
+    return size(values, 1), positions(key === nothing ? values : key)
+end
+
+"""
+    forward(mechanism, query, key = nothing, value = nothing; memory = nothing, mask, bias, key_lengths, query_start, dropout,
+            seed, offset, return_weights, return_logsumexp, return_scores, out)
+
+As [`attention`](@ref), by this rule; over an [`Attn.Memory`](@ref) in place of `key` and `value`, if there is one. The same as
+`mechanism(query, key, value; ...)`.
+"""
+function forward(mechanism::Mechanism, query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing;
+                 memory::Union{Nothing,Memory} = nothing, return_weights::Bool = false, return_logsumexp::Bool = false,
+                 return_scores::Union{Nothing,Symbol} = nothing, out::MaybeArray = nothing, keywords...)
+    (width, count), type, rows = context_sizes(key, value, memory), eltype(query), behind(query)
+    dtype_of(type, "query")
+    make(wanted, sizes...) = wanted ? Array{type}(undef, sizes...) : nothing
+    context = out === nothing ? Array{type}(undef, width, rows...) : out
+    weights, scores = make(return_weights, count, rows...), make(return_scores !== nothing, count, rows...)
+    logsumexp = return_logsumexp ? Array{type,length(rows)}(undef, rows) : nothing
+    run!(Call(mechanism, query, key, value; memory = memory, context = context, weights = weights, scores = scores,
+              logsumexp = logsumexp, stage = return_scores, keywords...))
+    return_weights || return_logsumexp || return_scores !== nothing || return context
+    return (context = context, weights = weights, logsumexp = logsumexp, scores = scores)
+end
+
+(mechanism::Mechanism)(query::AbstractArray, others...; keywords...) = forward(mechanism, query, others...; keywords...)
+
+"""
+    backward(mechanism, d_context, query, key = nothing, value = nothing; d_weights, d_logsumexp, result, wanted, mask, bias,
+             key_lengths, query_start, dropout, seed, offset)
+
+As [`attention_grad`](@ref), by this rule.
+"""
+function backward(mechanism::Mechanism, d_context::MaybeArray, query::AbstractArray, key::MaybeArray = nothing,
+                  value::MaybeArray = nothing; d_weights::MaybeArray = nothing, d_logsumexp::MaybeArray = nothing,
+                  result::Union{Nothing,NamedTuple} = nothing, wanted = nothing, bias::MaybeArray = nothing, keywords...)
+    result === nothing &&
+        (result = forward(mechanism, query, key, value; return_logsumexp = true, bias = bias, keywords...))
+    get(result, :logsumexp, nothing) === nothing &&
+        refuse(:ATTN_ERR_ARGUMENT, "result is not what comes with return_logsumexp = true")
+    given = (; query = query, key = key, value = value, bias = bias, distances(mechanism)...)
+    wanted = names_of(wanted, given, keys(param_shapes(mechanism)))
+    made = gradients_like(given, wanted, eltype(query))
+    params = gradients_of(mechanism, wanted, eltype(query))
+    call = Call(mechanism, query, key, value; context = result.context, logsumexp = result.logsumexp, bias = bias, keywords...)
+    run!(Gradient(call; d_context = d_context, d_weights = d_weights, d_logsumexp = d_logsumexp, d_query = made.query,
+                  d_key = made.key, d_value = made.value, d_bias = made.bias, d_alibi = made.alibi,
+                  d_relative = made.relative, d_params = params))
+    return (; made..., params = params)
+end
+
+# wanted, as a tuple of names, each of which there is; nothing stands for all.
+names_of(::Nothing, given, others) = nothing
+names_of(wanted::Symbol, given, others) = names_of((wanted,), given, others)
+function names_of(wanted, given, others)
+    known = (filter(name -> given[name] !== nothing, keys(given))..., others...)
+    for name in wanted
+        name in known ||
+            refuse(:ATTN_ERR_ARGUMENT, "wanted has ", repr(name), ", but what was given is ", join(repr.(known), ", "))
+    end
+    return Tuple(wanted)
+end
+
+# Room for the gradients of those that were given and are wanted; nothing for the others.
+gradients_like(given::NamedTuple, wanted, type) = map(NamedTuple{keys(given)}(keys(given))) do name
+    array = given[name]
+    array === nothing || !(wanted === nothing || name in wanted) ? nothing : Array{type}(undef, size(array))
+end

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# runtests.jl: all tests of the binding, on the library that it finds:
+#
+#     ATTN_LIBRARY=build/release/src/libattn.so julia --project=bindings/julia bindings/julia/test/runtests.jl [FILE...]
+
+using Attn
+using LinearAlgebra
+using Random
+using Test
+
+include("formulas.jl")
+files = isempty(ARGS) ? ["arrays", "attention", "handles", "layers", "documents"] : ARGS
+@testset "$file" for file in files
+    include("$file.jl")
+end
