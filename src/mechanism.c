@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 attn_i_mechanism_maker attn_i_mechanism_start(const char *where, attn_engine *engine, const attn_i_score *score,
                                               attn_mechanism **mechanism)
@@ -49,17 +50,35 @@ attn_status attn_i_mechanism_finish(attn_i_mechanism_maker *maker, attn_mechanis
     attn_mechanism *made = attn_i_allocate(&engine->allocator, sizeof *made);
     if (made == NULL) return attn_i_fail(ATTN_ERR_NOMEM, "%s: no memory for a mechanism", maker->where);
     *made = maker->mechanism;
+    atomic_init(&made->references, 1);
     attn_i_engine_take(engine);
     *mechanism = made;
     return ATTN_OK;
 }
 
+/* Every mechanism was allocated, none is a constant. */
+static attn_mechanism *changeable(const attn_mechanism *mechanism)
+{
+    return (attn_mechanism *)(uintptr_t)mechanism;
+}
+
+void attn_i_mechanism_take(const attn_mechanism *mechanism)
+{
+    atomic_fetch_add_explicit(&changeable(mechanism)->references, 1, memory_order_relaxed);
+}
+
+void attn_i_mechanism_drop(const attn_mechanism *mechanism)
+{
+    attn_mechanism *m = changeable(mechanism);
+    if (atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
+    attn_engine *engine = m->engine;
+    attn_i_release(&engine->allocator, m, sizeof *m);
+    attn_i_engine_drop(engine);
+}
+
 void attn_mechanism_destroy(attn_mechanism *mechanism)
 {
-    if (mechanism == NULL) return;
-    attn_engine *engine = mechanism->engine;
-    attn_i_release(&engine->allocator, mechanism, sizeof *mechanism);
-    attn_i_engine_drop(engine);
+    if (mechanism != NULL) attn_i_mechanism_drop(mechanism);
 }
 
 const char *attn_mechanism_name(const attn_mechanism *mechanism)
@@ -275,7 +294,8 @@ static attn_status set_local(attn_mechanism *m, attn_local local, int64_t half_w
         attn_i_mechanism_add(&maker, "v_p", hidden_dim, 0);
     }
     if (maker.status != ATTN_OK) return maker.status;
-    *m = maker.mechanism;
+    m->param_count = maker.mechanism.param_count;
+    memcpy(m->params, maker.mechanism.params, sizeof m->params);
     m->modifiers.local = local;
     m->modifiers.half_width = half_width;
     return ATTN_OK;

@@ -7,6 +7,8 @@
 #include "attn/attn.h"
 #include "param.h"
 
+#include <stdatomic.h>
+
 typedef struct attn_i_modifiers {
     int has_scale; /* 0: the score function's own */
     double scale;
@@ -34,6 +36,7 @@ struct attn_i_score;
 
 struct attn_mechanism {
     attn_engine *engine;
+    atomic_int references; /* the caller's, and one for each memory and layer */
     const struct attn_i_score *score;
     int64_t query_dim, key_dim; /* 0: any */
     int64_t hidden_dim;         /* A; for location the most keys */
@@ -42,6 +45,10 @@ struct attn_mechanism {
     attn_i_param params[ATTN_I_MOST_PARAMS];
     attn_i_modifiers modifiers;
 };
+
+/* For whatever uses a mechanism beyond a call: it is there from take to drop, const or not. */
+void attn_i_mechanism_take(const attn_mechanism *mechanism);
+void attn_i_mechanism_drop(const attn_mechanism *mechanism);
 
 /* For the score functions' create functions. `start` checks the arguments that all have in common and fills *m, which
  * is not yet a handle; `add` gives it a parameter of `rows` x `columns`, or of `rows` alone when columns is 0;

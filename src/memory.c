@@ -286,7 +286,7 @@ static attn_status create(const attn_mechanism *mechanism, const attn_memory_opt
         return status;
     }
     *made = m;
-    attn_i_engine_take(m.engine);
+    attn_i_mechanism_take(m.mechanism);
     *memory = made;
     return ATTN_OK;
 }
@@ -301,11 +301,11 @@ attn_status attn_memory_create(const attn_mechanism *mechanism, const attn_memor
 void attn_memory_destroy(attn_memory *memory)
 {
     if (memory == NULL) return;
-    attn_engine *engine = memory->engine;
+    const attn_mechanism *mechanism = memory->mechanism;
     const contents c = contents_of(memory);
     release(memory, &c);
-    attn_i_release(&engine->allocator, memory, sizeof *memory);
-    attn_i_engine_drop(engine);
+    attn_i_release(&mechanism->engine->allocator, memory, sizeof *memory);
+    attn_i_mechanism_drop(mechanism);
 }
 
 /* ---------------------------------------------------------------------------------------------- change */
@@ -379,7 +379,7 @@ static attn_status copy_memory(const attn_memory *m, attn_memory **copy)
     for (int64_t b = 0; b < m->batch; b++) copy_sequence(m, b, b, &c);
     *made = *m;
     take_contents(made, &c);
-    attn_i_engine_take(m->engine);
+    attn_i_mechanism_take(m->mechanism);
     *copy = made;
     return ATTN_OK;
 }

@@ -187,7 +187,7 @@ static attn_status create(const attn_mechanism *mechanism, const attn_multihead_
     attn_multihead *made = attn_i_allocate(&m.engine->allocator, sizeof *made);
     if (made == NULL) return attn_i_fail(ATTN_ERR_NOMEM, "no memory for a layer");
     *made = m;
-    attn_i_engine_take(m.engine);
+    attn_i_mechanism_take(m.mechanism);
     *multihead = made;
     return ATTN_OK;
 }
@@ -202,9 +202,9 @@ attn_status attn_multihead_create(const attn_mechanism *mechanism, const attn_mu
 void attn_multihead_destroy(attn_multihead *multihead)
 {
     if (multihead == NULL) return;
-    attn_engine *engine = multihead->engine;
-    attn_i_release(&engine->allocator, multihead, sizeof *multihead);
-    attn_i_engine_drop(engine);
+    const attn_mechanism *mechanism = multihead->mechanism;
+    attn_i_release(&mechanism->engine->allocator, multihead, sizeof *multihead);
+    attn_i_mechanism_drop(mechanism);
 }
 
 /* ------------------------------------------------------------------------------------------ parameters */

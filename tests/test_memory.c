@@ -541,6 +541,33 @@ static void a_failed_allocation_leaves_a_memory_as_it_was(void **state)
     assert_int_equal(blocks_alive, 0);
 }
 
+static void a_memory_keeps_its_mechanism_and_that_its_engine(void **state)
+{
+    attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
+    attn_engine *own;
+    attn_memory *fork;
+    struct world w;
+    (void)state;
+    options.allocate = failing_allocate;
+    options.release = counted_release;
+    allocations_left = 1 << 20;
+    blocks_alive = 0;
+    MUST(attn_engine_create(&options, &own));
+    world_create(&w, own, RULE_ADDITIVE, ATTN_F32);
+    attn_memory *memory = new_memory(&w, 0, 0);
+    attn_mechanism_destroy(w.mechanism);
+    attn_engine_destroy(own);
+    w.mechanism = NULL;
+    MUST(append_part(&w, memory, 0, 3, NULL)); /* by the mechanism's U */
+    MUST(attn_memory_fork(memory, &fork));
+    attn_memory_destroy(memory);
+    MUST(append_part(&w, fork, 3, 2, NULL));
+    assert_true(blocks_alive > 0);
+    attn_memory_destroy(fork);
+    assert_int_equal(blocks_alive, 0);
+    world_destroy(&w);
+}
+
 static void a_fixed_memory_that_is_full_takes_no_more(void **state)
 {
     (void)state;
@@ -663,6 +690,7 @@ int main(void)
         cmocka_unit_test(keys_are_turned_by_their_positions),
         cmocka_unit_test(decoding_step_by_step_gives_the_numbers_of_the_whole_sequence),
         cmocka_unit_test(a_failed_allocation_leaves_a_memory_as_it_was),
+        cmocka_unit_test(a_memory_keeps_its_mechanism_and_that_its_engine),
         cmocka_unit_test(a_fixed_memory_that_is_full_takes_no_more),
         cmocka_unit_test(wrong_calls_are_refused_in_words),
     };

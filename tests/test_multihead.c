@@ -725,7 +725,7 @@ static void where_there_is_nothing_the_layer_is_its_bias(void **state)
 }
 
 /* The engine outlives neither the caller's handle nor the layer's mechanism: it goes with the last. */
-static void the_layer_keeps_its_engine(void **state)
+static void the_layer_keeps_its_mechanism_and_that_its_engine(void **state)
 {
     struct meter meter;
     const attn_engine_options options = metered(&meter, 2);
@@ -738,6 +738,8 @@ static void the_layer_keeps_its_engine(void **state)
     layer_forward(&l);
     attn_mechanism_destroy(l.mechanism);
     l.mechanism = NULL;
+    layer_forward(&l);
+    layer_backward(&l);
     assert_true(atomic_load(&meter.alive) > 0);
     layer_destroy(&l);
     assert_true(atomic_load(&meter.alive) == 0);
@@ -762,7 +764,7 @@ int main(void)
         cmocka_unit_test(what_is_not_seen_may_be_nan),
         cmocka_unit_test(what_is_seen_and_nan_reaches_output_and_gradients),
         cmocka_unit_test(where_there_is_nothing_the_layer_is_its_bias),
-        cmocka_unit_test(the_layer_keeps_its_engine),
+        cmocka_unit_test(the_layer_keeps_its_mechanism_and_that_its_engine),
     };
     return cmocka_run_group_tests_name("multihead", tests, engine_setup, engine_teardown);
 }

@@ -249,7 +249,8 @@ ATTN_API attn_status attn_mechanism_create_concat(attn_engine *engine, int64_t q
 ATTN_API attn_status attn_mechanism_create_location(attn_engine *engine, int64_t query_dim, int64_t max_keys,
                                                     attn_mechanism **mechanism);
 
-/* Gives the mechanism back; NULL is fine. Since 0.1. */
+/* Gives the mechanism back; NULL is fine. Memories and layers keep theirs alive: it is then destroyed with the last of
+ * them, and what is bound to it stays borrowed until then. Since 0.1. */
 ATTN_API void attn_mechanism_destroy(attn_mechanism *mechanism);
 
 /* The score function's name: "dot", "scaled-dot", "general", "additive", "concat", "location". A static string; NULL
@@ -470,7 +471,7 @@ typedef struct attn_memory_options {
         (uint32_t)sizeof(attn_memory_options), 0, 0, 0, 0, 0, 0, 0, 0, 0                                               \
     }
 
-/* Creates an empty memory for one mechanism, which must outlive it. ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE (dimensions
+/* Creates an empty memory for one mechanism, which it keeps alive. ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE (dimensions
  * that the mechanism was not made for), _DTYPE, _OVERFLOW, _NOMEM. Since 0.1, as all of them. */
 ATTN_API attn_status attn_memory_create(const attn_mechanism *mechanism, const attn_memory_options *options,
                                         attn_memory **memory);
@@ -785,8 +786,8 @@ typedef struct attn_multihead_options {
         (uint32_t)sizeof(attn_multihead_options), 0, 0, 0, 0, 0, 0, 0, 0, 0                                            \
     }
 
-/* Creates a layer around a mechanism of any score that takes queries and keys of head_dim. The mechanism is borrowed
- * and must outlive the layer: what is later set or bound there holds here. The layer keeps the engine alive.
+/* Creates a layer around a mechanism of any score that takes queries and keys of head_dim. What is later set or bound
+ * there holds here. The layer keeps the mechanism alive.
  * ATTN_ERR_ARGUMENT: a NULL, a number that is negative, or 0 where that stands for nothing, an unknown flag.
  * ATTN_ERR_SHAPE: heads that do not divide, packed weights for unequal dimensions, a mechanism that was made for others
  * than head_dim. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Since 0.1. */
