@@ -9,7 +9,7 @@ use attn_sys as sys;
 
 /// What an attentional step reads: T rows in each of any leading dimensions, Dv the dimensions of the context, Dq those of
 /// the query, H those of what comes out.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Attentional<'a, T: Float> {
     weight: Tensor<'a, T>,
     context: Tensor<'a, T>,
@@ -46,6 +46,7 @@ impl<'a, T: Float> Attentional<'a, T> {
 }
 
 /// The gradients of an attentional step that are wanted, each of the shape of what it is the gradient of; at least one.
+#[derive(Debug)]
 pub struct AttentionalGradients<'g, T: Float> {
     weight: Option<TensorMut<'g, T>>,
     bias: Option<TensorMut<'g, T>>,

@@ -12,7 +12,7 @@ use attn_sys as sys;
 use std::ptr;
 
 /// What the forward call wrote, and the loss's gradients by it, which flow in: at least one.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Flow<'a, T: Float> {
     logsumexp: Tensor<'a, T>,
     context: Option<[Tensor<'a, T>; 2]>,
@@ -51,6 +51,7 @@ impl<'a, T: Float> Flow<'a, T> {
 }
 
 /// The gradients that are wanted, each of the shape of what it is the gradient of, as that was given.
+#[derive(Debug)]
 pub struct Gradients<'g, T: Float> {
     pub(crate) query: Option<TensorMut<'g, T>>,
     pub(crate) key: Option<TensorMut<'g, T>>,

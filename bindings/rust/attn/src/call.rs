@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! Calls that are laid out once and run many times, on whichever slices have that layout.
 
-use crate::element::{Element, Float};
+use crate::element::Float;
 use crate::error::{check, Error, Result, Status};
 use crate::forward::{Inputs, Outputs};
-use crate::layout::Layout;
+use crate::layout::Reach;
 use crate::mechanism::Mechanism;
 use crate::memory::Memory;
-use crate::tensor::{Indices, Tensor, TensorMut};
+use crate::tensor::Indices;
 use crate::workspace::Workspace;
 use attn_sys as sys;
+use std::fmt;
 use std::marker::PhantomData;
 use std::os::raw::c_void;
 use std::ptr::{self, NonNull};
+
+/// The bytes of scratch for which attn_forward asks nobody (attn.h says so).
+const STACK: usize = 16 * 1024;
 
 /// The slices of one run of a [`Call`], each at least as long as in the layout. Those that the layout has not stay empty:
 ///
@@ -21,6 +25,7 @@ use std::ptr::{self, NonNull};
 /// let slices = attn::Slices { query: &state, context: &mut context, ..Default::default() };
 /// # let _ = slices;
 /// ```
+#[derive(Debug)]
 pub struct Slices<'a, T: Float> {
     /// Read.
     pub query: &'a [T],
@@ -65,79 +70,194 @@ impl<T: Float> Default for Slices<'_, T> {
     }
 }
 
-/// A tensor of the arguments, whose data comes with each run.
-struct Place {
-    tensor: sys::attn_tensor,
-    offset: usize, // into the slice
-    least: usize,  // elements of the slice
-    there: bool,
+impl<T: Float> Slices<'_, T> {
+    #[cold]
+    fn lengths(&self) -> [usize; SLOTS] {
+        [
+            self.query.len(),
+            self.key.len(),
+            self.value.len(),
+            self.mask.len(),
+            self.bias.len(),
+            self.context.len(),
+            self.weights.len(),
+            self.scores.len(),
+            self.logsumexp.len(),
+        ]
+    }
 }
 
-impl Place {
-    fn new<T: Element>(layout: Option<Layout>) -> Self {
-        Self {
-            tensor: layout.map_or_else(Default::default, |layout| layout.blank(T::DTYPE)),
-            offset: layout.map_or(0, |layout| layout.offset),
-            least: layout.map_or(0, |layout| layout.least),
-            there: layout.is_some(),
+/// What a slice must have for its tensor.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    least: usize, // elements
+    offset: usize,
+}
+
+/// The tensors of a call; the slots of all but the last.
+#[derive(Clone, Copy)]
+enum At {
+    Query,
+    Key,
+    Value,
+    Mask,
+    Bias,
+    Context,
+    Weights,
+    Scores,
+    LogSumExp,
+    KeyLengths,
+}
+
+const SLOTS: usize = At::KeyLengths as usize;
+
+/// The arguments and what they point to, which is in the same place.
+#[repr(align(64))]
+struct Laid {
+    args: sys::attn_forward_args,
+    takes_memory: bool,
+    takes_lengths: bool,
+    there: u32,  // a bit for each tensor that there is, but lengths
+    needed: u32, // those that have elements
+    slots: [Slot; SLOTS],
+    tensors: [sys::attn_tensor; SLOTS + 1],
+}
+
+impl Laid {
+    /// Takes the layout of a tensor.
+    fn take(&mut self, at: At, tensor: Option<(sys::attn_tensor, Reach)>) {
+        if let Some((tensor, reach)) = tensor {
+            self.there |= 1 << at as u32;
+            self.needed |= u32::from(reach.least > 0) << at as u32;
+            // Its data comes with each run.
+            self.tensors[at as usize] = sys::attn_tensor {
+                data: ptr::null_mut(),
+                ..tensor
+            };
+            self.slots[at as usize] = Slot {
+                least: reach.least,
+                offset: reach.offset,
+            };
         }
     }
 
-    /// Its slice, from an address on. `name` is for a sentence.
-    #[inline]
-    fn put<T>(&mut self, data: *const T, length: usize, name: &str) -> Result<()> {
-        if self.there && length >= self.least {
-            // SAFETY: there are as many elements as the layout needs.
-            self.tensor.data = unsafe { data.add(self.offset) as *mut c_void };
-            return Ok(());
-        }
-        if !self.there && length == 0 {
-            return Ok(());
-        }
-        Err(self.refuse(length, name))
-    }
-
-    #[cold]
-    fn refuse(&self, length: usize, name: &str) -> Error {
-        if !self.there {
-            let sentence = format!("there is {name}, but the call was laid out without it");
-            return Error::new(Status::Argument, sentence);
-        }
-        let sentence = format!(
-            "{name} has {length} elements, but the call was laid out for {}",
-            self.least
-        );
-        Error::new(Status::Shape, sentence)
-    }
-
-    /// The library's pointer to it.
+    /// Points the arguments to the tensors beside them.
     ///
     /// # Safety
     ///
     /// There must be one at this address.
-    unsafe fn pointer(this: *const Self) -> *const sys::attn_tensor {
-        if (*this).there {
-            ptr::addr_of!((*this).tensor)
-        } else {
-            ptr::null()
+    unsafe fn link(this: *mut Self) {
+        let to = |given: *const sys::attn_tensor, at: At| {
+            if given.is_null() {
+                return given;
+            }
+            ptr::addr_of!((*this).tensors[at as usize])
+        };
+        let args = (*this).args;
+        (*this).args = sys::attn_forward_args {
+            query: to(args.query, At::Query),
+            key: to(args.key, At::Key),
+            value: to(args.value, At::Value),
+            mask: to(args.mask, At::Mask),
+            bias: to(args.bias, At::Bias),
+            key_lengths: to(args.key_lengths, At::KeyLengths),
+            context: to(args.context, At::Context),
+            weights: to(args.weights, At::Weights),
+            scores: to(args.scores, At::Scores),
+            logsumexp: to(args.logsumexp, At::LogSumExp),
+            ..args
+        };
+    }
+
+    /// Gives a tensor its slice, from an address on, unless that is empty. Whether it is long enough.
+    ///
+    /// # Safety
+    ///
+    /// There must be one at this address.
+    #[inline(always)]
+    unsafe fn put<T>(this: *mut Self, at: At, data: *const T, length: usize) -> bool {
+        let slot = ptr::addr_of!((*this).slots[at as usize]);
+        if length == 0 {
+            return true; // no element is needed of it: that has been seen to
         }
+        if length < (*slot).least {
+            return false;
+        }
+        let first = data.add((*slot).offset) as *mut c_void;
+        expose(first);
+        // What the library reads by wider loads than this store is left alone where it can be: they would wait for it.
+        if (*this).tensors[at as usize].data != first {
+            (*this).tensors[at as usize].data = first;
+        }
+        true
+    }
+
+    /// Lengths in place of those that were laid out; whether they are as many.
+    ///
+    /// # Safety
+    ///
+    /// There must be one at this address.
+    #[inline(always)]
+    unsafe fn put_lengths(this: *mut Self, given: &Option<Indices<'_>>) -> bool {
+        let to = ptr::addr_of_mut!((*this).tensors[At::KeyLengths as usize]);
+        match given {
+            None => !(*this).takes_lengths,
+            Some(from) => {
+                let fits = (*this).takes_lengths && (*to).shape[0] == from.raw.shape[0];
+                if fits {
+                    *to = from.raw;
+                }
+                fits
+            }
+        }
+    }
+
+    /// Why slices of these lengths are not those that were laid out.
+    #[cold]
+    fn refuse(&self, lengths: [usize; SLOTS]) -> Error {
+        const NAMES: [&str; SLOTS] = [
+            "query",
+            "key",
+            "value",
+            "mask",
+            "bias",
+            "context",
+            "weights",
+            "scores",
+            "logsumexp",
+        ];
+        for (at, (name, length)) in NAMES.iter().zip(lengths).enumerate() {
+            let least = self.slots[at].least;
+            if self.there >> at & 1 == 0 && length > 0 {
+                return mismatch(Status::Argument, name);
+            }
+            if length < least {
+                let sentence =
+                    format!("{name} has {length} elements, but the call was laid out for {least}");
+                return Error::new(Status::Shape, sentence);
+            }
+        }
+        mismatch(Status::Argument, "something")
     }
 }
 
-/// The arguments and what they point to, which is in the same place.
-struct Laid {
-    args: sys::attn_forward_args,
-    query: Place,
-    key: Place,
-    value: Place,
-    mask: Place,
-    bias: Place,
-    key_lengths: Place,
-    context: Place,
-    weights: Place,
-    scores: Place,
-    logsumexp: Place,
-    takes_memory: bool,
+/// Tells the compiler that the library may read and write behind a pointer, also where that is not stored anew.
+#[inline(always)]
+fn expose(pointer: *mut c_void) {
+    // SAFETY: it does nothing.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    unsafe {
+        std::arch::asm!("/* {0} */", in(reg) pointer, options(nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    std::sync::atomic::AtomicPtr::new(ptr::null_mut())
+        .store(pointer, std::sync::atomic::Ordering::SeqCst);
+}
+
+#[cold]
+fn mismatch(status: Status, name: &str) -> Error {
+    let sentence = format!("{name} is not as the call was laid out");
+    Error::new(status, sentence)
 }
 
 /// A forward call whose shapes, strides and outputs are fixed: [`Mechanism::prepare`] makes it and its workspace,
@@ -180,19 +300,11 @@ impl<T: Float> Drop for Call<T> {
     }
 }
 
-fn place<T: Element>(tensor: &Option<Tensor<'_, T>>) -> Place {
-    Place::new::<T>(tensor.as_ref().map(|t| t.layout))
-}
-
-fn place_mut<T: Element>(tensor: &Option<TensorMut<'_, T>>) -> Place {
-    Place::new::<T>(tensor.as_ref().map(|t| t.layout))
-}
-
-fn place_of_indices(indices: &Option<Indices<'_>>) -> Place {
-    Place {
-        tensor: indices.map_or_else(Default::default, |indices| indices.raw),
-        there: indices.is_some(),
-        ..Place::new::<i64>(None)
+impl<T: Float> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("element", &T::NAME)
+            .finish_non_exhaustive()
     }
 }
 
@@ -214,21 +326,34 @@ impl Mechanism {
         let (mut bytes, mut workspace) = (0, Workspace::new());
         // SAFETY: as in forward.
         check(unsafe { sys::attn_forward_workspace(self.raw(), &args, &mut bytes) })?;
-        workspace.reserve(bytes)?;
-        let laid = Box::new(Laid {
+        // So little is the stack's in any case, and a workspace would only be one thing more to check; but what a call over
+        // a memory needs may grow.
+        if bytes > STACK || inputs.memory.is_some() {
+            workspace.reserve(bytes)?;
+            args.workspace = workspace.pointer();
+            args.workspace_size = workspace.len();
+        }
+        let mut laid = Box::new(Laid {
             args,
-            query: place(&Some(inputs.query)),
-            key: place(&inputs.key),
-            value: place(&inputs.value),
-            mask: place(&inputs.mask),
-            bias: place(&inputs.bias),
-            key_lengths: place_of_indices(&inputs.key_lengths),
-            context: place_mut(&outputs.context),
-            weights: place_mut(&outputs.weights),
-            scores: place_mut(&outputs.scores),
-            logsumexp: place_mut(&outputs.logsumexp),
             takes_memory: inputs.memory.is_some(),
+            takes_lengths: inputs.key_lengths.is_some(),
+            there: 0,
+            needed: 0,
+            slots: Default::default(),
+            tensors: Default::default(),
         });
+        laid.take(At::Query, Some((inputs.query.raw, inputs.query.reach)));
+        laid.take(At::Key, inputs.key.map(|t| (t.raw, t.reach)));
+        laid.take(At::Value, inputs.value.map(|t| (t.raw, t.reach)));
+        laid.take(At::Mask, inputs.mask.map(|t| (t.raw, t.reach)));
+        laid.take(At::Bias, inputs.bias.map(|t| (t.raw, t.reach)));
+        laid.take(At::Context, outputs.context.map(|t| (t.raw, t.reach)));
+        laid.take(At::Weights, outputs.weights.map(|t| (t.raw, t.reach)));
+        laid.take(At::Scores, outputs.scores.map(|t| (t.raw, t.reach)));
+        laid.take(At::LogSumExp, outputs.logsumexp.map(|t| (t.raw, t.reach)));
+        if let Some(lengths) = inputs.key_lengths {
+            laid.tensors[At::KeyLengths as usize] = lengths.raw;
+        }
         let laid = NonNull::from(Box::leak(laid));
         // SAFETY: it was just made, and stays where it is.
         unsafe { Laid::link(laid.as_ptr()) };
@@ -237,44 +362,6 @@ impl Mechanism {
             workspace,
             element: PhantomData,
         })
-    }
-}
-
-impl Laid {
-    /// Points the arguments to the tensors beside them.
-    ///
-    /// # Safety
-    ///
-    /// There must be one at this address.
-    unsafe fn link(this: *mut Self) {
-        (*this).args.query = Place::pointer(ptr::addr_of!((*this).query));
-        (*this).args.key = Place::pointer(ptr::addr_of!((*this).key));
-        (*this).args.value = Place::pointer(ptr::addr_of!((*this).value));
-        (*this).args.mask = Place::pointer(ptr::addr_of!((*this).mask));
-        (*this).args.bias = Place::pointer(ptr::addr_of!((*this).bias));
-        (*this).args.key_lengths = Place::pointer(ptr::addr_of!((*this).key_lengths));
-        (*this).args.context = Place::pointer(ptr::addr_of!((*this).context));
-        (*this).args.weights = Place::pointer(ptr::addr_of!((*this).weights));
-        (*this).args.scores = Place::pointer(ptr::addr_of!((*this).scores));
-        (*this).args.logsumexp = Place::pointer(ptr::addr_of!((*this).logsumexp));
-    }
-}
-
-impl Place {
-    /// Lengths in place of those that were laid out.
-    #[inline]
-    fn put_indices(&mut self, given: &Option<Indices<'_>>) -> Result<()> {
-        match given {
-            None if !self.there => Ok(()),
-            Some(from) if self.there && self.tensor.shape[0] == from.raw.shape[0] => {
-                self.tensor = from.raw;
-                Ok(())
-            }
-            _ => {
-                let sentence = "key_lengths are not those that the call was laid out with";
-                Err(Error::new(Status::Shape, sentence))
-            }
-        }
     }
 }
 
@@ -288,27 +375,54 @@ impl<T: Float> Call<T> {
     #[inline]
     pub fn run(&mut self, mechanism: &Mechanism, slices: Slices<'_, T>) -> Result<()> {
         let laid = self.laid.as_ptr();
-        macro_rules! put {
-            ($($name:ident: $address:ident),*) => {$(
-                // SAFETY: what was laid out is this call's alone. References go to parts of it, one after the other.
-                let place = unsafe { &mut (*laid).$name };
-                place.put(slices.$name.$address(), slices.$name.len(), stringify!($name))?;
-            )*};
+        macro_rules! each {
+            ($does:ident) => {{
+                $does!(Query, query, as_ptr);
+                $does!(Key, key, as_ptr);
+                $does!(Value, value, as_ptr);
+                $does!(Mask, mask, as_ptr);
+                $does!(Bias, bias, as_ptr);
+                $does!(Context, context, as_mut_ptr);
+                $does!(Weights, weights, as_mut_ptr);
+                $does!(Scores, scores, as_mut_ptr);
+                $does!(LogSumExp, logsumexp, as_mut_ptr);
+            }};
         }
-        put!(query: as_ptr, key: as_ptr, value: as_ptr, mask: as_ptr, bias: as_ptr);
-        put!(context: as_mut_ptr, weights: as_mut_ptr, scores: as_mut_ptr, logsumexp: as_mut_ptr);
-        // SAFETY: as above.
-        unsafe { (*laid).key_lengths.put_indices(&slices.key_lengths)? };
+        // Which there are is usually known while this is compiled: one comparison instead of one for each.
+        let mut given = 0u32;
+        macro_rules! count {
+            ($at:ident, $name:ident, $address:ident) => {
+                given |= u32::from(!slices.$name.is_empty()) << At::$at as u32;
+            };
+        }
+        each!(count);
+        // SAFETY: what was laid out is this call's alone; here and below.
+        let (there, needed) = unsafe { ((*laid).there, (*laid).needed) };
+        let mut fit = (given & !there) | (needed & !given) == 0;
+        macro_rules! put {
+            ($at:ident, $name:ident, $address:ident) => {
+                fit = fit
+                    && unsafe {
+                        Laid::put(laid, At::$at, slices.$name.$address(), slices.$name.len())
+                    };
+            };
+        }
+        each!(put);
+        if !fit {
+            return Err(unsafe { (*laid).refuse(slices.lengths()) });
+        }
+        if !unsafe { Laid::put_lengths(laid, &slices.key_lengths) } {
+            return Err(mismatch(Status::Shape, "key_lengths"));
+        }
         if unsafe { (*laid).takes_memory } != slices.memory.is_some() {
-            let sentence = "there is a memory, or there was one when the call was laid out";
-            return Err(Error::new(Status::Argument, sentence));
+            return Err(mismatch(Status::Argument, "memory"));
         }
         let memory = slices.memory.map_or(ptr::null(), Memory::raw);
         // SAFETY: every tensor has the slice that it was checked against; these are borrowed for the call.
         let status = unsafe {
-            (*laid).args.memory = memory;
-            (*laid).args.workspace = self.workspace.pointer();
-            (*laid).args.workspace_size = self.workspace.len();
+            if (*laid).args.memory != memory {
+                (*laid).args.memory = memory;
+            }
             sys::attn_forward(mechanism.raw(), ptr::addr_of!((*laid).args))
         };
         if status == sys::ATTN_OK {

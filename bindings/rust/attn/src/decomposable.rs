@@ -9,7 +9,7 @@ use attn_sys as sys;
 
 /// What it reads: two sentences, as they are and as they are projected. B sequences, H heads (usually 1), lengths Ta and
 /// Tb.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Decomposable<'a, T: Float> {
     f: Tensor<'a, T>,
     g: Tensor<'a, T>,
@@ -70,6 +70,7 @@ impl<'a, T: Float> Decomposable<'a, T> {
 }
 
 /// What it writes, any of the four, at least one.
+#[derive(Debug)]
 pub struct Aligned<'o, T: Float> {
     beta: Option<TensorMut<'o, T>>,
     alpha: Option<TensorMut<'o, T>>,
@@ -120,7 +121,7 @@ impl<'o, T: Float> Aligned<'o, T> {
 }
 
 /// What flows back, by beta, by alpha, or both: what was written, and the loss's gradient by it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct DecomposableFlow<'a, T: Float> {
     beta: Option<[Tensor<'a, T>; 3]>,
     alpha: Option<[Tensor<'a, T>; 3]>,
@@ -163,6 +164,7 @@ impl<'a, T: Float> DecomposableFlow<'a, T> {
 }
 
 /// The gradients that are wanted, each of the shape of what it is the gradient of.
+#[derive(Debug)]
 pub struct DecomposableGradients<'g, T: Float> {
     f: Option<TensorMut<'g, T>>,
     g: Option<TensorMut<'g, T>>,

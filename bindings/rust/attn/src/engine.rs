@@ -5,6 +5,7 @@ use crate::error::{check, Error, Result, Status};
 use attn_sys as sys;
 use std::alloc;
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::os::raw::{c_char, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
@@ -47,6 +48,16 @@ pub struct EngineOptions<'a> {
     kernels: Option<&'a str>,
     rust_allocator: bool,
     log: Option<Log<'a>>,
+}
+
+impl fmt::Debug for EngineOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineOptions")
+            .field("threads", &self.threads)
+            .field("way", &self.way)
+            .field("kernels", &self.kernels)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> EngineOptions<'a> {
@@ -182,6 +193,12 @@ impl Drop for Handle {
 #[derive(Clone)]
 pub struct Engine(Arc<Handle>);
 
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
 impl Engine {
     /// An engine with all defaults: [`EngineOptions`] has others.
     ///
@@ -210,6 +227,7 @@ impl Engine {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
+    #[inline]
     pub(crate) fn raw(&self) -> *mut sys::attn_engine {
         self.0 .0.as_ptr()
     }

@@ -17,7 +17,7 @@ use std::ptr;
 ///
 /// For a [`MultiHead`](crate::MultiHead) the query is x [B, Tq, query_dim], the key y [B, Tk, key_dim], the value z [B, Tk,
 /// value_dim].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a, T: Float> {
     pub(crate) query: Tensor<'a, T>,
     pub(crate) key: Option<Tensor<'a, T>>,
@@ -153,6 +153,7 @@ impl Stage {
 }
 
 /// What attention writes: context, weights, scores, log-sum-exp, at least one of them.
+#[derive(Debug)]
 pub struct Outputs<'o, T: Float> {
     pub(crate) context: Option<TensorMut<'o, T>>,
     pub(crate) weights: Option<TensorMut<'o, T>>,

@@ -12,9 +12,21 @@ pub(crate) struct Layout {
     ndim: usize,
     shape: [i64; 4],
     stride: [i64; 4],
+    pub reach: Reach,
+}
+
+/// What a slice must have.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Reach {
+    /// Where element (0, 0, ..) is.
     pub offset: usize,
-    /// The least length of a slice that has all the elements.
+    /// The least length that has all the elements.
     pub least: usize,
+}
+
+/// The sizes of a tensor's dimensions.
+pub(crate) fn shape_of(tensor: &attn_tensor) -> &[i64] {
+    &tensor.shape[..tensor.ndim as usize]
 }
 
 #[cold]
@@ -36,7 +48,7 @@ impl Layout {
                 _ => return Err(too_large(shape)),
             };
         }
-        layout.least = count;
+        layout.reach.least = count;
         Ok(layout)
     }
 
@@ -56,9 +68,9 @@ impl Layout {
             let to = if stride < 0 { &mut back } else { &mut ahead };
             *to = to.checked_add(reach).ok_or_else(|| too_large(shape))?;
         }
-        layout.offset = offset;
+        layout.reach.offset = offset;
         if shape.contains(&0) {
-            layout.least = offset;
+            layout.reach.least = offset;
             return Ok(layout);
         }
         if offset as i128 + back < 0 {
@@ -67,7 +79,8 @@ impl Layout {
             );
             return Err(Error::new(Status::Shape, sentence));
         }
-        layout.least = usize::try_from(offset as i128 + ahead + 1).map_err(|_| too_large(shape))?;
+        layout.reach.least =
+            usize::try_from(offset as i128 + ahead + 1).map_err(|_| too_large(shape))?;
         Ok(layout)
     }
 
@@ -88,33 +101,28 @@ impl Layout {
             ndim: shape.len(),
             shape: sizes,
             stride,
-            offset: 0,
-            least: 0,
+            reach: Reach::default(),
         })
     }
 
     /// That a slice of this length has all the elements and, where no strides were asked for, nothing else.
     #[inline]
     pub fn check(&self, length: usize, exactly: bool) -> Result<()> {
-        if length == self.least || (length > self.least && !exactly) {
+        if length == self.reach.least || (length > self.reach.least && !exactly) {
             return Ok(());
         }
         Err(self.refuse(length))
     }
 
     #[cold]
-    pub fn refuse(&self, length: usize) -> Error {
+    fn refuse(&self, length: usize) -> Error {
         let sentence = format!(
             "the slice has {length} elements, but the shape {:?} with strides {:?} needs {}",
             &self.shape[..self.ndim],
             &self.stride[..self.ndim],
-            self.least
+            self.reach.least
         );
         Error::new(Status::Shape, sentence)
-    }
-
-    pub fn shape(&self) -> &[i64] {
-        &self.shape[..self.ndim]
     }
 
     /// The library's view of a slice that begins at this address.
@@ -125,16 +133,7 @@ impl Layout {
     #[inline]
     pub unsafe fn tensor<T>(&self, data: *const T, dtype: i32) -> attn_tensor {
         attn_tensor {
-            data: data.add(self.offset) as *mut c_void,
-            ..self.blank(dtype)
-        }
-    }
-
-    /// A view that has no data yet.
-    #[inline]
-    pub fn blank(&self, dtype: i32) -> attn_tensor {
-        attn_tensor {
-            data: std::ptr::null_mut(),
+            data: data.add(self.reach.offset) as *mut c_void,
             dtype,
             ndim: self.ndim as i32,
             shape: self.shape,

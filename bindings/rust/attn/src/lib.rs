@@ -27,7 +27,7 @@
 //!   them `&mut self`, which is the library's own rule. A [`Call`], a [`Workspace`] and what is [`Saved`] serve one call at
 //!   a time, which `&mut` says.
 //! - **Panics**: none that is meant. No function of this crate is `unsafe`.
-#![deny(missing_docs)]
+#![deny(missing_docs, missing_debug_implementations)]
 
 mod attentional;
 mod backward;

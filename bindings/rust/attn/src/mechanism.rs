@@ -7,6 +7,7 @@ use crate::error::{check, Result};
 use crate::param::{self, Bound, Owned, Param, ParamInfo, Parametric};
 use attn_sys as sys;
 use std::ffi::CStr;
+use std::fmt;
 use std::os::raw::c_char;
 use std::ptr::{self, NonNull};
 
@@ -98,6 +99,14 @@ impl Parametric for Raw {
         tensor: *const sys::attn_tensor,
     ) -> sys::attn_status {
         sys::attn_mechanism_bind_param(self.0.as_ptr(), name, tensor)
+    }
+}
+
+impl fmt::Debug for Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mechanism")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -217,6 +226,7 @@ impl Mechanism {
 
 /// What it is, and its parameters.
 impl Mechanism {
+    #[inline]
     pub(crate) fn raw(&self) -> *mut sys::attn_mechanism {
         self.raw.0.as_ptr()
     }

@@ -7,6 +7,7 @@ use crate::mechanism::{size, Mechanism};
 use crate::position::Rope;
 use crate::tensor::{pointer, pointer_to_indices, Indices, Tensor};
 use attn_sys as sys;
+use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -75,7 +76,7 @@ impl MemoryOptions {
 }
 
 /// What is appended to a memory: n positions of each sequence.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Append<'a, T: Float> {
     key: Option<Tensor<'a, T>>,
     value: Option<Tensor<'a, T>>,
@@ -160,6 +161,15 @@ impl Drop for Raw {
     fn drop(&mut self) {
         // SAFETY: nobody else has it.
         unsafe { sys::attn_memory_destroy(self.0.as_ptr()) }
+    }
+}
+
+impl<T: Float> fmt::Debug for Memory<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("element", &T::NAME)
+            .field("value_dim", &self.value_dim)
+            .finish_non_exhaustive()
     }
 }
 
@@ -285,10 +295,12 @@ impl<T: Float> Memory<T> {
         &self.mechanism
     }
 
+    #[inline]
     pub(crate) fn raw(&self) -> *const sys::attn_memory {
         self.raw.0.as_ptr()
     }
 
+    #[inline]
     pub(crate) fn raw_mut(&mut self) -> *mut sys::attn_memory {
         self.raw.0.as_ptr()
     }

@@ -11,6 +11,7 @@ use crate::param::{self, Bound, Owned, Param, ParamInfo, Parametric};
 use crate::tensor::{pointer, pointer_mut, Tensor};
 use crate::workspace;
 use attn_sys as sys;
+use std::fmt;
 use std::os::raw::{c_char, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -64,8 +65,14 @@ pub struct Saved {
     bytes: Vec<u8>, // where they are stays the same, which what is in them needs
 }
 
+impl fmt::Debug for Saved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Saved({} bytes)", self.bytes.len())
+    }
+}
+
 /// What flows back into a layer, at least one; and what its forward pass has saved, without which that is computed again.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct MultiHeadFlow<'a, T: Float> {
     saved: Option<&'a Saved>,
     d_output: Option<Tensor<'a, T>>,
@@ -172,6 +179,14 @@ impl Parametric for Raw {
     }
 }
 
+impl fmt::Debug for MultiHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MultiHead")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What it is, and its parameters.
 impl MultiHead {
     /// Creates a layer around a mechanism of any score that takes queries and keys of head_dim.
@@ -212,6 +227,7 @@ impl MultiHead {
         })
     }
 
+    #[inline]
     fn raw(&self) -> *mut sys::attn_multihead {
         self.raw.0.as_ptr()
     }

@@ -8,6 +8,7 @@ use crate::error::{check, Error, Result, Status};
 use crate::layout::Layout;
 use attn_sys as sys;
 use std::ffi::CStr;
+use std::fmt;
 use std::os::raw::{c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
@@ -46,6 +47,12 @@ impl<O: Send + Sync> Keep for O {}
 // SAFETY: the data is the owner's, and owners are Send and Sync; nobody writes to it but through &mut Param.
 unsafe impl Send for Param {}
 unsafe impl Sync for Param {}
+
+impl fmt::Debug for Param {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Param({} elements)", self.length)
+    }
+}
 
 impl Param {
     /// Shares whatever has a slice: an `Arc<Vec<f32>>`, or a mapped file in a type of one's own. It cannot be updated.

@@ -59,7 +59,7 @@ impl Rope {
 }
 
 /// Where rows stand that are to be turned.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Positions<'a> {
     first: i64,
     given: Option<Indices<'a>>,

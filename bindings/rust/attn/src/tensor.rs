@@ -3,8 +3,9 @@
 
 use crate::element::Element;
 use crate::error::Result;
-use crate::layout::Layout;
+use crate::layout::{shape_of, Layout, Reach};
 use attn_sys::attn_tensor;
+use std::fmt;
 use std::marker::PhantomData;
 
 /// A view of a slice that is read: 1 to 4 dimensions, and strides in elements, of any order and sign, or 0 to broadcast.
@@ -28,13 +29,19 @@ use std::marker::PhantomData;
 #[derive(Clone, Copy)]
 pub struct Tensor<'a, T: Element> {
     pub(crate) raw: attn_tensor,
-    pub(crate) layout: Layout,
+    pub(crate) reach: Reach,
     data: PhantomData<&'a [T]>,
 }
 
 // SAFETY: it is a slice that is borrowed shared, by another name.
 unsafe impl<T: Element> Send for Tensor<'_, T> {}
 unsafe impl<T: Element> Sync for Tensor<'_, T> {}
+
+impl<T: Element> fmt::Debug for Tensor<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor<{}>({:?})", T::NAME, shape_of(&self.raw))
+    }
+}
 
 impl<'a, T: Element> Tensor<'a, T> {
     /// A view of all of a slice, row-major: its length is the product of the shape.
@@ -66,13 +73,13 @@ impl<'a, T: Element> Tensor<'a, T> {
         layout.check(data.len(), exactly)?;
         // SAFETY: it was just checked that the elements are there.
         let raw = unsafe { layout.tensor(data.as_ptr(), T::DTYPE) };
-        let data = PhantomData;
-        Ok(Self { raw, layout, data })
+        let (reach, data) = (layout.reach, PhantomData);
+        Ok(Self { raw, reach, data })
     }
 
     /// The sizes of its dimensions.
     pub fn shape(&self) -> Vec<usize> {
-        self.layout.shape().iter().map(|&n| n as usize).collect()
+        shape_of(&self.raw).iter().map(|&n| n as usize).collect()
     }
 }
 
@@ -87,13 +94,19 @@ impl<'a, T: Element> Tensor<'a, T> {
 /// ```
 pub struct TensorMut<'a, T: Element> {
     pub(crate) raw: attn_tensor,
-    pub(crate) layout: Layout,
+    pub(crate) reach: Reach,
     data: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: it is a slice that is borrowed mutably, by another name.
 unsafe impl<T: Element> Send for TensorMut<'_, T> {}
 unsafe impl<T: Element> Sync for TensorMut<'_, T> {}
+
+impl<T: Element> fmt::Debug for TensorMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TensorMut<{}>({:?})", T::NAME, shape_of(&self.raw))
+    }
+}
 
 impl<'a, T: Element> TensorMut<'a, T> {
     /// A view of all of a slice, as [`Tensor::new`].
@@ -125,13 +138,13 @@ impl<'a, T: Element> TensorMut<'a, T> {
         layout.check(data.len(), exactly)?;
         // SAFETY: it was just checked that the elements are there.
         let raw = unsafe { layout.tensor(data.as_mut_ptr(), T::DTYPE) };
-        let data = PhantomData;
-        Ok(Self { raw, layout, data })
+        let (reach, data) = (layout.reach, PhantomData);
+        Ok(Self { raw, reach, data })
     }
 
     /// The sizes of its dimensions.
     pub fn shape(&self) -> Vec<usize> {
-        self.layout.shape().iter().map(|&n| n as usize).collect()
+        shape_of(&self.raw).iter().map(|&n| n as usize).collect()
     }
 }
 
@@ -145,6 +158,12 @@ pub struct Indices<'a> {
 // SAFETY: it is a slice that is borrowed shared, by another name.
 unsafe impl Send for Indices<'_> {}
 unsafe impl Sync for Indices<'_> {}
+
+impl fmt::Debug for Indices<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Indices({:?})", shape_of(&self.raw))
+    }
+}
 
 macro_rules! indices {
     ($($integer:ty),*) => {$(

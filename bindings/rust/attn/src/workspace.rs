@@ -3,6 +3,7 @@
 
 use crate::error::{check, Error, Result, Status};
 use attn_sys as sys;
+use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::raw::c_void;
 use std::ptr;
@@ -14,6 +15,12 @@ use std::ptr;
 pub struct Workspace {
     bytes: Vec<MaybeUninit<u8>>,
     asked: bool,
+}
+
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Workspace({} bytes)", self.len())
+    }
 }
 
 impl Workspace {
