@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//! Calls that are laid out once and run many times, on whichever slices have that layout.
+
+use crate::element::Float;
+use crate::error::{check, Error, Result, Status};
+use crate::forward::{Inputs, Outputs};
+use crate::layout::Reach;
+use crate::mechanism::Mechanism;
+use crate::memory::Memory;
+use crate::tensor::Indices;
+use crate::workspace::Workspace;
+use attn_sys as sys;
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::raw::c_void;
+use std::ptr::{self, NonNull};
+
+/// The bytes of scratch for which attn_forward asks nobody (attn.h says so).
+const STACK: usize = 16 * 1024;
+
+/// The slices of one run of a [`Call`], each at least as long as in the layout. Those that the layout has not stay empty:
+///
+/// ```
+/// # let (state, mut context) = ([0.0f32; 4], [0.0f32; 4]);
+/// let slices = attn::Slices { query: &state, context: &mut context, ..Default::default() };
+/// # let _ = slices;
+/// ```
+#[derive(Debug)]
+pub struct Slices<'a, T: Float> {
+    /// Read.
+    pub query: &'a [T],
+    /// Read.
+    pub key: &'a [T],
+    /// Read.
+    pub value: &'a [T],
+    /// Read, where the call was laid out with one.
+    pub memory: Option<&'a Memory<T>>,
+    /// Read.
+    pub mask: &'a [bool],
+    /// Read.
+    pub bias: &'a [T],
+    /// Read; of the length that was laid out.
+    pub key_lengths: Option<Indices<'a>>,
+    /// Written.
+    pub context: &'a mut [T],
+    /// Written.
+    pub weights: &'a mut [T],
+    /// Written.
+    pub scores: &'a mut [T],
+    /// Written.
+    pub logsumexp: &'a mut [T],
+}
+
+impl<T: Float> Default for Slices<'_, T> {
+    #[inline]
+    fn default() -> Self {
+        Self {
+            query: &[],
+            key: &[],
+            value: &[],
+            memory: None,
+            mask: &[],
+            bias: &[],
+            key_lengths: None,
+            context: &mut [],
+            weights: &mut [],
+            scores: &mut [],
+            logsumexp: &mut [],
+        }
+    }
+}
+
+impl<T: Float> Slices<'_, T> {
+    #[cold]
+    fn lengths(&self) -> [usize; SLOTS] {
+        [
+            self.query.len(),
+            self.key.len(),
+            self.value.len(),
+            self.mask.len(),
+            self.bias.len(),
+            self.context.len(),
+            self.weights.len(),
+            self.scores.len(),
+            self.logsumexp.len(),
+        ]
+    }
+}
+
+/// What a slice must have for its tensor.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    least: usize, // elements
+    offset: usize,
+}
+
+/// The tensors of a call; the slots of all but the last.
+#[derive(Clone, Copy)]
+enum At {
+    Query,
+    Key,
+    Value,
+    Mask,
+    Bias,
+    Context,
+    Weights,
+    Scores,
+    LogSumExp,
+    KeyLengths,
+}
+
+const SLOTS: usize = At::KeyLengths as usize;
+
+/// The arguments and what they point to, which is in the same place.
+#[repr(align(64))]
+struct Laid {
+    args: sys::attn_forward_args,
+    takes_memory: bool,
+    takes_lengths: bool,
+    there: u32,  // a bit for each tensor that there is, but lengths
+    needed: u32, // those that have elements
+    slots: [Slot; SLOTS],
+    tensors: [sys::attn_tensor; SLOTS + 1],
+}
+
+impl Laid {
+    /// Takes the layout of a tensor.
+    fn take(&mut self, at: At, tensor: Option<(sys::attn_tensor, Reach)>) {
+        if let Some((tensor, reach)) = tensor {
+            self.there |= 1 << at as u32;
+            self.needed |= u32::from(reach.least > 0) << at as u32;
+            // Its data comes with each run.
+            self.tensors[at as usize] = sys::attn_tensor {
+                data: ptr::null_mut(),
+                ..tensor
+            };
+            self.slots[at as usize] = Slot {
+                least: reach.least,
+                offset: reach.offset,
+            };
+        }
+    }
+
+    /// Points the arguments to the tensors beside them.
+    ///
+    /// # Safety
+    ///
+    /// There must be one at this address.
+    unsafe fn link(this: *mut Self) {
+        let to = |given: *const sys::attn_tensor, at: At| {
+            if given.is_null() {
+                return given;
+            }
+            ptr::addr_of!((*this).tensors[at as usize])
+        };
+        let args = (*this).args;
+        (*this).args = sys::attn_forward_args {
+            query: to(args.query, At::Query),
+            key: to(args.key, At::Key),
+            value: to(args.value, At::Value),
+            mask: to(args.mask, At::Mask),
+            bias: to(args.bias, At::Bias),
+            key_lengths: to(args.key_lengths, At::KeyLengths),
+            context: to(args.context, At::Context),
+            weights: to(args.weights, At::Weights),
+            scores: to(args.scores, At::Scores),
+            logsumexp: to(args.logsumexp, At::LogSumExp),
+            ..args
+        };
+    }
+
+    /// Gives a tensor its slice, from an address on, unless that is empty. Whether it is long enough.
+    ///
+    /// # Safety
+    ///
+    /// There must be one at this address.
+    #[inline(always)]
+    unsafe fn put<T>(this: *mut Self, at: At, data: *const T, length: usize) -> bool {
+        let slot = ptr::addr_of!((*this).slots[at as usize]);
+        if length == 0 {
+            return true; // no element is needed of it: that has been seen to
+        }
+        if length < (*slot).least {
+            return false;
+        }
+        let first = data.add((*slot).offset) as *mut c_void;
+        expose(first);
+        // What the library reads by wider loads than this store is left alone where it can be: they would wait for it.
+        if (*this).tensors[at as usize].data != first {
+            (*this).tensors[at as usize].data = first;
+        }
+        true
+    }
+
+    /// Lengths in place of those that were laid out; whether they are as many.
+    ///
+    /// # Safety
+    ///
+    /// There must be one at this address.
+    #[inline(always)]
+    unsafe fn put_lengths(this: *mut Self, given: &Option<Indices<'_>>) -> bool {
+        let to = ptr::addr_of_mut!((*this).tensors[At::KeyLengths as usize]);
+        match given {
+            None => !(*this).takes_lengths,
+            Some(from) => {
+                let fits = (*this).takes_lengths && (*to).shape[0] == from.raw.shape[0];
+                if fits {
+                    *to = from.raw;
+                }
+                fits
+            }
+        }
+    }
+
+    /// Why slices of these lengths are not those that were laid out.
+    #[cold]
+    fn refuse(&self, lengths: [usize; SLOTS]) -> Error {
+        const NAMES: [&str; SLOTS] = [
+            "query",
+            "key",
+            "value",
+            "mask",
+            "bias",
+            "context",
+            "weights",
+            "scores",
+            "logsumexp",
+        ];
+        for (at, (name, length)) in NAMES.iter().zip(lengths).enumerate() {
+            let least = self.slots[at].least;
+            if self.there >> at & 1 == 0 && length > 0 {
+                return mismatch(Status::Argument, name);
+            }
+            if length < least {
+                let sentence =
+                    format!("{name} has {length} elements, but the call was laid out for {least}");
+                return Error::new(Status::Shape, sentence);
+            }
+        }
+        mismatch(Status::Argument, "something")
+    }
+}
+
+/// Tells the compiler that the library may read and write behind a pointer, also where that is not stored anew.
+#[inline(always)]
+fn expose(pointer: *mut c_void) {
+    // SAFETY: it does nothing.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    unsafe {
+        std::arch::asm!("/* {0} */", in(reg) pointer, options(nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    std::sync::atomic::AtomicPtr::new(ptr::null_mut())
+        .store(pointer, std::sync::atomic::Ordering::SeqCst);
+}
+
+#[cold]
+fn mismatch(status: Status, name: &str) -> Error {
+    let sentence = format!("{name} is not as the call was laid out");
+    Error::new(status, sentence)
+}
+
+/// A forward call whose shapes, strides and outputs are fixed: [`Mechanism::prepare`] makes it and its workspace,
+/// [`run`](Self::run) computes on slices, and asks nobody for memory, unless it is over a [`Memory`] that has grown. It
+/// borrows nothing between runs.
+///
+/// It is `Send` but not `Sync`: it has one workspace, and one set of arguments.
+///
+/// ```
+/// # fn main() -> attn::Result<()> {
+/// # use attn::*;
+/// let mechanism = Mechanism::scaled_dot(&Engine::new()?)?;
+/// let (mut state, keys, mut context) = ([1.0f32; 4], [0.5; 20], [0.0; 4]);
+/// let inputs = Inputs::new(Tensor::new(&state, &[1, 4])?).key(Tensor::new(&keys, &[5, 4])?);
+/// let mut step = mechanism.prepare(&inputs, Outputs::new().context(TensorMut::new(&mut context, &[1, 4])?))?;
+/// for _ in 0..3 {
+///     step.run(&mechanism, Slices { query: &state, key: &keys, context: &mut context, ..Default::default() })?;
+///     state.copy_from_slice(&context);
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>() {}
+/// shared::<attn::Call<f32>>();
+/// ```
+pub struct Call<T: Float> {
+    laid: NonNull<Laid>,
+    workspace: Workspace,
+    element: PhantomData<T>,
+}
+
+// SAFETY: it owns what it points to; addresses of slices are put there by the run that reads them.
+unsafe impl<T: Float> Send for Call<T> {}
+
+impl<T: Float> Drop for Call<T> {
+    fn drop(&mut self) {
+        // SAFETY: it is what Box::into_raw gave.
+        drop(unsafe { Box::from_raw(self.laid.as_ptr()) });
+    }
+}
+
+impl<T: Float> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("element", &T::NAME)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Mechanism {
+    /// Lays a call out like these inputs and outputs, whose slices it does not keep, and finds its workspace: that of the
+    /// outputs is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn prepare<T: Float>(
+        &self,
+        inputs: &Inputs<'_, T>,
+        outputs: Outputs<'_, T>,
+    ) -> Result<Call<T>> {
+        outputs.check_of_mechanism()?;
+        let mut args = inputs.lay();
+        outputs.lay(&mut args);
+        let (mut bytes, mut workspace) = (0, Workspace::new());
+        // SAFETY: as in forward.
+        check(unsafe { sys::attn_forward_workspace(self.raw(), &args, &mut bytes) })?;
+        // So little is the stack's in any case, and a workspace would only be one thing more to check; but what a call over
+        // a memory needs may grow.
+        if bytes > STACK || inputs.memory.is_some() {
+            workspace.reserve(bytes)?;
+            args.workspace = workspace.pointer();
+            args.workspace_size = workspace.len();
+        }
+        let mut laid = Box::new(Laid {
+            args,
+            takes_memory: inputs.memory.is_some(),
+            takes_lengths: inputs.key_lengths.is_some(),
+            there: 0,
+            needed: 0,
+            slots: Default::default(),
+            tensors: Default::default(),
+        });
+        laid.take(At::Query, Some((inputs.query.raw, inputs.query.reach)));
+        laid.take(At::Key, inputs.key.map(|t| (t.raw, t.reach)));
+        laid.take(At::Value, inputs.value.map(|t| (t.raw, t.reach)));
+        laid.take(At::Mask, inputs.mask.map(|t| (t.raw, t.reach)));
+        laid.take(At::Bias, inputs.bias.map(|t| (t.raw, t.reach)));
+        laid.take(At::Context, outputs.context.map(|t| (t.raw, t.reach)));
+        laid.take(At::Weights, outputs.weights.map(|t| (t.raw, t.reach)));
+        laid.take(At::Scores, outputs.scores.map(|t| (t.raw, t.reach)));
+        laid.take(At::LogSumExp, outputs.logsumexp.map(|t| (t.raw, t.reach)));
+        if let Some(lengths) = inputs.key_lengths {
+            laid.tensors[At::KeyLengths as usize] = lengths.raw;
+        }
+        let laid = NonNull::from(Box::leak(laid));
+        // SAFETY: it was just made, and stays where it is.
+        unsafe { Laid::link(laid.as_ptr()) };
+        Ok(Call {
+            laid,
+            workspace,
+            element: PhantomData,
+        })
+    }
+}
+
+impl<T: Float> Call<T> {
+    /// Computes, by this mechanism, usually the one that the call was laid out for.
+    ///
+    /// # Errors
+    ///
+    /// `Shape`: a slice is shorter than the layout needs. `Argument`: there is one that the layout has not. Otherwise as
+    /// [`Mechanism::forward`].
+    #[inline]
+    pub fn run(&mut self, mechanism: &Mechanism, slices: Slices<'_, T>) -> Result<()> {
+        let laid = self.laid.as_ptr();
+        macro_rules! each {
+            ($does:ident) => {{
+                $does!(Query, query, as_ptr);
+                $does!(Key, key, as_ptr);
+                $does!(Value, value, as_ptr);
+                $does!(Mask, mask, as_ptr);
+                $does!(Bias, bias, as_ptr);
+                $does!(Context, context, as_mut_ptr);
+                $does!(Weights, weights, as_mut_ptr);
+                $does!(Scores, scores, as_mut_ptr);
+                $does!(LogSumExp, logsumexp, as_mut_ptr);
+            }};
+        }
+        // Which there are is usually known while this is compiled: one comparison instead of one for each.
+        let mut given = 0u32;
+        macro_rules! count {
+            ($at:ident, $name:ident, $address:ident) => {
+                given |= u32::from(!slices.$name.is_empty()) << At::$at as u32;
+            };
+        }
+        each!(count);
+        // SAFETY: what was laid out is this call's alone; here and below.
+        let (there, needed) = unsafe { ((*laid).there, (*laid).needed) };
+        let mut fit = (given & !there) | (needed & !given) == 0;
+        macro_rules! put {
+            ($at:ident, $name:ident, $address:ident) => {
+                fit = fit
+                    && unsafe {
+                        Laid::put(laid, At::$at, slices.$name.$address(), slices.$name.len())
+                    };
+            };
+        }
+        each!(put);
+        if !fit {
+            return Err(unsafe { (*laid).refuse(slices.lengths()) });
+        }
+        if !unsafe { Laid::put_lengths(laid, &slices.key_lengths) } {
+            return Err(mismatch(Status::Shape, "key_lengths"));
+        }
+        if unsafe { (*laid).takes_memory } != slices.memory.is_some() {
+            return Err(mismatch(Status::Argument, "memory"));
+        }
+        let memory = slices.memory.map_or(ptr::null(), Memory::raw);
+        // SAFETY: every tensor has the slice that it was checked against; these are borrowed for the call.
+        let status = unsafe {
+            if (*laid).args.memory != memory {
+                (*laid).args.memory = memory;
+            }
+            sys::attn_forward(mechanism.raw(), ptr::addr_of!((*laid).args))
+        };
+        if status == sys::ATTN_OK {
+            return Ok(());
+        }
+        self.run_larger(mechanism, status)
+    }
+
+    /// After a failure: once more, where it was the workspace that has become too small.
+    #[cold]
+    fn run_larger(&mut self, mechanism: &Mechanism, status: sys::attn_status) -> Result<()> {
+        let failure = check(status);
+        if status != sys::ATTN_ERR_BUFFER {
+            return failure;
+        }
+        let (laid, mut bytes) = (self.laid.as_ptr(), 0);
+        // SAFETY: as in run, which has put everything in place.
+        let args = unsafe { ptr::addr_of!((*laid).args) };
+        check(unsafe { sys::attn_forward_workspace(mechanism.raw(), args, &mut bytes) })?;
+        if bytes <= self.workspace.len() {
+            return failure;
+        }
+        self.workspace.reserve(bytes)?;
+        check(unsafe {
+            (*laid).args.workspace = self.workspace.pointer();
+            (*laid).args.workspace_size = self.workspace.len();
+            sys::attn_forward(mechanism.raw(), args)
+        })
+    }
+}

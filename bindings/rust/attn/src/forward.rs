@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//! The verb: what attention reads, what it writes, and the call.
+
+use crate::element::Float;
+use crate::error::{Error, Result, Status};
+use crate::mechanism::Mechanism;
+use crate::memory::Memory;
+use crate::multihead::Saved;
+use crate::tensor::{pointer, pointer_mut, pointer_to_indices, Indices, Tensor, TensorMut};
+use crate::workspace::{self, Workspace};
+use attn_sys as sys;
+use std::ptr;
+
+/// What attention reads. B batch, Hq and Hk heads of query and of key (Hq a multiple of Hk), Tq and Tk lengths, Dq, Dk, Dv
+/// dimensions; a tensor of lower rank stands for one whose leading dimensions are 1. It is `Copy`: what went forward goes
+/// backward.
+///
+/// For a [`MultiHead`](crate::MultiHead) the query is x [B, Tq, query_dim], the key y [B, Tk, key_dim], the value z [B, Tk,
+/// value_dim].
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a, T: Float> {
+    pub(crate) query: Tensor<'a, T>,
+    pub(crate) key: Option<Tensor<'a, T>>,
+    pub(crate) value: Option<Tensor<'a, T>>,
+    pub(crate) mask: Option<Tensor<'a, bool>>,
+    pub(crate) bias: Option<Tensor<'a, T>>,
+    pub(crate) key_lengths: Option<Indices<'a>>,
+    pub(crate) memory: Option<&'a Memory<T>>,
+    query_start: i64,
+    dropout: f64,
+    seed: u64,
+    offset: u64,
+}
+
+impl<'a, T: Float> Inputs<'a, T> {
+    /// Queries [B, Hq, Tq, Dq]. Keys or a memory are to come, but for location, and for layers that attend to themselves.
+    pub fn new(query: Tensor<'a, T>) -> Self {
+        Self {
+            query,
+            key: None,
+            value: None,
+            mask: None,
+            bias: None,
+            key_lengths: None,
+            memory: None,
+            query_start: 0,
+            dropout: 0.0,
+            seed: 0,
+            offset: 0,
+        }
+    }
+
+    /// Keys [B, Hk, Tk, Dk], which are the values too unless there are others.
+    pub fn key(mut self, key: Tensor<'a, T>) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Values [B, Hk, Tk, Dv].
+    pub fn value(mut self, value: Tensor<'a, T>) -> Self {
+        self.value = Some(value);
+        self
+    }
+
+    /// A memory in place of keys, values and lengths; a layer attends to it, and appends nothing. Not for gradients.
+    pub fn memory(mut self, memory: &'a Memory<T>) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
+    /// Which keys may be seen: true may. Broadcasts to [B, Hq, Tq, Tk].
+    pub fn mask(mut self, mask: Tensor<'a, bool>) -> Self {
+        self.mask = Some(mask);
+        self
+    }
+
+    /// Is added to the scores. Broadcasts to [B, Hq, Tq, Tk].
+    pub fn bias(mut self, bias: Tensor<'a, T>) -> Self {
+        self.bias = Some(bias);
+        self
+    }
+
+    /// The valid keys of each sequence \[B\], 0 to Tk.
+    pub fn key_lengths(mut self, key_lengths: impl Into<Indices<'a>>) -> Self {
+        self.key_lengths = Some(key_lengths.into());
+        self
+    }
+
+    /// The position of query 0 for [`Align::TopLeft`](crate::Align): how many keys there are in a cache already.
+    pub fn query_start(mut self, query_start: i64) -> Self {
+        self.query_start = query_start;
+        self
+    }
+
+    /// Each weight becomes 0 with this probability, 0 to below 1, the others being divided by 1 - probability. Seed and
+    /// offset say which: a caller who draws again adds B Hq Tq to the offset.
+    pub fn dropout(mut self, probability: f64, seed: u64, offset: u64) -> Self {
+        self.dropout = probability;
+        self.seed = seed;
+        self.offset = offset;
+        self
+    }
+
+    /// What is asked of the heads of a layer, or of attention itself but for query, key, value and memory.
+    pub(crate) fn lay_modifiers(&self) -> sys::attn_forward_args {
+        sys::attn_forward_args {
+            mask: pointer(&self.mask),
+            bias: pointer(&self.bias),
+            key_lengths: pointer_to_indices(&self.key_lengths),
+            query_start: self.query_start,
+            dropout: self.dropout,
+            dropout_seed: self.seed,
+            dropout_offset: self.offset,
+            ..Default::default()
+        }
+    }
+
+    /// The library's arguments, which point into self.
+    #[inline]
+    pub(crate) fn lay(&self) -> sys::attn_forward_args {
+        sys::attn_forward_args {
+            query: &self.query.raw,
+            key: pointer(&self.key),
+            value: pointer(&self.value),
+            memory: self.memory.map_or(ptr::null(), Memory::raw),
+            ..self.lay_modifiers()
+        }
+    }
+}
+
+/// Which scores are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// After the scale.
+    Raw,
+    /// After the softcap.
+    Capped,
+    /// After biases, and minus infinity where the key may not be seen.
+    Masked,
+    /// After the normaliser: the weights.
+    Weights,
+}
+
+impl Stage {
+    fn raw(self) -> sys::attn_scores_stage {
+        match self {
+            Self::Raw => sys::ATTN_SCORES_RAW,
+            Self::Capped => sys::ATTN_SCORES_CAPPED,
+            Self::Masked => sys::ATTN_SCORES_MASKED,
+            Self::Weights => sys::ATTN_SCORES_WEIGHTS,
+        }
+    }
+}
+
+/// What attention writes: context, weights, scores, log-sum-exp, at least one of them.
+#[derive(Debug)]
+pub struct Outputs<'o, T: Float> {
+    pub(crate) context: Option<TensorMut<'o, T>>,
+    pub(crate) weights: Option<TensorMut<'o, T>>,
+    pub(crate) scores: Option<TensorMut<'o, T>>,
+    pub(crate) logsumexp: Option<TensorMut<'o, T>>,
+    stage: Stage,
+    pub(crate) saved: Option<&'o mut Saved>,
+    pub(crate) workspace: Option<&'o mut Workspace>,
+}
+
+impl<T: Float> Default for Outputs<'_, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'o, T: Float> Outputs<'o, T> {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self {
+            context: None,
+            weights: None,
+            scores: None,
+            logsumexp: None,
+            stage: Stage::Raw,
+            saved: None,
+            workspace: None,
+        }
+    }
+
+    /// The context [B, Hq, Tq, Dv].
+    pub fn context(mut self, context: TensorMut<'o, T>) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// The output of a layer [B, Tq, output_dim], which has no context.
+    pub fn output(self, output: TensorMut<'o, T>) -> Self {
+        self.context(output)
+    }
+
+    /// What the backward pass of a layer will read.
+    pub fn saved(mut self, saved: &'o mut Saved) -> Self {
+        self.saved = Some(saved);
+        self
+    }
+
+    /// The weights [B, Hq, Tq, Tk].
+    pub fn weights(mut self, weights: TensorMut<'o, T>) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// The scores [B, Hq, Tq, Tk] at a stage.
+    pub fn scores(mut self, stage: Stage, scores: TensorMut<'o, T>) -> Self {
+        self.scores = Some(scores);
+        self.stage = stage;
+        self
+    }
+
+    /// The logarithm of the sum of exp(e / tau) over the keys [B, Hq, Tq]; gradients need it.
+    pub fn logsumexp(mut self, logsumexp: TensorMut<'o, T>) -> Self {
+        self.logsumexp = Some(logsumexp);
+        self
+    }
+
+    /// Scratch that is kept.
+    pub fn workspace(mut self, workspace: &'o mut Workspace) -> Self {
+        self.workspace = Some(workspace);
+        self
+    }
+
+    /// That nothing is to be saved, which layers alone do.
+    pub(crate) fn check_of_mechanism(&self) -> Result<()> {
+        if self.saved.is_none() {
+            return Ok(());
+        }
+        let sentence = "a mechanism saves nothing for its backward pass; layers do";
+        Err(Error::new(Status::Argument, sentence))
+    }
+
+    /// Adds what is written to the library's arguments, which point into self then.
+    #[inline]
+    pub(crate) fn lay(&self, args: &mut sys::attn_forward_args) {
+        args.context = pointer_mut(&self.context);
+        args.weights = pointer_mut(&self.weights);
+        args.scores = pointer_mut(&self.scores);
+        args.logsumexp = pointer_mut(&self.logsumexp);
+        args.scores_stage = self.stage.raw();
+    }
+}
+
+impl Mechanism {
+    /// Computes attention: context, weights, scores, log-sum-exp, whichever are asked for.
+    ///
+    /// A key that may not be seen contributes exactly nothing; a query that sees none has context 0, weights 0, log-sum-exp
+    /// minus infinity. The result has the same bits for any number of threads.
+    ///
+    /// ```
+    /// # fn main() -> attn::Result<()> {
+    /// # use attn::*;
+    /// let mechanism = Mechanism::dot(&Engine::new()?)?;
+    /// let (query, keys, values) = ([1.0f32, 0.0], [1.0, 0.0, 0.0, 1.0], [10.0, 20.0]);
+    /// let mut context = [0.0];
+    /// let inputs = Inputs::new(Tensor::new(&query, &[1, 2])?)
+    ///     .key(Tensor::new(&keys, &[2, 2])?)
+    ///     .value(Tensor::new(&values, &[2, 1])?);
+    /// mechanism.forward(&inputs, Outputs::new().context(TensorMut::new(&mut context, &[1, 1])?))?;
+    /// assert!((context[0] - (10.0 * 1f32.exp() + 20.0) / (1f32.exp() + 1.0)).abs() < 1e-5);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Argument`, `Shape`, `Overlap`, `Overflow`, `Parameter`, `OutOfMemory`. `DType`: parameters of the other type. What
+    /// is refused has written nothing.
+    pub fn forward<T: Float>(&self, inputs: &Inputs<'_, T>, outputs: Outputs<'_, T>) -> Result<()> {
+        let mut outputs = outputs;
+        outputs.check_of_mechanism()?;
+        let mut args = inputs.lay();
+        outputs.lay(&mut args);
+        let workspace = outputs.workspace.take();
+        // SAFETY: the arguments point to views of slices that are borrowed for the call, those that are written mutably;
+        // a workspace is as large as it says.
+        workspace::with(
+            workspace,
+            |bytes| unsafe { sys::attn_forward_workspace(self.raw(), &args, bytes) },
+            |workspace, workspace_size| {
+                let args = sys::attn_forward_args {
+                    workspace,
+                    workspace_size,
+                    ..args
+                };
+                unsafe { sys::attn_forward(self.raw(), &args) }
+            },
+        )
+    }
+}

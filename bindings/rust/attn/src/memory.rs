@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//! Keys and values made ready for many queries: encoder states, or a growing cache.
+
+use crate::element::Float;
+use crate::error::{check, Result};
+use crate::mechanism::{size, Mechanism};
+use crate::position::Rope;
+use crate::tensor::{pointer, pointer_to_indices, Indices, Tensor};
+use attn_sys as sys;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+/// What a memory is to be made for.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryOptions {
+    batch: usize,
+    key_heads: usize,
+    key_dim: usize,
+    value_dim: Option<usize>,
+    capacity: usize,
+    fixed: bool,
+    rope: Option<Rope>,
+}
+
+impl MemoryOptions {
+    /// One sequence, one head, keys of this dimension (0 where no key is read: location), which are the values too.
+    pub fn new(key_dim: usize) -> Self {
+        Self {
+            batch: 1,
+            key_heads: 1,
+            key_dim,
+            value_dim: None,
+            capacity: 0,
+            fixed: false,
+            rope: None,
+        }
+    }
+
+    /// So many sequences, at least 1.
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// So many heads of keys and values, at least 1.
+    pub fn key_heads(mut self, key_heads: usize) -> Self {
+        self.key_heads = key_heads;
+        self
+    }
+
+    /// There are values beside the keys, of this dimension.
+    pub fn value_dim(mut self, value_dim: usize) -> Self {
+        self.value_dim = Some(value_dim);
+        self
+    }
+
+    /// There is room for so many positions of each sequence from the beginning; it at least doubles when there are more.
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// There is never room for more than the capacity.
+    pub fn fixed(mut self) -> Self {
+        self.fixed = true;
+        self
+    }
+
+    /// Keys are turned by their positions as they are appended.
+    pub fn rope(mut self, rope: Rope) -> Self {
+        self.rope = Some(rope);
+        self
+    }
+}
+
+/// What is appended to a memory: n positions of each sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Append<'a, T: Float> {
+    key: Option<Tensor<'a, T>>,
+    value: Option<Tensor<'a, T>>,
+    counts: Option<Indices<'a>>,
+}
+
+impl<'a, T: Float> Append<'a, T> {
+    /// Keys [B, Hk, n, Dk].
+    pub fn keys(key: Tensor<'a, T>) -> Self {
+        let (value, counts) = (None, None);
+        Self {
+            key: Some(key),
+            value,
+            counts,
+        }
+    }
+
+    /// Values [B, Hk, n, Dv] alone, where no key is read.
+    pub fn values_alone(value: Tensor<'a, T>) -> Self {
+        let (key, counts) = (None, None);
+        Self {
+            key,
+            value: Some(value),
+            counts,
+        }
+    }
+
+    /// Values [B, Hk, n, Dv] beside the keys, where they are not the keys.
+    pub fn values(mut self, value: Tensor<'a, T>) -> Self {
+        self.value = Some(value);
+        self
+    }
+
+    /// Of sequence b the first counts\[b\] positions alone, 0 to n.
+    pub fn counts(mut self, counts: impl Into<Indices<'a>>) -> Self {
+        self.counts = Some(counts.into());
+        self
+    }
+}
+
+/// Keys and values made ready for many queries, for one mechanism: encoder states that are projected once for all steps
+/// of a decoder, or a growing cache. It holds copies: of values as they come, of keys as the score wants them, with the
+/// parameters that were bound when they were appended. Each sequence has a length of its own.
+///
+/// It is `Send` and `Sync`: any number of threads may read it at once, in [`forward`](crate::Mechanism::forward); what
+/// changes it takes `&mut self`. It holds the mechanism, which therefore nobody can change as long as the memory exists.
+///
+/// ```
+/// # fn main() -> attn::Result<()> {
+/// # use attn::*; use std::sync::Arc;
+/// let mechanism = Arc::new(Mechanism::scaled_dot(&Engine::new()?)?);
+/// let mut memory = Memory::<f32>::new(&mechanism, MemoryOptions::new(4))?;
+/// memory.append(Append::keys(Tensor::new(&[1.0; 12], &[3, 4])?))?;
+/// assert_eq!(memory.lengths()?, [3]);
+/// # Ok(()) }
+/// ```
+///
+/// ```compile_fail,E0502
+/// # use attn::*; use std::sync::Arc;
+/// # let mechanism = Arc::new(Mechanism::scaled_dot(&Engine::new().unwrap()).unwrap());
+/// let mut memory = Memory::<f32>::new(&mechanism, MemoryOptions::new(4)).unwrap();
+/// let query = [0.0; 4];
+/// let inputs = Inputs::new(Tensor::new(&query, &[4]).unwrap()).memory(&memory);
+/// memory.truncate(&[0]).unwrap(); // while it is an input
+/// drop(inputs);
+/// ```
+pub struct Memory<T: Float> {
+    raw: Raw,
+    value_dim: usize,
+    mechanism: Arc<Mechanism>, // dropped after the handle is destroyed
+    element: PhantomData<T>,
+}
+
+struct Raw(NonNull<sys::attn_memory>);
+
+// SAFETY: attn.h: a mechanism reads it from any number of threads; what changes it takes &mut Memory here. It belongs to no
+// thread.
+unsafe impl Send for Raw {}
+unsafe impl Sync for Raw {}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has it.
+        unsafe { sys::attn_memory_destroy(self.0.as_ptr()) }
+    }
+}
+
+impl<T: Float> fmt::Debug for Memory<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("element", &T::NAME)
+            .field("value_dim", &self.value_dim)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Float> Memory<T> {
+    /// An empty memory for a mechanism.
+    ///
+    /// # Errors
+    ///
+    /// `Argument`: a size that cannot be. `Shape`: dimensions that the mechanism was not made for. `Unsupported`: turned
+    /// keys where a projection would come after. `Overflow`, `OutOfMemory`.
+    pub fn new(mechanism: &Arc<Mechanism>, options: MemoryOptions) -> Result<Self> {
+        let rope = options.rope.map(|rope| rope.options());
+        let mut flags = 0;
+        if options.fixed {
+            flags |= sys::ATTN_MEMORY_FIXED;
+        }
+        if options.value_dim.is_none() {
+            flags |= sys::ATTN_MEMORY_KEYS_ALONE;
+        }
+        let given = sys::attn_memory_options {
+            flags,
+            dtype: T::DTYPE,
+            batch: size(options.batch),
+            key_heads: size(options.key_heads.max(1)),
+            key_dim: size(options.key_dim),
+            value_dim: size(options.value_dim.unwrap_or(0)),
+            capacity: size(options.capacity),
+            rope: rope.as_ref().map_or(ptr::null(), |rope| rope),
+            ..Default::default()
+        };
+        let mut handle = ptr::null_mut();
+        // SAFETY: the mechanism is kept until the memory is destroyed.
+        check(unsafe { sys::attn_memory_create(mechanism.raw(), &given, &mut handle) })?;
+        let value_dim = options.value_dim.unwrap_or(options.key_dim);
+        Ok(Self::own(handle, value_dim, mechanism.clone()))
+    }
+
+    fn own(handle: *mut sys::attn_memory, value_dim: usize, mechanism: Arc<Mechanism>) -> Self {
+        Self {
+            raw: Raw(NonNull::new(handle).expect("a created memory")),
+            value_dim,
+            mechanism,
+            element: PhantomData,
+        }
+    }
+
+    /// Appends positions to each sequence.
+    ///
+    /// # Errors
+    ///
+    /// `Shape`. `Argument`: keys or values that are missing, or too many. `Parameter`: keys are projected with one that is
+    /// not bound. `Buffer`: the capacity is fixed, and full. `Overflow`, `OutOfMemory`.
+    pub fn append(&mut self, rows: Append<'_, T>) -> Result<()> {
+        // SAFETY: tensors are views of slices that are borrowed for the call.
+        check(unsafe {
+            sys::attn_memory_append(
+                self.raw.0.as_ptr(),
+                pointer(&rows.key),
+                pointer(&rows.value),
+                pointer_to_indices(&rows.counts),
+            )
+        })
+    }
+
+    /// Forgets what lies past these lengths, one for each sequence, 0 to what it has.
+    ///
+    /// # Errors
+    ///
+    /// `Shape`, `Argument`.
+    pub fn truncate<'a>(&mut self, lengths: impl Into<Indices<'a>>) -> Result<()> {
+        let lengths = lengths.into();
+        // SAFETY: as above.
+        check(unsafe { sys::attn_memory_truncate(self.raw.0.as_ptr(), &lengths.raw) })
+    }
+
+    /// Makes sequence b a copy of what sequence rows\[b\] was: the survivors of a beam. There are as many sequences as rows
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// `Argument`: no such sequence. `Shape`: no rows. `OutOfMemory`.
+    pub fn reorder<'a>(&mut self, rows: impl Into<Indices<'a>>) -> Result<()> {
+        let rows = rows.into();
+        // SAFETY: as above.
+        check(unsafe { sys::attn_memory_reorder(self.raw.0.as_ptr(), &rows.raw) })
+    }
+
+    /// A second memory with the same content, to go on by itself.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`.
+    pub fn fork(&self) -> Result<Self> {
+        let mut handle = ptr::null_mut();
+        // SAFETY: it is only read.
+        check(unsafe { sys::attn_memory_fork(self.raw(), &mut handle) })?;
+        Ok(Self::own(handle, self.value_dim, self.mechanism.clone()))
+    }
+
+    /// How many positions each sequence has.
+    ///
+    /// # Errors
+    ///
+    /// None that is expected.
+    pub fn lengths(&self) -> Result<Vec<usize>> {
+        let mut batch = 0;
+        // SAFETY: there is room for as many as there are.
+        check(unsafe { sys::attn_memory_lengths(self.raw(), &mut batch, ptr::null_mut(), 0) })?;
+        let mut lengths = vec![0i64; batch as usize];
+        check(unsafe {
+            sys::attn_memory_lengths(self.raw(), &mut batch, lengths.as_mut_ptr(), batch)
+        })?;
+        Ok(lengths.into_iter().map(|n| n as usize).collect())
+    }
+
+    /// The dimension of what is attended to: of the values, or of the keys where these are the values.
+    pub fn value_dim(&self) -> usize {
+        self.value_dim
+    }
+
+    /// The mechanism that it was made for.
+    pub fn mechanism(&self) -> &Arc<Mechanism> {
+        &self.mechanism
+    }
+
+    #[inline]
+    pub(crate) fn raw(&self) -> *const sys::attn_memory {
+        self.raw.0.as_ptr()
+    }
+
+    #[inline]
+    pub(crate) fn raw_mut(&mut self) -> *mut sys::attn_memory {
+        self.raw.0.as_ptr()
+    }
+}

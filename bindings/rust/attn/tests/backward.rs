@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//! Gradients, by differences of the forward pass, which forward.rs holds against formulas.
+
+mod common;
+
+use attn::*;
+use common::*;
+
+const TQ: usize = 3;
+const TK: usize = 4;
+const D: usize = 2;
+const A: usize = 3;
+
+/// What attention is of, here.
+#[derive(Clone)]
+struct At {
+    q: Vec<f64>,
+    k: Vec<f64>,
+    v: Vec<f64>,
+    bias: Vec<f64>,
+    w: Vec<f64>,
+    slopes: Vec<f64>,
+    table: Vec<f64>,
+}
+
+fn mechanism(at: &At) -> Mechanism {
+    let form = Additive {
+        key_projected: false,
+        ..Additive::default()
+    };
+    let mut mechanism = Mechanism::additive(&Engine::new().unwrap(), D, D, A, form).unwrap();
+    mechanism.bind("W", at.w.clone()).unwrap();
+    mechanism.bind("U", numbers(A * D, 21)).unwrap();
+    mechanism.bind("v", numbers(A, 22)).unwrap();
+    mechanism
+        .set_alibi(at.slopes.clone(), Align::TopLeft)
+        .unwrap();
+    mechanism
+        .set_relative(at.table.clone(), Relative::Clipped, 1, Align::TopLeft)
+        .unwrap();
+    mechanism
+}
+
+fn inputs(at: &At) -> Inputs<'_, f64> {
+    Inputs::new(Tensor::new(&at.q, &[TQ, D]).unwrap())
+        .key(Tensor::new(&at.k, &[TK, D]).unwrap())
+        .value(Tensor::new(&at.v, &[TK, D]).unwrap())
+        .bias(Tensor::new(&at.bias, &[1, TK]).unwrap())
+        .dropout(0.25, 3, 0)
+}
+
+struct Made {
+    context: Vec<f64>,
+    weights: Vec<f64>,
+    logsumexp: Vec<f64>,
+}
+
+fn forward(at: &At) -> Made {
+    let mut made = Made {
+        context: vec![0.0; TQ * D],
+        weights: vec![0.0; TQ * TK],
+        logsumexp: vec![0.0; TQ],
+    };
+    let outputs = Outputs::new()
+        .context(TensorMut::new(&mut made.context, &[TQ, D]).unwrap())
+        .weights(TensorMut::new(&mut made.weights, &[TQ, TK]).unwrap())
+        .logsumexp(TensorMut::new(&mut made.logsumexp, &[TQ]).unwrap());
+    mechanism(at).forward(&inputs(at), outputs).unwrap();
+    made
+}
+
+/// A loss that looks at context and log-sum-exp.
+fn loss(at: &At) -> f64 {
+    let made = forward(at);
+    dot(&made.context, &numbers(TQ * D, 31)) + dot(&made.logsumexp, &numbers(TQ, 32))
+}
+
+#[test]
+fn gradients_are_those_of_the_forward_pass() {
+    let at = At {
+        q: numbers(TQ * D, 11),
+        k: numbers(TK * D, 12),
+        v: numbers(TK * D, 13),
+        bias: numbers(TK, 14),
+        w: numbers(A * D, 15),
+        slopes: vec![0.5],
+        table: numbers(3, 16),
+    };
+    let (made, mechanism) = (forward(&at), mechanism(&at));
+    let (d_context, d_logsumexp) = (numbers(TQ * D, 31), numbers(TQ, 32));
+    let mut to = At {
+        q: vec![9.0; TQ * D],
+        k: vec![9.0; TK * D],
+        v: vec![9.0; TK * D],
+        bias: vec![9.0; TK],
+        w: vec![9.0; A * D],
+        slopes: vec![9.0],
+        table: vec![9.0; 3],
+    };
+    let flow = Flow::new(Tensor::new(&made.logsumexp, &[TQ]).unwrap())
+        .context(
+            Tensor::new(&made.context, &[TQ, D]).unwrap(),
+            Tensor::new(&d_context, &[TQ, D]).unwrap(),
+        )
+        .logsumexp(Tensor::new(&d_logsumexp, &[TQ]).unwrap());
+    let mut workspace = Workspace::new();
+    let mut backward = |to: &mut At, accumulate: bool| {
+        let mut wanted = Gradients::new()
+            .query(TensorMut::new(&mut to.q, &[TQ, D]).unwrap())
+            .key(TensorMut::new(&mut to.k, &[TK, D]).unwrap())
+            .value(TensorMut::new(&mut to.v, &[TK, D]).unwrap())
+            .bias(TensorMut::new(&mut to.bias, &[1, TK]).unwrap())
+            .param("W", TensorMut::new(&mut to.w, &[A, D]).unwrap())
+            .alibi(TensorMut::new(&mut to.slopes, &[1]).unwrap())
+            .relative(TensorMut::new(&mut to.table, &[1, 3]).unwrap())
+            .workspace(&mut workspace);
+        if accumulate {
+            wanted = wanted.accumulate();
+        }
+        mechanism.backward(&inputs(&at), &flow, wanted).unwrap();
+    };
+    backward(&mut to, false);
+    macro_rules! check {
+        ($($name:ident),*) => {$(
+            check_gradient(&at.$name, &to.$name, |x| {
+                let mut at = at.clone();
+                at.$name = x.to_vec();
+                loss(&at)
+            });
+        )*};
+    }
+    check!(q, k, v, bias, w, slopes, table);
+    let once = to.q.clone();
+    backward(&mut to, true);
+    let twice: Vec<f64> = once.iter().map(|g| 2.0 * g).collect();
+    same(&to.q, &twice);
+}
+
+#[test]
+fn a_loss_may_look_at_the_weights() {
+    let (q, k, d_weights) = (numbers(TQ * D, 1), numbers(TK * D, 2), numbers(TQ * TK, 3));
+    let mechanism = Mechanism::dot(&Engine::new().unwrap()).unwrap();
+    let run = |q: &[f64]| {
+        let (mut weights, mut logsumexp) = (vec![0.0; TQ * TK], vec![0.0; TQ]);
+        let inputs =
+            Inputs::new(Tensor::new(q, &[TQ, D]).unwrap()).key(Tensor::new(&k, &[TK, D]).unwrap());
+        let outputs = Outputs::new()
+            .weights(TensorMut::new(&mut weights, &[TQ, TK]).unwrap())
+            .logsumexp(TensorMut::new(&mut logsumexp, &[TQ]).unwrap());
+        mechanism.forward(&inputs, outputs).unwrap();
+        (weights, logsumexp)
+    };
+    let (_, logsumexp) = run(&q);
+    let mut d_q = vec![0.0; TQ * D];
+    let inputs =
+        Inputs::new(Tensor::new(&q, &[TQ, D]).unwrap()).key(Tensor::new(&k, &[TK, D]).unwrap());
+    let flow = Flow::new(Tensor::new(&logsumexp, &[TQ]).unwrap())
+        .weights(Tensor::new(&d_weights, &[TQ, TK]).unwrap());
+    let wanted = Gradients::new().query(TensorMut::new(&mut d_q, &[TQ, D]).unwrap());
+    mechanism.backward(&inputs, &flow, wanted).unwrap();
+    check_gradient(&q, &d_q, |q| dot(&run(q).0, &d_weights));
+}
+
+#[test]
+fn attentional_step_and_its_gradients() {
+    const H: usize = 3;
+    let engine = Engine::new().unwrap();
+    let (weight, context) = (numbers(H * 2 * D, 1), numbers(TQ * D, 2));
+    let (query, bias, d_output) = (numbers(TQ * D, 3), numbers(H, 4), numbers(TQ * H, 5));
+    let run = |weight: &[f64]| {
+        let inputs = Attentional::new(
+            Tensor::new(weight, &[H, 2 * D]).unwrap(),
+            Tensor::new(&context, &[TQ, D]).unwrap(),
+            Tensor::new(&query, &[TQ, D]).unwrap(),
+        )
+        .bias(Tensor::new(&bias, &[H]).unwrap());
+        let mut output = vec![0.0; TQ * H];
+        engine
+            .attentional(&inputs, TensorMut::new(&mut output, &[TQ, H]).unwrap())
+            .unwrap();
+        let mut d_weight = vec![0.0; weight.len()];
+        let (got, flow) = (
+            Tensor::new(&output, &[TQ, H]).unwrap(),
+            Tensor::new(&d_output, &[TQ, H]).unwrap(),
+        );
+        let wanted =
+            AttentionalGradients::new().weight(TensorMut::new(&mut d_weight, &[H, 2 * D]).unwrap());
+        engine
+            .attentional_backward(&inputs, got, flow, wanted)
+            .unwrap();
+        (output, d_weight)
+    };
+    let (output, d_weight) = run(&weight);
+    let wanted: Vec<f64> = (0..TQ * H)
+        .map(|n| {
+            let both = [&context[n / H * D..][..D], &query[n / H * D..][..D]].concat();
+            (dot(&weight[n % H * 2 * D..][..2 * D], &both) + bias[n % H]).tanh()
+        })
+        .collect();
+    same(&output, &wanted);
+    check_gradient(&weight, &d_weight, |weight| dot(&run(weight).0, &d_output));
+}
+
+#[test]
+fn decomposable_attention_and_its_gradients() {
+    let engine = Engine::new().unwrap();
+    let (f, g) = (numbers(TQ * D, 1), numbers(TK * D, 2));
+    let (a, b) = (numbers(TQ * A, 3), numbers(TK * A, 4));
+    let (d_beta, d_alpha) = (numbers(TQ * A, 5), numbers(TK * A, 6));
+    let run = |f: &[f64]| {
+        let inputs = Decomposable::new(
+            Tensor::new(f, &[TQ, D]).unwrap(),
+            Tensor::new(&g, &[TK, D]).unwrap(),
+        )
+        .a(Tensor::new(&a, &[TQ, A]).unwrap())
+        .b(Tensor::new(&b, &[TK, A]).unwrap());
+        let (mut beta, mut alpha) = (vec![0.0; TQ * A], vec![0.0; TK * A]);
+        let (mut a_lse, mut b_lse) = (vec![0.0; TQ], vec![0.0; TK]);
+        let aligned = Aligned::new()
+            .beta(TensorMut::new(&mut beta, &[TQ, A]).unwrap())
+            .alpha(TensorMut::new(&mut alpha, &[TK, A]).unwrap())
+            .a_logsumexp(TensorMut::new(&mut a_lse, &[TQ]).unwrap())
+            .b_logsumexp(TensorMut::new(&mut b_lse, &[TK]).unwrap());
+        engine.decomposable(&inputs, aligned).unwrap();
+        let flow = DecomposableFlow::new()
+            .beta(
+                Tensor::new(&beta, &[TQ, A]).unwrap(),
+                Tensor::new(&a_lse, &[TQ]).unwrap(),
+                Tensor::new(&d_beta, &[TQ, A]).unwrap(),
+            )
+            .alpha(
+                Tensor::new(&alpha, &[TK, A]).unwrap(),
+                Tensor::new(&b_lse, &[TK]).unwrap(),
+                Tensor::new(&d_alpha, &[TK, A]).unwrap(),
+            );
+        let mut d_f = vec![0.0; f.len()];
+        let wanted = DecomposableGradients::new().f(TensorMut::new(&mut d_f, &[TQ, D]).unwrap());
+        engine
+            .decomposable_backward(&inputs, &flow, wanted)
+            .unwrap();
+        (beta, alpha, d_f)
+    };
+    let score = |i: usize, j: usize| dot(&f[i * D..][..D], &g[j * D..][..D]);
+    let (beta, alpha, d_f) = run(&f);
+    same(&beta, &attend(TQ, &b, A, score).context);
+    same(&alpha, &attend(TK, &a, A, |j, i| score(i, j)).context);
+    check_gradient(&f, &d_f, |f| {
+        let (beta, alpha, _) = run(f);
+        dot(&beta, &d_beta) + dot(&alpha, &d_alpha)
+    });
+}
