@@ -491,7 +491,8 @@ pub struct attn_forward_args {
     /// ```
     pub scores: *const attn_tensor,
     /// ```text
-    /// out [B, Hq, Tq], natural logarithm of sum exp(e / tau), or NULL
+    /// out [B, Hq, Tq], natural logarithm of sum exp(e / tau), or NULL; for a float32
+    /// query it may be ATTN_F64, which gradients are more exact from
     /// ```
     pub logsumexp: *const attn_tensor,
     /// scratch of the caller's, or NULL: the engine's allocator, for this call
@@ -1035,7 +1036,10 @@ extern "C" {
         mechanism: *mut *mut attn_mechanism,
     ) -> attn_status;
 
-    /// Gives the mechanism back; NULL is fine. Since 0.1.
+    /// ```text
+    /// Gives the mechanism back; NULL is fine. Memories and layers keep theirs alive: it is then destroyed with the last of
+    /// them, and what is bound to it stays borrowed until then. Since 0.1.
+    /// ```
     pub fn attn_mechanism_destroy(mechanism: *mut attn_mechanism);
 
     /// ```text
@@ -1207,7 +1211,7 @@ extern "C" {
     ) -> attn_status;
 
     /// ```text
-    /// Creates an empty memory for one mechanism, which must outlive it. ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE (dimensions
+    /// Creates an empty memory for one mechanism, which it keeps alive. ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE (dimensions
     /// that the mechanism was not made for), _DTYPE, _OVERFLOW, _NOMEM. Since 0.1, as all of them.
     /// ```
     pub fn attn_memory_create(
@@ -1317,8 +1321,8 @@ extern "C" {
     /// Reads weight, bias, context and query, writes output, which must not share memory with them; looks at nothing else.
     ///
     /// Memory beside the arguments is none, but for copies of what has strides that the BLAS cannot read or write: of the
-    /// weight, and of at most 1024 rows of the others. It is the engine's allocator's, asked for once. The result has the
-    /// same bits for any number of engine threads.
+    /// weight, and of at most 1024 rows of the others. It is the engine's allocator's, asked for once, and not where it is
+    /// at most 16 KB. The result has the same bits for any number of engine threads.
     ///
     /// ATTN_ERR_ARGUMENT: a NULL. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW,
     /// ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1.
@@ -1350,8 +1354,10 @@ extern "C" {
     ///     de_ij = a_ij (da_ij - sum_j' a_ij' da_ij' + d_logsumexp_i) / tau
     ///
     /// and from there through bias, softcap, scale and the score function. Weights are made anew from logsumexp: nothing of
-    /// the size Tq x Tk is kept. context is read if d_context is given, logsumexp always; both must be those of a forward
-    /// call with the same mechanism and the same inputs, or the gradients are of nothing.
+    /// the size Tq x Tk is kept, and where that is a float32, weights and gradients carry its rounding, a relative error of
+    /// up to 6e-8 times its size; where it is an ATTN_F64 they do not. context is read if d_context is given, logsumexp
+    /// always; both must be those of a forward call with the same mechanism and the same inputs, or the gradients are of
+    /// nothing.
     ///
     /// A query that sees no key has gradient 0, and adds none. A key that may not be seen by a query, or whose score is
     /// minus infinity, has no part in that query's gradient nor the query in that key's, even where one of them, its value,
@@ -1407,8 +1413,8 @@ extern "C" {
     ) -> attn_status;
 
     /// ```text
-    /// Creates a layer around a mechanism of any score that takes queries and keys of head_dim. The mechanism is borrowed
-    /// and must outlive the layer: what is later set or bound there holds here. The layer keeps the engine alive.
+    /// Creates a layer around a mechanism of any score that takes queries and keys of head_dim. What is later set or bound
+    /// there holds here. The layer keeps the mechanism alive.
     /// ATTN_ERR_ARGUMENT: a NULL, a number that is negative, or 0 where that stands for nothing, an unknown flag.
     /// ATTN_ERR_SHAPE: heads that do not divide, packed weights for unequal dimensions, a mechanism that was made for others
     /// than head_dim. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Since 0.1.
