@@ -8,6 +8,13 @@
 
 #define LIST(...) __VA_ARGS__
 
+/* The lanes of those numbers, counted through a and then b. Before its version 12 GCC has its own word for it. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define LANES(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define LANES(a, b, ...) __builtin_shuffle(a, b, (truth){__VA_ARGS__})
+#endif
+
 /* STEP(distance, low, high) for each distance 1, 2, 4 .. WIDTH / 2. Of two vectors a and b, `low` has a's lanes without
  * the distance's bit, and in the place of the others b's; `high` the rest of both. */
 #if defined(__AVX512F__)
@@ -37,8 +44,8 @@
     {                                                                                                                  \
         if ((i & (distance)) == 0) {                                                                                   \
             const vec a = v[i], b = v[i + (distance)];                                                                 \
-            v[i] = __builtin_shufflevector(a, b, low);                                                                 \
-            v[i + (distance)] = __builtin_shufflevector(a, b, high);                                                   \
+            v[i] = LANES(a, b, low);                                                                                   \
+            v[i + (distance)] = LANES(a, b, high);                                                                     \
         }                                                                                                              \
     }
 
@@ -53,7 +60,7 @@ static ALWAYS_INLINE void transpose(vec v[WIDTH])
     UNROLL for (int i = 0; i < WIDTH; i += 2 * (distance))                                                             \
     {                                                                                                                  \
         const vec a = v[i], b = v[i + (distance)];                                                                     \
-        v[i] = __builtin_shufflevector(a, b, low) + __builtin_shufflevector(a, b, high);                               \
+        v[i] = LANES(a, b, low) + LANES(a, b, high);                                                                   \
     }
 
 /* Lane l of the result is the sum of v[l]'s lanes. */

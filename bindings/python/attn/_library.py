@@ -5,12 +5,11 @@ The library is looked for, in this order:
     1. where the environment variable ATTN_LIBRARY says: a file;
     2. where this is a source tree, in its build tree: build/release/src, or the newest other build/*/src;
     3. in the lib of the prefix that Python is in, as of a virtual environment;
-    4. where the system keeps its libraries."""
+    4. where the dynamic linker looks, by its SONAME: the library of this binary interface, whatever others there are."""
 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import os
 import sys
 from ctypes import byref, c_int32, c_int64
@@ -70,7 +69,7 @@ def _find() -> str:
     beside = Path(sys.prefix) / "lib" / SONAME
     if beside.exists():
         return str(beside)
-    return ctypes.util.find_library("attn") or SONAME
+    return SONAME
 
 
 def _load() -> tuple[str, ctypes.CDLL]:
