@@ -182,22 +182,25 @@ static void backward(const attn_i_step *s, const plan *p)
     if (s->d_bias.data != NULL) attn_i_flat_store(&p->d_bias, s->kernels, 0, 1);
 }
 
-static void run_forward(void *data, void *scratch)
+/* The plan in its scratch, with the weight ready for products. */
+static plan ready(const attn_i_step *s, void *scratch)
 {
-    attn_i_step *s = data;
     attn_i_arena arena = {.base = scratch};
     const plan p = lay_out(s, &arena);
     attn_i_operand_load(&p.weight, s->kernels, s->size);
-    forward(s, &p);
+    return p;
+}
+
+static void run_forward(void *data, void *scratch)
+{
+    const plan p = ready(data, scratch);
+    forward(data, &p);
 }
 
 static void run_backward(void *data, void *scratch)
 {
-    attn_i_step *s = data;
-    attn_i_arena arena = {.base = scratch};
-    const plan p = lay_out(s, &arena);
-    attn_i_operand_load(&p.weight, s->kernels, s->size);
-    backward(s, &p);
+    const plan p = ready(data, scratch);
+    backward(data, &p);
 }
 
 static attn_status run(attn_engine *engine, const attn_attentional_args *args, int is_backward)
