@@ -257,17 +257,18 @@ void attn_i_bias_sums_add_distances(const attn_i_bias_sums *sums, const attn_i_g
     const attn_i_modifiers *m = p->modifiers;
     const double factor = 1 / m->temperature;
     const int64_t count = end > first ? end - first + p->queries - 1 : 0;
+    const int64_t position = g->d_alibi.data != NULL ? attn_i_position(p, m->alibi, b, 0) : 0;
     for (int64_t k = 0; k < p->group; k++) {
         const int64_t h = key_head * p->group + k;
+        double *row = NULL;
+        if (sums->table != NULL) row = sums->table + (g->d_relative.shape[2] == 1 ? 0 : h) * g->d_relative.shape[3];
         for (int64_t u = 0; u < count; u++) { /* key end - 1 - u, as query 0 would have it */
             const double d = (double)distances[u * p->group + k] * factor;
             if (g->d_alibi.data != NULL) {
-                const int64_t distance = end - 1 - u - attn_i_position(p, m->alibi, b, 0);
+                const int64_t distance = end - 1 - u - position;
                 sums->alibi[h] -= d * (double)(distance < 0 ? -distance : distance);
             }
-            if (sums->table == NULL) continue;
-            const int64_t row = g->d_relative.shape[2] == 1 ? 0 : h;
-            sums->table[row * g->d_relative.shape[3] + *attn_i_relative_columns(p, b, 0, end - 1 - u)] += d;
+            if (row != NULL) row[*attn_i_relative_columns(p, b, 0, end - 1 - u)] += d;
         }
     }
 }
