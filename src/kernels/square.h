@@ -10,9 +10,9 @@
 
 /* The lanes of those numbers, counted through a and then b. Before its version 12 GCC has its own word for it. */
 #if defined(__clang__) || __GNUC__ >= 12
-#define LANES(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define LANES(a, b, ...) __builtin_shuffle(a, b, (truth){__VA_ARGS__})
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (truth){__VA_ARGS__})
 #endif
 
 /* STEP(distance, low, high) for each distance 1, 2, 4 .. WIDTH / 2. Of two vectors a and b, `low` has a's lanes without
@@ -44,8 +44,8 @@
     {                                                                                                                  \
         if ((i & (distance)) == 0) {                                                                                   \
             const vec a = v[i], b = v[i + (distance)];                                                                 \
-            v[i] = LANES(a, b, low);                                                                                   \
-            v[i + (distance)] = LANES(a, b, high);                                                                     \
+            v[i] = SHUFFLED(a, b, low);                                                                                \
+            v[i + (distance)] = SHUFFLED(a, b, high);                                                                  \
         }                                                                                                              \
     }
 
@@ -60,7 +60,7 @@ static ALWAYS_INLINE void transpose(vec v[WIDTH])
     UNROLL for (int i = 0; i < WIDTH; i += 2 * (distance))                                                             \
     {                                                                                                                  \
         const vec a = v[i], b = v[i + (distance)];                                                                     \
-        v[i] = LANES(a, b, low) + LANES(a, b, high);                                                                   \
+        v[i] = SHUFFLED(a, b, low) + SHUFFLED(a, b, high);                                                             \
     }
 
 /* Lane l of the result is the sum of v[l]'s lanes. */
