@@ -16,40 +16,56 @@ from ._tensors import Array, ArrayLike, Lengths, array_of, maybe
 from ._words import Align, Exact, Normaliser, Score, Stage
 
 _MOST = 32
-_free: OrderedDict[Any, list[Mechanism]] = OrderedDict()  # of those that nobody uses at the moment
+_plain: dict[Any, Mechanism] = {}                         # to which nothing is bound: they are everybody's
+_free: OrderedDict[Any, list[Mechanism]] = OrderedDict()  # of the others those that nobody uses at the moment
 
 
-def _borrow(query: Array, key: Array | None, score: Score, params: Mapping[str, ArrayLike] | None,
-            threads: int | None, scale: float | None, softcap: float, temperature: float, normaliser: Normaliser,
-            causal: Align | None, window: Any, alibi: Any, relative: Any, local: Any) -> tuple[Any, Mechanism]:
-    """A mechanism for one call, whose parameters are bound to it and which is nobody else's until it is given back."""
-    arrays: dict[str, Array] | None = None
-    sizes: tuple[int, ...] = ()
-    if params:
-        arrays = {name: array_of(given, f"parameter {name}") for name, given in params.items()}
-    if score != "scaled_dot" and score != "dot":
-        sizes = sizes_of(score, arrays or {}, None, query.shape[-1], None if key is None else key.shape[-1], None, None)
+def _make(score: Score, sizes: tuple[int, ...], threads: int | None, *modifiers: Any) -> Mechanism:
+    return object.__new__(Mechanism)._create(score, sizes, shared_engine(threads), *modifiers)
+
+
+def _add_plain(rule: Any) -> Mechanism:
+    """The mechanism of this rule, for all calls of it."""
+    score, threads, scale, softcap, temperature, normaliser, causal, window, local = rule
+    if window is not None:
+        window = aligned(window, 2, causal, "window")
+    mechanism = _make(score, sizes_of(score, {}, None, None, None, None, None), threads, scale, softcap, temperature,
+                      normaliser, causal, window, local)
+    if len(_plain) >= _MOST:
+        _plain.clear()
+    try:
+        _plain[rule] = mechanism
+    except TypeError:  # lists are no keys
+        pass
+    return mechanism
+
+
+def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayLike] | None, threads: int | None,
+            scale: float | None, softcap: float, temperature: float, normaliser: Normaliser, causal: Align | None,
+            window: Any, alibi: Any, relative: Any, local: Any) -> tuple[Any, Mechanism]:
+    """A mechanism for one call to which all of this is bound, so that it is nobody else's until it is given back; and what
+    _give_back() wants to be told of it."""
+    arrays = {name: array_of(given, f"parameter {name}") for name, given in (params or {}).items()}
     if window is not None:
         window = aligned(window, 2, causal, "window")
     if local is not None:
-        local = local_of(local, arrays or {})
-    rule = (score, sizes, threads, scale, softcap, temperature, normaliser, causal, window, local)
+        local = local_of(local, arrays)
+    sizes = sizes_of(score, arrays, None, q.shape[-1], None if k is None else k.shape[-1], None, None)
+    what = score, sizes, threads, scale, softcap, temperature, normaliser, causal, window, local
     try:
-        mechanism = _free[rule].pop()
+        mechanism = _free[what].pop()
     except (KeyError, IndexError):  # there is none, or other threads have those that there are
-        mechanism = object.__new__(Mechanism)._create(score, sizes, shared_engine(threads), scale, softcap, temperature,
-                                                      normaliser, causal, window, local)
-    if arrays or alibi is not None or relative is not None:
-        try:
-            mechanism.bind(**(arrays or {}))
-            if alibi is not None:
-                mechanism.set_alibi(*aligned(alibi, 1, causal, "alibi"))
-            if relative is not None:
-                mechanism.set_relative(*aligned(relative, 3, causal, "relative"))
-        except BaseException:
-            _give_back(rule, mechanism)
-            raise
-    return rule, mechanism
+        mechanism = _make(*what)
+    try:
+        mechanism.bind(**arrays)
+        if alibi is not None:
+            mechanism.set_alibi(*aligned(alibi, 1, causal, "alibi"))
+        if relative is not None:
+            mechanism.set_relative(*aligned(relative, 3, causal, "relative"))
+    except BaseException:
+        _give_back(what, mechanism)
+        raise
+    return what, mechanism
 
 
 def _give_back(rule: Any, mechanism: Mechanism) -> None:
@@ -92,16 +108,22 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     return_scores  "raw", "capped", "masked" or "weights": the stage.
     threads     of the engine; None is one for each CPU.
     out         an array for the context."""
+    if not params and alibi is None and relative is None:
+        rule = score, threads, scale, softcap, temperature, normaliser, causal, window, local
+        try:
+            mechanism = _plain[rule]
+        except (KeyError, TypeError):
+            mechanism = _add_plain(rule)
+        return _run.forward(mechanism, query, key, value, None, mask, bias, key_lengths, query_start, dropout, seed,
+                            offset, return_weights, return_logsumexp, return_scores, out)
     q, k = array_of(query, "query"), maybe(key, "key")
-    rule, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window,
+    what, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window,
                               alibi, relative, local)
     try:
-        return _run.forward(mechanism, query, k, value, mask=mask, bias=bias, key_lengths=key_lengths,
-                            query_start=query_start, dropout=dropout, seed=seed, offset=offset,
-                            return_weights=return_weights, return_logsumexp=return_logsumexp,
-                            return_scores=return_scores, out=out)
+        return _run.forward(mechanism, query, k, value, None, mask, bias, key_lengths, query_start, dropout, seed, offset,
+                            return_weights, return_logsumexp, return_scores, out)
     finally:
-        _give_back(rule, mechanism)
+        _give_back(what, mechanism)
 
 
 def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None = None,

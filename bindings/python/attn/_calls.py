@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import byref, c_size_t, pointer
+from ctypes import byref, c_int32, c_size_t, pointer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ._mechanism import Mechanism
     from ._memory import Memory
 
-_forward = lib.attn_forward
+run_forward = lib["attn_forward"]  # another one than lib.attn_forward: its arguments are not looked at again
+run_forward.restype = c_int32
 
 
 def forward_args(mechanism: Mechanism | None = None, *, query_start: int = 0, stage: str = "raw", dropout: float = 0.0,
@@ -60,7 +61,7 @@ class Call:
         return self
 
     def run(self) -> None:
-        status = _forward(self._handle, self._reference)
+        status = run_forward(self._handle, self._reference)
         if status:
             check(status)
 

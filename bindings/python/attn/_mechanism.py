@@ -140,10 +140,8 @@ class Mechanism(Parameters):
                 offset: int = 0, return_weights: bool = False, return_logsumexp: bool | Exact = False,
                 return_scores: Stage | None = None, out: ArrayLike | None = None) -> Any:
         """As attn.attention(), by this rule; over a memory in place of key and value, if there is one."""
-        return _run.forward(self, query, key, value, memory=memory, mask=mask, bias=bias, key_lengths=key_lengths,
-                            query_start=query_start, dropout=dropout, seed=seed, offset=offset,
-                            return_weights=return_weights, return_logsumexp=return_logsumexp,
-                            return_scores=return_scores, out=out)
+        return _run.forward(self, query, key, value, memory, mask, bias, key_lengths, query_start, dropout, seed, offset,
+                            return_weights, return_logsumexp, return_scores, out)
 
     __call__ = forward
 

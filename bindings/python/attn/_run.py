@@ -7,9 +7,11 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy import empty, ndarray
 
-from ._calls import Call, Gradient
-from ._tensors import Array, ArrayLike, Lengths, array_of, lengths_of, like, maybe, writable
+from ._calls import Call, Gradient, run_forward
+from ._library import check
+from ._tensors import Array, ArrayLike, Lengths, address, array_of, lengths_of, like, maybe, writable
 from ._words import Exact, Stage
 
 if TYPE_CHECKING:
@@ -47,24 +49,58 @@ def logsumexp_dtype(wanted: bool | Exact, dtype: Any) -> Any:
     return np.float64 if wanted == "exact" else dtype
 
 
+_INPUTS = "query", "key", "value", "mask", "bias", "key_lengths"
+_OUTPUTS = "context", "weights", "logsumexp", "scores"
+_MOST_LAYOUTS = 64
+
+
 class _Layout:
     """A Call for arrays of certain shapes, strides and types, whichever they are, and what its outputs are. For it
     is the views that take the time of a small call: they are laid out once, and told other addresses."""
 
-    def __init__(self, mechanism: Mechanism, inputs: tuple[Array | None, ...], outs: tuple[Array | None, ...],
-                 keywords: dict[str, Any]):
+    def __init__(self, mechanism: Mechanism, inputs: tuple[Any, ...], outs: tuple[Any, ...], keywords: dict[str, Any]):
         arrays: dict[str, Any] = dict(zip(_INPUTS + _OUTPUTS, inputs + outs))
         self.call = Call(mechanism, **arrays, **keywords)
-        self.outs = [None if array is None else (array.shape, array.dtype) for array in outs]
-        self.inputs, self.outputs = ([tensor for name in names if (tensor := self.call.tensors.get(name))]
+        self.tensors = self.call.tensors
+        self.inputs, self.outputs = ([(i, self.tensors[name]) for i, name in enumerate(names) if name in self.tensors]
                                      for names in (_INPUTS, _OUTPUTS))
+        self.made: list[Any] = [None if array is None else (array.shape, array.dtype) for array in outs]
         self.call.args.kept = None  # other arrays come
         del self.call.mechanism     # which has this layout, and must go when nobody has it any more
 
+    def run(self, inputs: tuple[Any, ...], given: Array | None) -> tuple[Any, ...]:
+        """Computes with other arrays of these forms, and returns the outputs, of which the context may be given."""
+        outs: tuple[Any, ...] = tuple([None if made is None else empty(*made) for made in self.made])
+        if given is not None:
+            outs = (given, *outs[1:])
+        for i, tensor in self.inputs:
+            tensor.data = address(inputs[i])
+        for i, tensor in self.outputs:
+            tensor.data = address(outs[i])
+        self.call.run()
+        return outs
 
-_INPUTS = "query", "key", "value", "mask", "bias", "key_lengths"
-_OUTPUTS = "context", "weights", "logsumexp", "scores"
-_MOST_LAYOUTS = 64
+
+class _Plain(_Layout):
+    """The same of query, key, value and the context alone, which most calls are: without a loop."""
+
+    TENSORS = "query", "key", "value", "context"
+
+    def __init__(self, *what: Any) -> None:
+        super().__init__(*what)
+        self.query, self.key, self.value, self.context = map(self.tensors.__getitem__, self.TENSORS)
+        self.shape, self.dtype = self.made[0]
+        self.handle, self.reference = self.call._handle, self.call._reference
+
+    def run(self, inputs: tuple[Any, ...], given: Array | None) -> tuple[Any, ...]:
+        q, k, v, _, _, _ = inputs
+        context = empty(self.shape, self.dtype) if given is None else given
+        self.query.data, self.key.data, self.value.data = address(q), address(k), address(v)
+        self.context.data = address(context)
+        status = run_forward(self.handle, self.reference)
+        if status:
+            check(status)
+        return context, None, None, None
 
 
 def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) -> tuple[int, int]:
@@ -78,53 +114,57 @@ def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) ->
     return values.shape[-1], counted.shape[-2] if counted.ndim > 1 else 1
 
 
-def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None, *,
-            memory: Memory | None = None, mask: ArrayLike | None = None, bias: ArrayLike | None = None,
-            key_lengths: Lengths | None = None, query_start: int = 0, dropout: float = 0.0, seed: int = 0,
-            offset: int = 0, return_weights: bool = False, return_logsumexp: bool | Exact = False,
-            return_scores: Stage | None = None, out: ArrayLike | None = None) -> Any:
-    q = query if type(query) is np.ndarray else array_of(query, "query")
-    k = key if type(key) is np.ndarray else maybe(key, "key")
-    v = value if type(value) is np.ndarray else maybe(value, "value")
-    m, b, lengths = maybe(mask, "mask"), maybe(bias, "bias"), lengths_of(key_lengths, "key_lengths")
+def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None,
+            memory: Memory | None, mask: ArrayLike | None, bias: ArrayLike | None, key_lengths: Lengths | None,
+            query_start: int, dropout: float, seed: int, offset: int, return_weights: bool,
+            return_logsumexp: bool | Exact, return_scores: Stage | None, out: ArrayLike | None) -> Any:
+    """As attn.attention(), by this rule."""
+    q = query if type(query) is ndarray else array_of(query, "query")
+    k = key if type(key) is ndarray else maybe(key, "key")
+    v = value if type(value) is ndarray else maybe(value, "value")
+    m = None if mask is None else array_of(mask, "mask")
+    b = None if bias is None else array_of(bias, "bias")
+    lengths = None if key_lengths is None else lengths_of(key_lengths, "key_lengths")
     given = None if out is None else writable(out, "out")
-    inputs, dtype = (q, k, v, m, b, lengths), q.dtype
-    what = (*[None if x is None else (x.shape, x.strides, x.dtype) for x in inputs], query_start, dropout,
-            return_weights, return_logsumexp, return_scores,
-            None if given is None else (given.shape, given.strides, given.dtype))
+    inputs = q, k, v, m, b, lengths
+    what = (q.shape, q.strides, q.dtype,
+            None if k is None else (k.shape, k.strides, k.dtype),
+            None if v is None else (v.shape, v.strides, v.dtype),
+            None if m is None else (m.shape, m.strides, m.dtype),
+            None if b is None else (b.shape, b.strides, b.dtype),
+            None if lengths is None else (lengths.shape, lengths.strides, lengths.dtype),
+            None if given is None else (given.shape, given.strides, given.dtype),
+            query_start, dropout, return_weights, return_logsumexp, return_scores)
     layouts: dict[Any, list[_Layout]] = mechanism._layouts
-    layout = None
+    free = layouts.get(what) if memory is None else None
     try:
-        layout = layouts[what].pop() if memory is None else None
-    except (KeyError, IndexError):  # there is none, or another thread has it
-        pass
-    if layout is None:
-        (width, keys), rows = _sizes(q, k, v, memory), q.shape[:-1]
+        layout = free.pop()  # type: ignore[union-attr]
+    except (AttributeError, IndexError):  # there is none, or other threads have those that there are
+        layout = None
+    if layout is not None:
+        if dropout:
+            layout.call.args.dropout_seed, layout.call.args.dropout_offset = seed, offset
+        outs = layout.run(inputs, given)
+        free.append(layout)  # type: ignore[union-attr]
+    else:
+        (width, keys), rows, dtype = _sizes(q, k, v, memory), q.shape[:-1], q.dtype
         outs = (np.empty((*rows, width), dtype) if given is None else given,
                 np.empty((*rows, keys), dtype) if return_weights else None,
                 np.empty(rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
                 np.empty((*rows, keys), dtype) if return_scores else None)
-        layout = _Layout(mechanism, inputs, outs,
-                         {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
-                          "offset": offset, "stage": return_scores or "raw"})
-    else:
-        outs = tuple([None if made is None else np.empty(*made)  # type: ignore[assignment]
-                      for made in layout.outs])
-        if given is not None:
-            outs = (given, *outs[1:])
-        if dropout:
-            layout.call.args.dropout_seed, layout.call.args.dropout_offset = seed, offset
-        for tensor, array in zip(layout.inputs, [x for x in inputs if x is not None]):
-            tensor.data = array.__array_interface__["data"][0]
-        for tensor, array in zip(layout.outputs, [x for x in outs if x is not None]):
-            tensor.data = array.__array_interface__["data"][0]
-    layout.call.run()
-    if memory is None:
-        if len(layouts) >= _MOST_LAYOUTS:
-            layouts.clear()
-        layouts.setdefault(what, []).append(layout)
+        plain = [x is not None for x in inputs + outs] == [name in _Plain.TENSORS for name in _INPUTS + _OUTPUTS]
+        layout = (_Plain if plain else _Layout)(
+            mechanism, inputs, outs, {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
+                                      "offset": offset, "stage": return_scores or "raw"})
+        layout.call.run()
+        if memory is None:
+            if len(layouts) >= _MOST_LAYOUTS:
+                layouts.clear()
+            layouts.setdefault(what, []).append(layout)
+    if q is query and not (return_weights or return_logsumexp or return_scores):
+        return outs[0] if out is None else out
     context, weights, logsumexp, scores = outs
-    returned: Any = out if out is not None else context if query is q else like(context, query)
+    returned: Any = out if out is not None else like(context, query)
     if not (return_weights or return_logsumexp or return_scores):
         return returned
     if logsumexp is not None and q.ndim == 1:
@@ -141,7 +181,7 @@ def backward(mechanism: Mechanism, d_context: ArrayLike | None, query: ArrayLike
     args: dict[str, Any] = {"mask": mask, "bias": b, "key_lengths": key_lengths, "query_start": query_start,
                             "dropout": dropout, "seed": seed, "offset": offset}
     if result is None:
-        result = forward(mechanism, q, k, v, return_logsumexp="exact", **args)
+        result = mechanism.forward(q, k, v, return_logsumexp="exact", **args)
     elif not isinstance(result, Result) or result.logsumexp is None:
         raise TypeError("result is not what comes with return_logsumexp")
     given = {"query": q, "key": k, "value": v, "bias": b,

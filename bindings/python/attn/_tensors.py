@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from ctypes import Structure, pointer
+from ctypes import (POINTER, PYFUNCTYPE, Structure, c_char, c_char_p, c_int, c_void_p, pointer, py_object, pythonapi,
+                    sizeof)
 from typing import Any, Protocol, Union
 
 import numpy as np
@@ -64,6 +65,39 @@ def like(array: Array, given: object) -> Any:
     return library.from_dlpack(array)
 
 
+class _Interface(Structure):
+    """PyArrayInterface of NumPy's array interface protocol, version 3."""
+
+    _fields_ = [("two", c_int), ("nd", c_int), ("typekind", c_char), ("itemsize", c_int), ("flags", c_int),
+                ("shape", c_void_p), ("strides", c_void_p), ("data", c_void_p)]
+
+
+_AT_DATA = _Interface.data.offset // sizeof(c_void_p)
+_words_of = PYFUNCTYPE(POINTER(c_void_p), py_object, c_char_p)(("PyCapsule_GetPointer", pythonapi))
+_pointer_at, _HEAD = c_void_p.from_address, object.__basicsize__
+
+
+def _address_by_protocol(array: Array) -> int | None:
+    where: int | None = _words_of(array.__array_struct__, None)[_AT_DATA]
+    return where
+
+
+def _address_in_object(array: Array) -> int | None:
+    return _pointer_at(id(array) + _HEAD).value
+
+
+def _is_in_object() -> bool:
+    """CPython's id() is the object's address, and in NumPy's C interface the pointer follows the object's head."""
+    if sys.implementation.name != "cpython":
+        return False
+    probe = np.zeros((3, 5))
+    return all(_address_in_object(array) == _address_by_protocol(array) for array in (probe, probe[1:, ::-2], probe.T))
+
+
+# Where an array begins. array.ctypes takes a microsecond, the protocol a third of that, the object a tenth.
+address = _address_in_object if _is_in_object() else _address_by_protocol
+
+
 def view(array: Array, name: str) -> Tensor:
     """An attn_tensor over the array's memory. The library judges shape, alignment and whether the dtype fits there."""
     dtype = DTYPES.get(array.dtype)
@@ -74,7 +108,7 @@ def view(array: Array, name: str) -> Tensor:
     size, strides = array.itemsize, array.strides
     if any([stride % size for stride in strides]):
         raise ValueError(f"{name} has strides of {strides} bytes, which are no multiples of its {size}-byte elements")
-    return Tensor(array.__array_interface__["data"][0], dtype, array.ndim, array.shape,
+    return Tensor(address(array), dtype, array.ndim, array.shape,
                   tuple([stride // size for stride in strides]))
 
 

@@ -41,8 +41,8 @@ class _Attention(torch.autograd.Function):
         arrays = {name: array_of(tensor) for name, tensor in zip(names, tensors)}
         result = _call(_attention.attention, rule, arrays, return_logsumexp="exact", return_weights=rule["return_weights"],
                        return_scores=rule["return_scores"])
-        context, weights, logsumexp, scores = (None if array is None else torch.from_numpy(array) for array in
-                                               (result.context, result.weights, result.logsumexp, result.scores))
+        context, logsumexp = torch.from_numpy(result.context), torch.from_numpy(result.logsumexp)
+        weights, scores = (None if array is None else torch.from_numpy(array) for array in (result.weights, result.scores))
         ctx.rule, ctx.names = rule, names
         ctx.save_for_backward(context, logsumexp, *tensors)
         logsumexp = logsumexp.to(context.dtype)
