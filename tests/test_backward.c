@@ -341,6 +341,7 @@ static void memory_is_asked_for_once_or_not_at_all_with_a_workspace(void **state
                           .layout = LAYOUT_INPUT,
                           .without_twin = true};
         struct backward b;
+        if (emulated() && k % 3 != 0) continue;
         atomic_store(&meter.failing, false);
         options.threads = k & 2 ? 3 : 1;
         options.allocate = allocate_filled;

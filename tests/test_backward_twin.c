@@ -17,7 +17,7 @@
 #include "backward_scene.h"
 
 enum { FACTOR = SCENE_FACTOR, COMBINATIONS = 150, SINGLES = 6 };
-enum { EMULATED_SHARE = 5 };            /* under an emulator one case in so many */
+enum { EMULATED_SHARE = 11 };           /* under an emulator one case in so many */
 enum { MODIFIERS = HAS_MODIFIERS - 1 }; /* all but the last, hardmax, which has no gradient */
 _Static_assert(HAS_HARDMAX == 1 << MODIFIERS, "hardmax is the last modifier");
 

@@ -26,6 +26,12 @@ static float *random_floats(int64_t n)
     return x;
 }
 
+/* One case in so many, and one row of a large result: under an emulator float64 is slow. */
+static int share(void)
+{
+    return getenv("ATTN_TEST_EMULATED") != NULL ? 5 : 1;
+}
+
 static double element(attn_i_matrix m, int64_t row, int64_t column)
 {
     return (double)((const float *)(const void *)m.data)[row * m.row_stride + column * m.column_stride];
@@ -35,7 +41,8 @@ static double element(attn_i_matrix m, int64_t row, int64_t column)
  * epsilon of what the sum of sizes is; `beside`: the size of what was added to it and taken away again. */
 static void check(attn_i_matrix from, attn_i_matrix map, attn_i_matrix to, double beside)
 {
-    for (int64_t i = 0; i < to.rows; i++) {
+    const int64_t step = to.rows > 100 ? share() : 1;
+    for (int64_t i = 0; i < to.rows; i += step) {
         for (int64_t c = 0; c < to.columns; c++) {
             double sum = 0, size = 0;
             for (int64_t d = 0; d < map.rows; d++) {
@@ -129,6 +136,7 @@ static void products_at_every_edge_are_right(void **state)
                          depths[] = {0, 1, 2, 17, 511, 512, 513, 1030};
     static const int64_t widths[] = {1, 5, 16, 17, 63, 64, 65, 144, 200};
     const int64_t most = 13 * 1030 * 200, few = 13 * 17 * 65; /* products in one case */
+    int cases = 0;
     (void)state;
     for (int32_t threads = 1; threads <= 3; threads += 2) {
         attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
@@ -138,7 +146,7 @@ static void products_at_every_edge_are_right(void **state)
         for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++) {
             for (size_t d = 0; d < sizeof depths / sizeof *depths; d++) {
                 for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
-                    if (row_counts[r] * depths[d] * widths[w] > most) continue;
+                    if (row_counts[r] * depths[d] * widths[w] > most || cases++ % share() != 0) continue;
                     for (int how = 0; how < 4; how++) {
                         project(engine, row_counts[r], depths[d], widths[w], how & 1, how >> 1);
                     }
