@@ -6,7 +6,7 @@ use crate::error::{Error, Result, Status};
 use crate::forward::Inputs;
 use crate::mechanism::Mechanism;
 use crate::param::ParamInfo;
-use crate::tensor::{pointer, pointer_mut, Tensor, TensorMut};
+use crate::tensor::{pointer, pointer_mut, LogSumExp, Tensor, TensorMut};
 use crate::workspace::{self, Workspace};
 use attn_sys as sys;
 use std::ptr;
@@ -14,7 +14,7 @@ use std::ptr;
 /// What the forward call wrote, and the loss's gradients by it, which flow in: at least one.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow<'a, T: Float> {
-    logsumexp: Tensor<'a, T>,
+    logsumexp: LogSumExp<'a>,
     context: Option<[Tensor<'a, T>; 2]>,
     d_weights: Option<Tensor<'a, T>>,
     d_logsumexp: Option<Tensor<'a, T>>,
@@ -22,9 +22,9 @@ pub struct Flow<'a, T: Float> {
 
 impl<'a, T: Float> Flow<'a, T> {
     /// The log-sum-exp [B, Hq, Tq], as it was written: weights are made anew from it.
-    pub fn new(logsumexp: Tensor<'a, T>) -> Self {
+    pub fn new(logsumexp: impl Into<LogSumExp<'a>>) -> Self {
         Self {
-            logsumexp,
+            logsumexp: logsumexp.into(),
             context: None,
             d_weights: None,
             d_logsumexp: None,

@@ -49,6 +49,8 @@ pub struct Slices<'a, T: Float> {
     pub scores: &'a mut [T],
     /// Written.
     pub logsumexp: &'a mut [T],
+    /// Written, where a float32 call was laid out with a log-sum-exp in float64.
+    pub exact_logsumexp: &'a mut [f64],
 }
 
 impl<T: Float> Default for Slices<'_, T> {
@@ -66,6 +68,7 @@ impl<T: Float> Default for Slices<'_, T> {
             weights: &mut [],
             scores: &mut [],
             logsumexp: &mut [],
+            exact_logsumexp: &mut [],
         }
     }
 }
@@ -83,6 +86,7 @@ impl<T: Float> Slices<'_, T> {
             self.weights.len(),
             self.scores.len(),
             self.logsumexp.len(),
+            self.exact_logsumexp.len(),
         ]
     }
 }
@@ -106,6 +110,7 @@ enum At {
     Weights,
     Scores,
     LogSumExp,
+    ExactLogSumExp,
     KeyLengths,
 }
 
@@ -154,6 +159,10 @@ impl Laid {
             ptr::addr_of!((*this).tensors[at as usize])
         };
         let args = (*this).args;
+        let exactness = match (*this).there >> At::ExactLogSumExp as u32 & 1 {
+            0 => At::LogSumExp,
+            _ => At::ExactLogSumExp,
+        };
         (*this).args = sys::attn_forward_args {
             query: to(args.query, At::Query),
             key: to(args.key, At::Key),
@@ -164,7 +173,7 @@ impl Laid {
             context: to(args.context, At::Context),
             weights: to(args.weights, At::Weights),
             scores: to(args.scores, At::Scores),
-            logsumexp: to(args.logsumexp, At::LogSumExp),
+            logsumexp: to(args.logsumexp, exactness),
             ..args
         };
     }
@@ -225,6 +234,7 @@ impl Laid {
             "weights",
             "scores",
             "logsumexp",
+            "exact_logsumexp",
         ];
         for (at, (name, length)) in NAMES.iter().zip(lengths).enumerate() {
             let least = self.slots[at].least;
@@ -350,7 +360,13 @@ impl Mechanism {
         laid.take(At::Context, outputs.context.map(|t| (t.raw, t.reach)));
         laid.take(At::Weights, outputs.weights.map(|t| (t.raw, t.reach)));
         laid.take(At::Scores, outputs.scores.map(|t| (t.raw, t.reach)));
-        laid.take(At::LogSumExp, outputs.logsumexp.map(|t| (t.raw, t.reach)));
+        if let Some(logsumexp) = outputs.logsumexp {
+            let exactness = match logsumexp.raw.dtype == T::DTYPE {
+                true => At::LogSumExp,
+                false => At::ExactLogSumExp,
+            };
+            laid.take(exactness, Some((logsumexp.raw, logsumexp.reach)));
+        }
         if let Some(lengths) = inputs.key_lengths {
             laid.tensors[At::KeyLengths as usize] = lengths.raw;
         }
@@ -386,6 +402,7 @@ impl<T: Float> Call<T> {
                 $does!(Weights, weights, as_mut_ptr);
                 $does!(Scores, scores, as_mut_ptr);
                 $does!(LogSumExp, logsumexp, as_mut_ptr);
+                $does!(ExactLogSumExp, exact_logsumexp, as_mut_ptr);
             }};
         }
         // Which there are is usually known while this is compiled: one comparison instead of one for each.

@@ -6,7 +6,9 @@ use crate::error::{Error, Result, Status};
 use crate::mechanism::Mechanism;
 use crate::memory::Memory;
 use crate::multihead::Saved;
-use crate::tensor::{pointer, pointer_mut, pointer_to_indices, Indices, Tensor, TensorMut};
+use crate::tensor::{
+    pointer, pointer_mut, pointer_to_indices, Indices, LogSumExpMut, Tensor, TensorMut,
+};
 use crate::workspace::{self, Workspace};
 use attn_sys as sys;
 use std::ptr;
@@ -158,7 +160,7 @@ pub struct Outputs<'o, T: Float> {
     pub(crate) context: Option<TensorMut<'o, T>>,
     pub(crate) weights: Option<TensorMut<'o, T>>,
     pub(crate) scores: Option<TensorMut<'o, T>>,
-    pub(crate) logsumexp: Option<TensorMut<'o, T>>,
+    pub(crate) logsumexp: Option<LogSumExpMut<'o>>,
     stage: Stage,
     pub(crate) saved: Option<&'o mut Saved>,
     pub(crate) workspace: Option<&'o mut Workspace>,
@@ -214,9 +216,10 @@ impl<'o, T: Float> Outputs<'o, T> {
         self
     }
 
-    /// The logarithm of the sum of exp(e / tau) over the keys [B, Hq, Tq]; gradients need it.
-    pub fn logsumexp(mut self, logsumexp: TensorMut<'o, T>) -> Self {
-        self.logsumexp = Some(logsumexp);
+    /// The logarithm of the sum of exp(e / tau) over the keys [B, Hq, Tq]; gradients need it, and are most exact from one
+    /// in float64, which float32 calls write too.
+    pub fn logsumexp(mut self, logsumexp: impl Into<LogSumExpMut<'o>>) -> Self {
+        self.logsumexp = Some(logsumexp.into());
         self
     }
 
@@ -241,7 +244,10 @@ impl<'o, T: Float> Outputs<'o, T> {
         args.context = pointer_mut(&self.context);
         args.weights = pointer_mut(&self.weights);
         args.scores = pointer_mut(&self.scores);
-        args.logsumexp = pointer_mut(&self.logsumexp);
+        args.logsumexp = self
+            .logsumexp
+            .as_ref()
+            .map_or(ptr::null(), |logsumexp| &logsumexp.raw);
         args.scores_stage = self.stage.raw();
     }
 }

@@ -61,5 +61,5 @@ pub use modifiers::{Align, Local, Normaliser, Relative};
 pub use multihead::{MultiHead, MultiHeadFlow, MultiHeadOptions, Saved};
 pub use param::{Owned, Param, ParamInfo};
 pub use position::{alibi_slopes, sinusoidal, Positions, Rope, RopeLayout};
-pub use tensor::{Indices, Tensor, TensorMut};
+pub use tensor::{Indices, LogSumExp, LogSumExpMut, Tensor, TensorMut};
 pub use workspace::Workspace;

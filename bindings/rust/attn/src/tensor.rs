@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! Tensors: views of slices, with a shape and strides, which cannot reach past the slice.
 
-use crate::element::Element;
+use crate::element::{Element, Float};
 use crate::error::Result;
 use crate::layout::{shape_of, Layout, Reach};
 use attn_sys::attn_tensor;
@@ -198,6 +198,60 @@ macro_rules! indices {
 }
 
 indices!(i32, i64);
+
+/// A log-sum-exp that is read, from a [`Tensor`] of either type: float32 calls take it in float64 too, and their gradients
+/// are then as exact as what went forward.
+#[derive(Clone, Copy)]
+pub struct LogSumExp<'a> {
+    pub(crate) raw: attn_tensor,
+    data: PhantomData<&'a [f64]>,
+}
+
+// SAFETY: it is a slice that is borrowed shared, by another name.
+unsafe impl Send for LogSumExp<'_> {}
+unsafe impl Sync for LogSumExp<'_> {}
+
+impl fmt::Debug for LogSumExp<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogSumExp({:?})", shape_of(&self.raw))
+    }
+}
+
+impl<'a, L: Float> From<Tensor<'a, L>> for LogSumExp<'a> {
+    fn from(tensor: Tensor<'a, L>) -> Self {
+        Self {
+            raw: tensor.raw,
+            data: PhantomData,
+        }
+    }
+}
+
+/// A log-sum-exp that is written, from a [`TensorMut`] of either type.
+pub struct LogSumExpMut<'a> {
+    pub(crate) raw: attn_tensor,
+    pub(crate) reach: Reach,
+    data: PhantomData<&'a mut [f64]>,
+}
+
+// SAFETY: it is a slice that is borrowed mutably, by another name.
+unsafe impl Send for LogSumExpMut<'_> {}
+unsafe impl Sync for LogSumExpMut<'_> {}
+
+impl fmt::Debug for LogSumExpMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogSumExpMut({:?})", shape_of(&self.raw))
+    }
+}
+
+impl<'a, L: Float> From<TensorMut<'a, L>> for LogSumExpMut<'a> {
+    fn from(tensor: TensorMut<'a, L>) -> Self {
+        Self {
+            raw: tensor.raw,
+            reach: tensor.reach,
+            data: PhantomData,
+        }
+    }
+}
 
 /// The library's pointer to a tensor, which is null where there is none.
 #[inline]

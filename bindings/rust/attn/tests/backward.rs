@@ -249,3 +249,49 @@ fn decomposable_attention_and_its_gradients() {
         dot(&beta, &d_beta) + dot(&alpha, &d_alpha)
     });
 }
+
+/// Weights are made anew from the log-sum-exp: those of large scores add up to 1 again only if it has the digits.
+#[test]
+fn a_float32_call_is_most_exact_from_a_log_sum_exp_in_float64() {
+    const KEYS: usize = 50;
+    let mechanism = Mechanism::dot(&Engine::new().unwrap()).unwrap();
+    let queries: Vec<f32> = numbers(TQ * D, 41)
+        .iter()
+        .map(|&x| x as f32 * 400.0)
+        .collect();
+    let keys: Vec<f32> = numbers(KEYS * D, 42).iter().map(|&x| x as f32).collect();
+    let inputs = Inputs::new(Tensor::new(&queries, &[TQ, D]).unwrap())
+        .key(Tensor::new(&keys, &[KEYS, D]).unwrap())
+        .value(Tensor::new(&keys, &[KEYS, D]).unwrap());
+    let (mut context, mut exact, mut again) = ([0.0f32; TQ * D], [0.0f64; TQ], [0.0f64; TQ]);
+    let outputs = Outputs::new()
+        .context(TensorMut::new(&mut context, &[TQ, D]).unwrap())
+        .logsumexp(TensorMut::new(&mut exact, &[TQ]).unwrap());
+    mechanism.forward(&inputs, outputs).unwrap();
+
+    let laid = Outputs::new()
+        .context(TensorMut::new(&mut context, &[TQ, D]).unwrap())
+        .logsumexp(TensorMut::new(&mut again, &[TQ]).unwrap());
+    let mut call = mechanism.prepare(&inputs, laid).unwrap();
+    let slices = Slices {
+        query: &queries,
+        key: &keys,
+        value: &keys,
+        context: &mut context,
+        exact_logsumexp: &mut again,
+        ..Default::default()
+    };
+    call.run(&mechanism, slices).unwrap();
+    assert_eq!(exact, again);
+    assert!(exact.iter().any(|&x| x != f64::from(x as f32)));
+
+    let (ones, mut d_values) = ([1.0f32; TQ * D], [0.0f32; KEYS * D]);
+    let flow = Flow::new(Tensor::new(&exact, &[TQ]).unwrap()).context(
+        Tensor::new(&context, &[TQ, D]).unwrap(),
+        Tensor::new(&ones, &[TQ, D]).unwrap(),
+    );
+    let gradients = Gradients::new().value(TensorMut::new(&mut d_values, &[KEYS, D]).unwrap());
+    mechanism.backward(&inputs, &flow, gradients).unwrap();
+    let sum: f64 = d_values.iter().map(|&x| f64::from(x)).sum();
+    assert!((sum - (TQ * D) as f64).abs() < 2e-6, "{sum}");
+}
