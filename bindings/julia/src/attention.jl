@@ -30,7 +30,7 @@ fewer dimensions lack the last ones. All are borrowed for the call, whatever the
 - `key_lengths`: `[B]`, the valid keys of each sequence; `query_start`: the position of the first query, from 0
 - `dropout`: the probability with which a weight becomes 0; `seed` and `offset` say which
 - `return_weights` and `return_scores` (`:raw`, `:capped`, `:masked` or `:weights`, the stage): `[Tk, Tq, Hq, B]`;
-  `return_logsumexp`: `[Tq, Hq, B]`
+  `return_logsumexp`: `[Tq, Hq, B]`; `:exact` is `Float64` whatever the arrays are, which gradients are more exact from
 - `threads`: of the engine; 0 is one for each CPU
 - `out`: an array for the context, which is returned
 
@@ -39,7 +39,7 @@ Raises an [`AttnError`](@ref) where something is refused; `out` is as it was the
 attention(query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing; score::Symbol = :scaled_dot,
           threads::Integer = 0, mask::MaybeArray = nothing, bias::MaybeArray = nothing,
           key_lengths::Union{Nothing,Lengths} = nothing, query_start::Integer = 0, dropout::Real = 0, seed::Integer = 0,
-          offset::Integer = 0, return_weights::Bool = false, return_logsumexp::Bool = false,
+          offset::Integer = 0, return_weights::Bool = false, return_logsumexp::Wanted = false,
           return_scores::Union{Nothing,Symbol} = nothing, out::MaybeArray = nothing, rule...) =
     borrow(query, key, score, threads, rule) do mechanism
         forward(mechanism, query, key, value; mask = mask, bias = bias, key_lengths = key_lengths,
@@ -57,7 +57,8 @@ the size of what it is the gradient of. Where `value` is `nothing`, the gradient
 
 - `d_context` `[Dv, Tq, Hq, B]`, `d_weights` `[Tk, Tq, Hq, B]`, `d_logsumexp` `[Tq, Hq, B]`: the loss's gradients by the outputs;
   at least one
-- `result`: what `attention` returned for the same arguments with `return_logsumexp = true`; `nothing`: it is computed again
+- `result`: what `attention` returned for the same arguments with `return_logsumexp`, best `:exact`; `nothing`: it is computed
+  again
 - `wanted`: the names of those that are wanted, parameters by their own; `nothing`: all
 
 The rest is as for `attention`; hardmax has no gradient.

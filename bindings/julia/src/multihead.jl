@@ -78,7 +78,7 @@ The output `[output_dim, Tq, B]`; or a `NamedTuple` `(output, weights, logsumexp
 """
 function forward(layer::MultiHead, query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing;
                  memory::Union{Nothing,Memory} = nothing, attend_only::Bool = false, save::Bool = false,
-                 return_weights::Bool = false, return_logsumexp::Bool = false,
+                 return_weights::Bool = false, return_logsumexp::Wanted = false,
                  return_scores::Union{Nothing,Symbol} = nothing, out::MaybeArray = nothing, keywords...)
     type, kept = eltype(query), Any[]
     dtype_of(type, "query")
@@ -88,7 +88,8 @@ function forward(layer::MultiHead, query::AbstractArray, key::MaybeArray = nothi
     heads = (positions(query), layer.query_heads, size(query)[3:end]...)
     make(wanted, sizes...) = wanted ? Array{type}(undef, sizes...) : nothing
     weights, scores = make(return_weights, count, heads...), make(return_scores !== nothing, count, heads...)
-    logsumexp = make(return_logsumexp, heads...)
+    exact = exactness(return_logsumexp, type)
+    logsumexp = exact === nothing ? nothing : Array{exact}(undef, heads...)
     output = out === nothing ? Array{type}(undef, param_shapes(layer).W_o[1], behind(query)...) : out
     args = multihead_args(kept, query, key, value; weights = weights, scores = scores, logsumexp = logsumexp,
                           stage = return_scores, keywords...)
@@ -99,7 +100,7 @@ function forward(layer::MultiHead, query::AbstractArray, key::MaybeArray = nothi
         memory === nothing || (args.memory = Base.unsafe_convert(Ptr{Cvoid}, memory))
         GC.@preserve saved attn_multihead_forward(layer, args)
     end
-    return_weights || return_logsumexp || return_scores !== nothing || save || return output
+    return_weights || exact !== nothing || return_scores !== nothing || save || return output
     return (output = output, weights = weights, logsumexp = logsumexp, scores = scores, saved = saved)
 end
 

@@ -12,6 +12,12 @@ function context_sizes(key, value, memory)
     return size(values, 1), positions(key === nothing ? values : key)
 end
 
+# Whether a log-sum-exp is wanted, and of what type; :exact is Float64 whatever is computed with.
+const Wanted = Union{Bool,Symbol}
+exactness(wanted::Bool, type) = wanted ? type : nothing
+exactness(wanted::Symbol, type) =
+    wanted === :exact ? Float64 : refuse(:ATTN_ERR_ARGUMENT, "return_logsumexp is ", repr(wanted), ", but it is true or :exact")
+
 """
     forward(mechanism, query, key = nothing, value = nothing; memory = nothing, mask, bias, key_lengths, query_start, dropout,
             seed, offset, return_weights, return_logsumexp, return_scores, out)
@@ -20,17 +26,18 @@ As [`attention`](@ref), by this rule; over an [`Attn.Memory`](@ref) in place of 
 `mechanism(query, key, value; ...)`.
 """
 function forward(mechanism::Mechanism, query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing;
-                 memory::Union{Nothing,Memory} = nothing, return_weights::Bool = false, return_logsumexp::Bool = false,
+                 memory::Union{Nothing,Memory} = nothing, return_weights::Bool = false, return_logsumexp::Wanted = false,
                  return_scores::Union{Nothing,Symbol} = nothing, out::MaybeArray = nothing, keywords...)
     (width, count), type, rows = context_sizes(key, value, memory), eltype(query), behind(query)
     dtype_of(type, "query")
     make(wanted, sizes...) = wanted ? Array{type}(undef, sizes...) : nothing
     context = out === nothing ? Array{type}(undef, width, rows...) : out
     weights, scores = make(return_weights, count, rows...), make(return_scores !== nothing, count, rows...)
-    logsumexp = return_logsumexp ? Array{type,length(rows)}(undef, rows) : nothing
+    exact = exactness(return_logsumexp, type)
+    logsumexp = exact === nothing ? nothing : Array{exact,length(rows)}(undef, rows)
     run!(Call(mechanism, query, key, value; memory = memory, context = context, weights = weights, scores = scores,
               logsumexp = logsumexp, stage = return_scores, keywords...))
-    return_weights || return_logsumexp || return_scores !== nothing || return context
+    return_weights || exact !== nothing || return_scores !== nothing || return context
     return (context = context, weights = weights, logsumexp = logsumexp, scores = scores)
 end
 
@@ -46,7 +53,7 @@ function backward(mechanism::Mechanism, d_context::MaybeArray, query::AbstractAr
                   value::MaybeArray = nothing; d_weights::MaybeArray = nothing, d_logsumexp::MaybeArray = nothing,
                   result::Union{Nothing,NamedTuple} = nothing, wanted = nothing, bias::MaybeArray = nothing, keywords...)
     result === nothing &&
-        (result = forward(mechanism, query, key, value; return_logsumexp = true, bias = bias, keywords...))
+        (result = forward(mechanism, query, key, value; return_logsumexp = :exact, bias = bias, keywords...))
     get(result, :logsumexp, nothing) === nothing &&
         refuse(:ATTN_ERR_ARGUMENT, "result is not what comes with return_logsumexp = true")
     given = (; query = query, key = key, value = value, bias = bias, distances(mechanism)...)

@@ -151,9 +151,24 @@ end
     @test status(() -> Engine(kernels = "abacus")) == :ATTN_ERR_UNSUPPORTED
 end
 
+@testset "a log-sum-exp with all its digits" begin
+    # Weights are made anew from it: those of large scores add up to 1 again only if it has them.
+    large, few = 400 .* sin.(Float32.(reshape(1:6, 2, 3))), cos.(Float32.(reshape(1:100, 2, 50)))
+    ones = fill(1.0f0, 2, 3)
+    result = attention(large, few, few; score = :dot, return_logsumexp = :exact)
+    @test eltype(result.logsumexp) == Float64 && any(result.logsumexp .!= Float32.(result.logsumexp))
+    for given in (nothing, result)
+        made = attention_grad(ones, large, few, few; score = :dot, wanted = :value, result = given)
+        @test abs(sum(Float64, made.value) - 6) < 2e-6
+    end
+    layer = MultiHead(2, 1)
+    bind!(layer; map(size -> fill(1.0f0, size), param_shapes(layer))...)
+    @test eltype(layer(large; return_logsumexp = :exact).logsumexp) == Float64
+end
+
 @testset "words that are none" begin
     for given in ((score = :cosine,), (causal = :usual,), (window = (1, 1),), (alibi = (query,),), (normaliser = :l1,),
-                  (return_scores = :all,), (locally = (:far, 2),))
+                  (return_scores = :all,), (return_logsumexp = :some,), (locally = (:far, 2),))
         @test status(() -> attention(query, key, value; given...)) == :ATTN_ERR_ARGUMENT
     end
     @test status(() -> Mechanism(:general)) == status(() -> Mechanism(:additive; params = (W = W,))) == :ATTN_ERR_ARGUMENT
