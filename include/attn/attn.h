@@ -852,7 +852,8 @@ typedef struct attn_multihead_args {
 ATTN_API attn_status attn_multihead_forward(const attn_multihead *multihead, const attn_multihead_args *args);
 
 /* The bytes of workspace that attn_multihead_forward needs for these arguments: as attn_forward_workspace. It depends
- * on whether `saved` is given, too. Since 0.1. */
+ * on whether `saved` is given, too. Where the call would append to a memory, this may as little run beside another use
+ * of that as the call itself. Since 0.1. */
 ATTN_API attn_status attn_multihead_workspace(const attn_multihead *multihead, const attn_multihead_args *args,
                                               size_t *bytes);
 

@@ -1476,7 +1476,8 @@ extern "C" {
 
     /// ```text
     /// The bytes of workspace that attn_multihead_forward needs for these arguments: as attn_forward_workspace. It depends
-    /// on whether `saved` is given, too. Since 0.1.
+    /// on whether `saved` is given, too. Where the call would append to a memory, this may as little run beside another use
+    /// of that as the call itself. Since 0.1.
     /// ```
     pub fn attn_multihead_workspace(
         multihead: *const attn_multihead,
