@@ -115,6 +115,25 @@ class Functions(unittest.TestCase):
             self.check(params, "scaled_dot", **rule)
         self.check(("W_p", "v_p"), "dot", local=("predictive", 2))
 
+    def test_decomposable_attention_can_be_gone_back_through(self):
+        draw = lambda *shape: torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+        f, g, a, b = draw(2, 3, 5, 4), draw(2, 3, 6, 4), draw(2, 3, 5, 2), draw(2, 3, 6, 7)
+        lengths = {"a_lengths": torch.tensor([5, 2]), "b_lengths": [4, 6]}
+        for values, given in (((), {}), ((a, b), {}), ((a, b), lengths)):
+            with self.subTest(values=len(values), **given):
+                run = lambda *x: attn.torch.decomposable(*x, **given)[:2]
+                self.assertTrue(torch.autograd.gradcheck(run, (f, g, *values), atol=1e-6))
+        attn.torch.decomposable(f.detach(), g, b=b).beta.sum().backward()
+        self.assertTrue(f.grad is None and a.grad is None and g.grad is not None and b.grad is not None)
+
+    def test_the_attentional_step_can_be_gone_back_through(self):
+        draw = lambda *shape: torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+        x = draw(5, 7), draw(2, 3, 4), draw(2, 3, 3), draw(5)
+        for given in (x, x[:3]):
+            self.assertTrue(torch.autograd.gradcheck(attn.torch.attentional, given, atol=1e-6))
+        want = torch.tanh(torch.cat((x[1], x[2]), -1) @ x[0].T + x[3])
+        self.assertTrue(torch.allclose(attn.torch.attentional(*x), want))
+
     def test_only_what_needs_a_gradient_gets_one(self):
         query, key = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4)
         attn.torch.attention(query, key).sum().backward()

@@ -11,5 +11,6 @@
 from ._function import attention
 from ._module import Attention
 from ._replace import Replacement, disable, enable
+from ._sentences import attentional, decomposable
 
-__all__ = ["Attention", "Replacement", "attention", "disable", "enable"]
+__all__ = ["Attention", "Replacement", "attention", "attentional", "decomposable", "disable", "enable"]

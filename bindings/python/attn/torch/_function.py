@@ -70,7 +70,7 @@ class _Attention(torch.autograd.Function):
 _apply: Any = _Attention.apply
 
 
-def _plain(tensor: Any, name: str) -> torch.Tensor:
+def plain(tensor: Any, name: str) -> torch.Tensor:
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{name} is a {type(tensor).__name__}, but a tensor is needed")
     if tensor.device.type != "cpu":
@@ -93,14 +93,14 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
     rule: dict[str, Any] = {
         "score": score, "scale": scale, "softcap": softcap, "temperature": temperature,
         "key_lengths": array_of(key_lengths) if isinstance(key_lengths, torch.Tensor) else key_lengths,
-        "mask": None if mask is None else array_of(_plain(mask, "mask")), "causal": causal, "window": window, "local": local,
+        "mask": None if mask is None else array_of(plain(mask, "mask")), "causal": causal, "window": window, "local": local,
         "query_start": query_start, "normaliser": normaliser, "dropout": dropout, "offset": offset, "threads": threads,
         "return_weights": return_weights, "return_scores": return_scores}
     rule["seed"] = seed if seed is not None else int(torch.randint(1 << 62, ())) if dropout else 0
     for name, given in (("alibi", alibi), ("relative", relative)):
         if given is not None:
             tensors[name], rule[name] = (given, ()) if isinstance(given, torch.Tensor) else (given[0], tuple(given[1:]))
-    tensors = {name: _plain(tensor, name) for name, tensor in tensors.items() if tensor is not None}
+    tensors = {name: plain(tensor, name) for name, tensor in tensors.items() if tensor is not None}
     context, logsumexp, weights, scores = _apply(rule, tuple(tensors), *tensors.values())
     if not (return_weights or return_logsumexp or return_scores):
         return context
