@@ -470,10 +470,20 @@ int engine_teardown(void **state)
     return 0;
 }
 
+static bool is_set(const char *name)
+{
+    const char *word = getenv(name);
+    return word != NULL && *word != '\0';
+}
+
 bool emulated(void)
 {
-    const char *word = getenv("ATTN_TEST_EMULATED");
-    return word != NULL && *word != '\0';
+    return is_set("ATTN_TEST_EMULATED");
+}
+
+bool few_cases(void)
+{
+    return emulated() || is_set("ATTN_TEST_FEWER");
 }
 
 /* Before main, so that no program can forget it: where this CPU lacks the kernels that the environment names, there is

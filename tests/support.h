@@ -157,4 +157,7 @@ int engine_teardown(void **state);
  * and at a loss with a fork among threads. */
 bool emulated(void);
 
+/* True if a share of the cases will do: under an emulator, and where another run takes all (ATTN_TEST_FEWER). */
+bool few_cases(void);
+
 #endif

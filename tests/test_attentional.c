@@ -242,7 +242,7 @@ static void many_rows_go_by_blocks(void **state)
     (void)state;
     for (int i = 0; i < 16; i++) {
         struct step s;
-        if (emulated() && i % 5 != 0) continue;
+        if (few_cases() && i % 5 != 0) continue;
         const int k = i % 4;
         create(&s, i / 4 % 2 ? ATTN_F32 : ATTN_F64, shapes[k].leading, shapes[k].dv, shapes[k].dq, shapes[k].h,
                i < 8 ? LAYOUT_PLAIN : LAYOUT_INPUT);
@@ -381,7 +381,7 @@ static void threads_change_no_bit_of_a_step(void **state)
     (void)state;
     for (int i = 0; i < 8; i++) {
         struct step s;
-        if (emulated() && i % 3 != 0) continue;
+        if (few_cases() && i % 3 != 0) continue;
         create(&s, i % 2 ? ATTN_F32 : ATTN_F64, leading, 20, 30, 90, i < 4 ? LAYOUT_PLAIN : LAYOUT_INPUT);
         s.args.accumulate = i / 2 % 2;
         const struct own_call forward = {run_forward, &s, {&s.a[OUTPUT], NULL}};

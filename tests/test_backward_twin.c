@@ -17,7 +17,7 @@
 #include "backward_scene.h"
 
 enum { FACTOR = SCENE_FACTOR, COMBINATIONS = 150, SINGLES = 6 };
-enum { EMULATED_SHARE = 11 };           /* under an emulator one case in so many */
+enum { FEW_SHARE = 11 };                /* of few cases, one in so many */
 enum { MODIFIERS = HAS_MODIFIERS - 1 }; /* all but the last, hardmax, which has no gradient */
 _Static_assert(HAS_HARDMAX == 1 << MODIFIERS, "hardmax is the last modifier");
 
@@ -119,7 +119,7 @@ static void one_case(struct group *group, uint64_t seed, unsigned modifiers, con
     bool large = shape && shape->queries * shape->keys > 10000;
 
     if (!shape) shape = &any;
-    if (emulated() && seed % EMULATED_SHARE != 0) return;
+    if (few_cases() && seed % FEW_SHARE != 0) return;
     group->cases++;
     snprintf(group->doing, sizeof group->doing, "seed %llu, modifiers %#x, B %d Hq %d Hk %d Tq %d Tk %d D %d",
              (unsigned long long)seed, modifiers, (int)shape->batch, (int)shape->query_heads, (int)shape->key_heads,

@@ -304,7 +304,7 @@ static void describe(const struct scene *s, int k, char text[160])
 
 static void both_alignments_and_their_gradients_are_those_of_plain_loops(void **state)
 {
-    const int cases = emulated() ? 20 : 160;
+    const int cases = few_cases() ? 20 : 160;
     (void)state;
     for (int k = 0; k < 2 * cases; k++) {
         struct rng rng = {(uint64_t)k};
@@ -559,7 +559,7 @@ static void gradients_are_the_adjoint_of_how_the_alignments_move(void **state)
 {
     const double step = 2e-4;
     (void)state;
-    for (int k = 0; k < (emulated() ? 4 : 24); k++) {
+    for (int k = 0; k < (few_cases() ? 4 : 24); k++) {
         struct rng rng = {(uint64_t)k + 4000};
         const struct shape shape = any_shape(&rng);
         struct scene s;

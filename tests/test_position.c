@@ -208,7 +208,7 @@ static void random_options(struct turned *r)
 static void rope_turns_pairs_by_their_angles(void **state)
 {
     (void)state;
-    for (int i = 0; i < (emulated() ? 120 : 600); i++) {
+    for (int i = 0; i < (few_cases() ? 120 : 600); i++) {
         struct turned r;
         create(&r, some_dtype(), rng_integer(&rng, 1, 3), rng_integer(&rng, 1, 4), rng_integer(&rng, 1, 20),
                rng_integer(&rng, 2, 70), i % 3 ? LAYOUT_INPUT : LAYOUT_PLAIN);
@@ -230,7 +230,7 @@ static void long_rows_and_long_sequences_are_turned_too(void **state)
                                         {2, 5, 67, 34},  {1, 40, 1, 64},  {2, 33, 3, 130}};
     (void)state;
     for (int i = 0; i < 24; i++) {
-        if (emulated() && i % 5 != 0) continue;
+        if (few_cases() && i % 5 != 0) continue;
         const int64_t *s = shapes[i % 6];
         struct turned r;
         create(&r, i < 12 ? ATTN_F32 : ATTN_F64, s[0], s[1], s[2], s[3], i % 4 < 2 ? LAYOUT_PLAIN : LAYOUT_INPUT);

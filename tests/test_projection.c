@@ -26,10 +26,10 @@ static float *random_floats(int64_t n)
     return x;
 }
 
-/* One case in so many, and one row of a large result: under an emulator float64 is slow. */
+/* One case in so many, and one row of a large result; see few_cases() of support.h. */
 static int share(void)
 {
-    return getenv("ATTN_TEST_EMULATED") != NULL ? 5 : 1;
+    return getenv("ATTN_TEST_EMULATED") != NULL || getenv("ATTN_TEST_FEWER") != NULL ? 5 : 1;
 }
 
 static double element(attn_i_matrix m, int64_t row, int64_t column)

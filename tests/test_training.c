@@ -272,7 +272,7 @@ static double pupil_loss(struct pupil *p, bool gradients)
 static void pupil_train(struct pupil *p, int steps)
 {
     const double rate = 0.02;
-    if (emulated()) steps /= 2;
+    if (few_cases()) steps /= 2;
     for (int step = 1; step <= steps; step++) {
         draw_sequences(p);
         pupil_loss(p, true);

@@ -178,7 +178,7 @@ static void gradients_of_the_twin_are_its_difference_quotients(void **state)
     for (int bit = 0; bit < BITS; bit++) {
         if (sensible >> bit & 1) check(score, 1U << bit, ALL_FLOWS, 100 + (uint64_t)bit);
     }
-    for (uint64_t i = 0; i < (emulated() ? 2 : 20); i++) {
+    for (uint64_t i = 0; i < (few_cases() ? 2 : 20); i++) {
         const unsigned flows = (unsigned)rng_integer(&rng, 1, ALL_FLOWS);
         check(score, (unsigned)rng_bits(&rng) & sensible, flows, 200 + i);
     }
