@@ -11,7 +11,8 @@ from numpy import empty, ndarray
 
 from ._calls import Call, Gradient, run_forward
 from ._library import check
-from ._tensors import Array, ArrayLike, Lengths, address, array_of, lengths_of, like, maybe, writable
+from ._tensors import (HEAD, IN_OBJECT, Array, ArrayLike, Lengths, address, array_of, lengths_of, like, maybe,
+                       pointer_at, writable)
 from ._words import Exact, Stage
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class _Layout:
 
 
 class _Plain(_Layout):
-    """The same of query, key, value and the context alone, which most calls are: without a loop."""
+    """The same of query, key, value and the context alone, which most calls are: without a loop, or address()."""
 
     TENSORS = "query", "key", "value", "context"
 
@@ -95,8 +96,8 @@ class _Plain(_Layout):
     def run(self, inputs: tuple[Any, ...], given: Array | None) -> tuple[Any, ...]:
         q, k, v, _, _, _ = inputs
         context = empty(self.shape, self.dtype) if given is None else given
-        self.query.data, self.key.data, self.value.data = address(q), address(k), address(v)
-        self.context.data = address(context)
+        self.query.data, self.key.data = pointer_at(id(q) + HEAD).value, pointer_at(id(k) + HEAD).value
+        self.value.data, self.context.data = pointer_at(id(v) + HEAD).value, pointer_at(id(context) + HEAD).value
         status = run_forward(self.handle, self.reference)
         if status:
             check(status)
@@ -127,9 +128,9 @@ def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value
     lengths = None if key_lengths is None else lengths_of(key_lengths, "key_lengths")
     given = None if out is None else writable(out, "out")
     inputs = q, k, v, m, b, lengths
-    what = (q.shape, q.strides, q.dtype,
-            None if k is None else (k.shape, k.strides, k.dtype),
-            None if v is None else (v.shape, v.strides, v.dtype),
+    what = (q.shape, q.flags.c_contiguous or q.strides, q.dtype,
+            None if k is None else (k.shape, k.flags.c_contiguous or k.strides, k.dtype),
+            None if v is None else (v.shape, v.flags.c_contiguous or v.strides, v.dtype),
             None if m is None else (m.shape, m.strides, m.dtype),
             None if b is None else (b.shape, b.strides, b.dtype),
             None if lengths is None else (lengths.shape, lengths.strides, lengths.dtype),
@@ -153,7 +154,7 @@ def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value
                 np.empty(rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
                 np.empty((*rows, keys), dtype) if return_scores else None)
         plain = [x is not None for x in inputs + outs] == [name in _Plain.TENSORS for name in _INPUTS + _OUTPUTS]
-        layout = (_Plain if plain else _Layout)(
+        layout = (_Plain if plain and IN_OBJECT else _Layout)(
             mechanism, inputs, outs, {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
                                       "offset": offset, "stage": return_scores or "raw"})
         layout.call.run()

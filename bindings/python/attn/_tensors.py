@@ -74,7 +74,7 @@ class _Interface(Structure):
 
 _AT_DATA = _Interface.data.offset // sizeof(c_void_p)
 _words_of = PYFUNCTYPE(POINTER(c_void_p), py_object, c_char_p)(("PyCapsule_GetPointer", pythonapi))
-_pointer_at, _HEAD = c_void_p.from_address, object.__basicsize__
+pointer_at, HEAD = c_void_p.from_address, object.__basicsize__
 
 
 def _address_by_protocol(array: Array) -> int | None:
@@ -83,7 +83,7 @@ def _address_by_protocol(array: Array) -> int | None:
 
 
 def _address_in_object(array: Array) -> int | None:
-    return _pointer_at(id(array) + _HEAD).value
+    return pointer_at(id(array) + HEAD).value
 
 
 def _is_in_object() -> bool:
@@ -95,7 +95,8 @@ def _is_in_object() -> bool:
 
 
 # Where an array begins. array.ctypes takes a microsecond, the protocol a third of that, the object a tenth.
-address = _address_in_object if _is_in_object() else _address_by_protocol
+IN_OBJECT = _is_in_object()
+address = _address_in_object if IN_OBJECT else _address_by_protocol
 
 
 def view(array: Array, name: str) -> Tensor:
