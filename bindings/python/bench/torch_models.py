@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """torch_models.py: PyTorch's own models, unchanged, before and after attn.torch.enable(): a step of training and a pass of
-inference, and what of them is spent in scaled_dot_product_attention. Prints a table: milliseconds, the median of rounds in
-turns, and the median of the ratios within a round. Needs PyTorch.
+inference. Prints a table: milliseconds, the median of rounds in turns, and the median of the ratios within a round. Needs
+PyTorch.
 
     torch_models.py [THREADS [ROUNDS]]"""
 
