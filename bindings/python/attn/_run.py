@@ -162,10 +162,8 @@ def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value
             if len(layouts) >= _MOST_LAYOUTS:
                 layouts.clear()
             layouts.setdefault(what, []).append(layout)
-    if q is query and not (return_weights or return_logsumexp or return_scores):
-        return outs[0] if out is None else out
     context, weights, logsumexp, scores = outs
-    returned: Any = out if out is not None else like(context, query)
+    returned: Any = out if out is not None else context if q is query else like(context, query)
     if not (return_weights or return_logsumexp or return_scores):
         return returned
     if logsumexp is not None and q.ndim == 1:
