@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * additive.c: the additive score v^T tanh(W q + U k + b) (Bahdanau 2014, appendix A.1.2), also with v normalised
+ * score/additive.c: the additive score v^T tanh(W q + U k + b) (Bahdanau 2014, appendix A.1.2), also with v normalised
  * (Salimans and Kingma 2016), and with inputs that come projected. */
+#include "handles/status.h"
 #include "score/projected_tanh.h"
-#include "status.h"
 
 #include <inttypes.h>
 

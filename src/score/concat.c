@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * concat.c: the concat score v^T tanh(W [q; k]) (Luong 2015, eq. 8): W's columns are split between query and key, so
- * that each is projected once and no concatenation exists. */
+ * score/concat.c: the concat score v^T tanh(W [q; k]) (Luong 2015, eq. 8): W's columns are split between query and key,
+ * so that each is projected once and no concatenation exists. */
+#include "handles/status.h"
 #include "runtime/size.h"
 #include "score/projected_tanh.h"
-#include "status.h"
 
 static int64_t hidden_width(const attn_i_problem *p)
 {

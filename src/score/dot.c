@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * dot.c: the dot score q.k (Luong 2015, eq. 8) and the scaled dot score q.k / sqrt(Dk) (Vaswani 2017, eq. 1). */
+ * score/dot.c: the dot score q.k (Luong 2015, eq. 8) and the scaled dot score q.k / sqrt(Dk) (Vaswani 2017, eq. 1). */
+#include "handles/status.h"
 #include "score/score.h"
-#include "status.h"
 
 #include <inttypes.h>
 #include <math.h>

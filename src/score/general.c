@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * general.c: the general score q^T W k (Luong 2015, eq. 8), computed as (q^T W) k: the queries are projected. */
+ * score/general.c: the general score q^T W k (Luong 2015, eq. 8), computed as (q^T W) k: the queries are projected. */
 #include "score/score.h"
 
 static int64_t query_width(const attn_i_problem *p)

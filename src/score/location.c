@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * location.c: the location score e_ij = (W q_i)_j (Luong 2015, eq. 9). Row j of W plays the part of key j. */
+ * score/location.c: the location score e_ij = (W q_i)_j (Luong 2015, eq. 9). Row j of W plays the part of key j. */
+#include "handles/status.h"
 #include "runtime/blas.h"
 #include "score/score.h"
-#include "status.h"
 
 #include <inttypes.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * score.c: what several score functions do alike. */
+ * score/score.c: what several score functions do alike. */
 #include "score/score.h"
 
 #include "runtime/blas.h"

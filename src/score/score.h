@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * score.h: what a score function is to the pipeline. A score function is one file that fills one of these and defines
- * the public function that creates its mechanism; nothing else in the library knows it by name. */
-#ifndef ATTN_I_SCORE_H
-#define ATTN_I_SCORE_H
+ * score/score.h: what a score function is to the pipeline. A score function is one file that fills one of these and
+ * defines the public function that creates its mechanism; nothing else in the library knows it by name. */
+#ifndef ATTN_I_SCORE_SCORE_H
+#define ATTN_I_SCORE_SCORE_H
 
-#include "context.h"
+#include "call/problem.h"
 #include "kernels/tile.h"
-#include "problem.h"
-#include "projection.h"
 #include "runtime/memory.h"
+#include "score/projection.h"
+#include "softmax/context.h"
 
 /* A score function's parameters as its functions want them during one call. */
 typedef struct attn_i_score_state {
