@@ -38,12 +38,12 @@ static void lay_out(run *r, attn_i_arena *arena)
 {
     const attn_i_gradient *g = r->g;
     const attn_i_problem *p = r->p;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     attn_i_chunks_layout(&r->chunks, p, 1, p->keys, arena);
     const attn_i_chunks *c = &r->chunks;
     attn_i_param_sums_layout(&r->params, g,
-                             score->reads_keys ? c->key.use : attn_i_matrix_transpose(c->state.places.use), arena);
-    r->wants_keys = score->reads_keys && (g->d_key.data != NULL || r->params.wanted);
+                             score->rule.reads_keys ? c->key.use : attn_i_matrix_transpose(c->state.places.use), arena);
+    r->wants_keys = score->rule.reads_keys && (g->d_key.data != NULL || r->params.wanted);
     r->wants_queries = g->d_query.data != NULL || r->params.wanted;
     r->key = attn_i_target_layout(arena, attn_i_head_matrix(r->p, &g->d_key, 0), p->size);
     r->value = attn_i_target_layout(arena, attn_i_head_matrix(r->p, &g->d_value, 0), p->size);
@@ -214,10 +214,10 @@ static void sum_scores(run *r, const attn_i_score_block *block, int64_t x)
     if (c->query_width > 0 && r->wants_queries) d_queries = dense(r, r->d_queries, c->query_width);
     if (c->query_width == 0 && r->g->d_query.data != NULL) d_queries = dense(r, r->d_raw_queries, p->query_dim);
     if (c->key_width > 0 && r->wants_keys) d_keys = attn_i_matrix_dense(r->d_keys, p->keys, c->key_width);
-    if (c->key_width == 0 && p->mechanism->score->reads_keys) d_keys = r->key.use;
+    if (c->key_width == 0 && p->mechanism->rule->reads_keys) d_keys = r->key.use;
     if (d_queries.data != NULL) g.d_queries = attn_i_matrix_rows(d_queries, x, block->scores.rows, p->size);
     if (d_keys.data != NULL) g.d_keys = attn_i_matrix_rows(d_keys, block->first, keys, p->size);
-    p->mechanism->score->gradients(p, &c->state, &g, &r->params.score);
+    attn_i_score_of(p)->gradients(p, &c->state, &g, &r->params.score);
 }
 
 /* From prepared queries to queries as they came, and to the caller. */
@@ -229,8 +229,8 @@ static void finish_queries(run *r)
     attn_i_matrix raw = no_matrix();
     if (d->data != NULL) raw = dense(r, r->d_raw_queries, p->query_dim);
     if (c->query_width > 0 && r->wants_queries) {
-        p->mechanism->score->query_gradients(p, &c->state, attn_i_chunks_raw_queries(c),
-                                             dense(r, r->d_queries, c->query_width), raw, &r->params.score);
+        attn_i_score_of(p)->query_gradients(p, &c->state, attn_i_chunks_raw_queries(c),
+                                            dense(r, r->d_queries, c->query_width), raw, &r->params.score);
     }
     for (int64_t x = 0; x < raw.rows; x++) {
         const attn_i_row_place at = attn_i_chunks_place(c, x);
@@ -296,8 +296,8 @@ static void end_head(run *r)
     const int accumulate = r->g->accumulate;
     if (r->wants_keys && c->key_width > 0) {
         const attn_i_matrix from = c->key.copied ? c->key.use : attn_i_head_matrix(r->p, &p->key, c->first_head);
-        p->mechanism->score->key_gradients(p, &c->state, from, attn_i_matrix_dense(r->d_keys, p->keys, c->key_width),
-                                           r->key.use, &r->params.score);
+        attn_i_score_of(p)->key_gradients(p, &c->state, from, attn_i_matrix_dense(r->d_keys, p->keys, c->key_width),
+                                          r->key.use, &r->params.score);
     }
     attn_i_target_end(&r->key, accumulate, p->kernels, p->size);
     if (!r->g->shared) attn_i_target_end(&r->value, accumulate, p->kernels, p->size);
@@ -306,7 +306,7 @@ static void end_head(run *r)
 static void begin(run *r)
 {
     const attn_i_problem *p = r->p;
-    p->mechanism->score->load(p, &r->chunks.state);
+    attn_i_score_of(p)->load(p, &r->chunks.state);
     attn_i_param_sums_begin(&r->params, r->g);
     attn_i_bias_sums_begin(&r->biases, r->g);
 }

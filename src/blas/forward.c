@@ -100,7 +100,7 @@ void attn_i_blas_way_run(const attn_i_problem *problem, void *scratch)
     attn_i_chunks *c = &r.chunks;
     attn_i_arena arena = {.base = scratch};
     lay_out(&r, &arena);
-    problem->mechanism->score->load(problem, &c->state);
+    attn_i_score_of(problem)->load(problem, &c->state);
     for (c->first_head = 0; c->first_head < c->head_count; c->first_head += c->heads) {
         c->chunk_heads = attn_i_min(c->heads, c->head_count - c->first_head);
         attn_i_chunks_take_heads(c);

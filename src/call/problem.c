@@ -9,7 +9,6 @@
 #include "handles/status.h"
 #include "handles/structs.h"
 #include "runtime/size.h"
-#include "score/score.h"
 
 #include <inttypes.h>
 
@@ -85,7 +84,7 @@ static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args
 
 static attn_status check_key_and_value(attn_i_problem *p, const attn_tensor *key, const attn_tensor *value)
 {
-    const int reads_keys = p->mechanism->score->reads_keys;
+    const int reads_keys = p->mechanism->rule->reads_keys;
     if (key == NULL && (reads_keys || value == NULL)) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "key is NULL%s", reads_keys ? "" : ", and so is value");
     }
@@ -127,16 +126,16 @@ static attn_status check_mechanism(attn_i_problem *p)
     if (m->query_dim != 0 && p->query_dim != m->query_dim) {
         return attn_i_fail(ATTN_ERR_SHAPE,
                            "query has dimension %" PRId64 ", but the %s mechanism was made for %" PRId64, p->query_dim,
-                           m->score->name, m->query_dim);
+                           m->rule->name, m->query_dim);
     }
     if (m->key_dim != 0 && p->key_dim != m->key_dim) {
         return attn_i_fail(ATTN_ERR_SHAPE, "key has dimension %" PRId64 ", but the %s mechanism was made for %" PRId64,
-                           p->key_dim, m->score->name, m->key_dim);
+                           p->key_dim, m->rule->name, m->key_dim);
     }
-    attn_status status = attn_i_params_check(m->params, m->param_count, m->score->name, p->dtype);
-    if (status == ATTN_OK) status = m->score->check(p);
+    attn_status status = attn_i_params_check(m->params, m->param_count, m->rule->name, p->dtype);
+    if (status == ATTN_OK) status = m->rule->check(m, p->query_dim, p->key_dim, p->keys);
     if (status != ATTN_OK) return status;
-    p->scale = m->modifiers.has_scale ? m->modifiers.scale : m->score->default_scale(p);
+    p->scale = m->modifiers.has_scale ? m->modifiers.scale : m->rule->default_scale(p->key_dim);
     return ATTN_OK;
 }
 

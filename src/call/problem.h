@@ -7,10 +7,8 @@
 #include "attn/attn.h"
 #include "handles/engine.h"
 #include "handles/mechanism.h"
+#include "handles/memory.h"
 #include "handles/tensor.h"
-
-/* What a score function has made of keys already: nothing; prepared rows; or rows converted for the fused way. */
-typedef enum attn_i_ready { ATTN_I_RAW, ATTN_I_PREPARED, ATTN_I_CONVERTED } attn_i_ready;
 
 /* Which weights are dropped: see attn_forward. */
 typedef struct attn_i_dropout {

@@ -7,16 +7,15 @@
 #include "handles/engine.h"
 #include "handles/status.h"
 #include "runtime/size.h"
-#include "score/score.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-attn_i_mechanism_maker attn_i_mechanism_start(const char *where, attn_engine *engine, const attn_i_score *score,
+attn_i_mechanism_maker attn_i_mechanism_start(const char *where, attn_engine *engine, const attn_i_rule *rule,
                                               attn_mechanism **mechanism)
 {
-    attn_i_mechanism_maker maker = {.mechanism = {.engine = engine, .score = score, .modifiers = {.temperature = 1}},
+    attn_i_mechanism_maker maker = {.mechanism = {.engine = engine, .rule = rule, .modifiers = {.temperature = 1}},
                                     .where = where};
     if (engine == NULL || mechanism == NULL) {
         maker.status = attn_i_fail(ATTN_ERR_ARGUMENT, "%s: %s is NULL", where, engine == NULL ? "engine" : "mechanism");
@@ -84,7 +83,7 @@ void attn_mechanism_destroy(attn_mechanism *mechanism)
 
 const char *attn_mechanism_name(const attn_mechanism *mechanism)
 {
-    return mechanism == NULL ? NULL : mechanism->score->name;
+    return mechanism == NULL ? NULL : mechanism->rule->name;
 }
 
 const attn_i_param *attn_i_mechanism_param(const attn_mechanism *mechanism, const char *name)
@@ -118,7 +117,7 @@ attn_status attn_mechanism_param_info(const attn_mechanism *mechanism, int32_t i
     static const char where[] = "attn_mechanism_param_info";
     if (mechanism == NULL) return null_argument(where, "mechanism");
     attn_status status =
-        attn_i_params_info(mechanism->params, mechanism->param_count, mechanism->score->name, index, info);
+        attn_i_params_info(mechanism->params, mechanism->param_count, mechanism->rule->name, index, info);
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in(where, status);
 }
 
@@ -127,7 +126,7 @@ attn_status attn_mechanism_bind_param(attn_mechanism *mechanism, const char *nam
     static const char where[] = "attn_mechanism_bind_param";
     if (mechanism == NULL) return null_argument(where, "mechanism");
     attn_status status =
-        attn_i_params_bind(mechanism->params, mechanism->param_count, mechanism->score->name, name, tensor);
+        attn_i_params_bind(mechanism->params, mechanism->param_count, mechanism->rule->name, name, tensor);
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in(where, status);
 }
 
@@ -289,7 +288,7 @@ static attn_status set_local(attn_mechanism *m, attn_local local, int64_t half_w
         attn_i_mechanism_dim(&maker, "hidden_dim", hidden_dim);
         if (maker.status == ATTN_OK && m->query_dim != 0 && query_dim != m->query_dim) {
             return attn_i_fail(ATTN_ERR_SHAPE, "query_dim is %" PRId64 ", but the %s mechanism was made for %" PRId64,
-                               query_dim, m->score->name, m->query_dim);
+                               query_dim, m->rule->name, m->query_dim);
         }
         attn_i_mechanism_add(&maker, "W_p", hidden_dim, query_dim);
         attn_i_mechanism_add(&maker, "v_p", hidden_dim, 0);

@@ -32,12 +32,20 @@ typedef struct attn_i_modifiers {
 #define ATTN_I_MOST_POSITIONS (INT64_C(1) << 60)
 #define ATTN_I_UNBOUNDED      (INT64_C(1) << 62)
 
-struct attn_i_score;
+/* What a score function's mechanism is checked by; score/score.h has what it computes. */
+typedef struct attn_i_rule {
+    const char *name;
+    int reads_keys;
+    /* Whether a call's dimensions suit, beyond those that the mechanism was made for. key_dim 0: there is no key. */
+    attn_status (*check)(const attn_mechanism *mechanism, int64_t query_dim, int64_t key_dim, int64_t keys);
+    /* The scale when none was set. */
+    double (*default_scale)(int64_t key_dim);
+} attn_i_rule;
 
 struct attn_mechanism {
     attn_engine *engine;
-    atomic_int references; /* the caller's, and one for each memory and layer */
-    const struct attn_i_score *score;
+    atomic_int references;      /* the caller's, and one for each memory and layer */
+    const attn_i_rule *rule;    /* of the score function */
     int64_t query_dim, key_dim; /* 0: any */
     int64_t hidden_dim;         /* A; for location the most keys */
     uint32_t flags;             /* ATTN_ADDITIVE_ */
@@ -59,7 +67,7 @@ typedef struct attn_i_mechanism_maker {
     const char *where;
 } attn_i_mechanism_maker;
 
-attn_i_mechanism_maker attn_i_mechanism_start(const char *where, attn_engine *engine, const struct attn_i_score *score,
+attn_i_mechanism_maker attn_i_mechanism_start(const char *where, attn_engine *engine, const attn_i_rule *rule,
                                               attn_mechanism **mechanism);
 void attn_i_mechanism_dim(attn_i_mechanism_maker *maker, const char *name, int64_t dim);
 void attn_i_mechanism_add(attn_i_mechanism_maker *maker, const char *name, int64_t rows, int64_t columns);

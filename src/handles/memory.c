@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * handles/memory.c: memories as handles: created, truncated, reordered, forked. What they hold is only ever changed
- * once everything that can fail has been done. */
+ * handles/memory.c: memories as handles: made, truncated, reordered, forked, destroyed. What they hold is only ever
+ * changed once everything that can fail has been done. */
 #include "handles/memory.h"
 
 #include "handles/engine.h"
 #include "handles/lengths.h"
 #include "handles/status.h"
-#include "handles/structs.h"
-#include "layers/memory/append.h"
 #include "runtime/size.h"
-#include "score/score.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -186,116 +183,24 @@ int64_t attn_i_memory_value_dim(const attn_memory *m)
     return m->value_dim > 0 ? m->value_dim : m->key_dim;
 }
 
-/* ---------------------------------------------------------------------------------------------- create */
+/* ---------------------------------------------------------------------------------------------- make */
 
-static attn_status check_options(const attn_mechanism *mechanism, const attn_memory_options *o)
+attn_status attn_i_memory_make(const attn_memory *like, int64_t batch, int64_t capacity, attn_memory **memory)
 {
-    const int alone = (o->flags & ATTN_MEMORY_KEYS_ALONE) != 0, reads_keys = mechanism->score->reads_keys;
-    if (o->flags & ~(uint32_t)(ATTN_MEMORY_FIXED | ATTN_MEMORY_KEYS_ALONE)) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "flags has bits that mean nothing: %" PRIu32, o->flags);
-    }
-    if (o->dtype != ATTN_F32 && o->dtype != ATTN_F64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "dtype is %s, but ATTN_F32 or ATTN_F64 is computed with",
-                           attn_i_dtype_name(o->dtype));
-    }
-    const struct {
-        const char *name;
-        int64_t value, least;
-    } numbers[] = {{"batch", o->batch, 1},
-                   {"key_heads", o->key_heads, 0},
-                   {"key_dim", o->key_dim, reads_keys || alone},
-                   {"value_dim", o->value_dim, !alone},
-                   {"capacity", o->capacity, 0}};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        if (numbers[i].value < numbers[i].least || numbers[i].value > ATTN_I_BLAS_LIMIT) {
-            return attn_i_fail(ATTN_ERR_ARGUMENT, "%s is %" PRId64 ", but at least %" PRId64 " is needed",
-                               numbers[i].name, numbers[i].value, numbers[i].least);
-        }
-    }
-    if (alone && o->value_dim != 0) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "value_dim is %" PRId64 ", but the keys are the values", o->value_dim);
-    }
-    if (!reads_keys && !alone && o->key_dim != 0) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "key_dim is %" PRId64 ", but %s reads no keys", o->key_dim,
-                           mechanism->score->name);
-    }
-    if (o->rope != NULL && (alone || !reads_keys)) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "rope is there, but keys are %s", alone ? "values" : "not read");
-    }
-    if (mechanism->key_dim != 0 && o->key_dim != mechanism->key_dim) {
-        return attn_i_fail(ATTN_ERR_SHAPE, "key_dim is %" PRId64 ", but the %s mechanism was made for %" PRId64,
-                           o->key_dim, mechanism->score->name, mechanism->key_dim);
-    }
-    return ATTN_OK;
-}
-
-/* What is kept of keys and values. */
-static void set_widths(attn_memory *m)
-{
-    const attn_i_problem p = attn_i_memory_problem(m, 0);
-    const attn_i_score *score = m->mechanism->score;
-    const int64_t prepared = score->key_width(&p);
-    const int converts = score->lanes != NULL && m->dtype == ATTN_F32 && m->engine->way == ATTN_WAY_TILES;
-    m->ready = converts ? ATTN_I_CONVERTED : prepared > 0 ? ATTN_I_PREPARED : ATTN_I_RAW;
-    m->keys.width = converts ? score->lanes->key_elements(&p) : prepared > 0 ? prepared : m->key_dim;
-    m->values.width = m->value_dim;
-    if (m->value_dim == 0 && m->ready != ATTN_I_RAW) m->values.width = m->key_dim; /* values are raw */
-}
-
-static attn_status set_rope(attn_memory *m, const attn_rope_options *rope)
-{
-    if (rope == NULL) return ATTN_OK;
-    attn_status status =
-        attn_i_struct_read(&m->rope, sizeof m->rope, sizeof m->rope, rope, rope->struct_size, "attn_rope_options");
-    if (status != ATTN_OK) return status;
-    if (m->ready != ATTN_I_RAW) {
-        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "rope is there, but %s projects its keys after it",
-                           m->mechanism->score->name);
-    }
-    m->rope.struct_size = (uint32_t)sizeof m->rope;
-    m->rope.positions = NULL;
-    m->turns = 1;
-    return ATTN_OK;
-}
-
-static attn_status create(const attn_mechanism *mechanism, const attn_memory_options *given, attn_memory **memory)
-{
-    attn_memory_options o;
-    if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
-    if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "options is NULL");
-    if (memory == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "memory is NULL");
-    attn_status status = attn_i_struct_read(&o, sizeof o, sizeof o, given, given->struct_size, "attn_memory_options");
-    if (status == ATTN_OK) status = check_options(mechanism, &o);
-    if (status != ATTN_OK) return status;
-    attn_memory m = {.mechanism = mechanism, .engine = mechanism->engine, .dtype = o.dtype, .flags = o.flags};
-    m.size = attn_i_dtype_size(o.dtype);
-    m.key_heads = attn_i_max(o.key_heads, 1);
-    m.key_dim = o.key_dim;
-    m.value_dim = o.value_dim;
-    set_widths(&m);
-    status = set_rope(&m, o.rope);
-    if (status != ATTN_OK) return status;
     contents c;
-    status = make_contents(&m, o.batch, o.capacity, &c);
+    attn_status status = make_contents(like, batch, capacity, &c);
     if (status != ATTN_OK) return status;
-    memset(c.lengths, 0, (size_t)o.batch * sizeof *c.lengths);
-    take_contents(&m, &c);
-    attn_memory *made = allocate(&m, (int64_t)sizeof *made, &status);
+    attn_memory *made = allocate(like, (int64_t)sizeof *made, &status);
     if (status != ATTN_OK) {
-        release(&m, &c);
+        release(like, &c);
         return status;
     }
-    *made = m;
-    attn_i_mechanism_take(m.mechanism);
+    memset(c.lengths, 0, (size_t)batch * sizeof *c.lengths);
+    *made = *like;
+    take_contents(made, &c);
+    attn_i_mechanism_take(made->mechanism);
     *memory = made;
     return ATTN_OK;
-}
-
-attn_status attn_memory_create(const attn_mechanism *mechanism, const attn_memory_options *options,
-                               attn_memory **memory)
-{
-    attn_status status = create(mechanism, options, memory);
-    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_memory_create", status);
 }
 
 void attn_memory_destroy(attn_memory *memory)
@@ -366,20 +271,14 @@ attn_status attn_memory_reorder(attn_memory *memory, const attn_tensor *rows)
 
 static attn_status copy_memory(const attn_memory *m, attn_memory **copy)
 {
-    contents c;
+    attn_memory *made;
     if (m == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "memory is NULL");
     if (copy == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "copy is NULL");
-    attn_status status = make_contents(m, m->batch, m->capacity, &c);
+    attn_status status = attn_i_memory_make(m, m->batch, m->capacity, &made);
     if (status != ATTN_OK) return status;
-    attn_memory *made = allocate(m, (int64_t)sizeof *made, &status);
-    if (status != ATTN_OK) {
-        release(m, &c);
-        return status;
-    }
+    contents c = contents_of(made);
     for (int64_t b = 0; b < m->batch; b++) copy_sequence(m, b, b, &c);
-    *made = *m;
-    take_contents(made, &c);
-    attn_i_mechanism_take(m->mechanism);
+    measure(made);
     *copy = made;
     return ATTN_OK;
 }

@@ -36,7 +36,7 @@ static int64_t most_keys(const attn_i_problem *p)
 
 static int64_t own_elements(const attn_i_problem *p)
 {
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     return score->own_elements == NULL ? 0 : score->own_elements(p);
 }
 
@@ -44,17 +44,17 @@ static void lay_out(run *r, attn_i_arena *arena)
 {
     const attn_i_gradient *g = r->g;
     const attn_i_problem *p = r->p;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     attn_i_chunks *c = &r->chunks;
     attn_i_chunks_layout(c, p, 1, most_keys(p), arena);
     attn_i_centres_layout(&r->centres, c, arena);
     attn_i_param_sums_layout(&r->params, g,
-                             score->reads_keys ? c->key.use : attn_i_matrix_transpose(c->state.places.use), arena);
+                             score->rule.reads_keys ? c->key.use : attn_i_matrix_transpose(c->state.places.use), arena);
     r->key = attn_i_target_layout(arena, attn_i_head_matrix(p, &g->d_key, 0), p->size);
     r->value = attn_i_target_layout(arena, attn_i_head_matrix(p, &g->d_value, 0), p->size);
     if (g->shared) r->value = r->key;
     r->d_keys = attn_i_carve_matrix(arena, c->key_width > 0 ? p->keys : 0, c->key_width, p->size);
-    r->d_places = attn_i_carve_matrix(arena, score->reads_keys ? 0 : p->keys, p->query_dim, p->size);
+    r->d_places = attn_i_carve_matrix(arena, score->rule.reads_keys ? 0 : p->keys, p->query_dim, p->size);
     attn_i_bias_sums_layout(&r->biases, g, arena);
     r->d_scores = attn_i_carve(arena, c->score_stride, p->size);
     r->factors = attn_i_carve(arena, c->score_stride, p->size);
@@ -100,7 +100,7 @@ static void to_values(run *r, const attn_i_row_gradient *row)
 static attn_i_matrix d_key_rows(const run *r)
 {
     const attn_i_problem *p = r->p;
-    if (!p->mechanism->score->reads_keys) return attn_i_matrix_dense(r->d_places, p->keys, p->query_dim);
+    if (!p->mechanism->rule->reads_keys) return attn_i_matrix_dense(r->d_places, p->keys, p->query_dim);
     if (r->chunks.key_width > 0) return attn_i_matrix_dense(r->d_keys, p->keys, r->chunks.key_width);
     return r->key.use;
 }
@@ -125,7 +125,7 @@ static void run_row(run *r, int64_t x)
     p->kernels->fill(width, 0, d_query, 1);
     r->d_centres[x] = 0;
     if (n == 0) return;
-    p->mechanism->score->row_scores(p, &c->state, query, keys, row.span.first, n, row.scores);
+    attn_i_score_of(p)->row_scores(p, &c->state, query, keys, row.span.first, n, row.scores);
     attn_i_centres_gaussian(&r->centres, p, x, row.span, r->factors, r->slopes);
     if (p->context.data != NULL) from_context(r, &row);
     attn_i_row_gradient_compute(r->g, &row);
@@ -135,8 +135,8 @@ static void run_row(run *r, int64_t x)
     if (p->context.data != NULL) to_values(r, &row);
     attn_i_row_gradient_finish(r->g, &row);
     char *d_first = d_keys.data == NULL ? NULL : d_keys.data + row.span.first * d_keys.row_stride * p->size;
-    p->mechanism->score->row_gradients(p, &c->state, query, keys, row.span.first, n, row.d, d_query, d_first,
-                                       d_keys.row_stride, r->own);
+    attn_i_score_of(p)->row_gradients(p, &c->state, query, keys, row.span.first, n, row.d, d_query, d_first,
+                                      d_keys.row_stride, r->own);
 }
 
 /* From prepared queries and centres to queries as they came, and to the caller. */
@@ -152,9 +152,9 @@ static void finish_queries(run *r)
         if (!p->kernels->is_finite(p->query_dim, row)) p->kernels->gather_finite(p->query_dim, row, 1, row, 1);
     }
     if (c->query_width > 0) {
-        p->mechanism->score->query_gradients(p, &c->state, from,
-                                             attn_i_matrix_dense(r->d_queries, c->chunk_rows, c->query_width), raw,
-                                             &r->params.score);
+        attn_i_score_of(p)->query_gradients(p, &c->state, from,
+                                            attn_i_matrix_dense(r->d_queries, c->chunk_rows, c->query_width), raw,
+                                            &r->params.score);
     }
     attn_i_centres_gradients(&r->centres, c, r->d_centres, raw, attn_i_score_param_sum(p, &r->params.score, "W_p"),
                              attn_i_score_param_sum(p, &r->params.score, "v_p"));
@@ -182,7 +182,7 @@ static void begin_head(run *r)
     attn_i_target_begin(&r->key, accumulate, p->kernels, p->size);
     if (!r->g->shared) attn_i_target_begin(&r->value, accumulate, p->kernels, p->size);
     if (r->chunks.key_width > 0) memset(r->d_keys, 0, (size_t)(p->keys * r->chunks.key_width * p->size));
-    if (!p->mechanism->score->reads_keys) memset(r->d_places, 0, (size_t)(p->keys * p->query_dim * p->size));
+    if (!p->mechanism->rule->reads_keys) memset(r->d_places, 0, (size_t)(p->keys * p->query_dim * p->size));
     memset(r->own, 0, (size_t)(own_elements(p) * p->size));
 }
 
@@ -190,14 +190,14 @@ static void end_head(run *r)
 {
     const attn_i_problem *p = r->p;
     const attn_i_chunks *c = &r->chunks;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     if (score->add_own != NULL) score->add_own(p, r->own, &r->params.score);
     if (c->key_width > 0) {
         const attn_i_matrix from = c->key.copied ? c->key.use : attn_i_head_matrix(p, &p->key, c->first_head);
         score->key_gradients(p, &c->state, from, attn_i_matrix_dense(r->d_keys, p->keys, c->key_width), r->key.use,
                              &r->params.score);
     }
-    const attn_i_matrix places = score->reads_keys ? (attn_i_matrix){0} : r->params.score.params[0];
+    const attn_i_matrix places = score->rule.reads_keys ? (attn_i_matrix){0} : r->params.score.params[0];
     for (int64_t j = 0; j < p->keys && places.data != NULL; j++) {
         p->kernels->add_to(p->query_dim, r->d_places + j * p->query_dim * p->size,
                            places.data + j * places.row_stride * p->size, places.column_stride);
@@ -209,7 +209,7 @@ static void end_head(run *r)
 static void begin(run *r)
 {
     const attn_i_problem *p = r->p;
-    p->mechanism->score->load(p, &r->chunks.state);
+    attn_i_score_of(p)->load(p, &r->chunks.state);
     attn_i_centres_load(&r->centres, p);
     attn_i_param_sums_begin(&r->params, r->g);
     attn_i_bias_sums_begin(&r->biases, r->g);

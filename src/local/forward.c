@@ -56,8 +56,8 @@ static void compute_row(void *data, int64_t x)
     const int64_t head = x / c->chunk_rows, size = p->size;
     char *row = c->scores + x * c->score_stride * size, *factor = r->factors + x * c->score_stride * size;
     const attn_i_span span = attn_i_centres_span(&r->centres, c, x);
-    p->mechanism->score->row_scores(p, &c->state, queries.data + x * queries.row_stride * size,
-                                    attn_i_chunks_keys(c, head), span.first, span.end - span.first, row);
+    attn_i_score_of(p)->row_scores(p, &c->state, queries.data + x * queries.row_stride * size,
+                                   attn_i_chunks_keys(c, head), span.first, span.end - span.first, row);
     attn_i_centres_gaussian(&r->centres, p, x, span, factor, NULL);
     attn_i_row_finish_with(p, at.b, at.h, at.i, span, factor, row);
     if (p->context.data == NULL) return;
@@ -78,7 +78,7 @@ void attn_i_local_way_run(const attn_i_problem *p, void *scratch)
     attn_i_chunks *c = &r.chunks;
     attn_i_arena arena = {.base = scratch};
     lay_out(&r, &arena);
-    p->mechanism->score->load(p, &c->state);
+    attn_i_score_of(p)->load(p, &c->state);
     attn_i_centres_load(&r.centres, p);
     for (c->first_head = 0; c->first_head < c->head_count; c->first_head += c->heads) {
         c->chunk_heads = attn_i_min(c->heads, c->head_count - c->first_head);

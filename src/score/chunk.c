@@ -20,7 +20,7 @@ enum {
 static void cut(attn_i_chunks *c, int64_t most_heads, int64_t row_scores)
 {
     const attn_i_problem *p = c->p;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     c->head_count = p->batch * p->key_heads;
     c->head_rows = p->group * p->queries;
     c->query_width = score->query_width(p);
@@ -49,10 +49,10 @@ static void cut(attn_i_chunks *c, int64_t most_heads, int64_t row_scores)
 void attn_i_chunks_layout(attn_i_chunks *c, const attn_i_problem *p, int64_t most_heads, int64_t row_scores,
                           attn_i_arena *arena)
 {
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     const int local = p->modifiers->local != ATTN_LOCAL_NONE; /* keys and values are read row by row */
     *c = (attn_i_chunks){.p = p};
-    if (score->reads_keys) {
+    if (score->rule.reads_keys) {
         c->key = attn_i_operand_layout(arena, attn_i_head_matrix(c->p, &p->key, 0), score->contiguous_keys || local,
                                        p->size);
     }
@@ -85,8 +85,8 @@ static void restore_keys(attn_i_chunks *c)
         const attn_i_matrix from = attn_i_head_matrix(c->p, &p->key, c->first_head + i);
         float *to = (float *)(void *)c->keys + i * p->keys * c->key_width;
         for (int64_t j = 0; j < p->keys; j++) {
-            p->mechanism->score->lanes->restore_key(p, (const float *)(const void *)from.data + j * from.row_stride,
-                                                    to + j * c->key_width);
+            attn_i_score_of(p)->lanes->restore_key(p, (const float *)(const void *)from.data + j * from.row_stride,
+                                                   to + j * c->key_width);
         }
     }
 }
@@ -117,7 +117,7 @@ void attn_i_chunks_take_heads(attn_i_chunks *c)
         }
         from.rows = count * p->keys;
         char *to = c->keys + (head - c->first_head) * p->keys * c->key_width * p->size;
-        p->mechanism->score->prepare_keys(p, &c->state, from, attn_i_matrix_dense(to, from.rows, c->key_width));
+        attn_i_score_of(p)->prepare_keys(p, &c->state, from, attn_i_matrix_dense(to, from.rows, c->key_width));
     }
 }
 
@@ -143,7 +143,7 @@ attn_i_matrix attn_i_chunks_keys(const attn_i_chunks *c, int64_t head)
     if (c->key_width > 0) {
         return attn_i_matrix_dense(c->keys + head * keys * c->key_width * c->p->size, keys, c->key_width);
     }
-    if (!c->p->mechanism->score->reads_keys) {
+    if (!c->p->mechanism->rule->reads_keys) {
         return attn_i_matrix_rows(attn_i_matrix_transpose(c->state.places.use), 0, keys, c->p->size);
     }
     return c->key.copied ? c->key.use : attn_i_head_matrix(c->p, &c->p->key, c->first_head + head);
@@ -159,7 +159,7 @@ void attn_i_chunks_take_rows(attn_i_chunks *c)
                            p->query.stride[3], raw.data + x * p->query_dim * p->size);
     }
     if (c->query_width > 0) {
-        p->mechanism->score->prepare_queries(p, &c->state, raw, attn_i_chunks_queries(c));
+        attn_i_score_of(p)->prepare_queries(p, &c->state, raw, attn_i_chunks_queries(c));
     }
 }
 
@@ -196,7 +196,7 @@ void attn_i_chunks_score(attn_i_chunks *c)
 {
     const int64_t per_head = attn_i_chunks_blocks(c), count = c->chunk_heads * per_head;
     for (int64_t k = 0; k < count; k++) c->blocks[k] = make_block(c, k / per_head, k % per_head);
-    c->p->mechanism->score->scores(c->p, &c->state, c->blocks, count);
+    attn_i_score_of(c->p)->scores(c->p, &c->state, c->blocks, count);
 }
 
 int64_t attn_i_chunks_item_rows(const attn_i_chunks *c)

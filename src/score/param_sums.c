@@ -7,7 +7,7 @@ void attn_i_param_sums_layout(attn_i_param_sums *sums, const attn_i_gradient *g,
                               attn_i_arena *arena)
 {
     const attn_i_problem *p = &g->problem;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     *sums = (attn_i_param_sums){.wanted = 0};
     for (int32_t i = 0; i < p->mechanism->param_count; i++) {
         if (g->d_params[i].data == NULL) continue;
@@ -30,7 +30,7 @@ void attn_i_param_sums_begin(const attn_i_param_sums *sums, const attn_i_gradien
 void attn_i_param_sums_end(attn_i_param_sums *sums, const attn_i_gradient *g, const attn_i_score_state *state)
 {
     const attn_i_problem *p = &g->problem;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     if (score->finish_sums != NULL) score->finish_sums(p, state, &sums->score);
     for (int32_t i = 0; i < p->mechanism->param_count; i++) {
         attn_i_target_end(&sums->targets[i], g->accumulate, p->kernels, p->size);

@@ -39,7 +39,7 @@ static int sums_in_place(const attn_i_view *view)
 int attn_i_tiles_backward_takes(const attn_i_gradient *g, attn_i_tiles_backward *way)
 {
     const attn_i_problem *p = &g->problem;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     attn_i_gradient_plan *plan = &way->plan;
     *way = (attn_i_tiles_backward){.g = g, .p = p, .sources.p = p};
     plan->g = g;
@@ -48,7 +48,7 @@ int attn_i_tiles_backward_takes(const attn_i_gradient *g, attn_i_tiles_backward 
     plan->factor = p->scale / p->modifiers->temperature;
     plan->dim = g->d_context.data != NULL ? p->value_dim : 0;
     plan->width = padded(plan->tile.depth);
-    way->keys_prepared = !score->reads_keys || score->key_width(p) > 0;
+    way->keys_prepared = !score->rule.reads_keys || score->key_width(p) > 0;
     way->d_keys = way->keys_prepared ? &no_view : &g->d_key;
     way->d_values = !g->shared ? &g->d_value : way->keys_prepared ? &g->d_key : &no_view;
     return 1;
@@ -71,7 +71,7 @@ static int64_t distance_elements(const attn_i_tiles_backward *way)
 
 static int queries_prepared(const attn_i_tiles_backward *way)
 {
-    return way->p->mechanism->score->query_width(way->p) > 0;
+    return attn_i_score_of(way->p)->query_width(way->p) > 0;
 }
 
 static void cut(attn_i_tiles_backward *way)
@@ -139,7 +139,7 @@ attn_status attn_i_tiles_backward_scratch(attn_i_tiles_backward *way, int64_t *b
     attn_i_arena arena = {.base = NULL};
     way->plan.tile.state = &way->sources.state;
     way->sources.state.own_products = way->p->engine->own_products;
-    way->p->mechanism->score->layout(way->p, &arena, &way->sources.state);
+    attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
     attn_i_sources_find(&way->sources, 1);
     cut(way);
     lay_out(way, &arena);
@@ -328,7 +328,7 @@ static void add_distances(attn_i_tiles_backward *way, int64_t item)
 static void finish_chunk(attn_i_tiles_backward *way, int64_t heads)
 {
     const attn_i_problem *p = way->p;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     const attn_i_score_state *state = &way->sources.state;
     const int64_t depth = way->plan.tile.depth, width = way->plan.width, size = p->size;
     for (int64_t i = 0; i < heads * way->splits && way->plan.tile.lanes != NULL; i++) {
@@ -343,11 +343,11 @@ static void finish_chunk(attn_i_tiles_backward *way, int64_t heads)
                                     (attn_i_matrix){rows, way->head_rows, depth, width, 1});
         }
         const attn_i_matrix keys = {(char *)(way->prepared_keys + i * p->keys * width), p->keys, depth, width, 1};
-        if (way->keys_prepared && score->reads_keys && (way->g->d_key.data != NULL || way->rows.params.wanted)) {
+        if (way->keys_prepared && score->rule.reads_keys && (way->g->d_key.data != NULL || way->rows.params.wanted)) {
             attn_i_row_sums_keys(&way->rows, way->g, state, head, keys);
         }
-        if (!score->reads_keys && !way->g->shared && !way->g->accumulate) clear_keys(way, head);
-        if (!score->reads_keys && way->rows.params.wanted) {
+        if (!score->rule.reads_keys && !way->g->shared && !way->g->accumulate) clear_keys(way, head);
+        if (!score->rule.reads_keys && way->rows.params.wanted) {
             const attn_i_matrix places = way->rows.params.score.params[0];
             for (int64_t j = 0; j < p->keys; j++) {
                 p->kernels->add_to(depth, keys.data + j * width * size, places.data + j * places.row_stride * size,
@@ -360,7 +360,7 @@ static void finish_chunk(attn_i_tiles_backward *way, int64_t heads)
 void attn_i_tiles_backward_run(attn_i_tiles_backward *way, void *scratch)
 {
     const attn_i_problem *p = way->p;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     attn_i_arena arena = {.base = scratch};
     score->layout(p, &arena, &way->sources.state);
     lay_out(way, &arena);

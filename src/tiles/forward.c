@@ -112,7 +112,7 @@ attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
         way->plan.state = &way->sources.state;
         way->few = attn_i_row_pass_suits(&way->plan);
         way->sources.state.own_products = way->p->engine->own_products;
-        way->p->mechanism->score->layout(way->p, &arena, &way->sources.state);
+        attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
         attn_i_sources_find(&way->sources, !way->few); /* few queries convert what they read, a block at a time */
         cut(way);
         lay_out(way, &arena);
@@ -258,7 +258,7 @@ static void merge_splits(void *data, int64_t tile)
 void attn_i_tiles_run(attn_i_tiles *way, void *scratch)
 {
     const attn_i_problem *p = way->p;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     attn_i_arena arena = {.base = scratch};
     if (is_empty(p)) return;
     score->layout(p, &arena, &way->sources.state);

@@ -37,14 +37,14 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     plan->biased = p->bias.data != NULL;
     plan->relative = attn_i_relative_wanted(p);
     plan->writes_scores = p->scores.data != NULL || p->weights.data != NULL;
-    plan->lanes = p->mechanism->score->lanes;
+    plan->lanes = attn_i_score_of(p)->lanes;
     plan->factor = m->softcap != 0 ? p->scale / m->softcap : p->scale * plan->unit;
     plan->folded = plan->lanes == NULL && !plan->writes_scores && (p->scale == 0 || is_moderate(plan->factor));
     plan->cap = (float)(m->softcap * plan->unit);
     plan->plain = plan->folded && !plan->biased && !plan->relative && has_usual_slopes(p);
     plan->wide = p->context.data != NULL && p->value_dim > WIDE && p->keys <= ATTN_I_TILE_KEYS && p->group == 1 &&
                  p->dropout.keep == 0 && p->context.stride[3] == 1;
-    plan->depth = attn_i_max(p->mechanism->score->query_width(p), 0);
+    plan->depth = attn_i_max(attn_i_score_of(p)->query_width(p), 0);
     if (plan->depth == 0) plan->depth = p->query_dim;
     return 1;
 }

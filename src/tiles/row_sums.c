@@ -9,7 +9,7 @@ void attn_i_row_sums_layout(attn_i_row_sums *sums, const attn_i_gradient *g, con
                             attn_i_arena *arena)
 {
     const attn_i_problem *p = &g->problem;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     const int64_t rows = score->query_width(p) > 0 ? p->group * p->queries : 0;
     *sums = (attn_i_row_sums){.params = {.wanted = 0}};
     if (score->key_width(p) > 0) {
@@ -42,7 +42,7 @@ void attn_i_row_sums_queries(attn_i_row_sums *sums, const attn_i_gradient *g, co
         kernels->gather_finite(p->query_dim, query_row(p, &p->query, head, x), p->query.stride[3],
                                from.data + x * p->query_dim * p->size, 1);
     }
-    p->mechanism->score->query_gradients(p, state, from, d_to, d_from, &sums->params.score);
+    attn_i_score_of(p)->query_gradients(p, state, from, d_to, d_from, &sums->params.score);
     for (int64_t x = 0; x < d_from.rows; x++) {
         const char *row = d_from.data + x * p->query_dim * p->size;
         char *to = query_row(p, d, head, x);
@@ -64,6 +64,6 @@ void attn_i_row_sums_keys(attn_i_row_sums *sums, const attn_i_gradient *g, const
     }
     if (sums->d_key.to.data != NULL) attn_i_target_move(&sums->d_key, attn_i_head_matrix(p, &g->d_key, head).data);
     attn_i_target_begin(&sums->d_key, accumulate, p->kernels, p->size);
-    p->mechanism->score->key_gradients(p, state, from, d_to, sums->d_key.use, &sums->params.score);
+    attn_i_score_of(p)->key_gradients(p, state, from, d_to, sums->d_key.use, &sums->params.score);
     attn_i_target_end(&sums->d_key, accumulate, p->kernels, p->size);
 }

@@ -65,15 +65,16 @@ static attn_i_source make_source(attn_i_matrix matrix, int even, int64_t width)
 void attn_i_sources_find(attn_i_sources *sources, int converted)
 {
     const attn_i_problem *p = sources->p;
-    const attn_i_score *score = p->mechanism->score;
+    const attn_i_score *score = attn_i_score_of(p);
     const int even = query_rows_are_even(p);
     sources->query = make_source(query_rows(p, &sources->state, 0), even, score->query_width(p));
     sources->query.rows_of = even ? query_rows : NULL;
     sources->query.prepares = score->query_width(p) > 0 ? score->prepare_queries : NULL;
     /* Uneven rows are read one by one where they lie, unless they are prepared. */
-    sources->key = make_source(score->reads_keys ? key_rows(p, &sources->state, 0) : map_rows(p, &sources->state, 0), 1,
-                               score->key_width(p));
-    sources->key.rows_of = score->reads_keys ? key_rows : map_rows;
+    sources->key =
+        make_source(score->rule.reads_keys ? key_rows(p, &sources->state, 0) : map_rows(p, &sources->state, 0), 1,
+                    score->key_width(p));
+    sources->key.rows_of = score->rule.reads_keys ? key_rows : map_rows;
     sources->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
     if (p->ready != ATTN_I_RAW) { /* they are read where the memory has them */
         sources->key = make_source(key_rows(p, &sources->state, 0), 1, 0);

@@ -85,7 +85,7 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
     }
     if (status == ATTN_OK && m->ready != ATTN_I_RAW)
         status =
-            attn_i_params_check(p->mechanism->params, p->mechanism->param_count, p->mechanism->score->name, p->dtype);
+            attn_i_params_check(p->mechanism->params, p->mechanism->param_count, p->mechanism->rule->name, p->dtype);
     if (alone) p->value = p->key;
     return status;
 }
@@ -128,7 +128,7 @@ static void lay_out_converted(append *a, attn_i_arena *arena)
 {
     a->sources.p = &a->p;
     a->sources.state.own_products = a->sources.state.steady = 1;
-    a->p.mechanism->score->layout(&a->p, arena, &a->sources.state);
+    attn_i_score_of(&a->p)->layout(&a->p, arena, &a->sources.state);
     attn_i_sources_find(&a->sources, 1);
     const int64_t heads = a->p.batch * a->p.key_heads, per_head = attn_i_sources_copied(&a->sources);
     a->heads = attn_i_clamp(CHUNK_ELEMENTS / attn_i_max(per_head, 1), 1, heads);
@@ -138,7 +138,7 @@ static void lay_out_converted(append *a, attn_i_arena *arena)
 static void append_converted(append *a)
 {
     const int64_t heads = a->p.batch * a->p.key_heads, width = a->m->keys.width;
-    a->p.mechanism->score->load(&a->p, &a->sources.state);
+    attn_i_score_of(&a->p)->load(&a->p, &a->sources.state);
     for (int64_t first = 0; first < heads; first += a->heads) {
         const int64_t count = attn_i_min(a->heads, heads - first);
         attn_i_sources_prepare(&a->sources, first, count);
@@ -153,14 +153,14 @@ static void append_converted(append *a)
 static void lay_out_prepared(append *a, attn_i_arena *arena)
 {
     a->state.own_products = a->state.steady = a->m->dtype == ATTN_F32;
-    a->p.mechanism->score->layout(&a->p, arena, &a->state);
+    attn_i_score_of(&a->p)->layout(&a->p, arena, &a->state);
     a->key = attn_i_operand_layout(arena, attn_i_view_matrix(&a->p.key, 0, 0), 1, a->m->size);
 }
 
 static void append_prepared(append *a)
 {
     const attn_memory *m = a->m;
-    a->p.mechanism->score->load(&a->p, &a->state);
+    attn_i_score_of(&a->p)->load(&a->p, &a->state);
     for (int64_t b = 0; b < m->batch; b++) {
         for (int64_t h = 0; h < m->key_heads; h++) {
             attn_i_matrix from = attn_i_view_matrix(&a->p.key, b, h);
@@ -172,7 +172,7 @@ static void append_prepared(append *a)
             from.rows = count_of(a, b);
             if (from.rows == 0) continue;
             const attn_i_matrix to = attn_i_matrix_dense(place(a, &m->keys, b, h, 0), from.rows, m->keys.width);
-            a->p.mechanism->score->prepare_keys(&a->p, &a->state, from, to);
+            attn_i_score_of(&a->p)->prepare_keys(&a->p, &a->state, from, to);
         }
     }
 }

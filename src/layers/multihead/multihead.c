@@ -113,7 +113,7 @@ static attn_status check_mechanism(const attn_mechanism *mechanism, int64_t head
         if (made_for[i].dim == 0 || made_for[i].dim == head_dim) continue;
         return attn_i_fail(ATTN_ERR_SHAPE,
                            "head_dim is %" PRId64 ", but the %s mechanism was made for %s of %" PRId64 " dimensions",
-                           head_dim, mechanism->score->name, made_for[i].name, made_for[i].dim);
+                           head_dim, mechanism->rule->name, made_for[i].name, made_for[i].dim);
     }
     return ATTN_OK;
 }
