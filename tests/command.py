@@ -386,7 +386,7 @@ class Refusals(InAnEmptyFolder):
         ]:
             self.bad("plot", *arguments)
         for arguments in [("",), ("a",), ("", "b"), ("a", "b", "c"), (b"\xff", "b"), ("a\033", "b"), ("a", "b", "-o", "x.jpg"),
-                          ("a", "b", "--dim", "0"), ("a", "b", "--temperature", "0"), ("a " * 501, "b")]:
+                          ("a", "b", "--temperature", "0"), ("a " * 501, "b")]:
             self.bad("align", *arguments)
 
     def test_mutated_files_never_crash(self):
