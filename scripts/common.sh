@@ -35,7 +35,7 @@ install_packages() {
 }
 
 build_packages="gcc g++ libc6-dev make cmake pkg-config libopenblas-dev libcairo2-dev libunistring-dev fonts-dejavu-core"
-test_packages="libcmocka-dev libopenblas0-openmp libopenblas0-serial libblas-dev python3 python3-numpy python3-cffi mandoc rustc cargo"
+test_packages="libcmocka-dev libopenblas0-openmp libopenblas0-serial libopenblas64-0 libblas-dev libblas64-3 python3 python3-numpy python3-cffi mandoc rustc cargo"
 check_packages="git clang clang-format clang-tidy shellcheck ninja-build rustfmt"
 
 # What the library is held against in tests, by version, and where install_witnesses puts it.

@@ -194,7 +194,8 @@ typedef struct attn_engine_options {
 
 /* Creates an engine; options NULL means all defaults. Its threads start when they are first needed.
  * ATTN_ERR_ARGUMENT: a NULL engine, a value out of range, an unknown word in ATTN_WAY. ATTN_ERR_STRUCT_SIZE.
- * ATTN_ERR_UNSUPPORTED: kernels that this build or CPU has not, also by ATTN_KERNELS. ATTN_ERR_NOMEM. Since 0.1. */
+ * ATTN_ERR_UNSUPPORTED: kernels that this build or CPU has not, also by ATTN_KERNELS. ATTN_ERR_BACKEND: the BLAS that was
+ * loaded takes 64-bit integers where this library passes 32-bit ones. ATTN_ERR_NOMEM. Since 0.1. */
 ATTN_API attn_status attn_engine_create(const attn_engine_options *options, attn_engine **engine);
 
 /* Gives the engine back; NULL is fine. See attn_engine for mechanisms that still use it. Since 0.1. */

@@ -85,6 +85,15 @@ static attn_status check_options(const attn_engine_options *options)
     return ATTN_OK;
 }
 
+static attn_status check_blas(const attn_i_blas_info *blas)
+{
+    if (blas->our_integers) return ATTN_OK;
+    return attn_i_fail(ATTN_ERR_BACKEND,
+                       "the BLAS in %.200s takes 64-bit integers (ILP64), but this library was built for one with 32-bit "
+                       "integers: load that one instead, for example libopenblas in place of libopenblas64",
+                       blas->file[0] != '\0' ? blas->file : "this process");
+}
+
 static attn_status create(const attn_engine_options *given, attn_engine **created)
 {
     if (created == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "engine is NULL");
@@ -114,7 +123,8 @@ static attn_status create(const attn_engine_options *given, attn_engine **create
     attn_i_blas_describe(&engine->cpu, &engine->blas);
     engine->threads = options.threads != 0 ? options.threads : engine->cpu.count;
     engine->own_products = wants_own_products(engine, way);
-    status = choose_kernels(options.kernels, engine);
+    status = check_blas(&engine->blas);
+    if (status == ATTN_OK) status = choose_kernels(options.kernels, engine);
     if (status == ATTN_OK) {
         engine->pool = attn_i_pool_create(&allocator, engine->threads, options.execute, options.executor_data);
         if (engine->pool == NULL) status = attn_i_fail(ATTN_ERR_NOMEM, "no memory for an engine's threads");
