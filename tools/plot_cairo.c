@@ -6,6 +6,8 @@
 #include "fail.h"
 #include "output.h"
 #include "plot.h"
+#include "plot_colour.h"
+#include "plot_kinds.h"
 #include "text.h"
 
 #include <cairo-pdf.h>
@@ -208,7 +210,7 @@ static void draw_values(cairo_t *cr, const layout *l, const plot *p)
     const double size = 11;
     double drop = below_middle(cr, size);
     for (size_t i = 0; i < p->rows * p->columns; ++i) {
-        double weight = p->weights[i], part = plot_part(p, weight);
+        double weight = p->matrices[0].weights[i], part = plot_part(p, weight);
         plot_number number = plot_format(p, weight);
         if (strtod(number.text, NULL) <= 0) continue; /* a field of zeros hides the numbers that say something */
         cairo_text_extents_t e = extents(cr, size, number.text);
@@ -226,7 +228,7 @@ static void draw_matrix(cairo_t *cr, const layout *l, const plot *p)
     cairo_set_antialias(cr, CAIRO_ANTIALIAS_NONE);
     for (size_t row = 0; row < p->rows; ++row) {
         for (size_t column = 0; column < p->columns; ++column) {
-            fill(cr, plot_part(p, plot_weight(p, row, column)), l->x + l->cell * (double)column,
+            fill(cr, plot_part(p, plot_weight(p, &p->matrices[0], row, column)), l->x + l->cell * (double)column,
                  l->y + l->cell * (double)row, l->cell, l->cell);
         }
     }

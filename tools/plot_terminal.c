@@ -4,6 +4,8 @@
  * left to right in any script; a matrix wider than the terminal is printed in blocks of columns.
  */
 #include "plot.h"
+#include "plot_colour.h"
+#include "plot_kinds.h"
 #include "text.h"
 
 #include <stdbool.h>
@@ -69,16 +71,10 @@ static page lay_out(const plot *p, FILE *out)
     return g;
 }
 
-/* 0 to 255. */
-static int byte_of(double intensity)
-{
-    return (int)(intensity * 255 + 0.5);
-}
-
 /* The step of 0 to 5 in the 256-colour cube, whose levels are 0, 95, 135, 175, 215, 255. */
 static int cube_step(double intensity)
 {
-    int value = byte_of(intensity);
+    int value = plot_colour_byte(intensity);
     return value < 48 ? 0 : value < 115 ? 1 : (value - 35) / 40;
 }
 
@@ -95,7 +91,8 @@ static void print_cell(const page *g, double part)
                       16 + 36 * cube_step(c.red) + 6 * cube_step(c.green) + cube_step(c.blue));
         break;
     case COLOURS_24_BIT:
-        (void)fprintf(g->out, "\033[48;2;%d;%d;%dm  ", byte_of(c.red), byte_of(c.green), byte_of(c.blue));
+        (void)fprintf(g->out, "\033[48;2;%d;%d;%dm  ", plot_colour_byte(c.red), plot_colour_byte(c.green),
+                      plot_colour_byte(c.blue));
         break;
     }
 }
@@ -124,16 +121,16 @@ static void print_staircase(const page *g, size_t first, size_t last)
     }
 }
 
-static void print_row(const page *g, size_t row, size_t first, size_t last)
+static void print_row(const page *g, const plot_matrix *m, size_t row, size_t first, size_t last)
 {
     const plot *p = g->p;
     char *word = text_shortened(p->row_words[row], g->gutter);
     (void)fprintf(g->out, "%*s%s ", g->gutter - text_width(word), "", word);
     free(word);
-    for (size_t column = first; column < last; ++column) print_cell(g, plot_part(p, plot_weight(p, row, column)));
+    for (size_t column = first; column < last; ++column) print_cell(g, plot_part(p, plot_weight(p, m, row, column)));
     end_cells(g);
-    size_t strongest = plot_strongest(p, row);
-    double weight = plot_weight(p, row, strongest);
+    size_t strongest = plot_strongest(p, m, row);
+    double weight = plot_weight(p, m, row, strongest);
     if (last == p->columns && weight > 0) {
         plot_number number = plot_format(p, weight);
         (void)fprintf(g->out, " %s ", number.text);
@@ -151,19 +148,26 @@ static void print_legend(const page *g)
     (void)fprintf(g->out, " %s\n", plot_format(g->p, g->p->largest).text);
 }
 
+static void print_matrix(const page *g, const plot_matrix *m)
+{
+    const plot *p = g->p;
+    for (size_t first = 0; first < p->columns; first += g->fits) {
+        size_t last = p->columns - first < g->fits ? p->columns : first + g->fits;
+        (void)fputc('\n', g->out);
+        if (p->count > 1) (void)fprintf(g->out, "%s\n", m->name);
+        if (g->fits < p->columns) {
+            (void)fprintf(g->out, "columns %zu to %zu of 0 to %zu\n", first, last - 1, p->columns - 1);
+        }
+        print_staircase(g, first, last);
+        for (size_t row = 0; row < p->rows; ++row) print_row(g, m, row, first, last);
+    }
+}
+
 void plot_write_terminal(const plot *p, FILE *stream)
 {
     page g = lay_out(p, stream);
     (void)fprintf(stream, "%s\n", p->title);
     if (p->note != NULL) (void)fprintf(stream, "%s\n", p->note);
-    for (size_t first = 0; first < p->columns; first += g.fits) {
-        size_t last = p->columns - first < g.fits ? p->columns : first + g.fits;
-        (void)fputc('\n', stream);
-        if (g.fits < p->columns) {
-            (void)fprintf(stream, "columns %zu to %zu of 0 to %zu\n", first, last - 1, p->columns - 1);
-        }
-        print_staircase(&g, first, last);
-        for (size_t row = 0; row < p->rows; ++row) print_row(&g, row, first, last);
-    }
+    for (size_t i = 0; i < p->count; ++i) print_matrix(&g, &p->matrices[i]);
     print_legend(&g);
 }
