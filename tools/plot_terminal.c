@@ -3,6 +3,8 @@
  * plot_terminal.c: the matrix as text. Column words stand in a staircase above their columns, so that they read from
  * left to right in any script; a matrix wider than the terminal is printed in blocks of columns.
  */
+#include "fail.h"
+#include "legible.h"
 #include "plot.h"
 #include "plot_colour.h"
 #include "plot_kinds.h"
@@ -24,8 +26,9 @@ typedef struct page {
     const plot *p;
     FILE *out;
     paint paint;
-    int gutter;  /* the words of the rows */
-    size_t fits; /* columns of the matrix in a block */
+    char **row_words, **column_words; /* as they may be shown */
+    int gutter;                       /* the words of the rows */
+    size_t fits;                      /* columns of the matrix in a block */
     int margin;
 } page;
 
@@ -48,6 +51,28 @@ static int terminal_width(void)
     return width < NARROWEST ? NARROWEST : width > BROADEST ? BROADEST : (int)width;
 }
 
+/* A copy that may be shown. */
+static char *shown(const char *text)
+{
+    size_t room = strlen(text) * LEGIBLE_GROWTH + 1;
+    char *copy = allocate(room, 1);
+    legible(copy, room, text);
+    return copy;
+}
+
+static char **all_shown(char *const *words, size_t count)
+{
+    char **copies = allocate(count, sizeof *copies);
+    for (size_t i = 0; i < count; ++i) copies[i] = shown(words[i]);
+    return copies;
+}
+
+static void free_words(char **words, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) free(words[i]);
+    free(words);
+}
+
 static int widest_of(char *const *words, size_t count, int most)
 {
     int widest = 0;
@@ -60,11 +85,15 @@ static int widest_of(char *const *words, size_t count, int most)
 
 static page lay_out(const plot *p, FILE *out)
 {
-    page g = {.p = p, .out = out, .paint = paint_for_standard_output()};
+    page g = {.p = p,
+              .out = out,
+              .paint = paint_for_standard_output(),
+              .row_words = all_shown(p->row_words, p->rows),
+              .column_words = all_shown(p->column_words, p->columns)};
     int width = terminal_width(), third = width / 3 < WIDEST_WORD ? width / 3 : WIDEST_WORD;
-    g.gutter = widest_of(p->row_words, p->rows, third);
+    g.gutter = widest_of(g.row_words, p->rows, third);
     int number = (int)strlen(plot_format(p, p->largest).text) + 2;
-    int word = widest_of(p->column_words, p->columns, third - number);
+    int word = widest_of(g.column_words, p->columns, third - number);
     g.margin = number + word;
     g.fits = (size_t)(width - g.gutter - 1 - g.margin - 1) / CELL;
     if (g.fits > p->columns) g.fits = p->columns;
@@ -104,9 +133,9 @@ static void end_cells(const page *g)
 
 static void print_word(const page *g, const char *word, int columns)
 {
-    char *shown = text_shortened(word, columns);
-    (void)fputs(shown, g->out);
-    free(shown);
+    char *fitting = text_shortened(word, columns);
+    (void)fputs(fitting, g->out);
+    free(fitting);
 }
 
 /* The words of columns first to last - 1, each on a line of its own above those to its right, joined to its column. */
@@ -116,7 +145,7 @@ static void print_staircase(const page *g, size_t first, size_t last)
         (void)fprintf(g->out, "%*s", g->gutter + 1, "");
         for (size_t i = first; i < column; ++i) (void)fputs("│ ", g->out);
         (void)fputs("┌ ", g->out);
-        print_word(g, g->p->column_words[column], CELL * (int)(last - column - 1) + g->margin);
+        print_word(g, g->column_words[column], CELL * (int)(last - column - 1) + g->margin);
         (void)fputc('\n', g->out);
     }
 }
@@ -124,7 +153,7 @@ static void print_staircase(const page *g, size_t first, size_t last)
 static void print_row(const page *g, const plot_matrix *m, size_t row, size_t first, size_t last)
 {
     const plot *p = g->p;
-    char *word = text_shortened(p->row_words[row], g->gutter);
+    char *word = text_shortened(g->row_words[row], g->gutter);
     (void)fprintf(g->out, "%*s%s ", g->gutter - text_width(word), "", word);
     free(word);
     for (size_t column = first; column < last; ++column) print_cell(g, plot_part(p, plot_weight(p, m, row, column)));
@@ -134,7 +163,7 @@ static void print_row(const page *g, const plot_matrix *m, size_t row, size_t fi
     if (last == p->columns && weight > 0) {
         plot_number number = plot_format(p, weight);
         (void)fprintf(g->out, " %s ", number.text);
-        print_word(g, p->column_words[strongest], g->margin - (int)strlen(number.text) - 1);
+        print_word(g, g->column_words[strongest], g->margin - (int)strlen(number.text) - 1);
     }
     (void)fputc('\n', g->out);
 }
@@ -166,8 +195,12 @@ static void print_matrix(const page *g, const plot_matrix *m)
 void plot_write_terminal(const plot *p, FILE *stream)
 {
     page g = lay_out(p, stream);
-    (void)fprintf(stream, "%s\n", p->title);
+    char *title = shown(p->title);
+    (void)fprintf(stream, "%s\n", title);
     if (p->note != NULL) (void)fprintf(stream, "%s\n", p->note);
     for (size_t i = 0; i < p->count; ++i) print_matrix(&g, &p->matrices[i]);
     print_legend(&g);
+    free(title);
+    free_words(g.row_words, p->rows);
+    free_words(g.column_words, p->columns);
 }
