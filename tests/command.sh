@@ -6,7 +6,7 @@ set -eu
 for python in python3 /usr/bin/python3; do
     if "$python" -c 'import numpy' 2> /dev/null; then
         export PYTHONDONTWRITEBYTECODE=1
-        for tests in command command_calls command_align; do
+        for tests in command command_calls command_align command_pictures; do
             "$python" "$SOURCE/tests/$tests.py" "$1"
         done
         exit 0

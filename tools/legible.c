@@ -13,9 +13,8 @@
 
 static bool is_command(ucs4_t c)
 {
-    const ucs4_t line_separator = 0x2028, paragraph_separator = 0x2029, first_shaping = 0x206a, last_shaping = 0x206f;
-    return uc_is_cntrl(c) || uc_is_property_bidi_control(c) || c == line_separator || c == paragraph_separator ||
-           (c >= first_shaping && c <= last_shaping);
+    const ucs4_t first_shaping = 0x206a, last_shaping = 0x206f;
+    return uc_is_cntrl(c) || uc_is_property_bidi_control(c) || (c >= first_shaping && c <= last_shaping);
 }
 
 void legible(char *to, size_t room, const char *text)

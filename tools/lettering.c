@@ -8,6 +8,9 @@
 
 #include <pango/pangocairo.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unictype.h>
+#include <unistr.h>
 
 struct lettering {
     PangoContext *context;
@@ -39,12 +42,30 @@ void lettering_destroy(lettering *l)
     free(l);
 }
 
+/* Cairo calls the code points that Unicode keeps free of characters invalid: U+FFFD stands for them. */
+static char *without_free_code_points(const char *text)
+{
+    size_t length = strlen(text), used = 0;
+    char *copy = allocate(length + 1, 1); /* U+FFFD is as short as any of them */
+    for (size_t at = 0; at < length;) {
+        ucs4_t c;
+        int step = u8_mbtouc(&c, (const uint8_t *)text + at, length - at);
+        if (uc_is_property_not_a_character(c)) c = 0xfffd;
+        used += (size_t)u8_uctomb((uint8_t *)copy + used, c, (int)(length - used));
+        at += (size_t)step;
+    }
+    copy[used] = '\0';
+    return copy;
+}
+
 static void set(lettering *l, double size, bool bold, const char *text)
 {
     pango_font_description_set_absolute_size(l->font, size * PANGO_SCALE);
     pango_font_description_set_weight(l->font, bold ? PANGO_WEIGHT_BOLD : PANGO_WEIGHT_NORMAL);
     pango_layout_set_font_description(l->line, l->font);
-    pango_layout_set_text(l->line, text, -1);
+    char *shown = without_free_code_points(text);
+    pango_layout_set_text(l->line, shown, -1);
+    free(shown);
 }
 
 double lettering_width(lettering *l, double size, bool bold, const char *text)
