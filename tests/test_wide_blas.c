@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * test_wide_blas.c: run with a BLAS of 64-bit integers where the library was built for one of 32-bit integers: no engine may
- * be made, whichever way it is to compute. */
+ * test_wide_blas.c: run with a BLAS of 64-bit integers where the library was built for one of 32-bit integers: no
+ * engine may be made, whichever way it is to compute. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>

@@ -88,10 +88,11 @@ static attn_status check_options(const attn_engine_options *options)
 static attn_status check_blas(const attn_i_blas_info *blas)
 {
     if (blas->our_integers) return ATTN_OK;
-    return attn_i_fail(ATTN_ERR_BACKEND,
-                       "the BLAS in %.200s takes 64-bit integers (ILP64), but this library was built for one with 32-bit "
-                       "integers: load that one instead, for example libopenblas in place of libopenblas64",
-                       blas->file[0] != '\0' ? blas->file : "this process");
+    return attn_i_fail(
+        ATTN_ERR_BACKEND,
+        "the BLAS in %.200s takes 64-bit integers (ILP64), but this library was built for one with 32-bit "
+        "integers: load that one instead, for example libopenblas in place of libopenblas64",
+        blas->file[0] != '\0' ? blas->file : "this process");
 }
 
 static attn_status create(const attn_engine_options *given, attn_engine **created)
