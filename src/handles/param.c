@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 attn_status attn_i_params_add(attn_i_param *params, int32_t *count, const char *name, int64_t rows, int64_t columns)
@@ -64,12 +65,23 @@ attn_status attn_i_params_info(const attn_i_param *params, int32_t count, const 
     return ATTN_OK;
 }
 
+static attn_status fail_unknown(const attn_i_param *params, int32_t count, const char *owner, const char *name)
+{
+    char names[128] = "";
+    size_t used = 0;
+    for (int32_t i = 0; i < count && used < sizeof names; i++) {
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i == 0 ? "" : ", ", params[i].name);
+    }
+    return attn_i_fail(ATTN_ERR_PARAMETER, "%s has no parameter \"%.40s\"; it has %s", owner, name,
+                       count == 0 ? "none" : names);
+}
+
 attn_status attn_i_params_bind(attn_i_param *params, int32_t count, const char *owner, const char *name,
                                const attn_tensor *tensor)
 {
     if (name == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "name is NULL");
     attn_i_param *param = (attn_i_param *)attn_i_params_find(params, count, name);
-    if (param == NULL) return attn_i_fail(ATTN_ERR_PARAMETER, "%s has no parameter \"%.40s\"", owner, name);
+    if (param == NULL) return fail_unknown(params, count, owner, name);
     if (tensor == NULL) {
         param->dtype = 0;
         return ATTN_OK;

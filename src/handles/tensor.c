@@ -97,7 +97,7 @@ static attn_status check_form(const attn_tensor *tensor, const char *name, int32
         addressable &= attn_i_multiply(n - 1, tensor->stride[d], &reach);
         if (addressable) addressable = attn_i_add(reach < 0 ? low : high, reach, reach < 0 ? &low : &high);
     }
-    if (((uintptr_t)tensor->data & (uintptr_t)(view->size - 1)) != 0) { /* a size is a power of two */
+    if (!empty && ((uintptr_t)tensor->data & (uintptr_t)(view->size - 1)) != 0) { /* a size is a power of two */
         return attn_i_fail(ATTN_ERR_ARGUMENT,
                            "%s has data at %p, which is not aligned to its %" PRId64 "-byte elements", name,
                            tensor->data, view->size);
