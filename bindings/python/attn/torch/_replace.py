@@ -11,7 +11,8 @@ import torch.nn.functional
 
 from .. import _attention
 from .._words import Align
-from ._function import array_of, attention
+from ._function import attention
+from ._tensors import array_of
 
 _theirs = torch.nn.functional.scaled_dot_product_attention
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
