@@ -7,6 +7,7 @@
 #include "engine.h"
 #include "lengths.h"
 #include "memory_append.h"
+#include "position.h"
 #include "runtime/size.h"
 #include "score/score.h"
 #include "status.h"
@@ -252,6 +253,8 @@ static attn_status set_rope(attn_memory *m, const attn_rope_options *rope)
         return attn_i_fail(ATTN_ERR_UNSUPPORTED, "rope is there, but %s projects its keys after it",
                            m->mechanism->score->name);
     }
+    status = attn_i_rope_check(&m->rope, m->key_dim, "a key");
+    if (status != ATTN_OK) return status;
     m->rope.struct_size = (uint32_t)sizeof m->rope;
     m->rope.positions = NULL;
     m->turns = 1;
