@@ -18,6 +18,7 @@ Positions count from 0, as in the C library; indices of sequences from 1. What i
 module Attn
 
 using Libdl
+using Serialization
 
 export AttnError, Call, Engine, Gradient, Mechanism, MultiHead, Rope
 export alibi_slopes, attention, attention_grad, attentional, attentional_grad, backward, bind!, bound, decomposable,
@@ -27,6 +28,7 @@ export alibi_slopes, attention, attention_grad, attentional, attentional_grad, b
 
 include("abi.jl")
 include("library.jl")
+include("numbers.jl")
 include("words.jl")
 include("tensors.jl")
 include("json.jl")

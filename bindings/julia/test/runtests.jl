@@ -6,6 +6,7 @@
 using Attn
 using LinearAlgebra
 using Random
+using Serialization
 using Test
 
 include("formulas.jl")
