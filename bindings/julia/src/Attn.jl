@@ -26,6 +26,7 @@ export alibi_slopes, attention, attention_grad, attentional, attentional_grad, b
        set_alibi!, set_causal!, set_local!, set_normaliser!, set_relative!, set_scale!, set_softcap!, set_temperature!,
        set_window!, sinusoidal, truncate!
 
+include("failures.jl")
 include("abi.jl")
 include("library.jl")
 include("numbers.jl")
