@@ -69,6 +69,22 @@ static int set_extent(attn_i_view *view, int64_t low, int64_t high)
     return 1;
 }
 
+/* A number of dimensions that is none: it may say why. */
+static attn_status refuse_ndim(const attn_tensor *tensor, const char *name, int32_t most_dims)
+{
+    const int64_t n = tensor->shape[0], first = tensor->stride[0], last = tensor->stride[1];
+    if (tensor->ndim == ATTN_VIEW_BEYOND) {
+        return attn_i_fail(ATTN_ERR_SHAPE,
+                           "%s reaches from element %" PRId64 " to element %" PRId64 " of memory that has %" PRId64,
+                           name, first, last, n);
+    }
+    if (tensor->ndim == ATTN_VIEW_STRIDES) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "%s has %" PRId64 " dimensions, but %" PRId64 " strides", name, n, first);
+    }
+    return attn_i_fail(ATTN_ERR_SHAPE, "%s has %" PRId32 " dimensions, but %s%" PRId32 " %s taken", name, tensor->ndim,
+                       most_dims > 1 ? "1 to " : "", most_dims, most_dims > 1 ? "are" : "is");
+}
+
 /* All of attn_i_tensor_check but that data must be there. */
 static attn_status check_form(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view)
 {
@@ -77,8 +93,7 @@ static attn_status check_form(const attn_tensor *tensor, const char *name, int32
         return attn_i_fail(ATTN_ERR_DTYPE, "%s has dtype %" PRId32 ", which is none", name, tensor->dtype);
     }
     if (tensor->ndim < 1 || tensor->ndim > most_dims) {
-        return attn_i_fail(ATTN_ERR_SHAPE, "%s has %" PRId32 " dimensions, but %s%" PRId32 " %s taken", name,
-                           tensor->ndim, most_dims > 1 ? "1 to " : "", most_dims, most_dims > 1 ? "are" : "is");
+        return refuse_ndim(tensor, name, most_dims);
     }
     *view = (attn_i_view){.data = tensor->data, .shape = {1, 1, 1, 1}, .size = attn_i_dtype_size(tensor->dtype)};
     int64_t low = 0, high = 1; /* the farthest elements */

@@ -18,6 +18,9 @@ attn_status attn_i_position_check_from(int64_t first, int64_t count);
 /* ATTN_ERR_ARGUMENT unless no angle can overflow with this base. */
 attn_status attn_i_position_check_base(double base);
 
+/* Refuses options of a rotation that no positions make right, for rows of `most` elements; `rows` names these. */
+attn_status attn_i_rope_check(const attn_rope_options *options, int64_t most, const char *rows);
+
 /* base^(-2i/n): the angle between neighbouring positions in pair i of n dimensions. */
 static inline double attn_i_frequency(double base, int64_t i, int64_t n)
 {

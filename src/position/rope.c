@@ -75,31 +75,47 @@ static attn_status check_positions(rotation *r, const attn_rope_options *options
     return status;
 }
 
-static attn_status check_options(rotation *r, const attn_rope_options *options)
+static double base_of(const attn_rope_options *options)
 {
-    const int64_t most = r->from.shape[3], n = options->dimensions != 0 ? options->dimensions : most;
+    return options->base == 0 ? 10000 : options->base;
+}
+
+attn_status attn_i_rope_check(const attn_rope_options *options, int64_t most, const char *rows)
+{
+    const int64_t n = options->dimensions != 0 ? options->dimensions : most;
+    if (options->layout == 0) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT,
+                           "layout is not set, but has no default: ATTN_ROPE_HALVES or ATTN_ROPE_INTERLEAVED is needed");
+    }
     if (options->layout != ATTN_ROPE_INTERLEAVED && options->layout != ATTN_ROPE_HALVES) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "layout is %" PRId32 ", which is none", options->layout);
     }
     if (n < 0 || n > most || (n != most && n % 2 != 0)) {
         return attn_i_fail(ATTN_ERR_ARGUMENT,
-                           "dimensions is %" PRId64 ", but an even number up to the %" PRId64 " of from is needed",
-                           options->dimensions, most);
+                           "dimensions is %" PRId64 ", but an even number up to the %" PRId64 " of %s is needed",
+                           options->dimensions, most, rows);
     }
     if (n % 2 != 0) {
-        return attn_i_fail(ATTN_ERR_SHAPE, "from has a last dimension of %" PRId64 ", but pairs are turned", most);
+        return attn_i_fail(ATTN_ERR_SHAPE, "%s has a last dimension of %" PRId64 ", but pairs are turned", rows, most);
     }
     if (options->inverse != 0 && options->inverse != 1) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "inverse is %" PRId32 ", but must be 0 or 1", options->inverse);
     }
     if (options->reserved != 0) return attn_i_fail(ATTN_ERR_ARGUMENT, "reserved is not 0");
+    return attn_i_position_check_base(base_of(options));
+}
+
+static attn_status check_options(rotation *r, const attn_rope_options *options)
+{
+    const int64_t most = r->from.shape[3];
+    attn_status status = attn_i_rope_check(options, most, "from");
+    if (status != ATTN_OK) return status;
     r->layout = options->layout;
-    r->pairs = n / 2;
+    r->pairs = (options->dimensions != 0 ? options->dimensions : most) / 2;
     r->first = options->first;
     r->sign = options->inverse ? -1 : 1;
-    r->base = options->base == 0 ? 10000 : options->base;
-    attn_status status = attn_i_position_check_base(r->base);
-    return status == ATTN_OK ? check_positions(r, options) : status;
+    r->base = base_of(options);
+    return check_positions(r, options);
 }
 
 static int same_view(const attn_i_view *a, const attn_i_view *b)
@@ -125,13 +141,11 @@ static attn_status check_overlap(rotation *r)
 static attn_status check(const attn_engine *engine, const attn_rope_options *given, const attn_tensor *from,
                          const attn_tensor *to, rotation *r)
 {
-    attn_rope_options options = ATTN_ROPE_OPTIONS_INIT;
-    attn_status status = ATTN_OK;
+    attn_rope_options options;
     if (engine == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "engine is NULL");
-    if (given != NULL) {
-        status = attn_i_struct_read(&options, sizeof options, sizeof options, given, given->struct_size,
-                                    "attn_rope_options");
-    }
+    if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "options is NULL, but a layout is needed");
+    attn_status status = attn_i_struct_read(&options, sizeof options, sizeof options, given, given->struct_size,
+                                            "attn_rope_options");
     if (status == ATTN_OK) status = check_tensors(r, from, to);
     if (status == ATTN_OK) status = check_options(r, &options);
     if (status == ATTN_OK) status = check_overlap(r);

@@ -20,10 +20,10 @@ from ._words import LAYOUTS, choose
 
 @dataclass(frozen=True)
 class Rope:
-    """Rotary positions (Su 2021): layout "interleaved" (the paper's) or "halves" (GPT-NeoX, transformers' Llama); the
-    first dimensions of each row are turned, 0: all of them."""
+    """Rotary positions (Su 2021): layout "interleaved" (the paper's) or "halves" (GPT-NeoX, transformers' Llama), which
+    has no default, since weights are right with one alone; the first dimensions of each row are turned, 0: all of them."""
 
-    layout: str = "interleaved"
+    layout: str
     dimensions: int = 0
     base: float = 10000.0
 
@@ -35,11 +35,11 @@ class Rope:
         return options
 
 
-def rope(array: ArrayLike, *, layout: str = "interleaved", dimensions: int = 0, base: float = 10000.0, first: int = 0,
+def rope(array: ArrayLike, *, layout: str, dimensions: int = 0, base: float = 10000.0, first: int = 0,
          positions: Lengths | None = None, inverse: bool = False, out: ArrayLike | None = None,
          engine: Engine | None = None) -> Any:
-    """array [B, H, T, D] with each row turned by its position: first + t, or positions [B, T] or [T]. inverse turns
-    back, which is the gradient too. out may be array itself."""
+    """array [B, H, T, D] with each row turned by its position: first + t, or positions [B, T] or [T]. layout as for
+    Rope. inverse turns back, which is the gradient too. out may be array itself."""
     rows = array_of(array, "array")
     to = np.empty(rows.shape, rows.dtype) if out is None else writable(out, "out")
     options = Rope(layout, dimensions, base).options(first, lengths_of(positions, "positions"), inverse)

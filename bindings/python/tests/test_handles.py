@@ -162,13 +162,13 @@ class Handles(unittest.TestCase):
         x, angles = self.normal(2, 3, 5, 8), np.arange(5)[:, None] * 100.0**(-np.arange(4) / 4)
         pairs = x[..., ::2] + 1j * x[..., 1::2]
         turned = pairs * np.exp(1j * angles)
-        got = attn.rope(x, base=100.0)
+        got = attn.rope(x, layout="interleaved", base=100.0)
         self.same(got[..., ::2] + 1j * got[..., 1::2], turned)
-        self.same(attn.rope(got, base=100.0, inverse=True), x)
-        self.same(attn.rope(x, base=100.0, positions=[0, 1, 2, 3, 4]), got)
-        self.same(attn.rope(x[:, :, 2:], base=100.0, first=2), got[:, :, 2:])
+        self.same(attn.rope(got, layout="interleaved", base=100.0, inverse=True), x)
+        self.same(attn.rope(x, layout="interleaved", base=100.0, positions=[0, 1, 2, 3, 4]), got)
+        self.same(attn.rope(x[:, :, 2:], layout="interleaved", base=100.0, first=2), got[:, :, 2:])
         place = x.copy()
-        self.assertIs(attn.rope(place, base=100.0, out=place), place)
+        self.assertIs(attn.rope(place, layout="interleaved", base=100.0, out=place), place)
         self.same(place, got)
 
     def test_sinusoids_and_slopes(self):

@@ -6,6 +6,7 @@
 #include "handles/status.h"
 #include "handles/structs.h"
 #include "layers/memory/append.h"
+#include "position/position.h"
 #include "runtime/size.h"
 #include "score/score.h"
 
@@ -75,6 +76,8 @@ static attn_status set_rope(attn_memory *m, const attn_rope_options *rope)
         return attn_i_fail(ATTN_ERR_UNSUPPORTED, "rope is there, but %s projects its keys after it",
                            m->mechanism->rule->name);
     }
+    status = attn_i_rope_check(&m->rope, m->key_dim, "a key");
+    if (status != ATTN_OK) return status;
     m->rope.struct_size = (uint32_t)sizeof m->rope;
     m->rope.positions = NULL;
     m->turns = 1;
