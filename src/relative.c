@@ -42,7 +42,7 @@ static void lay_out(attn_i_problem *p, attn_i_arena *arena)
     attn_i_relative *r = &p->relative;
     int64_t least = INT64_MAX, most = INT64_MIN;
     *r = (attn_i_relative){.rows = NULL};
-    if (!attn_i_relative_wanted(p) || p->batch == 0) return;
+    if (!attn_i_relative_wanted(p)) return;
     for (int64_t b = 0; b < p->batch; b++) {
         least = attn_i_min(least, offset_of(p, b));
         most = attn_i_max(most, offset_of(p, b));
