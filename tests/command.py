@@ -114,8 +114,16 @@ def bucket(kind, distance, columns, most):
 
     def one_way(n, buckets):
         exact = buckets // 2
-        far = np.log(np.maximum(n, 1) / exact) / np.log(most / exact) * (buckets - exact)
-        return np.where(n < exact, n, np.minimum(exact + far.astype(int), buckets - 1))
+        others = buckets - exact
+
+        def one(d):
+            if d < exact:
+                return d
+            # The step k that (d / exact)^others has reached among (most / exact)^k, in whole numbers.
+            reached = [k for k in range(others) if d**others * exact**k >= most**k * exact**others]
+            return exact + reached[-1]
+
+        return np.vectorize(one, otypes=[int])(n)
 
     if kind == "t5-causal":
         return one_way(np.maximum(-distance, 0), columns)

@@ -434,8 +434,9 @@ typedef struct attn_rope_options {
  *
  * The gradient by from is that by to, turned back: the same call with inverse = 1.
  *
- * Memory beside the arguments is 8 bytes for each pair of one row. The result has the same bits for any number of
- * engine threads, and a row the same at a position that is counted from first and at one that is given.
+ * Memory beside the arguments is 8 bytes for each pair of one row and at most 16 KB for each thread, asked for once, and
+ * not where it is at most 16 KB. The result has the same bits for any number of engine threads, and a row the same at a
+ * position that is counted from first and at one that is given.
  *
  * ATTN_ERR_ARGUMENT: a NULL, no layout, an option or a position out of range. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE,
  * ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1. */

@@ -29,17 +29,11 @@ static void lay_out(run *r, attn_i_arena *arena)
     r->seen = attn_i_carve(arena, r->chunks.heads * r->chunks.rows, sizeof *r->seen);
 }
 
-/* With no queries there is nothing to write. */
-static int is_empty(const attn_i_problem *p)
-{
-    return p->batch == 0 || p->queries == 0;
-}
-
 attn_status attn_i_blas_way_scratch(const attn_i_problem *problem, int64_t *bytes)
 {
     run r = {.p = problem};
     attn_i_arena arena = {.base = NULL};
-    if (!is_empty(problem)) lay_out(&r, &arena);
+    lay_out(&r, &arena);
     return attn_i_scratch_measured(&arena, bytes);
 }
 
@@ -95,7 +89,6 @@ static void compute_contexts(run *r)
 
 void attn_i_blas_way_run(const attn_i_problem *problem, void *scratch)
 {
-    if (is_empty(problem)) return;
     run r = {.p = problem};
     attn_i_chunks *c = &r.chunks;
     attn_i_arena arena = {.base = scratch};

@@ -5,6 +5,7 @@
 #include "call/gradient.h"
 
 #include "call/relative.h"
+#include "call/target.h"
 #include "call/visible.h"
 #include "handles/status.h"
 
@@ -188,15 +189,32 @@ void attn_i_gradient_write_row(const attn_i_gradient *g, int64_t n, const void *
     if (!g->accumulate) g->problem.kernels->scatter(n, row, to, stride);
 }
 
-static void clear(const attn_i_problem *p, const attn_i_view *view)
+static int is_wanted(const attn_i_gradient *g)
 {
-    for (int64_t a = 0; a < view->shape[0]; a++) {
-        for (int64_t b = 0; b < view->shape[1]; b++) {
-            for (int64_t c = 0; c < view->shape[2]; c++) {
-                p->kernels->fill(view->shape[3], 0, attn_i_view_at(view, a, b) + c * view->stride[2] * p->size,
-                                 view->stride[3]);
-            }
-        }
+    const attn_i_view *const fixed[] = {&g->d_query, &g->d_key, &g->d_value, &g->d_bias, &g->d_alibi, &g->d_relative};
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        if (!attn_i_view_is_empty(fixed[i])) return 1;
+    }
+    for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
+        if (!attn_i_view_is_empty(&g->d_params[i])) return 1;
+    }
+    return 0;
+}
+
+int attn_i_gradient_flows(const attn_i_gradient *g)
+{
+    if (g->problem.keys == 0 || !is_wanted(g)) return 0;
+    return !attn_i_view_is_empty(&g->d_context) || !attn_i_view_is_empty(&g->d_weights) ||
+           !attn_i_view_is_empty(&g->d_logsumexp);
+}
+
+void attn_i_gradient_clear(const attn_i_gradient *g)
+{
+    const attn_i_view *const fixed[] = {&g->d_query, &g->d_key, &g->d_value, &g->d_bias, &g->d_alibi, &g->d_relative};
+    const attn_i_kernels *kernels = g->problem.kernels;
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) attn_i_target_clear(fixed[i], g->accumulate, kernels);
+    for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
+        attn_i_target_clear(&g->d_params[i], g->accumulate, kernels);
     }
 }
 
@@ -218,7 +236,7 @@ void attn_i_bias_sums_layout(attn_i_bias_sums *sums, const attn_i_gradient *g, a
 void attn_i_bias_sums_begin(const attn_i_bias_sums *sums, const attn_i_gradient *g)
 {
     const attn_i_view *table = &g->d_relative;
-    if (g->d_bias.data != NULL && !g->accumulate) clear(&g->problem, &g->d_bias);
+    attn_i_target_clear(&g->d_bias, g->accumulate, g->problem.kernels);
     for (int64_t h = 0; h < g->problem.query_heads; h++) sums->alibi[h] = 0;
     for (int64_t k = 0; sums->table != NULL && k < table->shape[2] * table->shape[3]; k++) sums->table[k] = 0;
 }

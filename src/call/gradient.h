@@ -35,6 +35,11 @@ int attn_i_gradient_list(const attn_i_gradient *gradient, attn_i_named_view list
 /* ATTN_ERR_OVERLAP unless the caller's scratch lies apart from every tensor. */
 attn_status attn_i_gradient_check_workspace(const attn_i_gradient *gradient, void *workspace, size_t bytes);
 
+/* 1 if anything flows from what comes in to what is wanted. If nothing does, there is nothing to compute, whatever the
+ * sizes are: what is wanted is then cleared, unless it is added to. */
+int attn_i_gradient_flows(const attn_i_gradient *gradient);
+void attn_i_gradient_clear(const attn_i_gradient *gradient);
+
 /* A finished row of gradients to the caller's: in place of what is there or added to it. */
 void attn_i_gradient_write_row(const attn_i_gradient *gradient, int64_t n, const void *row, void *to, int64_t stride);
 

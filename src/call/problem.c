@@ -242,6 +242,12 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
     return status;
 }
 
+int attn_i_problem_is_wanted(const attn_i_problem *p)
+{
+    return !attn_i_view_is_empty(&p->context) || !attn_i_view_is_empty(&p->weights) ||
+           !attn_i_view_is_empty(&p->scores) || !attn_i_view_is_empty(&p->logsumexp);
+}
+
 int attn_i_problem_list(const attn_i_problem *p, attn_i_named_view list[ATTN_I_MOST_TENSORS], int *outputs)
 {
     enum { OUTPUTS = 4 };

@@ -68,6 +68,9 @@ attn_status attn_i_problem_input(const attn_i_problem *problem, const attn_tenso
 attn_status attn_i_problem_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                   const char *layout, const int64_t *shape, attn_i_view *view);
 
+/* 1 if there is an output with elements: otherwise there is nothing to do, whatever the other sizes are. */
+int attn_i_problem_is_wanted(const attn_i_problem *problem);
+
 /* 1 if the rows and the scores of all heads can be counted. */
 int attn_i_countable(int64_t batch, int64_t heads, int64_t queries, int64_t keys);
 

@@ -9,13 +9,52 @@
 
 #include <math.h>
 
-/* The bucket of a distance of at least 0 (Raffel 2020, as in the paper's code): its own, or by its logarithm. */
-static int64_t bucket_of(int64_t distance, int64_t buckets, int64_t max_distance)
+/* 1 if base^power is n, all being positive. */
+static int is_power(int64_t n, int64_t base, int64_t power)
 {
-    const int64_t exact = buckets / 2;
+    int64_t product = 1;
+    if (base == 1) return n == 1;
+    for (; power > 0; power--) {
+        if (!attn_i_multiply(product, base, &product) || product > n) return 0;
+    }
+    return product == n;
+}
+
+static int64_t common_divisor(int64_t a, int64_t b)
+{
+    while (b != 0) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* 1 if a^m is b^n, for positive numbers of which m and n share no factor: both are then powers of one number. */
+static int are_equal_powers(int64_t a, int64_t m, int64_t b, int64_t n)
+{
+    const int64_t root = (int64_t)llround(pow((double)a, 1 / (double)n));
+    return is_power(a, root, n) && is_power(b, root, m);
+}
+
+/* Distances between buckets / 2 and the greatest share the other buckets by their logarithms: distance d is k of them
+ * on where (d / exact)^others has reached (most / exact)^k. Where the two are equal, rounded logarithms may say either;
+ * that is asked of whole numbers. */
+int64_t attn_i_relative_bucket(int64_t distance, int64_t buckets, int64_t most)
+{
+    const int64_t exact = buckets / 2, others = buckets - exact;
     if (distance < exact) return distance;
-    const double share = log((double)distance / (double)exact) / log((double)max_distance / (double)exact);
-    return attn_i_min(exact + (int64_t)(share * (double)(buckets - exact)), buckets - 1);
+    if (distance >= most) return buckets - 1;
+    const double steps = log((double)distance / (double)exact) / log((double)most / (double)exact) * (double)others;
+    const int64_t nearest = (int64_t)llround(steps);
+    if (nearest > 0 && fabs(steps - (double)nearest) < 1e-9 * (double)others) {
+        const int64_t f = common_divisor(distance, exact), g = common_divisor(most, exact);
+        const int64_t h = common_divisor(others, nearest), m = others / h, n = nearest / h;
+        if (are_equal_powers(distance / f, m, most / g, n) && are_equal_powers(exact / f, m, exact / g, n)) {
+            return attn_i_min(exact + nearest, buckets - 1);
+        }
+    }
+    return attn_i_min(exact + (int64_t)steps, buckets - 1);
 }
 
 /* The column of a key that is `distance` ahead of the query. */
@@ -26,10 +65,11 @@ static int64_t column_of(const attn_i_modifiers *m, int64_t distance)
         return m->max_distance + attn_i_clamp(distance, -m->max_distance, m->max_distance);
     }
     if (m->relative == ATTN_RELATIVE_T5_CAUSAL) {
-        return bucket_of(attn_i_max(-distance, 0), columns, m->max_distance);
+        return attn_i_relative_bucket(attn_i_max(-distance, 0), columns, m->max_distance);
     }
     const int64_t half = columns / 2;
-    return (distance > 0 ? half : 0) + bucket_of(distance < 0 ? -distance : distance, half, m->max_distance);
+    return (distance > 0 ? half : 0) +
+           attn_i_relative_bucket(distance < 0 ? -distance : distance, half, m->max_distance);
 }
 
 static int64_t offset_of(const attn_i_problem *p, int64_t b)
@@ -42,7 +82,7 @@ static void lay_out(attn_i_problem *p, attn_i_arena *arena)
     attn_i_relative *r = &p->relative;
     int64_t least = INT64_MAX, most = INT64_MIN;
     *r = (attn_i_relative){.rows = NULL};
-    if (!attn_i_relative_wanted(p) || p->batch == 0) return;
+    if (!attn_i_relative_wanted(p)) return;
     for (int64_t b = 0; b < p->batch; b++) {
         least = attn_i_min(least, offset_of(p, b));
         most = attn_i_max(most, offset_of(p, b));

@@ -14,6 +14,10 @@ static inline int attn_i_relative_wanted(const attn_i_problem *problem)
     return problem->modifiers->relative != ATTN_RELATIVE_NONE;
 }
 
+/* The bucket, of so many, of a distance of at least 0 (Raffel 2020): its own, or by its logarithm; the last from the
+ * distance `most` on. */
+int64_t attn_i_relative_bucket(int64_t distance, int64_t buckets, int64_t most);
+
 /* The bytes that they take, which are added to a call's scratch. ATTN_ERR_OVERFLOW. Then, at the beginning of the
  * scratch: makes them. */
 attn_status attn_i_relative_scratch(attn_i_problem *problem, int64_t *bytes, int64_t *scratch);

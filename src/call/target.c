@@ -44,3 +44,16 @@ void attn_i_target_end(const attn_i_target *target, int accumulate, const attn_i
         if (!accumulate) kernels->scatter(use.columns, row(use, i, size), row(to, i, size), to.column_stride);
     }
 }
+
+void attn_i_target_clear(const attn_i_view *view, int accumulate, const attn_i_kernels *kernels)
+{
+    const int64_t *n = view->shape;
+    if (accumulate || attn_i_view_is_empty(view)) return;
+    for (int64_t i = 0; i < n[0]; i++) {
+        for (int64_t j = 0; j < n[1]; j++) {
+            for (int64_t k = 0; k < n[2]; k++) {
+                kernels->fill(n[3], 0, attn_i_view_at(view, i, j) + k * view->stride[2] * view->size, view->stride[3]);
+            }
+        }
+    }
+}

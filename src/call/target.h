@@ -5,6 +5,7 @@
 #ifndef ATTN_I_CALL_TARGET_H
 #define ATTN_I_CALL_TARGET_H
 
+#include "handles/tensor.h"
 #include "kernels/kernels.h"
 #include "runtime/matrix.h"
 #include "runtime/memory.h"
@@ -24,5 +25,9 @@ void attn_i_target_move(attn_i_target *target, char *data);
 /* Before anything is added: zeros, unless the caller wants sums with what is there. And when all is. */
 void attn_i_target_begin(const attn_i_target *target, int accumulate, const attn_i_kernels *kernels, int64_t size);
 void attn_i_target_end(const attn_i_target *target, int accumulate, const attn_i_kernels *kernels, int64_t size);
+
+/* All of a tensor of gradients that nothing flows into: zeros, or with `accumulate` what is there. Takes no time where
+ * there is no such tensor or it has no elements, however great its other dimensions are. */
+void attn_i_target_clear(const attn_i_view *view, int accumulate, const attn_i_kernels *kernels);
 
 #endif

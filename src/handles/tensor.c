@@ -43,11 +43,6 @@ const char *attn_i_shape_text(int32_t ndim, const int64_t *shape, char text[ATTN
     return text;
 }
 
-static int is_empty(const attn_i_view *view)
-{
-    return view->shape[0] == 0 || view->shape[1] == 0 || view->shape[2] == 0 || view->shape[3] == 0;
-}
-
 /* An empty tensor may have no address and any strides: nothing must be computed from them. */
 static void anchor(attn_i_view *view)
 {
@@ -183,7 +178,7 @@ attn_status attn_i_view_broadcast(attn_i_view *view, const char *name, const cha
 /* Sorted by stride, each dimension must step past all that the smaller ones cover. */
 attn_status attn_i_view_is_output(const attn_i_view *view, const char *name)
 {
-    if (is_empty(view)) return ATTN_OK;
+    if (attn_i_view_is_empty(view)) return ATTN_OK;
     int order[4] = {0, 1, 2, 3};
     int64_t steps[4];
     for (int d = 0; d < 4; d++) steps[d] = view->stride[d] < 0 ? -view->stride[d] : view->stride[d];

@@ -58,6 +58,13 @@ attn_status attn_i_real_output(attn_i_reals reals, const attn_tensor *tensor, co
 /* The tensor that sets the dtype: not NULL, and float32 or float64. */
 attn_status attn_i_real_first(const attn_tensor *tensor, const char *name, attn_i_view *view, attn_i_reals *reals);
 
+/* 1 if there is no such tensor, or none of its elements. */
+static inline int attn_i_view_is_empty(const attn_i_view *view)
+{
+    const int64_t *n = view->shape;
+    return view->data == NULL || n[0] == 0 || n[1] == 0 || n[2] == 0 || n[3] == 0;
+}
+
 /* 1 if the two may share memory: if the bytes that they lie between meet. */
 int attn_i_views_meet(const attn_i_view *a, const attn_i_view *b);
 

@@ -33,16 +33,11 @@ static void lay_out(run *r, attn_i_arena *arena)
     r->contexts = attn_i_carve_matrix(arena, p->context.data != NULL ? rows : 0, p->value_dim, p->size);
 }
 
-static int is_empty(const attn_i_problem *p)
-{
-    return p->batch == 0 || p->queries == 0;
-}
-
 attn_status attn_i_local_way_scratch(const attn_i_problem *problem, int64_t *bytes)
 {
     run r = {.p = problem};
     attn_i_arena arena = {.base = NULL};
-    if (!is_empty(problem)) lay_out(&r, &arena);
+    lay_out(&r, &arena);
     return attn_i_scratch_measured(&arena, bytes);
 }
 
@@ -73,7 +68,6 @@ static void compute_row(void *data, int64_t x)
 
 void attn_i_local_way_run(const attn_i_problem *p, void *scratch)
 {
-    if (is_empty(p)) return;
     run r = {.p = p};
     attn_i_chunks *c = &r.chunks;
     attn_i_arena arena = {.base = scratch};

@@ -81,7 +81,7 @@ attn_status attn_position_sinusoidal(const attn_tensor *table, int64_t first, do
     if (status == ATTN_OK) status = attn_i_position_check_base(base);
     if (status == ATTN_OK) status = attn_i_position_check_from(first, view.shape[2]);
     if (status != ATTN_OK) return attn_i_fail_in("attn_position_sinusoidal", status);
-    fill_sinusoids(&view, first, base);
+    if (!attn_i_view_is_empty(&view)) fill_sinusoids(&view, first, base);
     return ATTN_OK;
 }
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * position/rope.c: rotary positions (Su 2021, section 3.4). An item of work is a block of positions and some of the
- * heads that share them: cosines and sines are made on its stack, once for all of these heads. */
+ * heads that share them: cosines and sines are made once for all of these heads, in scratch of the thread that has the
+ * item. */
+#include "call/scratch.h"
 #include "handles/engine.h"
 #include "handles/status.h"
 #include "handles/structs.h"
 #include "handles/tensor.h"
 #include "position/position.h"
 #include "runtime/size.h"
+#include "runtime/slots.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -20,6 +23,7 @@ enum {
 };
 
 typedef struct rotation {
+    attn_engine *engine;
     const attn_i_kernels *kernels;
     attn_i_view from, to;
     attn_i_view positions; /* broadcast to [1, 1, B, T]; data NULL: counted from first */
@@ -27,12 +31,16 @@ typedef struct rotation {
     int64_t pairs, first;
     double sign, base; /* sign: -1 to turn back */
     int in_place;
-    double *frequencies;   /* of pairs, and zeros up to a multiple of PADDING */
     int64_t sequences;     /* that have positions of their own: B, or 1 */
     int64_t shared;        /* heads that have the same positions: H, or B H */
     int64_t rows, blocks;  /* positions of an item, and how many such blocks a sequence has */
     int64_t heads, groups; /* heads of an item, and how many such groups there are */
     int64_t width;         /* pairs of a row in the table, a multiple of PADDING */
+
+    /* Scratch. */
+    double *frequencies; /* of pairs, and zeros up to a multiple of PADDING */
+    attn_i_slots slots;
+    char *tables; /* of each slot: cosines, then sines, [rows][width] */
 } rotation;
 
 static int64_t padded(int64_t pairs)
@@ -84,8 +92,9 @@ attn_status attn_i_rope_check(const attn_rope_options *options, int64_t most, co
 {
     const int64_t n = options->dimensions != 0 ? options->dimensions : most;
     if (options->layout == 0) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT,
-                           "layout is not set, but has no default: ATTN_ROPE_HALVES or ATTN_ROPE_INTERLEAVED is needed");
+        return attn_i_fail(
+            ATTN_ERR_ARGUMENT,
+            "layout is not set, but has no default: ATTN_ROPE_HALVES or ATTN_ROPE_INTERLEAVED is needed");
     }
     if (options->layout != ATTN_ROPE_INTERLEAVED && options->layout != ATTN_ROPE_HALVES) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "layout is %" PRId32 ", which is none", options->layout);
@@ -144,8 +153,8 @@ static attn_status check(const attn_engine *engine, const attn_rope_options *giv
     attn_rope_options options;
     if (engine == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "engine is NULL");
     if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "options is NULL, but a layout is needed");
-    attn_status status = attn_i_struct_read(&options, sizeof options, sizeof options, given, given->struct_size,
-                                            "attn_rope_options");
+    attn_status status =
+        attn_i_struct_read(&options, sizeof options, sizeof options, given, given->struct_size, "attn_rope_options");
     if (status == ATTN_OK) status = check_tensors(r, from, to);
     if (status == ATTN_OK) status = check_options(r, &options);
     if (status == ATTN_OK) status = check_overlap(r);
@@ -163,7 +172,7 @@ static void cut(rotation *r)
     r->sequences = own ? batch : 1;
     r->shared = own ? heads : batch * heads;
     r->width = attn_i_min(padded(r->pairs), TABLE);
-    r->rows = TABLE / r->width;
+    r->rows = attn_i_min(TABLE / r->width, length);
     r->blocks = attn_i_divide_up(length, r->rows);
     const int64_t groups = attn_i_clamp(MANY_ITEMS / (r->sequences * r->blocks), 1, r->shared);
     r->heads = attn_i_max(attn_i_divide_up(r->shared, groups), attn_i_min(r->shared, LEAST_HEADS));
@@ -203,7 +212,8 @@ static void run_item(void *data, int64_t item)
     const int64_t sequence = item / r->groups / r->blocks;
     const int64_t t = block * r->rows, rows = attn_i_min(r->from.shape[2] - t, r->rows);
     const int64_t head = group * r->heads, heads = attn_i_min(r->shared - head, r->heads);
-    _Alignas(ATTN_I_ALIGNMENT) char cosines[TABLE * sizeof(double)], sines[TABLE * sizeof(double)];
+    const int64_t slot = attn_i_slot_take(&r->slots), table = r->rows * r->width * size;
+    char *cosines = r->tables + 2 * slot * table, *sines = cosines + table;
     for (int64_t first = 0; first < r->pairs; first += r->width) {
         const int64_t count = attn_i_min(r->pairs - first, r->width);
         for (int64_t i = 0; i < rows; i++) {
@@ -220,25 +230,46 @@ static void run_item(void *data, int64_t item)
             }
         }
     }
+    attn_i_slot_release(&r->slots, slot);
+}
+
+static int64_t item_count(const rotation *r)
+{
+    return r->sequences * r->blocks * r->groups;
+}
+
+static void lay_out(rotation *r, attn_i_arena *arena)
+{
+    const int64_t slots = attn_i_clamp(item_count(r), 1, r->engine->threads);
+    r->frequencies = attn_i_carve(arena, padded(r->pairs), sizeof *r->frequencies);
+    r->slots = attn_i_slots_layout(arena, slots);
+    r->tables = attn_i_carve_matrix(arena, 2 * slots, r->rows * r->width, r->from.size);
+}
+
+static void run(void *data, void *scratch)
+{
+    rotation *r = data;
+    attn_i_arena arena = {.base = scratch};
+    lay_out(r, &arena);
+    for (int64_t i = 0; i < padded(r->pairs); i++) {
+        r->frequencies[i] = i < r->pairs ? attn_i_frequency(r->base, i, 2 * r->pairs) : 0;
+    }
+    const int64_t *n = r->from.shape;
+    attn_i_parallel(r->engine->pool, item_count(r), n[0] * n[1] * n[2] * n[3] / 2, run_item, r);
 }
 
 static attn_status rotate(attn_engine *engine, const attn_rope_options *options, const attn_tensor *from,
                           const attn_tensor *to)
 {
-    rotation r = {.kernels = NULL};
+    rotation r = {.engine = engine};
+    attn_i_arena arena = {.base = NULL};
+    attn_i_call call = {.engine = engine, .run = run, .data = &r};
     attn_status status = check(engine, options, from, to, &r);
-    if (status != ATTN_OK || r.to.first == r.to.end) return status;
+    if (status != ATTN_OK || attn_i_view_is_empty(&r.to)) return status;
     cut(&r);
-    const int64_t elements = r.from.shape[0] * r.from.shape[1] * r.from.shape[2] * r.from.shape[3];
-    const size_t bytes = (size_t)padded(r.pairs) * sizeof *r.frequencies;
-    r.frequencies = attn_i_allocate(&engine->allocator, bytes);
-    if (r.frequencies == NULL) return attn_i_fail(ATTN_ERR_NOMEM, "no memory for %zu bytes of frequencies", bytes);
-    for (int64_t i = 0; i < padded(r.pairs); i++) {
-        r.frequencies[i] = i < r.pairs ? attn_i_frequency(r.base, i, 2 * r.pairs) : 0;
-    }
-    attn_i_parallel(engine->pool, r.sequences * r.blocks * r.groups, elements / 2, run_item, &r);
-    attn_i_release(&engine->allocator, r.frequencies, bytes);
-    return ATTN_OK;
+    lay_out(&r, &arena);
+    status = attn_i_scratch_measured(&arena, &call.scratch);
+    return status == ATTN_OK ? attn_i_call_run(&call) : status;
 }
 
 attn_status attn_rope(attn_engine *engine, const attn_rope_options *options, const attn_tensor *from,

@@ -93,12 +93,6 @@ static void lay_out(attn_i_tiles *way, attn_i_arena *arena)
     }
 }
 
-/* With no queries there is nothing to write. */
-static int is_empty(const attn_i_problem *p)
-{
-    return p->batch == 0 || p->queries == 0;
-}
-
 int attn_i_tiles_takes(const attn_i_problem *problem, attn_i_tiles *way)
 {
     *way = (attn_i_tiles){.p = problem, .sources.p = problem};
@@ -108,15 +102,13 @@ int attn_i_tiles_takes(const attn_i_problem *problem, attn_i_tiles *way)
 attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
 {
     attn_i_arena arena = {.base = NULL};
-    if (!is_empty(way->p)) {
-        way->plan.state = &way->sources.state;
-        way->few = attn_i_row_pass_suits(&way->plan);
-        way->sources.state.own_products = way->p->engine->own_products;
-        attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
-        attn_i_sources_find(&way->sources, !way->few); /* few queries convert what they read, a block at a time */
-        cut(way);
-        lay_out(way, &arena);
-    }
+    way->plan.state = &way->sources.state;
+    way->few = attn_i_row_pass_suits(&way->plan);
+    way->sources.state.own_products = way->p->engine->own_products;
+    attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
+    attn_i_sources_find(&way->sources, !way->few); /* few queries convert what they read, a block at a time */
+    cut(way);
+    lay_out(way, &arena);
     return attn_i_scratch_measured(&arena, bytes);
 }
 
@@ -260,7 +252,6 @@ void attn_i_tiles_run(attn_i_tiles *way, void *scratch)
     const attn_i_problem *p = way->p;
     const attn_i_score *score = attn_i_score_of(p);
     attn_i_arena arena = {.base = scratch};
-    if (is_empty(p)) return;
     score->layout(p, &arena, &way->sources.state);
     lay_out(way, &arena);
     score->load(p, &way->sources.state);

@@ -14,6 +14,9 @@
 attn_status attn_i_backward_plan_make(attn_i_backward_plan *b)
 {
     attn_i_gradient *g = &b->gradient;
+    b->nothing = !attn_i_gradient_flows(g);
+    b->relative = b->scratch = 0;
+    if (b->nothing) return ATTN_OK;
     b->local = attn_i_centres_wanted(&g->problem);
     b->by_tiles = !b->local && g->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(g, &b->tiles);
     attn_status status = b->local      ? attn_i_local_backward_scratch(g, &b->scratch)
@@ -24,6 +27,10 @@ attn_status attn_i_backward_plan_make(attn_i_backward_plan *b)
 
 void attn_i_backward_run(attn_i_backward_plan *b, void *memory)
 {
+    if (b->nothing) {
+        attn_i_gradient_clear(&b->gradient);
+        return;
+    }
     void *scratch = (char *)memory + b->relative;
     attn_i_relative_load(&b->gradient.problem, memory);
     if (b->local) {

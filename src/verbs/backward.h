@@ -11,6 +11,7 @@
 typedef struct attn_i_backward_plan {
     attn_i_gradient gradient; /* checked, before the plan is made */
     attn_i_tiles_backward tiles;
+    int nothing; /* flows: see attn_i_gradient_flows */
     int by_tiles, local;
     int64_t relative; /* bytes of the scratch that hold relative biases, the first */
     int64_t scratch;  /* bytes, aligned to ATTN_I_ALIGNMENT; by shapes and strides alone, not where data lies */

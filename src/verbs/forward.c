@@ -15,6 +15,9 @@
 attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
 {
     attn_i_problem *p = &f->problem;
+    f->nothing = !attn_i_problem_is_wanted(p);
+    f->relative = f->scratch = 0;
+    if (f->nothing) return ATTN_OK;
     f->local = attn_i_centres_wanted(p);
     f->by_tiles = !f->local && p->engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(p, &f->tiles);
     attn_status status = f->local      ? attn_i_local_way_scratch(p, &f->scratch)
@@ -25,6 +28,7 @@ attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
 
 void attn_i_forward_run(attn_i_forward_plan *f, void *memory)
 {
+    if (f->nothing) return;
     void *scratch = (char *)memory + f->relative;
     attn_i_relative_load(&f->problem, memory);
     if (f->local) {

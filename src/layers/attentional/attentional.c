@@ -8,6 +8,7 @@
 #include "call/flat.h"
 #include "call/operand.h"
 #include "call/scratch.h"
+#include "call/target.h"
 #include "handles/status.h"
 #include "runtime/size.h"
 
@@ -203,13 +204,33 @@ static void run_backward(void *data, void *scratch)
     backward(data, &p);
 }
 
+static int is_wanted(const attn_i_step *s)
+{
+    if (!s->backward) return !attn_i_view_is_empty(&s->output);
+    return !attn_i_view_is_empty(&s->d_weight) || !attn_i_view_is_empty(&s->d_bias) ||
+           !attn_i_view_is_empty(&s->d_context) || !attn_i_view_is_empty(&s->d_query);
+}
+
+/* What is wanted where no gradient flows in. */
+static void clear(const attn_i_step *s)
+{
+    const attn_i_view *const wanted[] = {&s->d_weight, &s->d_bias, &s->d_context, &s->d_query};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        attn_i_target_clear(wanted[i], s->accumulate, s->kernels);
+    }
+}
+
 static attn_status run(attn_engine *engine, const attn_attentional_args *args, int is_backward)
 {
     attn_i_step s;
     attn_i_call call = {.engine = engine, .run = is_backward ? run_backward : run_forward, .data = &s};
     attn_status status = attn_i_step_check(engine, args, is_backward, &s);
     if (status != ATTN_OK) return status;
-    if (s.output_dim == 0 && s.d_context.data == NULL && s.d_query.data == NULL) return ATTN_OK; /* of any rows */
+    if (!is_wanted(&s)) return ATTN_OK;
+    if (is_backward && attn_i_view_is_empty(&s.d_output)) {
+        clear(&s);
+        return ATTN_OK;
+    }
     attn_i_arena arena = {.base = NULL};
     lay_out(&s, &arena);
     status = attn_i_scratch_measured(&arena, &call.scratch);

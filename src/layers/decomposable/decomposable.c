@@ -6,6 +6,7 @@
 
 #include "call/problem.h"
 #include "call/scratch.h"
+#include "call/target.h"
 #include "handles/lengths.h"
 #include "handles/status.h"
 #include "handles/structs.h"
@@ -264,6 +265,32 @@ static void fill_past(const attn_i_decomposable *d, int backward)
     }
 }
 
+/* 1 if there is an output with elements: otherwise there is nothing to do, whatever the other sizes are. */
+static int is_wanted(const attn_i_decomposable *d, int backward)
+{
+    if (backward) {
+        return !attn_i_view_is_empty(&d->d_f) || !attn_i_view_is_empty(&d->d_g) || !attn_i_view_is_empty(&d->d_a) ||
+               !attn_i_view_is_empty(&d->d_b);
+    }
+    return !attn_i_view_is_empty(&d->beta) || !attn_i_view_is_empty(&d->alpha) ||
+           !attn_i_view_is_empty(&d->a_logsumexp) || !attn_i_view_is_empty(&d->b_logsumexp);
+}
+
+/* Backward: 1 if anything flows into what is wanted. */
+static int flows(const attn_i_decomposable *d)
+{
+    if (d->a_rows == 0 || d->b_rows == 0) return 0;
+    return !attn_i_view_is_empty(&d->d_beta) || !attn_i_view_is_empty(&d->d_alpha);
+}
+
+static void clear(const attn_i_decomposable *d)
+{
+    const attn_i_view *const wanted[] = {&d->d_f, &d->d_g, &d->d_a, &d->d_b};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        attn_i_target_clear(wanted[i], d->accumulate, d->kernels);
+    }
+}
+
 typedef struct call {
     attn_i_decomposable d;
     const attn_i_decomposable_way *way;
@@ -299,7 +326,11 @@ static attn_status compute(attn_engine *engine, const attn_decomposable_args *ar
     } else {
         c.way = backward ? &attn_i_decomposable_blas_back : &attn_i_decomposable_blas;
     }
-    if (c.d.batch == 0) return ATTN_OK;
+    if (!is_wanted(&c.d, backward)) return ATTN_OK;
+    if (backward && !flows(&c.d)) {
+        clear(&c.d);
+        return ATTN_OK;
+    }
     attn_i_arena arena = {.base = NULL};
     c.way->measure(&c.d, &arena);
     attn_i_call its = {.engine = engine, .run = run, .data = &c};

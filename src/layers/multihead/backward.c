@@ -4,6 +4,7 @@
  * the attention in the middle, to those of the inputs and of all parameters. */
 #include "verbs/backward.h"
 #include "call/scratch.h"
+#include "call/target.h"
 #include "handles/status.h"
 #include "handles/structs.h"
 #include "layers/multihead/call.h"
@@ -132,7 +133,7 @@ static attn_status attend_back(backward *b, attn_i_multihead_scratch *scratch, c
     for (int i = 0; i < ATTN_I_PARTS; i++) {
         part[i] = attn_i_multihead_heads(c, rows, i);
         d_part[i] = attn_i_multihead_heads(c, d_rows, i);
-        wanted[i] = wants_part(b, i) ? &d_part[i] : NULL;
+        wanted[i] = attn_i_multihead_attends(c) && wants_part(b, i) ? &d_part[i] : NULL;
         attends |= wanted[i] != NULL;
     }
     attn_forward_args forward = c->attention;
@@ -205,10 +206,31 @@ static void go_back_to_inputs(const backward *b, attn_i_multihead_scratch *scrat
     }
 }
 
+/* Without queries: nothing flows to anything. */
+static attn_status clear(backward *b, attn_i_multihead_scratch *scratch)
+{
+    attn_i_multihead_call *c = &b->c;
+    attn_i_arena nowhere = {.base = NULL};
+    attn_i_multihead_rows rows;
+    attn_i_multihead_lay_out_parts(c, &nowhere, &rows);
+    attn_i_multihead_lay_out_context(c, &nowhere, &rows);
+    rows.logsumexp = NULL;
+    attn_status status = attend_back(b, scratch, &rows, &rows);
+    if (status != ATTN_OK || scratch->arena.base == NULL) return status;
+    for (int i = 0; i < ATTN_I_PARTS; i++) {
+        attn_i_target_clear(&b->d_input[i], b->args.accumulate, c->means.kernels);
+    }
+    for (int32_t i = 0; i < c->m->param_count; i++) {
+        attn_i_target_clear(&b->d_params[i], b->args.accumulate, c->means.kernels);
+    }
+    return ATTN_OK;
+}
+
 /* Measures if the scratch has no memory; only then can it fail. */
 static attn_status compute(backward *b, attn_i_multihead_scratch *scratch)
 {
     attn_i_multihead_call *c = &b->c;
+    if (!attn_i_multihead_attends(c)) return clear(b, scratch);
     const int measures = scratch->arena.base == NULL;
     attn_i_arena saved = {.base = measures ? NULL : (unsigned char *)c->saved.data};
     attn_i_arena *kept = c->saved.data != NULL ? &saved : &scratch->arena;

@@ -227,8 +227,9 @@ int attn_i_multihead_list_inputs(const attn_i_multihead_call *c, attn_i_named_vi
  * each other out of the cache. */
 static attn_i_matrix carve_rows(const attn_i_multihead_call *c, attn_i_arena *arena, int64_t rows, int64_t columns)
 {
-    const int64_t lines = attn_i_divide_up(columns * c->size, ATTN_I_ALIGNMENT) | 1;
-    const int64_t stride = lines * ATTN_I_ALIGNMENT / c->size;
+    const int64_t line = ATTN_I_ALIGNMENT / c->size;
+    int64_t stride = 0;
+    if (!attn_i_multiply(attn_i_divide_up(columns, line) | 1, line, &stride)) arena->overflow = 1;
     return (attn_i_matrix){attn_i_carve_matrix(arena, rows, stride, c->size), rows, columns, stride, 1};
 }
 
@@ -245,7 +246,7 @@ void attn_i_multihead_lay_out_parts(const attn_i_multihead_call *c, attn_i_arena
     for (int i = 0, end; i < ATTN_I_PARTS; i = end) {
         int64_t all = 0;
         end = i == 0 && !self ? 1 : ATTN_I_PARTS;
-        for (int k = i; k < end; k++) all += c->m->width[k];
+        for (int k = i; k < end; k++) arena->overflow |= !attn_i_add(all, c->m->width[k], &all);
         attn_i_matrix side = carve_rows(c, arena, c->batch * (i == 0 ? c->queries : c->keys), all);
         for (int k = i; k < end; k++) {
             side.columns = c->m->width[k];
@@ -285,6 +286,7 @@ attn_status attn_i_multihead_saved_bytes(const attn_i_multihead_call *c, size_t 
 /* Where rows that are not there yet are said to be. */
 static _Alignas(ATTN_I_ALIGNMENT) char later[ATTN_I_ALIGNMENT];
 
+/* Where the rows could be laid out, so can be what lies between sequences; or there are none. */
 static attn_tensor heads_of(const attn_i_multihead_call *c, attn_i_matrix rows, int64_t heads, int64_t length)
 {
     const int64_t dim = rows.columns / heads;
@@ -292,7 +294,7 @@ static attn_tensor heads_of(const attn_i_multihead_call *c, attn_i_matrix rows, 
                          .dtype = c->dtype,
                          .ndim = 4,
                          .shape = {c->batch, heads, length, dim},
-                         .stride = {length * rows.row_stride, dim, rows.row_stride, 1}};
+                         .stride = {attn_i_multiply_most(length, rows.row_stride), dim, rows.row_stride, 1}};
 }
 
 attn_tensor attn_i_multihead_heads(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows, int part)
@@ -313,7 +315,7 @@ attn_tensor attn_i_multihead_logsumexp(const attn_i_multihead_call *c, const att
                          .dtype = ATTN_F64,
                          .ndim = 3,
                          .shape = {c->batch, heads, c->queries, 1},
-                         .stride = {heads * c->queries, c->queries, 1, 1}};
+                         .stride = {attn_i_multiply_most(heads, c->queries), c->queries, 1, 1}};
 }
 
 /* ------------------------------------------------------------------------------------------- attention */
@@ -323,19 +325,10 @@ static void hide(attn_i_view *view)
     view->first = view->end = view->data;
 }
 
-/* The log-sum-exp that is kept, as the attention in the middle sees it. */
-static attn_i_view kept_logsumexp(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows)
-{
-    const int64_t heads = c->m->query_heads;
-    attn_i_view view = {.data = rows->logsumexp == NULL ? later : (char *)rows->logsumexp,
-                        .size = (int64_t)sizeof *rows->logsumexp};
-    view.stride[1] = heads * c->queries, view.stride[2] = c->queries, view.stride[3] = 1;
-    return view;
-}
-
 /* The caller wants it too. */
 static void give_logsumexp(const attn_i_multihead_call *c, const attn_i_view *from, const attn_i_view *to)
 {
+    if (attn_i_view_is_empty(to)) return;
     for (int64_t b = 0; b < c->batch; b++) {
         for (int64_t h = 0; h < c->m->query_heads; h++) {
             for (int64_t i = 0; i < c->queries; i++) {
@@ -364,7 +357,9 @@ attn_status attn_i_multihead_attend(attn_i_multihead_call *c, attn_i_multihead_s
     if (keeps && !callers) args.logsumexp = &logsumexp;
     attn_status status = attn_i_problem_check_shapes(c->m->mechanism, &args, p);
     const attn_i_view wanted = p->logsumexp;
-    if (keeps && callers) p->logsumexp = kept_logsumexp(c, rows);
+    if (status == ATTN_OK && keeps && callers) {
+        status = attn_i_tensor_check(&logsumexp, "logsumexp", logsumexp.ndim, &p->logsumexp);
+    }
     if (status == ATTN_OK) status = attn_i_forward_plan_make(&c->plan);
     if (status != ATTN_OK) return status;
     hide(&p->query);

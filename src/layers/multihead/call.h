@@ -86,6 +86,13 @@ attn_tensor attn_i_multihead_heads(const attn_i_multihead_call *call, const attn
 attn_tensor attn_i_multihead_context(const attn_i_multihead_call *call, const attn_i_multihead_rows *rows);
 attn_tensor attn_i_multihead_logsumexp(const attn_i_multihead_call *call, const attn_i_multihead_rows *rows);
 
+/* 1 if there is a query: otherwise nothing is attended to, whatever the other sizes are. The attention in the middle is
+ * then checked with rows that are nowhere, laid out by an arena that is thrown away. */
+static inline int attn_i_multihead_attends(const attn_i_multihead_call *call)
+{
+    return call->batch > 0 && call->queries > 0;
+}
+
 /* The columns of a group of parts, side by side. */
 attn_i_matrix attn_i_multihead_columns(const attn_i_multihead_rows *rows, attn_i_multihead_group group);
 

@@ -7,9 +7,25 @@
 #include "layers/memory/append.h"
 #include "layers/multihead/call.h"
 
+/* Without queries there is nothing to do, but where keys and values are kept. */
+static int is_wanted(const attn_i_multihead_call *c)
+{
+    return attn_i_multihead_attends(c) || c->saved.data != NULL || (c->memory != NULL && !c->args.attend_only);
+}
+
+static attn_status check_attention(attn_i_multihead_call *c)
+{
+    attn_i_multihead_scratch nowhere = {.arena = {.base = NULL}};
+    attn_i_multihead_rows rows = {.logsumexp = NULL};
+    attn_i_multihead_lay_out_parts(c, &nowhere.arena, &rows);
+    attn_i_multihead_lay_out_context(c, &nowhere.arena, &rows);
+    return attn_i_multihead_attend(c, &nowhere, &rows, 1);
+}
+
 /* Measures if the scratch has no memory; only then can it fail. */
 static attn_status compute(attn_i_multihead_call *c, attn_i_multihead_scratch *scratch)
 {
+    if (!is_wanted(c)) return check_attention(c);
     const attn_i_multihead_group output = {ATTN_I_PARTS, 1};
     const int measures = scratch->arena.base == NULL;
     attn_i_arena saved = {.base = measures ? NULL : (unsigned char *)c->saved.data};
