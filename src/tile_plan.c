@@ -39,14 +39,29 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     plan->writes_scores = p->scores.data != NULL || p->weights.data != NULL;
     plan->lanes = p->mechanism->score->lanes;
     plan->factor = m->softcap != 0 ? p->scale / m->softcap : p->scale * plan->unit;
-    plan->folded = plan->lanes == NULL && !plan->writes_scores && (p->scale == 0 || is_moderate(plan->factor));
+    /* Not where scores themselves are written. Whatever else is, a score is rounded alike, forward and backward. */
+    const int writes_natural = p->scores.data != NULL && p->scores_stage != ATTN_SCORES_WEIGHTS;
+    plan->folded = plan->lanes == NULL && !writes_natural && (p->scale == 0 || is_moderate(plan->factor));
     plan->cap = (float)(m->softcap * plan->unit);
-    plan->plain = plan->folded && !plan->biased && !plan->relative && has_usual_slopes(p);
+    plan->plain =
+        plan->folded && !plan->writes_scores && !plan->biased && !plan->relative && has_usual_slopes(p);
     plan->wide = p->context.data != NULL && p->value_dim > WIDE && p->keys <= ATTN_I_TILE_KEYS && p->group == 1 &&
                  p->dropout.keep == 0 && p->context.stride[3] == 1;
     plan->depth = attn_i_max(p->mechanism->score->query_width(p), 0);
     if (plan->depth == 0) plan->depth = p->query_dim;
     return 1;
+}
+
+attn_i_tile_plan attn_i_tile_plan_great(const attn_i_tile_plan *plan)
+{
+    const attn_i_modifiers *m = plan->p->modifiers;
+    attn_i_tile_plan great = *plan;
+    great.great = plan->unit;
+    great.unit = 1;
+    great.factor = m->softcap != 0 ? plan->p->scale / m->softcap : plan->p->scale;
+    great.cap = (float)m->softcap;
+    great.plain = 0;
+    return great;
 }
 
 attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena)

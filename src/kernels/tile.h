@@ -41,6 +41,11 @@ typedef struct attn_i_lanes {
     float sum[ATTN_I_LANES];       /* of the weights */
     int32_t first_key[ATTN_I_LANES], end_key[ATTN_I_LANES]; /* the run of keys that it may see */
     int64_t late_first, late_end; /* keys whose weights are in the tile and not yet in the context */
+    /* When a pass is through. By a plan for great scores a reference is a score, `great` is the plan's, and weights are
+     * 2^((score - reference) great - room); else great and room are 0. The reference as an exponent is past what a float
+     * holds, if scores are so great. */
+    double great, exponent[ATTN_I_LANES];
+    float room[ATTN_I_LANES];
 } attn_i_lanes;
 
 /* A matrix whose rows are contiguous, `stride` elements apart. */
