@@ -234,15 +234,17 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
     const attn_i_span seen = attn_i_visible_to_all(t.p, work->b, work->first_row / t.p->group, last / t.p->group);
     attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
     if (keys.first >= keys.end) keys = (attn_i_span){0, 0};
+    const double great = attn_i_tile_plan_great(plan).great;
+    t.great = plan->great;
     find_queries(&t);
     run(&t, keys, 0);
-    if (any_lost(&t)) {
-        t.great = plan->unit;
+    if (t.great == 0 && any_lost(&t)) {
+        t.great = great;
         run(&t, keys, 0);
     }
     if (!t.p->kernels->is_finite(work->rows * dim, part->context)) {
         if (t.great == 0 && any_far(&t)) {
-            t.great = plan->unit;
+            t.great = great;
             run(&t, keys, 0);
         }
         preset_references(&t);
@@ -276,8 +278,7 @@ void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_wor
         if (count > 1) room = attn_i_room_for_sum(sum);
         for (int64_t k = 0; k < count && count > 1; k++) {
             const float *from = parts[k].context + i * dim;
-            const float factor =
-                parts[k].sum[i] == 0 ? 0 : exp2f((float)(parts[k].exponent[i] - exponent) - room);
+            const float factor = parts[k].sum[i] == 0 ? 0 : exp2f((float)(parts[k].exponent[i] - exponent) - room);
             for (int64_t d = 0; d < dim; d++) context[d] = (k == 0 ? 0 : context[d]) + from[d] * factor;
         }
         const float inverse = sum == 0 ? 0 : exp2f(room) / sum;

@@ -36,7 +36,7 @@ typedef struct pass {
     float unused[ATTN_I_LANES];       /* sums that no one asks for */
     unsigned char poor[ATTN_I_LANES]; /* lanes whose d_context is not finite */
     int any_poor;
-    float keep;     /* what weights that are not dropped are multiplied by */
+    float keep;                    /* what weights that are not dropped are multiplied by */
     double exponent[ATTN_I_LANES]; /* the logarithm of what the weights add up to, see find_exponents */
     attn_i_tile_plan great;        /* the plan, if scores are so great, and then the greatest of each lane */
     float greatest[ATTN_I_LANES];
@@ -131,7 +131,7 @@ static void sum_anew(pass *t)
  * relative to the greatest. */
 static void find_exponents(pass *t)
 {
-    int great = 0;
+    int great = t->v.plan->great != 0;
     for (int64_t l = 0; l < t->v.w->rows; l++) {
         const double exponent = one_of(t, &t->v.p->logsumexp, l) * 1.44269504088896340736;
         t->exponent[l] = exponent;

@@ -144,6 +144,7 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
             normalise_row(plan, s, &p->scores, row_of(p, w, &p->scores, l), number, l, factor[l]);
         }
         if (p->logsumexp.data == NULL) continue;
-        attn_i_logsumexp_set(&p->logsumexp, w->b, head, row / p->group, attn_i_log_sum(lanes->exponent[l], lanes->sum[l]));
+        attn_i_logsumexp_set(&p->logsumexp, w->b, head, row / p->group,
+                             attn_i_log_sum(lanes->exponent[l], lanes->sum[l]));
     }
 }

@@ -386,9 +386,9 @@ void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s
     attn_i_tile_load_queries(&t.v);
     run(&t, keys);
     attn_i_tile_plan great;
-    if (has_lost_scores(&t)) run_great(&t, keys, &great);
+    if (plan->great == 0 && has_lost_scores(&t)) run_great(&t, keys, &great);
     if (is_poisoned(&t)) {
-        if (any_far(&t) && t.v.plan == plan) run_great(&t, keys, &great);
+        if (t.v.plan->great == 0 && any_far(&t)) run_great(&t, keys, &great);
         t.clean = 1;
         preset_references(&t);
         run(&t, keys);
