@@ -25,6 +25,7 @@ const attn_i_tile_kernels KERNEL(tile_table) = {
     .to_lanes = KERNEL(to_lanes),
     .from_lanes = KERNEL(from_lanes),
     .double_exponentials = KERNEL(double_exponentials),
+    .double_exponentials_less_one = KERNEL(double_exponentials_less_one),
     .factored_tanh = KERNEL(factored_tanh),
     .factored_tanh_gradients = KERNEL(factored_tanh_gradients),
     .row_products = KERNEL(row_products),

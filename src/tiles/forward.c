@@ -6,6 +6,7 @@
 
 #include "call/scratch.h"
 #include "runtime/size.h"
+#include "tiles/lanes.h"
 #include "tiles/output.h"
 
 #include <math.h>
@@ -216,32 +217,49 @@ static void compute_pass(void *data, int64_t pass)
     attn_i_slot_release(&way->slots, slot);
 }
 
-/* Brings the parts of one tile of queries together, in the order of their keys. */
-static void merge_splits(void *data, int64_t tile)
+/* Adds the parts up, each times a power of two: relative to `most` and, further, to `room`. */
+static void add_parts(attn_i_tiles *way, const attn_i_tile_scratch *s, int64_t first, const double *most,
+                      const float *room)
 {
-    attn_i_tiles *way = data;
-    const int64_t slot = attn_i_slot_take(&way->slots), first = tile * way->splits, elements = context_elements(way);
-    const attn_i_tile_work w = work_of(way, first);
-    const attn_i_tile_scratch *s = &way->slot[slot]; /* perhaps no pass has had it */
-    *s->lanes = (attn_i_lanes){.late_first = 0, .late_end = 0};
-    for (int l = 0; l < ATTN_I_LANES; l++) {
-        float most = -INFINITY;
-        for (int64_t i = 0; i < way->splits; i++) {
-            const attn_i_lanes *part = &way->lanes[first + i];
-            if (part->sum[l] != 0 && !(part->reference[l] <= most)) most = part->reference[l];
-        }
-        s->lanes->reference[l] = most;
-    }
+    const int64_t elements = context_elements(way);
     memset(s->context, 0, (size_t)elements * sizeof(float));
+    memset(s->lanes->sum, 0, sizeof s->lanes->sum);
     for (int64_t i = 0; i < way->splits; i++) {
         attn_i_lanes *part = &way->lanes[first + i];
         float *context = way->contexts + (first + i) * elements, factor[ATTN_I_LANES];
         for (int l = 0; l < ATTN_I_LANES; l++) {
-            factor[l] = part->sum[l] == 0 ? 0 : exp2f(part->reference[l] - s->lanes->reference[l]);
-            s->lanes->sum[l] += part->sum[l] * factor[l];
+            factor[l] = part->sum[l] == 0 ? 0 : exp2f((float)(part->exponent[l] - most[l]) - room[l]);
+            part->sum[l] *= factor[l];
+            part->exponent[l] = most[l];
+            s->lanes->sum[l] += part->sum[l];
+            s->lanes->exponent[l] = most[l] + (double)room[l];
         }
         way->plan.kernels->tile_multiply(elements / ATTN_I_LANES, factor, context);
         way->plan.kernels->tile_add(elements / ATTN_I_LANES, (attn_i_spans){0, ATTN_I_SPANS}, 1, context, s->context);
+    }
+}
+
+/* Brings the parts of one tile of queries together, in the order of their keys. */
+static void merge_splits(void *data, int64_t tile)
+{
+    attn_i_tiles *way = data;
+    const int64_t slot = attn_i_slot_take(&way->slots), first = tile * way->splits;
+    const attn_i_tile_work w = work_of(way, first);
+    const attn_i_tile_scratch *s = &way->slot[slot]; /* perhaps no pass has had it */
+    *s->lanes = (attn_i_lanes){.late_first = 0, .late_end = 0};
+    double most[ATTN_I_LANES];
+    float room[ATTN_I_LANES] = {0};
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        most[l] = -INFINITY;
+        for (int64_t i = 0; i < way->splits; i++) {
+            const attn_i_lanes *part = &way->lanes[first + i];
+            if (part->sum[l] != 0 && !(part->exponent[l] <= most[l])) most[l] = part->exponent[l];
+        }
+    }
+    add_parts(way, s, first, most, room);
+    if (!way->p->kernels->is_finite(context_elements(way), s->context)) { /* values so great that their sum is none */
+        for (int l = 0; l < ATTN_I_LANES; l++) room[l] = attn_i_room_for_sum(s->lanes->sum[l]);
+        add_parts(way, s, first, most, room);
     }
     attn_i_tile_finish(&way->plan, s, &w);
     attn_i_slot_release(&way->slots, slot);

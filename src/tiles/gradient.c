@@ -19,6 +19,10 @@
 #include <math.h>
 #include <string.h>
 
+/* Exponents past which a log-sum-exp is not taken as it comes: scores are then so great that a rounding of them, or of
+ * it, changes what weights add up to. */
+static const double moderate = 0x1p8;
+
 /* Of a row's squares: below, it could not be made 2^ATTN_I_BELOW times smaller. */
 static const float small = 0x1p-80f;
 
@@ -32,7 +36,10 @@ typedef struct pass {
     float unused[ATTN_I_LANES];       /* sums that no one asks for */
     unsigned char poor[ATTN_I_LANES]; /* lanes whose d_context is not finite */
     int any_poor;
-    float keep;     /* what weights that are not dropped are multiplied by */
+    float keep;                    /* what weights that are not dropped are multiplied by */
+    double exponent[ATTN_I_LANES]; /* the logarithm of what the weights add up to, see find_exponents */
+    attn_i_tile_plan great;        /* the plan, if scores are so great, and then the greatest of each lane */
+    float greatest[ATTN_I_LANES];
     int finite;     /* the keys are, and the queries too */
     int referenced; /* every lane has a reference that weights made with products can do with */
 } pass;
@@ -97,12 +104,49 @@ static double one_of(const pass *t, const attn_i_view *view, int64_t lane)
     return attn_i_logsumexp_get(view, t->v.w->b, attn_i_tile_head(&t->v, lane), attn_i_tile_query(&t->v, lane));
 }
 
+/* The sums of the weights once more, of all keys, from scores that are rounded as this pass rounds them. */
+static void sum_anew(pass *t)
+{
+    attn_i_tile_plan sums = t->plan->tile;
+    attn_i_tile_work all = *t->v.w;
+    attn_i_fetch fetch = {.count = 0};
+    sums.sums_only = 1;
+    sums.wide = 0;
+    all.keys = (attn_i_span){0, t->v.p->keys};
+    attn_i_tile_pass(&sums, t->v.s, &all, &fetch);
+    const attn_i_lanes *lanes = t->v.lanes;
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        double *exponent = &t->exponent[l];
+        if (*exponent == -INFINITY || (lanes->great == 0 && fabs(*exponent) <= moderate)) continue;
+        const double sum = log2((double)lanes->sum[l]); /* minus infinity if it sees nothing */
+        *exponent = lanes->great == 0 ? lanes->exponent[l] + sum : sum + (double)lanes->room[l];
+        t->greatest[l] = lanes->great == 0 || lanes->sum[l] == 0 ? 0 : lanes->reference[l];
+    }
+    if (lanes->great == 0) return;
+    t->great = attn_i_tile_plan_great(&t->plan->tile);
+    attn_i_tile_view_begin(&t->v, &t->great, t->v.s, t->v.w);
+}
+
+/* What the weights of each lane add up to is the caller's log-sum-exp, as an exponent. By a plan for great scores it is
+ * relative to the greatest. */
+static void find_exponents(pass *t)
+{
+    int great = t->v.plan->great != 0;
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        const double exponent = one_of(t, &t->v.p->logsumexp, l) * 1.44269504088896340736;
+        t->exponent[l] = exponent;
+        t->greatest[l] = 0;
+        great |= exponent != -INFINITY && !(fabs(exponent) <= moderate);
+    }
+    if (great) sum_anew(t);
+}
+
 /* Reference, rest and mean of a lane, and its d_context'. A query that sees nothing has none of them. */
 static void load_lane(pass *t, int64_t lane)
 {
     const int64_t dim = t->plan->dim;
     const attn_i_gradient *g = t->plan->g;
-    const double exponent = one_of(t, &t->v.p->logsumexp, lane) * 1.44269504088896340736;
+    const double exponent = t->exponent[lane];
     float *reference = &t->v.lanes->reference[lane];
     t->poor[lane] = 0;
     if (exponent == -INFINITY) {
@@ -194,8 +238,9 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
     for (int i = 0; i < t->v.count; i++) {
         const attn_i_tile_piece *one = &t->v.pieces[i];
         attn_i_tile_scores(&t->v, one, mask, t->v.p->modifiers->softcap != 0 ? t->s->capped : NULL);
-        t->v.kernels->tile_exponentials(one->count, one->spans, t->v.lanes->reference,
-                                        t->v.s->tile + one->first * ATTN_I_LANES);
+        float *tile = t->v.s->tile + one->first * ATTN_I_LANES;
+        if (t->v.plan->great != 0) attn_i_tile_take_off(t->v.plan, one->count, one->spans, t->greatest, tile);
+        t->v.kernels->tile_exponentials(one->count, one->spans, t->v.lanes->reference, tile);
     }
 }
 
@@ -322,6 +367,7 @@ void attn_i_tile_gradient(const attn_i_gradient_plan *plan, const attn_i_gradien
     }
     if (keys.first == keys.end) return;
     memset(t.unused, 0, sizeof t.unused);
+    find_exponents(&t);
     load_queries(&t);
     load_contexts(&t);
     for (int64_t first = keys.first; first < keys.end; first = t.v.keys.end) {

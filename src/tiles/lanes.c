@@ -33,9 +33,24 @@ int attn_i_lanes_move(const attn_i_tile_kernels *kernels, attn_i_lanes *lanes, c
     return moved;
 }
 
-double attn_i_log_sum(float reference, float sum)
+double attn_i_log_sum(double reference, float sum)
 {
-    return sum == 0 ? -INFINITY : ((double)reference + log2((double)sum)) * 0.69314718055994530942;
+    return sum == 0 ? -INFINITY : (reference + log2((double)sum)) * 0.69314718055994530942;
+}
+
+float attn_i_room_for_sum(float sum)
+{
+    int exponent;
+    if (sum == 0 || !isfinite(sum)) return 0;
+    return frexpf(sum, &exponent) == 0.5f ? (float)(exponent - 1) : (float)exponent;
+}
+
+float attn_i_take_off(double unit, float score, float greatest)
+{
+    static const float least = -0x1p20f; /* as good as any number below */
+    if (score == -INFINITY) return score;
+    const double exponent = ((double)score - (double)greatest) * unit;
+    return exponent < (double)least ? least : (float)exponent;
 }
 
 void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *kernels, int64_t lanes, int64_t n,

@@ -22,7 +22,14 @@ int attn_i_lanes_move(const attn_i_tile_kernels *kernels, attn_i_lanes *lanes, c
                       float *context);
 
 /* The natural logarithm of a sum of weights relative to a reference; minus infinity for no sum. */
-double attn_i_log_sum(float reference, float sum);
+double attn_i_log_sum(double reference, float sum);
+
+/* What is to be added to a reference so that the sum of weights is 1 or, by less than half of it, less: a whole number.
+ * 0 for no sum, and for one that is no number. */
+float attn_i_room_for_sum(float sum);
+
+/* (score - greatest) unit: what is finite stays finite, what is hidden stays so. */
+float attn_i_take_off(double unit, float score, float greatest);
 
 /* Columns of a tile to rows: rows[l][d step] = factor[l] tile[d LANES + l], d < n, or added to what is there. room:
  * [LANES][TILE_KEYS]. */

@@ -44,16 +44,20 @@ void attn_i_tile_write(const attn_i_tile_plan *plan, const attn_i_tile_scratch *
     }
 }
 
-/* Exponents become weights, in place. */
+/* Exponents, or great scores, of a lane become weights, in place. */
 static void normalise_row(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_view *output,
-                          float *row, uint64_t number, float reference, float factor)
+                          float *row, uint64_t number, int64_t lane, float factor)
 {
+    const attn_i_lanes *lanes = s->lanes;
+    const float own = lanes->sum[lane] == 0 ? 0 : lanes->reference[lane];
+    const float reference = lanes->great == 0 ? own : lanes->room[lane];
     const attn_i_dropout *dropout = &plan->p->dropout;
     const int64_t step = output->stride[3];
     for (int64_t at = 0; at < plan->p->keys; at += ATTN_I_TILE_KEYS) {
         const int64_t n = attn_i_min(plan->p->keys - at, ATTN_I_TILE_KEYS);
         float *part = step == 1 ? row + at : s->rows;
         if (step != 1) plan->p->kernels->gather(n, row + at * step, step, part);
+        for (int64_t j = 0; j < n && lanes->great != 0; j++) part[j] = attn_i_take_off(lanes->great, part[j], own);
         plan->kernels->row_weights(n, reference, factor, part);
         if (dropout->keep != 0) plan->p->kernels->drop(n, &dropout->draw, number, at, 1, 0, part);
         if (step != 1) plan->p->kernels->scatter(n, part, row + at * step, step);
@@ -133,14 +137,14 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
     for (int64_t l = 0; l < w->rows; l++) {
         const int64_t row = w->first_row + l, head = w->key_head * p->group + row % p->group;
         const uint64_t number = attn_i_problem_row(p, w->b, head, row / p->group);
-        const float reference = lanes->sum[l] == 0 ? 0 : lanes->reference[l];
         if (p->weights.data != NULL) {
-            normalise_row(plan, s, &p->weights, row_of(p, w, &p->weights, l), number, reference, factor[l]);
+            normalise_row(plan, s, &p->weights, row_of(p, w, &p->weights, l), number, l, factor[l]);
         }
         if (p->scores.data != NULL && p->scores_stage == ATTN_SCORES_WEIGHTS) {
-            normalise_row(plan, s, &p->scores, row_of(p, w, &p->scores, l), number, reference, factor[l]);
+            normalise_row(plan, s, &p->scores, row_of(p, w, &p->scores, l), number, l, factor[l]);
         }
         if (p->logsumexp.data == NULL) continue;
-        attn_i_logsumexp_set(&p->logsumexp, w->b, head, row / p->group, attn_i_log_sum(reference, lanes->sum[l]));
+        attn_i_logsumexp_set(&p->logsumexp, w->b, head, row / p->group,
+                             attn_i_log_sum(lanes->exponent[l], lanes->sum[l]));
     }
 }

@@ -27,12 +27,13 @@ typedef struct pass {
     int referenced;           /* every lane has a reference that weights made with products can do with */
     int clean;                /* values that are not finite are kept apart */
     int late;                 /* the context is left to attn_i_tile_finish */
+    int preset;               /* references are what they should have been before */
 } pass;
 
 /* Elements of the context that the pass makes. */
 static int64_t context_dim(const pass *t)
 {
-    return t->v.p->context.data != NULL && !t->late ? t->v.p->value_dim : 0;
+    return t->v.p->context.data != NULL && !t->late && !t->v.plan->sums_only ? t->v.p->value_dim : 0;
 }
 
 /* 1 if all lanes meet all keys in one tile. */
@@ -52,6 +53,21 @@ static int can_be_late(pass *t, attn_i_span keys)
 static void move_references(pass *t, const float *most)
 {
     if (attn_i_lanes_move(t->v.kernels, t->v.lanes, most, context_dim(t), t->v.s->context)) t->referenced = 0;
+}
+
+/* The same where references are scores: each is the greatest that was seen. */
+static void move_great_references(pass *t, const float *most)
+{
+    float factor[ATTN_I_LANES];
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        float *reference = &t->v.lanes->reference[l];
+        factor[l] = 1;
+        if (most[l] == -INFINITY || most[l] <= *reference) continue;
+        factor[l] = *reference == -INFINITY ? 1 : exp2f(attn_i_take_off(t->v.plan->great, *reference, most[l]));
+        t->v.lanes->sum[l] *= factor[l];
+        *reference = most[l];
+    }
+    t->v.kernels->tile_multiply(context_dim(t), factor, t->v.s->context);
 }
 
 /* 1 if the lane sees any of the first keys of the tile. */
@@ -158,14 +174,24 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
         t->v.kernels->tile_maximum(t->v.pieces[i].count, t->v.pieces[i].spans,
                                    t->v.s->tile + t->v.pieces[i].first * ATTN_I_LANES, most);
     }
-    move_references(t, most);
+    if (t->v.plan->great != 0) {
+        move_great_references(t, most);
+    } else {
+        move_references(t, most);
+    }
     for (int l = 0; l < ATTN_I_LANES; l++) t->base[l] = fmaxf(t->base[l], most[l] - t->v.top[l]);
     for (int l = 0; l < ATTN_I_LANES; l++) {
         reference[l] = t->v.lanes->reference[l] == -INFINITY ? 0 : t->v.lanes->reference[l];
     }
     for (int i = 0; i < t->v.count; i++) {
-        t->v.kernels->tile_exponentials(t->v.pieces[i].count, t->v.pieces[i].spans, reference,
-                                        t->v.s->tile + t->v.pieces[i].first * ATTN_I_LANES);
+        const piece *one = &t->v.pieces[i];
+        float *tile = t->v.s->tile + one->first * ATTN_I_LANES;
+        if (t->v.plan->great == 0) {
+            t->v.kernels->tile_exponentials(one->count, one->spans, reference, tile);
+        } else {
+            attn_i_tile_take_off(t->v.plan, one->count, one->spans, reference, tile);
+            t->v.kernels->tile_exponentials(one->count, one->spans, t->v.lanes->room, tile);
+        }
     }
 }
 
@@ -228,7 +254,10 @@ static void begin(pass *t, int late)
     t->v.lanes->late_first = t->v.lanes->late_end = 0;
     t->referenced = 0;
     for (int l = 0; l < ATTN_I_LANES; l++) {
-        t->v.lanes->reference[l] = l < t->v.w->rows ? -INFINITY : 0;
+        if (!t->preset) {
+            t->v.lanes->reference[l] = l < t->v.w->rows ? -INFINITY : 0;
+            t->v.lanes->room[l] = 0;
+        }
         t->base[l] = -INFINITY;
         t->v.lanes->sum[l] = 0;
     }
@@ -268,6 +297,85 @@ static int is_poisoned(const pass *t)
     return 0;
 }
 
+/* 1 if some of these biases is finite, or all are none. */
+static int any_finite(const pass *t, int64_t lane, int64_t first, int64_t n)
+{
+    const attn_i_view *bias = &t->v.p->bias;
+    if (bias->data == NULL) return 1;
+    const int64_t step = bias->stride[3];
+    const float *row = (const float *)(void *)attn_i_view_at(bias, t->v.w->b, attn_i_tile_head(&t->v, lane)) +
+                       attn_i_tile_query(&t->v, lane) * bias->stride[2] + first * step;
+    if (step == 1) return t->v.kernels->row_maximum(n, row) != -INFINITY;
+    for (int64_t j = 0; j < n; j++) {
+        if (row[j * step] != -INFINITY) return 1;
+    }
+    return 0;
+}
+
+/* 1 if the lane may see some key whose score is not minus infinity by a bias. */
+static int may_see(const pass *t, int64_t lane)
+{
+    const attn_i_view *mask = &t->v.p->mask;
+    const attn_i_span sees = attn_i_sees(t->v.sight, attn_i_tile_query(&t->v, lane));
+    const int64_t start = attn_i_max(sees.first, t->v.w->keys.first), end = attn_i_min(sees.end, t->v.w->keys.end);
+    for (int64_t first = start, n; first < end; first += n) {
+        n = attn_i_min(end - first, ATTN_I_TILE_KEYS);
+        if (!any_finite(t, lane, first, n)) continue;
+        if (mask->data == NULL) return 1;
+        const uint8_t *row = (const uint8_t *)attn_i_view_at(mask, t->v.w->b, attn_i_tile_head(&t->v, lane)) +
+                             attn_i_tile_query(&t->v, lane) * mask->stride[2] + first * mask->stride[3];
+        if (t->v.kernels->mask_count(n, row, mask->stride[3]) > 0) return 1;
+    }
+    return 0;
+}
+
+/* 1 if some lane's scores became infinite as exponents: its sum is no number then, or it is 0 though it sees keys. */
+static int has_lost_scores(const pass *t)
+{
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        const float sum = t->v.lanes->sum[l];
+        if (!isfinite(sum) || (sum == 0 && may_see(t, l))) return 1;
+    }
+    return 0;
+}
+
+/* To the sums, so that a context is no greater than the values that it is made of, and so as finite as they are. */
+static void preset_references(pass *t)
+{
+    attn_i_lanes *lanes = t->v.lanes;
+    t->preset = 1;
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        float *to = t->v.plan->great == 0 ? lanes->reference : lanes->room;
+        to[l] += attn_i_room_for_sum(lanes->sum[l]);
+    }
+}
+
+static void tell_exponents(const pass *t)
+{
+    attn_i_lanes *lanes = t->v.lanes;
+    const double unit = t->v.plan->great != 0 ? t->v.plan->great : 1;
+    lanes->great = t->v.plan->great;
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        lanes->exponent[l] = (double)lanes->reference[l] * unit + (double)lanes->room[l];
+    }
+}
+
+/* 1 if some reference is past what another whole number can be added to. */
+static int any_far(const pass *t)
+{
+    int far = 0;
+    for (int64_t l = 0; l < t->v.w->rows; l++) far |= fabsf(t->v.lanes->reference[l]) > ATTN_I_FAR;
+    return far;
+}
+
+static void run_great(pass *t, attn_i_span keys, attn_i_tile_plan *great)
+{
+    *great = attn_i_tile_plan_great(t->v.plan);
+    attn_i_tile_view_begin(&t->v, great, t->v.s, t->v.w);
+    attn_i_tile_load_queries(&t->v);
+    run(t, keys);
+}
+
 void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work,
                       attn_i_fetch *fetch)
 {
@@ -277,7 +385,13 @@ void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s
     attn_i_fetch_begin(fetch, (keys.end - keys.first - LOOK_KEYS) / ATTN_I_BLOCK_ROWS);
     attn_i_tile_load_queries(&t.v);
     run(&t, keys);
-    if (!is_poisoned(&t)) return;
-    t.clean = 1;
-    run(&t, keys);
+    attn_i_tile_plan great;
+    if (plan->great == 0 && has_lost_scores(&t)) run_great(&t, keys, &great);
+    if (is_poisoned(&t)) {
+        if (t.v.plan->great == 0 && any_far(&t)) run_great(&t, keys, &great);
+        t.clean = 1;
+        preset_references(&t);
+        run(&t, keys);
+    }
+    tell_exponents(&t);
 }

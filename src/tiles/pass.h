@@ -20,12 +20,14 @@ typedef struct attn_i_tile_plan {
     int64_t depth; /* elements of a prepared query and key */
     double unit;   /* log2(e) / temperature: from scores to exponents */
     double factor; /* of the queries, if they are folded */
+    double great;  /* 0; or what exponents are divided by until a reference is taken off, see attn_i_tile_plan_great */
     int folded;    /* factors are in the queries, so that products are exponents, or their parts of cap */
     float cap;     /* then: the softcap, of exponents; 0: none */
     int plain;     /* and no tensor of biases stands between a product and its weight */
     int biased;    /* there are biases of the caller's; and of distances: */
     int relative;
     int writes_scores;              /* weights or scores are wanted */
+    int sums_only;                  /* a pass makes no context */
     int wide;                       /* values are wide, and keys one tile: the context may be made last, row by row */
     const attn_i_lane_score *lanes; /* NULL: scores are products */
     attn_i_mask_map mask;
@@ -33,6 +35,11 @@ typedef struct attn_i_tile_plan {
 
 /* 1 if the plan could be made. */
 int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan);
+
+/* The same plan for scores that are finite and whose exponents are not: what it counts in are scores themselves, divided
+ * by nothing. Their greatest is taken off before they become exponents, and no bit of it matters for the result. It goes
+ * by passes over the tile alone. */
+attn_i_tile_plan attn_i_tile_plan_great(const attn_i_tile_plan *plan);
 
 /* The scratch of one pass, in which the result of the last one stays. */
 typedef struct attn_i_tile_scratch {

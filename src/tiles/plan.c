@@ -16,14 +16,27 @@ static int is_moderate(double x)
     return fabs(x) >= 0x1p-40 && fabs(x) <= 0x1p40;
 }
 
-/* Slopes that cannot make something infinite of the farthest distance. */
-static int has_usual_slopes(const attn_i_problem *p)
+/* 1 if ALiBi's slopes are no greater than this, if there are any. */
+static int has_slopes_below(const attn_i_problem *p, float most)
 {
     const attn_i_view *slopes = &p->modifiers->slopes;
     for (int64_t h = 0; h < p->query_heads && p->modifiers->alibi != ATTN_ALIGN_NONE; h++) {
-        if (!(fabsf(((const float *)(void *)slopes->data)[h * slopes->stride[3]]) <= 0x1p20f)) return 0;
+        if (!(fabsf(((const float *)(void *)slopes->data)[h * slopes->stride[3]]) <= most)) return 0;
     }
     return 1;
+}
+
+attn_i_tile_plan attn_i_tile_plan_great(const attn_i_tile_plan *plan)
+{
+    const attn_i_modifiers *m = plan->p->modifiers;
+    attn_i_tile_plan great = *plan;
+    if (plan->great != 0) return great;
+    great.great = plan->unit;
+    great.unit = 1;
+    great.factor = m->softcap != 0 ? plan->p->scale / m->softcap : plan->p->scale;
+    great.cap = (float)m->softcap;
+    great.plain = 0;
+    return great;
 }
 
 int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
@@ -39,13 +52,17 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     plan->writes_scores = p->scores.data != NULL || p->weights.data != NULL;
     plan->lanes = attn_i_score_of(p)->lanes;
     plan->factor = m->softcap != 0 ? p->scale / m->softcap : p->scale * plan->unit;
-    plan->folded = plan->lanes == NULL && !plan->writes_scores && (p->scale == 0 || is_moderate(plan->factor));
+    /* Not where scores themselves are written. Whatever else is, a score is rounded alike, forward and backward. */
+    const int writes_natural = p->scores.data != NULL && p->scores_stage != ATTN_SCORES_WEIGHTS;
+    plan->folded = plan->lanes == NULL && !writes_natural && (p->scale == 0 || is_moderate(plan->factor));
     plan->cap = (float)(m->softcap * plan->unit);
-    plan->plain = plan->folded && !plan->biased && !plan->relative && has_usual_slopes(p);
+    plan->plain = plan->folded && !plan->writes_scores && !plan->biased && !plan->relative &&
+                  has_slopes_below(p, 0x1p20f); /* that cannot make something infinite of the farthest distance */
     plan->wide = p->context.data != NULL && p->value_dim > WIDE && p->keys <= ATTN_I_TILE_KEYS && p->group == 1 &&
                  p->dropout.keep == 0 && p->context.stride[3] == 1;
     plan->depth = attn_i_max(attn_i_score_of(p)->query_width(p), 0);
     if (plan->depth == 0) plan->depth = p->query_dim;
+    if (!has_slopes_below(p, 0x1p80f)) *plan = attn_i_tile_plan_great(plan); /* times unit they might be infinite */
     return 1;
 }
 

@@ -47,6 +47,8 @@ typedef struct rows {
     attn_i_row_part *part;
     const float *query[ATTN_I_FEW];
     attn_i_rows queries; /* where they are evenly apart; data NULL: one by one */
+    double great;        /* not 0: references are scores, see attn_i_tile_plan_great */
+    int preset;          /* references are what they should have been before */
 } rows;
 
 static int64_t query_of(const rows *t, int64_t row)
@@ -109,16 +111,35 @@ static void score(const rows *t, attn_i_span keys)
     }
 }
 
+static void scale_row(const rows *t, int64_t i, float factor)
+{
+    const int64_t dim = context_dim(t->p);
+    t->part->sum[i] *= factor;
+    for (int64_t d = 0; d < dim; d++) t->part->context[i * dim + d] *= factor;
+}
+
+/* The same by great scores. */
+static void weigh_great(const rows *t, int64_t i, int64_t n)
+{
+    float *row = t->s->scores + i * BLOCK_KEYS, *reference = &t->part->reference[i];
+    const float most = t->kernels->row_maximum(n, row);
+    if (most != -INFINITY && !(most <= *reference)) {
+        scale_row(t, i, *reference == -INFINITY ? 0 : exp2f(attn_i_take_off(t->great, *reference, most)));
+        *reference = most;
+    }
+    for (int64_t j = 0; j < n; j++) row[j] = attn_i_take_off(t->great, row[j], *reference);
+    t->part->sum[i] += t->kernels->row_exponentials(n, 1, t->part->room[i], row);
+}
+
 /* Scores of row i become weights; what was found before is brought to the same reference. */
 static void weigh(const rows *t, int64_t i, int64_t n)
 {
-    const int64_t dim = context_dim(t->p);
     float *row = t->s->scores + i * BLOCK_KEYS, *reference = &t->part->reference[i];
-    const float unit = (float)t->plan->unit, most = t->kernels->row_maximum(n, row) * unit;
+    const float unit = (float)t->plan->unit, score = t->kernels->row_maximum(n, row), most = score * unit;
+    if (isfinite(score) && !isfinite(most)) t->part->lost = 1;
     if (most != -INFINITY && !(most <= *reference)) {
-        const float to = ceilf(most), factor = *reference == -INFINITY ? 0 : exp2f(*reference - to);
-        t->part->sum[i] *= factor;
-        for (int64_t d = 0; d < dim; d++) t->part->context[i * dim + d] *= factor;
+        const float to = ceilf(most);
+        scale_row(t, i, *reference == -INFINITY ? 0 : exp2f(*reference - to));
         *reference = to;
     }
     t->part->sum[i] += t->kernels->row_exponentials(n, unit, *reference == -INFINITY ? 0 : *reference, row);
@@ -147,9 +168,12 @@ static void add_context_cleaned(const rows *t, attn_i_rows values, int64_t n)
 static void run(const rows *t, attn_i_span keys, int clean)
 {
     const int64_t dim = context_dim(t->p);
+    t->part->lost = 0;
     for (int64_t i = 0; i < ATTN_I_FEW; i++) {
-        t->part->reference[i] = -INFINITY;
         t->part->sum[i] = 0;
+        if (t->preset) continue;
+        t->part->reference[i] = -INFINITY;
+        t->part->room[i] = 0;
     }
     memset(t->part->context, 0, (size_t)(t->w->rows * dim) * sizeof(float));
     for (int64_t first = keys.first, n; first < keys.end; first += n) {
@@ -159,7 +183,11 @@ static void run(const rows *t, attn_i_span keys, int clean)
         score(t, block);
         for (int64_t i = 0; i < t->w->rows; i++) {
             attn_i_row_modify(t->p, t->w->b, head_of(t, i), query_of(t, i), block, t->s->scores + i * BLOCK_KEYS);
-            weigh(t, i, n);
+            if (t->great != 0) {
+                weigh_great(t, i, n);
+            } else {
+                weigh(t, i, n);
+            }
         }
         if (dim == 0) continue;
         if (clean) {
@@ -171,6 +199,33 @@ static void run(const rows *t, attn_i_span keys, int clean)
     }
 }
 
+/* To the sums, so that a context is no greater than the values that it is made of, and so as finite as they are. */
+static void preset_references(rows *t)
+{
+    t->preset = 1;
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        float *to = t->great == 0 ? t->part->reference : t->part->room;
+        to[i] += attn_i_room_for_sum(t->part->sum[i]);
+    }
+}
+
+/* 1 if some row's scores were lost, or no whole number can be added to its reference. */
+static int any_lost(const rows *t)
+{
+    int lost = 0;
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        lost |= t->part->lost && (t->part->sum[i] == 0 || !isfinite(t->part->sum[i]));
+    }
+    return lost;
+}
+
+static int any_far(const rows *t)
+{
+    int far = 0;
+    for (int64_t i = 0; i < t->w->rows; i++) far |= fabsf(t->part->reference[i]) > ATTN_I_FAR;
+    return far;
+}
+
 void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scratch, const attn_i_tile_work *work,
                      attn_i_row_part *part)
 {
@@ -179,9 +234,26 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
     const attn_i_span seen = attn_i_visible_to_all(t.p, work->b, work->first_row / t.p->group, last / t.p->group);
     attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
     if (keys.first >= keys.end) keys = (attn_i_span){0, 0};
+    const double great = attn_i_tile_plan_great(plan).great;
+    t.great = plan->great;
     find_queries(&t);
     run(&t, keys, 0);
-    if (!t.p->kernels->is_finite(work->rows * dim, part->context)) run(&t, keys, 1);
+    if (t.great == 0 && any_lost(&t)) {
+        t.great = great;
+        run(&t, keys, 0);
+    }
+    if (!t.p->kernels->is_finite(work->rows * dim, part->context)) {
+        if (t.great == 0 && any_far(&t)) {
+            t.great = great;
+            run(&t, keys, 0);
+        }
+        preset_references(&t);
+        run(&t, keys, 1);
+    }
+    const double unit = t.great != 0 ? t.great : 1;
+    for (int64_t i = 0; i < ATTN_I_FEW; i++) {
+        part->exponent[i] = (double)part->reference[i] * unit + (double)part->room[i];
+    }
 }
 
 void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_work *w, attn_i_row_part *parts,
@@ -193,18 +265,23 @@ void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_wor
     for (int64_t i = 0; i < w->rows; i++) {
         const int64_t head = w->key_head * p->group + (w->first_row + i) % p->group,
                       query = (w->first_row + i) / p->group;
-        float *context = all->context + i * dim, reference = -INFINITY, sum = 0;
+        float *context = all->context + i * dim, sum = 0, room = 0;
+        double exponent = -INFINITY;
         for (int64_t k = 0; k < count; k++) {
-            if (parts[k].sum[i] != 0 && !(parts[k].reference[i] <= reference)) reference = parts[k].reference[i];
+            if (parts[k].sum[i] != 0 && !(parts[k].exponent[i] <= exponent)) exponent = parts[k].exponent[i];
         }
         if (count == 1) sum = all->sum[i];
         for (int64_t k = 0; k < count && count > 1; k++) {
-            const float factor = parts[k].sum[i] == 0 ? 0 : exp2f(parts[k].reference[i] - reference);
+            sum += parts[k].sum[i] == 0 ? 0 : parts[k].sum[i] * exp2f((float)(parts[k].exponent[i] - exponent));
+        }
+        /* Contexts are added relative to their sum, so that they are no greater than the values. */
+        if (count > 1) room = attn_i_room_for_sum(sum);
+        for (int64_t k = 0; k < count && count > 1; k++) {
             const float *from = parts[k].context + i * dim;
-            sum += parts[k].sum[i] * factor;
+            const float factor = parts[k].sum[i] == 0 ? 0 : exp2f((float)(parts[k].exponent[i] - exponent) - room);
             for (int64_t d = 0; d < dim; d++) context[d] = (k == 0 ? 0 : context[d]) + from[d] * factor;
         }
-        const float inverse = sum == 0 ? 0 : 1 / sum;
+        const float inverse = sum == 0 ? 0 : exp2f(room) / sum;
         for (int64_t d = 0; d < dim; d++) context[d] *= inverse;
         if (p->context.data != NULL) {
             p->kernels->scatter(dim, context,
@@ -212,6 +289,6 @@ void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_wor
                                 p->context.stride[3]);
         }
         if (p->logsumexp.data == NULL) continue;
-        attn_i_logsumexp_set(&p->logsumexp, w->b, head, query, attn_i_log_sum(reference, sum));
+        attn_i_logsumexp_set(&p->logsumexp, w->b, head, query, attn_i_log_sum(exponent, sum));
     }
 }

@@ -20,7 +20,10 @@ attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_
 /* What some of the keys came to. */
 typedef struct attn_i_row_part {
     float reference[ATTN_I_FEW], sum[ATTN_I_FEW]; /* as in attn_i_lanes */
-    float *context;                               /* [FEW][Dv] */
+    float room[ATTN_I_FEW];
+    double exponent[ATTN_I_FEW];
+    float *context; /* [FEW][Dv] */
+    int lost;       /* some greatest score was finite, and as an exponent is not */
 } attn_i_row_part;
 
 /* 1 if the plan's key heads are to be passed over so. */
