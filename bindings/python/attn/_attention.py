@@ -28,6 +28,10 @@ def _make(score: Score, sizes: tuple[int, ...], threads: int | None, *modifiers:
 def _add_plain(rule: Any) -> Rule:
     """The mechanism of this rule, for all calls of it."""
     score, threads, scale, softcap, temperature, normaliser, causal, window, local = rule
+    if window is not None:
+        window = window_of(window, causal)
+    if local is not None:
+        local = local_of(local, {})
     mechanism = _make(score, sizes_of(score, {}, None, None, None, None, None), threads, scale, softcap, temperature,
                       normaliser, causal, window, local)
     if len(_plain) >= _MOST:
@@ -111,11 +115,13 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     threads     of the engine; None is one for each CPU.
     out         an array for the context."""
     if (params is None or type(params) is dict and not params) and alibi is None and relative is None:
-        if window is not None:
+        # A rule is found by what equals it, and 1.0 equals 1: what is not whole must not get there.
+        if window is not None and not (type(window) is tuple and len(window) > 1 and type(window[0]) is int
+                                       and type(window[1]) is int):
             window = window_of(window, causal)
-        if local is not None:
+        if local is not None and not (type(local) is tuple and len(local) == 2 and type(local[1]) is int):
             local = local_of(local, {})
-        if type(threads) is not int and threads is not None:
+        if threads is not None and type(threads) is not int:
             threads = integer(threads, "threads")
         rule = score, threads, scale, softcap, temperature, normaliser, causal, window, local
         try:

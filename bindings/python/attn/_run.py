@@ -132,14 +132,9 @@ def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) ->
     return values.shape[-1], dimensions(counted, "key").shape[-2] if counted.ndim > 1 else 1
 
 
-def _choices(query_start: Any, dropout: Any, seed: Any, offset: Any, return_weights: Any, return_logsumexp: Any,
-             return_scores: Any) -> tuple[Any, ...]:
-    """What a call was asked for besides arrays, looked at. Layouts are kept by it, and 1.0 would find that of 1."""
-    logsumexp_dtype(return_logsumexp, None)
-    if return_scores is not None:
-        choose(STAGES, return_scores, "return_scores")
+def _look_at(query_start: Any, dropout: Any, seed: Any, offset: Any) -> tuple[int, float, int, int]:
     return (integer(query_start, "query_start"), real(dropout, "dropout"), integer(seed, "seed", c_uint64),
-            integer(offset, "offset", c_uint64), flag(return_weights, "return_weights"), return_logsumexp, return_scores)
+            integer(offset, "offset", c_uint64))
 
 
 def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None,
@@ -147,26 +142,35 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
             query_start: int, dropout: float, seed: int, offset: int, return_weights: bool,
             return_logsumexp: bool | Exact, return_scores: Stage | None, out: ArrayLike | None) -> Any:
     """As attn.attention(), by this rule."""
-    if (query_start is not _ZERO or dropout or seed or offset or return_weights or return_logsumexp
-            or return_scores is not None):
-        query_start, dropout, seed, offset, return_weights, return_logsumexp, return_scores = _choices(
-            query_start, dropout, seed, offset, return_weights, return_logsumexp, return_scores)
+    # A layout is found by what equals it, and 1.0 equals 1: what is not of the right type must not get there.
+    if query_start is not _ZERO and type(query_start) is not int or dropout or seed or offset:
+        query_start, dropout, seed, offset = _look_at(query_start, dropout, seed, offset)
+    more = return_weights or return_logsumexp or return_scores is not None
+    if more:
+        if type(return_weights) is not bool:
+            return_weights = flag(return_weights, "return_weights")
+        if type(return_logsumexp) is not bool:
+            logsumexp_dtype(return_logsumexp, None)
+        if return_scores is not None:
+            choose(STAGES, return_scores, "return_scores")
     q = query if type(query) is ndarray else array_of(query, "query")
     k = key if type(key) is ndarray else maybe(key, "key")
     v = value if type(value) is ndarray else maybe(value, "value")
-    m = None if mask is None else array_of(mask, "mask")
-    b = None if bias is None else array_of(bias, "bias")
-    lengths = None if key_lengths is None else lengths_of(key_lengths, "key_lengths")
-    given = None if out is None else writable(out, "out")
+    m, b, lengths, given, others = None, None, None, None, None
+    if not (mask is None and bias is None and key_lengths is None and out is None):
+        m = mask if type(mask) is ndarray or mask is None else array_of(mask, "mask")
+        b = bias if type(bias) is ndarray or bias is None else array_of(bias, "bias")
+        lengths = None if key_lengths is None else lengths_of(key_lengths, "key_lengths")
+        given = None if out is None else writable(out, "out")
+        others = (None if m is None else (m.shape, m.strides, m.dtype),
+                  None if b is None else (b.shape, b.strides, b.dtype),
+                  None if lengths is None else (lengths.shape, lengths.strides, lengths.dtype),
+                  None if given is None else (given.shape, given.strides, given.dtype))
     inputs = q, k, v, m, b, lengths
     what = (q.shape, q.flags.c_contiguous or q.strides, q.dtype,
             None if k is None else (k.shape, k.flags.c_contiguous or k.strides, k.dtype),
             None if v is None else (v.shape, v.flags.c_contiguous or v.strides, v.dtype),
-            None if m is None else (m.shape, m.strides, m.dtype),
-            None if b is None else (b.shape, b.strides, b.dtype),
-            None if lengths is None else (lengths.shape, lengths.strides, lengths.dtype),
-            None if given is None else (given.shape, given.strides, given.dtype),
-            query_start, dropout, return_weights, return_logsumexp, return_scores)
+            others, query_start, dropout, return_weights, return_logsumexp, return_scores)
     layouts: dict[Any, list[_Layout]] = mechanism._layouts
     free = layouts.get(what) if memory is None else None
     try:
@@ -186,8 +190,8 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
                 None if return_scores is None else np.empty((*rows, keys), dtype))
         plain = [x is not None for x in inputs + outs] == [name in _Plain.TENSORS for name in _INPUTS + _OUTPUTS]
         layout = (_Plain if plain and IN_OBJECT else _Layout)(
-            mechanism, inputs, outs, {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
-                                      "offset": offset, "stage": "raw" if return_scores is None else return_scores})
+            mechanism, inputs, outs, {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed or 0,
+                                      "offset": offset or 0, "stage": "raw" if return_scores is None else return_scores})
         layout.call.run()
         if memory is None:
             if len(layouts) >= _MOST_LAYOUTS:
@@ -195,7 +199,7 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
             layouts.setdefault(what, []).append(layout)
     context, weights, logsumexp, scores = outs
     returned: Any = out if out is not None else context if q is query else like(context, query)
-    if not (return_weights or return_logsumexp or return_scores is not None):
+    if not more:
         return returned
     if logsumexp is not None and q.ndim == 1:
         logsumexp = logsumexp.reshape(())
