@@ -53,6 +53,7 @@ class Arrays(unittest.TestCase):
 
     def test_arrays_of_jax(self):
         try:
+            import jax
             import jax.numpy as jnp
         except ImportError:
             self.skipTest("JAX is missing")
@@ -65,6 +66,21 @@ class Arrays(unittest.TestCase):
         np.testing.assert_array_equal(np.asarray(got), attn.attention(self.query, self.key, self.value))
         with self.assertRaisesRegex(ValueError, "cannot be written to"):  # JAX's are constant
             attn.attention(*given, out=jnp.zeros_like(got))
+        for traced in (jax.jit(attn.attention), jax.vmap(attn.attention),
+                       jax.grad(lambda *arrays: attn.attention(*arrays).sum())):
+            with self.assertRaisesRegex(attn.DTypeError, "which JAX traces"):
+                traced(*given)
+        with self.assertRaisesRegex(attn.DTypeError, r"bfloat16.*\.astype\(\)"):
+            attn.attention(given[0].astype("bfloat16"), *given[1:])
+        result = attn.attention(*given, return_logsumexp=True)
+        self.assertIsInstance(attn.attention_grad(got, *given, result=result).query, jnp.ndarray)
+
+        @jax.jit
+        def through_a_callback(*arrays):
+            return jax.pure_callback(lambda *given: attn.attention(*map(np.asarray, given)),
+                                     jax.ShapeDtypeStruct(arrays[0].shape, arrays[0].dtype), *arrays)
+
+        np.testing.assert_array_equal(np.asarray(through_a_callback(*given)), np.asarray(got))
 
     def test_views_point_where_the_arrays_lie(self):
         for array in (self.query, self.query.transpose(0, 2, 1, 3), self.query[:, ::2, ::-1], self.query[0, 0, 0, ::3],
