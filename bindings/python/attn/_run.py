@@ -143,16 +143,15 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
             return_logsumexp: bool | Exact, return_scores: Stage | None, out: ArrayLike | None) -> Any:
     """As attn.attention(), by this rule."""
     # A layout is found by what equals it, and 1.0 equals 1: what is not of the right type must not get there.
-    if query_start is not _ZERO and type(query_start) is not int or dropout or seed or offset:
+    if query_start is not _ZERO and type(query_start) is not int or dropout != 0 or seed != 0 or offset != 0:
         query_start, dropout, seed, offset = _look_at(query_start, dropout, seed, offset)
+    if return_weights is not False and return_weights is not True:
+        return_weights = flag(return_weights, "return_weights")
+    if return_logsumexp is not False and return_logsumexp is not True:
+        logsumexp_dtype(return_logsumexp, None)
+    if return_scores is not None:
+        choose(STAGES, return_scores, "return_scores")
     more = return_weights or return_logsumexp or return_scores is not None
-    if more:
-        if type(return_weights) is not bool:
-            return_weights = flag(return_weights, "return_weights")
-        if type(return_logsumexp) is not bool:
-            logsumexp_dtype(return_logsumexp, None)
-        if return_scores is not None:
-            choose(STAGES, return_scores, "return_scores")
     q = query if type(query) is ndarray else array_of(query, "query")
     k = key if type(key) is ndarray else maybe(key, "key")
     v = value if type(value) is ndarray else maybe(value, "value")
@@ -190,8 +189,8 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
                 None if return_scores is None else np.empty((*rows, keys), dtype))
         plain = [x is not None for x in inputs + outs] == [name in _Plain.TENSORS for name in _INPUTS + _OUTPUTS]
         layout = (_Plain if plain and IN_OBJECT else _Layout)(
-            mechanism, inputs, outs, {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed or 0,
-                                      "offset": offset or 0, "stage": "raw" if return_scores is None else return_scores})
+            mechanism, inputs, outs, {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
+                                      "offset": offset, "stage": "raw" if return_scores is None else return_scores})
         layout.call.run()
         if memory is None:
             if len(layouts) >= _MOST_LAYOUTS:

@@ -45,23 +45,28 @@ def array_of(given: object, name: str) -> Array:
                          "and say by mask or key_lengths which keys may be seen")
     if isinstance(given, np.ndarray):
         return given.view(np.ndarray)  # matrices and the like have ways of their own
-    what = f"{name} is a {type(given).__name__}"
-    if _is_traced(given):
-        raise DTypeError(f"{what}, which JAX traces for jit, grad or vmap, but only what has numbers in it can be "
-                         "computed with: call attn outside of what is traced, or through jax.pure_callback()")
-    if not hasattr(given, "__dlpack__"):
-        raise DTypeError(f"{what}, but an array is needed: NumPy's, as numpy.asarray() makes them, or one with __dlpack__")
-    if getattr(given, "requires_grad", False) is True:
-        raise DTypeError(f"{what} that requires grad: attn.torch has gradients; where none are wanted, give its .detach()")
+    for lazily in ("is_neg", "_is_zerotensor"):  # of which torch's own export does not tell
+        if getattr(given, lazily, bool)():
+            raise DTypeError(f"{name} is a tensor that stands for other numbers than lie in its memory: give its "
+                             ".resolve_neg(), or a sum with 0")
     try:
-        return np.from_dlpack(given)
+        return np.from_dlpack(given)  # type: ignore[arg-type]
     except (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as why:
-        raise DTypeError(f"{what} of {getattr(given, 'dtype', 'no dtype')} that cannot be looked at where it lies: {why}. "
-                         "Nothing is copied or converted: .astype() does that, or .to() of a torch tensor") from why
+        raise _refusal(given, name, why) from why
 
 
-def _is_traced(given: object) -> bool:
-    return any(kind.__name__ == "Tracer" and kind.__module__.partition(".")[0] == "jax" for kind in type(given).__mro__)
+def _refusal(given: object, name: str, why: Exception) -> DTypeError:
+    """Why there is no array over given's memory, and what to do."""
+    kinds, what = type(given).__mro__, f"{name} is a {type(given).__name__}"
+    if any(kind.__name__ == "Tracer" and kind.__module__.partition(".")[0] == "jax" for kind in kinds):
+        return DTypeError(f"{what}, which JAX traces for jit, grad or vmap, but only what has numbers in it can be "
+                          "computed with: call attn outside of what is traced, or through jax.pure_callback()")
+    if not hasattr(given, "__dlpack__"):
+        return DTypeError(f"{what}, but an array is needed: NumPy's, as numpy.asarray() makes them, or one with __dlpack__")
+    if getattr(given, "requires_grad", False) is True:
+        return DTypeError(f"{what} that requires grad: attn.torch has gradients; where none are wanted, give its .detach()")
+    return DTypeError(f"{what} of {getattr(given, 'dtype', 'no dtype')} that cannot be looked at where it lies: {why}. "
+                      "Nothing is copied or converted: .astype() does that, or .to() of a torch tensor")
 
 
 def maybe(given: object, name: str) -> Array | None:
@@ -71,7 +76,7 @@ def maybe(given: object, name: str) -> Array | None:
 def lengths_of(given: object, name: str) -> Array | None:
     """An array of whole numbers; of a list, which has no memory to look at, a new one."""
     if not isinstance(given, (list, tuple, range)):
-        if isinstance(given, (int, np.integer)):
+        if given is not None and not hasattr(given, "__dlpack__"):
             raise DTypeError(f"{name} is {shown(given)}, but an array or a list of whole numbers is needed")
         return maybe(given, name)
     try:

@@ -19,7 +19,7 @@ class Traced:
     """What JAX gives a function that it traces."""
 
     def __dlpack__(self):
-        raise AssertionError("there is nothing to look at")
+        raise TypeError("there is nothing to look at")
 
 
 Tracer = type("Tracer", (Traced,), {"__module__": "jax._src.core"})
@@ -80,7 +80,7 @@ class Refusals(unittest.TestCase):
         self.assertTrue(np.isfinite(self.attention(seed=2**64 - 1, dropout=0.5)).all())
 
     def test_whole_numbers_are_whole(self):
-        for given in ({"key_lengths": [2.7, 1]}, {"key_lengths": ["3", 1]}, {"key_lengths": [True, 3]}, {"key_lengths": 3},
+        for given in ({"key_lengths": [2.7, 1]}, {"key_lengths": ["3", 1]}, {"key_lengths": [True, 3]}, {"key_lengths": 3}, {"key_lengths": iter([1, 2])}, {"seed": []}, {"offset": None}, {"query_start": None},
                       {"key_lengths": [np.ma.masked, 1]}, {"key_lengths": [None, 1]}, {"query_start": 1.0},
                       {"query_start": "1"}, {"seed": 1.5, "dropout": 0.5}, {"threads": 1.0}, {"threads": True},
                       {"window": (1.0, 0, "top_left")}, {"local": ("monotonic", 1.5)}):
@@ -101,7 +101,7 @@ class Refusals(unittest.TestCase):
 
     def test_numbers_are_numbers(self):
         for given in ({"scale": "0.5"}, {"scale": [0.5]}, {"softcap": "3"}, {"temperature": None}, {"dropout": "0.5"},
-                      {"scale": 1j}, {"scale": np.ma.masked}, {"scale": np.ones(2)}, {"scale": 10**400}):
+                      {"scale": 1j}, {"dropout": []}, {"dropout": None}, {"scale": np.ma.masked}, {"scale": np.ones(2)}, {"scale": 10**400}):
             self.refused(attn.DTypeError, "but a number is needed", self.attention, **given)
         self.refused(attn.DTypeError, "base is '3'", attn.rope, self.query, base="3")
         self.refused(attn.DTypeError, "base is '3'", attn.sinusoidal, 2, 4, base="3")
@@ -109,7 +109,8 @@ class Refusals(unittest.TestCase):
             np.testing.assert_array_equal(self.attention(scale=scale), self.attention(scale=float(scale)))
 
     def test_yes_and_no(self):
-        for given in ({"return_weights": "no"}, {"return_weights": 2}, {"return_logsumexp": 2.0}):
+        for given in ({"return_weights": "no"}, {"return_weights": []}, {"return_weights": None}, {"return_weights": np.ones(2)},
+                      {"return_weights": 2}, {"return_logsumexp": 2.0}):
             self.refused(attn.DTypeError, "but True or False is needed", self.attention, **given)
         mechanism, x = attn.Mechanism(), np.zeros((1, 2, 4))
         layer = attn.MultiHead(4, 1, bias=False, params={name: np.eye(4) for name in ("W_q", "W_k", "W_v", "W_o")})
