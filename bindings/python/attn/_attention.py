@@ -51,7 +51,7 @@ def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayL
     arrays = {name: array_of(given, f"parameter {name}") for name, given in mapping(params, "params").items()}
     if window is not None:
         window = window_of(window, causal)
-    if threads is not None:
+    if threads is not None and type(threads) is not int:
         threads = integer(threads, "threads")
     if local is not None:
         local = local_of(local, arrays)
@@ -76,8 +76,7 @@ def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayL
 
 def _give_back(rule: Any, mechanism: Rule) -> None:
     """What is kept must not hold memory that is no longer ours."""
-    if mechanism._bound:
-        mechanism._bind(dict.fromkeys(mechanism._bound))
+    mechanism._unbind()
     if mechanism.alibi is not None:
         mechanism.set_alibi(None, None)
     if mechanism.relative is not None:

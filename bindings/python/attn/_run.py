@@ -133,6 +133,9 @@ def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) ->
 
 
 def _look_at(query_start: Any, dropout: Any, seed: Any, offset: Any) -> tuple[int, float, int, int]:
+    if (type(query_start) is int and type(dropout) is float and type(seed) is int and type(offset) is int
+            and not seed >> 64 and not offset >> 64):
+        return query_start, dropout, seed, offset
     return (integer(query_start, "query_start"), real(dropout, "dropout"), integer(seed, "seed", c_uint64),
             integer(offset, "offset", c_uint64))
 
@@ -157,8 +160,8 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
     v = value if type(value) is ndarray else maybe(value, "value")
     m, b, lengths, given, others = None, None, None, None, None
     if not (mask is None and bias is None and key_lengths is None and out is None):
-        m = mask if type(mask) is ndarray or mask is None else array_of(mask, "mask")
-        b = bias if type(bias) is ndarray or bias is None else array_of(bias, "bias")
+        m = None if mask is None else mask if type(mask) is ndarray else array_of(mask, "mask")
+        b = None if bias is None else bias if type(bias) is ndarray else array_of(bias, "bias")
         lengths = None if key_lengths is None else lengths_of(key_lengths, "key_lengths")
         given = None if out is None else writable(out, "out")
         others = (None if m is None else (m.shape, m.strides, m.dtype),

@@ -40,17 +40,21 @@ def array_of(given: object, name: str) -> Array:
     """given as a NumPy array over the same memory."""
     if type(given) is np.ndarray:
         return given
-    if isinstance(given, np.ma.MaskedArray):
-        raise DTypeError(f"{name} is a masked array, but what it hides would be computed with: give its .filled() or .data, "
-                         "and say by mask or key_lengths which keys may be seen")
     if isinstance(given, np.ndarray):
+        if isinstance(given, np.ma.MaskedArray):
+            raise DTypeError(f"{name} is a masked array, but what it hides would be computed with: give its .filled() or "
+                             ".data, and say by mask or key_lengths which keys may be seen")
         return given.view(np.ndarray)  # matrices and the like have ways of their own
-    for lazily in ("is_neg", "_is_zerotensor"):  # of which torch's own export does not tell
-        if getattr(given, lazily, bool)():
-            raise DTypeError(f"{name} is a tensor that stands for other numbers than lie in its memory: give its "
-                             ".resolve_neg(), or a sum with 0")
+    tensor: Any = given
     try:
-        return np.from_dlpack(given)  # type: ignore[arg-type]
+        elsewhere = tensor.is_neg() or tensor._is_zerotensor()  # of which torch's own export does not tell
+    except AttributeError:  # nobody else has such
+        elsewhere = False
+    if elsewhere:
+        raise DTypeError(f"{name} is a tensor that stands for other numbers than lie in its memory: give its .resolve_neg(), "
+                         "or a sum with 0")
+    try:
+        return np.from_dlpack(tensor)
     except (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as why:
         raise _refusal(given, name, why) from why
 
@@ -79,6 +83,11 @@ def lengths_of(given: object, name: str) -> Array | None:
         if given is not None and not hasattr(given, "__dlpack__"):
             raise DTypeError(f"{name} is {shown(given)}, but an array or a list of whole numbers is needed")
         return maybe(given, name)
+    try:
+        if {*map(type, given)} == {int}:
+            return np.array(given, np.int64)
+    except OverflowError:
+        pass
     try:
         found = np.array(given, object)
         ragged = any(isinstance(entry, (list, tuple)) for entry in found.ravel())
@@ -164,16 +173,22 @@ def view(array: Array, name: str) -> Tensor:
         names = " or ".join(known.name for known in taken)
         raise DTypeError(f"{name} is {array.dtype}, but {names} is taken, and nothing is converted: "
                          f".astype({next(iter(taken)).name!r}) does that, or .to() of a torch tensor")
-    dimensions(array, name, 0)
-    size, shape, strides = array.itemsize, array.shape, [0] * array.ndim
-    if array.size:  # else there is no step to be taken, nor is there along a dimension of size 1
-        for i, length in enumerate(shape):
-            if length > 1:
-                strides[i], rest = divmod(array.strides[i], size)
-                if rest:
-                    raise ShapeError(f"{name} has strides of {array.strides} bytes, which are no multiples of its "
-                                     f"{size}-byte elements: give a copy, as array.copy() makes")
-    return Tensor(address(array), dtype, array.ndim, shape, tuple(strides))
+    ndim = array.ndim
+    if ndim > 4:
+        dimensions(array, name)
+    size, strides = array.itemsize, array.strides
+    if any([stride % size for stride in strides]):
+        strides = _walked(array, name)
+    return Tensor(address(array), dtype, ndim, array.shape, tuple([stride // size for stride in strides]))
+
+
+def _walked(array: Array, name: str) -> tuple[int, ...]:
+    """The strides, without those that nobody walks: there is no step along a dimension of size 1, nor in an empty array."""
+    strides = tuple([stride if length > 1 and array.size else 0 for length, stride in zip(array.shape, array.strides)])
+    if any([stride % array.itemsize for stride in strides]):
+        raise ShapeError(f"{name} has strides of {array.strides} bytes, which are no multiples of its {array.itemsize}-byte "
+                         "elements: give a copy, as array.copy() makes")
+    return strides
 
 
 def lay(args: Structure, tensors: Mapping[str, Array | None]) -> dict[str, Tensor]:
