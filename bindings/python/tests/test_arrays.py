@@ -130,8 +130,8 @@ np.testing.assert_allclose(attn.attention(np.zeros((1, 2)), np.eye(2)), [[0.5, 0
         mechanism(query, key, value)
         np.testing.assert_array_equal(mechanism(self.odd(query), self.odd(key), self.odd(value), out=self.odd(out)), want)
         rule = {"bias": np.full((1, 7), 0.5, "f4"), "mask": np.ones((1, 7), bool), "key_lengths": np.array([5])}
-        np.testing.assert_array_equal(attn.attention(query, key, value, **{name: self.odd(array) for name, array in rule.items()}),
-                                      attn.attention(query, key, value, **rule))
+        odd = {name: self.odd(array) for name, array in rule.items()}
+        np.testing.assert_array_equal(attn.attention(query, key, value, **odd), attn.attention(query, key, value, **rule))
         record = np.zeros(1, [("row", "f4", 8), ("pad", "u1")])
         record["row"] = query[0, 0]
         self.assertEqual(record["row"].shape, (1, 8))
