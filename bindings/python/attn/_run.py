@@ -82,6 +82,8 @@ class _Layout:
                                      for names in (_INPUTS, _OUTPUTS))
         self.made: list[Any] = [None if array is None else (array.shape, array.dtype) for array in outs]
         self.call.args.kept = None  # other arrays come
+        for tensor in self.tensors.values():
+            tensor.array = None
         del self.call.mechanism     # which has this layout, and must go when nobody has it any more
 
     def run(self, inputs: tuple[Any, ...], given: Array | None) -> tuple[Any, ...]:

@@ -166,7 +166,7 @@ def dimensions(array: Array, name: str, least: int = 1) -> Array:
 
 
 def view(array: Array, name: str) -> Tensor:
-    """An attn_tensor over the array's memory. The library judges shape and alignment."""
+    """An attn_tensor over the array's memory, which lives as long as it does. The library judges shape and alignment."""
     taken = _TAKEN.get(name, REAL)
     dtype = taken.get(array.dtype)
     if dtype is None:
@@ -179,7 +179,9 @@ def view(array: Array, name: str) -> Tensor:
     size, strides = array.itemsize, array.strides
     if any([stride % size for stride in strides]):
         strides = _walked(array, name)
-    return Tensor(address(array), dtype, ndim, array.shape, tuple([stride // size for stride in strides]))
+    tensor = Tensor(address(array), dtype, ndim, array.shape, tuple([stride // size for stride in strides]))
+    tensor.array = array
+    return tensor
 
 
 def _walked(array: Array, name: str) -> tuple[int, ...]:
