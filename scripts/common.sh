@@ -84,11 +84,11 @@ check_packages="git clang clang-format clang-tidy shellcheck ninja-build rustfmt
 
 # What the library is held against in tests, by version, and where install_witnesses puts it.
 torch_package="torch==2.13.0"
-witnesses="$torch_package numpy onnx==1.23.2 keras==3.15.1 ml_dtypes expecttest pytest"
+witnesses="$torch_package numpy onnx==1.23.2 keras==3.15.1 ml_dtypes expecttest pytest matplotlib jax"
 witnesses_tree=build/witnesses
 
-# install_witnesses: an environment for Python with PyTorch, and with what ONNX, PyTorch and Keras test their attention
-# with; tests/witness.sh finds it. Made once, below build/.
+# install_witnesses: an environment for Python with PyTorch, with what ONNX, PyTorch and Keras test their attention with, and
+# with what else the Python binding works with; tests/witness.sh finds it. Made once, below build/.
 install_witnesses() {
     [ "$(cat "$witnesses_tree/installed" 2> /dev/null)" != "$witnesses" ] || return 0
     install_packages python3 python3-venv

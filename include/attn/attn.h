@@ -115,7 +115,7 @@ enum {
  * data + (i * stride[0] + j * stride[1] + ...) * size of the dtype, and must be aligned to that size. Strides count
  * elements, may have any order and sign, and may be 0 to broadcast an input. The elements of an output must lie apart
  * in the plain way: sorted by stride, each dimension steps past all that the smaller ones cover. Entries past ndim are
- * not read. data may be NULL when a dimension is 0. */
+ * not read. When a dimension is 0, data may be anything, NULL too. */
 typedef struct attn_tensor {
     void *data;
     int32_t dtype;    /* an attn_dtype */

@@ -28,6 +28,10 @@ def _make(score: Score, sizes: tuple[int, ...], threads: int | None, *modifiers:
 def _add_plain(rule: Any) -> Rule:
     """The mechanism of this rule, for all calls of it."""
     score, threads, scale, softcap, temperature, normaliser, causal, window, local = rule
+    if window is not None:
+        window = window_of(window, causal)
+    if local is not None:
+        local = local_of(local, {})
     mechanism = _make(score, sizes_of(score, {}, None, None, None, None, None), threads, scale, softcap, temperature,
                       normaliser, causal, window, local)
     if len(_plain) >= _MOST:
@@ -47,7 +51,7 @@ def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayL
     arrays = {name: array_of(given, f"parameter {name}") for name, given in mapping(params, "params").items()}
     if window is not None:
         window = window_of(window, causal)
-    if threads is not None:
+    if threads is not None and type(threads) is not int:
         threads = integer(threads, "threads")
     if local is not None:
         local = local_of(local, arrays)
@@ -72,8 +76,7 @@ def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayL
 
 def _give_back(rule: Any, mechanism: Rule) -> None:
     """What is kept must not hold memory that is no longer ours."""
-    if mechanism._bound:
-        mechanism._bind(dict.fromkeys(mechanism._bound))
+    mechanism._unbind()
     if mechanism.alibi is not None:
         mechanism.set_alibi(None, None)
     if mechanism.relative is not None:
@@ -111,11 +114,13 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     threads     of the engine; None is one for each CPU.
     out         an array for the context."""
     if (params is None or type(params) is dict and not params) and alibi is None and relative is None:
-        if window is not None:
+        # A rule is found by what equals it, and 1.0 equals 1: what is not whole must not get there.
+        if window is not None and not (type(window) is tuple and len(window) > 1 and type(window[0]) is int
+                                       and type(window[1]) is int):
             window = window_of(window, causal)
-        if local is not None:
+        if local is not None and not (type(local) is tuple and len(local) == 2 and type(local[1]) is int):
             local = local_of(local, {})
-        if type(threads) is not int and threads is not None:
+        if threads is not None and type(threads) is not int:
             threads = integer(threads, "threads")
         rule = score, threads, scale, softcap, temperature, normaliser, causal, window, local
         try:

@@ -120,23 +120,32 @@ class Parameters(Handle):
         """Binds parameters by their names, all of them or none, and keeps the arrays alive; None unbinds."""
         self._bind(params)
 
+    def _unbind(self) -> None:
+        """Takes all of them away."""
+        bind = getattr(lib, f"attn_{self.kind}_bind_param")
+        while self._bound:
+            name, _ = self._bound.popitem()
+            check(bind(self.handle, name.encode(), None))
+
     def _bind(self, params: Mapping[str, ArrayLike | None]) -> None:
-        names = {name: text(name, "a parameter's name") for name in params}
-        arrays = {name: None if given is None else array_of(given, f"parameter {name}") for name, given in params.items()}
-        views = {name: None if array is None else view(array, f"parameter {name}") for name, array in arrays.items()}
-        bind, done = getattr(lib, f"attn_{self.kind}_bind_param"), []
+        bind, given, done = getattr(lib, f"attn_{self.kind}_bind_param"), [], []
+        for name, what in params.items():
+            array = None if what is None else array_of(what, f"parameter {name}")
+            tensor = None if array is None else byref(view(array, f"parameter {name}"))
+            given.append((text(name, "a parameter's name"), tensor, name, array))
         try:
-            for name, tensor in views.items():
-                check(bind(self.handle, names[name], None if tensor is None else byref(tensor)))
-                done.append(name)
+            for word, tensor, name, _ in given:
+                check(bind(self.handle, word, tensor))
+                done.append((word, name))
         except BaseException:
-            for name in done:
+            for word, name in done:
                 before = self._bound.get(name)
-                check(bind(self.handle, names[name], None if before is None else byref(view(before, name))))
+                check(bind(self.handle, word, None if before is None else byref(view(before, name))))
             raise
-        for name, array in arrays.items():
-            self._bound.pop(name, None)
-            if array is not None:
+        for _, _, name, array in given:
+            if array is None:
+                self._bound.pop(name, None)
+            else:
                 self._bound[name] = array
 
     def _gradients(self, wanted: set[str], dtype: Any) -> dict[str, Array]:

@@ -82,6 +82,8 @@ class _Layout:
                                      for names in (_INPUTS, _OUTPUTS))
         self.made: list[Any] = [None if array is None else (array.shape, array.dtype) for array in outs]
         self.call.args.kept = None  # other arrays come
+        for tensor in self.tensors.values():
+            tensor.array = None
         del self.call.mechanism     # which has this layout, and must go when nobody has it any more
 
     def run(self, inputs: tuple[Any, ...], given: Array | None) -> tuple[Any, ...]:
@@ -132,14 +134,12 @@ def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) ->
     return values.shape[-1], dimensions(counted, "key").shape[-2] if counted.ndim > 1 else 1
 
 
-def _choices(query_start: Any, dropout: Any, seed: Any, offset: Any, return_weights: Any, return_logsumexp: Any,
-             return_scores: Any) -> tuple[Any, ...]:
-    """What a call was asked for besides arrays, looked at. Layouts are kept by it, and 1.0 would find that of 1."""
-    logsumexp_dtype(return_logsumexp, None)
-    if return_scores is not None:
-        choose(STAGES, return_scores, "return_scores")
+def _look_at(query_start: Any, dropout: Any, seed: Any, offset: Any) -> tuple[int, float, int, int]:
+    if (type(query_start) is int and type(dropout) is float and type(seed) is int and type(offset) is int
+            and not seed >> 64 and not offset >> 64):
+        return query_start, dropout, seed, offset
     return (integer(query_start, "query_start"), real(dropout, "dropout"), integer(seed, "seed", c_uint64),
-            integer(offset, "offset", c_uint64), flag(return_weights, "return_weights"), return_logsumexp, return_scores)
+            integer(offset, "offset", c_uint64))
 
 
 def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None,
@@ -147,26 +147,34 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
             query_start: int, dropout: float, seed: int, offset: int, return_weights: bool,
             return_logsumexp: bool | Exact, return_scores: Stage | None, out: ArrayLike | None) -> Any:
     """As attn.attention(), by this rule."""
-    if (query_start is not _ZERO or dropout or seed or offset or return_weights or return_logsumexp
-            or return_scores is not None):
-        query_start, dropout, seed, offset, return_weights, return_logsumexp, return_scores = _choices(
-            query_start, dropout, seed, offset, return_weights, return_logsumexp, return_scores)
+    # A layout is found by what equals it, and 1.0 equals 1: what is not of the right type must not get there.
+    if query_start is not _ZERO and type(query_start) is not int or dropout != 0 or seed != 0 or offset != 0:
+        query_start, dropout, seed, offset = _look_at(query_start, dropout, seed, offset)
+    if return_weights is not False and return_weights is not True:
+        return_weights = flag(return_weights, "return_weights")
+    if return_logsumexp is not False and return_logsumexp is not True:
+        logsumexp_dtype(return_logsumexp, None)
+    if return_scores is not None:
+        choose(STAGES, return_scores, "return_scores")
+    more = return_weights or return_logsumexp or return_scores is not None
     q = query if type(query) is ndarray else array_of(query, "query")
     k = key if type(key) is ndarray else maybe(key, "key")
     v = value if type(value) is ndarray else maybe(value, "value")
-    m = None if mask is None else array_of(mask, "mask")
-    b = None if bias is None else array_of(bias, "bias")
-    lengths = None if key_lengths is None else lengths_of(key_lengths, "key_lengths")
-    given = None if out is None else writable(out, "out")
+    m, b, lengths, given, others = None, None, None, None, None
+    if not (mask is None and bias is None and key_lengths is None and out is None):
+        m = None if mask is None else mask if type(mask) is ndarray else array_of(mask, "mask")
+        b = None if bias is None else bias if type(bias) is ndarray else array_of(bias, "bias")
+        lengths = None if key_lengths is None else lengths_of(key_lengths, "key_lengths")
+        given = None if out is None else writable(out, "out")
+        others = (None if m is None else (m.shape, m.strides, m.dtype),
+                  None if b is None else (b.shape, b.strides, b.dtype),
+                  None if lengths is None else (lengths.shape, lengths.strides, lengths.dtype),
+                  None if given is None else (given.shape, given.strides, given.dtype))
     inputs = q, k, v, m, b, lengths
     what = (q.shape, q.flags.c_contiguous or q.strides, q.dtype,
             None if k is None else (k.shape, k.flags.c_contiguous or k.strides, k.dtype),
             None if v is None else (v.shape, v.flags.c_contiguous or v.strides, v.dtype),
-            None if m is None else (m.shape, m.strides, m.dtype),
-            None if b is None else (b.shape, b.strides, b.dtype),
-            None if lengths is None else (lengths.shape, lengths.strides, lengths.dtype),
-            None if given is None else (given.shape, given.strides, given.dtype),
-            query_start, dropout, return_weights, return_logsumexp, return_scores)
+            others, query_start, dropout, return_weights, return_logsumexp, return_scores)
     layouts: dict[Any, list[_Layout]] = mechanism._layouts
     free = layouts.get(what) if memory is None else None
     try:
@@ -195,7 +203,7 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
             layouts.setdefault(what, []).append(layout)
     context, weights, logsumexp, scores = outs
     returned: Any = out if out is not None else context if q is query else like(context, query)
-    if not (return_weights or return_logsumexp or return_scores is not None):
+    if not more:
         return returned
     if logsumexp is not None and q.ndim == 1:
         logsumexp = logsumexp.reshape(())

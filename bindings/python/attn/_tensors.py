@@ -40,28 +40,37 @@ def array_of(given: object, name: str) -> Array:
     """given as a NumPy array over the same memory."""
     if type(given) is np.ndarray:
         return given
-    if isinstance(given, np.ma.MaskedArray):
-        raise DTypeError(f"{name} is a masked array, but what it hides would be computed with: give its .filled() or .data, "
-                         "and say by mask or key_lengths which keys may be seen")
     if isinstance(given, np.ndarray):
+        if isinstance(given, np.ma.MaskedArray):
+            raise DTypeError(f"{name} is a masked array, but what it hides would be computed with: give its .filled() or "
+                             ".data, and say by mask or key_lengths which keys may be seen")
         return given.view(np.ndarray)  # matrices and the like have ways of their own
-    what = f"{name} is a {type(given).__name__}"
-    if _is_traced(given):
-        raise DTypeError(f"{what}, which JAX traces for jit, grad or vmap, but only what has numbers in it can be "
-                         "computed with: call attn outside of what is traced, or through jax.pure_callback()")
-    if not hasattr(given, "__dlpack__"):
-        raise DTypeError(f"{what}, but an array is needed: NumPy's, as numpy.asarray() makes them, or one with __dlpack__")
-    if getattr(given, "requires_grad", False) is True:
-        raise DTypeError(f"{what} that requires grad: attn.torch has gradients; where none are wanted, give its .detach()")
+    tensor: Any = given
     try:
-        return np.from_dlpack(given)
+        elsewhere = tensor.is_neg() or tensor._is_zerotensor()  # of which torch's own export does not tell
+    except AttributeError:  # nobody else has such
+        elsewhere = False
+    if elsewhere:
+        raise DTypeError(f"{name} is a tensor that stands for other numbers than lie in its memory: give its .resolve_neg(), "
+                         "or a sum with 0")
+    try:
+        return np.from_dlpack(tensor)
     except (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as why:
-        raise DTypeError(f"{what} of {getattr(given, 'dtype', 'no dtype')} that cannot be looked at where it lies: {why}. "
-                         "Nothing is copied or converted: .astype() does that, or .to() of a torch tensor") from why
+        raise _refusal(given, name, why) from why
 
 
-def _is_traced(given: object) -> bool:
-    return any(kind.__name__ == "Tracer" and kind.__module__.partition(".")[0] == "jax" for kind in type(given).__mro__)
+def _refusal(given: object, name: str, why: Exception) -> DTypeError:
+    """Why there is no array over given's memory, and what to do."""
+    kinds, what = type(given).__mro__, f"{name} is a {type(given).__name__}"
+    if any(kind.__name__ == "Tracer" and kind.__module__.partition(".")[0] == "jax" for kind in kinds):
+        return DTypeError(f"{what}, which JAX traces for jit, grad or vmap, but only what has numbers in it can be "
+                          "computed with: call attn outside of what is traced, or through jax.pure_callback()")
+    if not hasattr(given, "__dlpack__"):
+        return DTypeError(f"{what}, but an array is needed: NumPy's, as numpy.asarray() makes them, or one with __dlpack__")
+    if getattr(given, "requires_grad", False) is True:
+        return DTypeError(f"{what} that requires grad: attn.torch has gradients; where none are wanted, give its .detach()")
+    return DTypeError(f"{what} of {getattr(given, 'dtype', 'no dtype')} that cannot be looked at where it lies: {why}. "
+                      "Nothing is copied or converted: .astype() does that, or .to() of a torch tensor")
 
 
 def maybe(given: object, name: str) -> Array | None:
@@ -71,9 +80,14 @@ def maybe(given: object, name: str) -> Array | None:
 def lengths_of(given: object, name: str) -> Array | None:
     """An array of whole numbers; of a list, which has no memory to look at, a new one."""
     if not isinstance(given, (list, tuple, range)):
-        if isinstance(given, (int, np.integer)):
+        if given is not None and not hasattr(given, "__dlpack__"):
             raise DTypeError(f"{name} is {shown(given)}, but an array or a list of whole numbers is needed")
         return maybe(given, name)
+    try:
+        if {*map(type, given)} == {int}:
+            return np.array(given, np.int64)
+    except OverflowError:
+        pass
     try:
         found = np.array(given, object)
         ragged = any(isinstance(entry, (list, tuple)) for entry in found.ravel())
@@ -152,23 +166,31 @@ def dimensions(array: Array, name: str, least: int = 1) -> Array:
 
 
 def view(array: Array, name: str) -> Tensor:
-    """An attn_tensor over the array's memory. The library judges shape and alignment."""
+    """An attn_tensor over the array's memory, which lives as long as it does. The library judges shape and alignment."""
     taken = _TAKEN.get(name, REAL)
     dtype = taken.get(array.dtype)
     if dtype is None:
         names = " or ".join(known.name for known in taken)
         raise DTypeError(f"{name} is {array.dtype}, but {names} is taken, and nothing is converted: "
                          f".astype({next(iter(taken)).name!r}) does that, or .to() of a torch tensor")
-    dimensions(array, name, 0)
-    size, shape, strides = array.itemsize, array.shape, [0] * array.ndim
-    if array.size:  # else there is no step to be taken, nor is there along a dimension of size 1
-        for i, length in enumerate(shape):
-            if length > 1:
-                strides[i], rest = divmod(array.strides[i], size)
-                if rest:
-                    raise ShapeError(f"{name} has strides of {array.strides} bytes, which are no multiples of its "
-                                     f"{size}-byte elements: give a copy, as array.copy() makes")
-    return Tensor(address(array), dtype, array.ndim, shape, tuple(strides))
+    ndim = array.ndim
+    if ndim > 4:
+        dimensions(array, name)
+    size, strides = array.itemsize, array.strides
+    if any([stride % size for stride in strides]):
+        strides = _walked(array, name)
+    tensor = Tensor(address(array), dtype, ndim, array.shape, tuple([stride // size for stride in strides]))
+    tensor.array = array
+    return tensor
+
+
+def _walked(array: Array, name: str) -> tuple[int, ...]:
+    """The strides, without those that nobody walks: there is no step along a dimension of size 1, nor in an empty array."""
+    strides = tuple([stride if length > 1 and array.size else 0 for length, stride in zip(array.shape, array.strides)])
+    if any([stride % array.itemsize for stride in strides]):
+        raise ShapeError(f"{name} has strides of {array.strides} bytes, which are no multiples of its {array.itemsize}-byte "
+                         "elements: give a copy, as array.copy() makes")
+    return strides
 
 
 def lay(args: Structure, tensors: Mapping[str, Array | None]) -> dict[str, Tensor]:

@@ -33,12 +33,15 @@ def shown(given: object) -> str:
 
 def integer(given: object, name: str, kind: Any = c_int64, least: int | None = None) -> int:
     """A whole number that fits where it goes: into a C integer of this kind, from least on."""
-    if isinstance(given, (bool, np.bool_, np.ma.MaskedArray)):
-        raise DTypeError(f"{name} is {shown(given)}, but a whole number is needed")
-    try:
-        number = operator.index(given)  # type: ignore[arg-type]
-    except TypeError:
-        raise DTypeError(f"{name} is {shown(given)}, but a whole number is needed") from None
+    if type(given) is int:
+        number = given
+    else:
+        try:
+            if isinstance(given, (bool, np.bool_, np.ma.MaskedArray)):
+                raise TypeError
+            number = operator.index(given)  # type: ignore[arg-type]
+        except TypeError:
+            raise DTypeError(f"{name} is {shown(given)}, but a whole number is needed") from None
     lowest, highest = _LIMITS[kind]
     lowest = lowest if least is None else least
     if not lowest <= number <= highest:
@@ -97,7 +100,7 @@ def mapping(given: object, name: str) -> Mapping[str, Any]:
     """Arrays by their names; None: there are none."""
     if given is None:
         return {}
-    if not isinstance(given, Mapping):
+    if type(given) is not dict and not isinstance(given, Mapping):
         raise DTypeError(f"{name} is {shown(given)}, but a dict of arrays by their names is needed")
     return given
 
@@ -111,6 +114,8 @@ def fill(struct: type[AnyStruct], **members: Any) -> AnyStruct:
     """The struct, its size among its members; numbers must be such, and fit."""
     kinds = _kinds(struct)
     for name, given in members.items():
+        if type(given) is int and 0 <= given < 1 << 31:  # which fits everywhere
+            continue
         kind = kinds[name]
         if kind in _LIMITS:
             members[name] = integer(given, name, kind)

@@ -53,6 +53,7 @@ class Arrays(unittest.TestCase):
 
     def test_arrays_of_jax(self):
         try:
+            import jax
             import jax.numpy as jnp
         except ImportError:
             self.skipTest("JAX is missing")
@@ -65,6 +66,21 @@ class Arrays(unittest.TestCase):
         np.testing.assert_array_equal(np.asarray(got), attn.attention(self.query, self.key, self.value))
         with self.assertRaisesRegex(ValueError, "cannot be written to"):  # JAX's are constant
             attn.attention(*given, out=jnp.zeros_like(got))
+        for traced in (jax.jit(attn.attention), jax.vmap(attn.attention),
+                       jax.grad(lambda *arrays: attn.attention(*arrays).sum())):
+            with self.assertRaisesRegex(attn.DTypeError, "which JAX traces"):
+                traced(*given)
+        with self.assertRaisesRegex(attn.DTypeError, r"bfloat16.*\.astype\(\)"):
+            attn.attention(given[0].astype("bfloat16"), *given[1:])
+        result = attn.attention(*given, return_logsumexp=True)
+        self.assertIsInstance(attn.attention_grad(got, *given, result=result).query, jnp.ndarray)
+
+        @jax.jit
+        def through_a_callback(*arrays):
+            return jax.pure_callback(lambda *given: attn.attention(*map(np.asarray, given)),
+                                     jax.ShapeDtypeStruct(arrays[0].shape, arrays[0].dtype), *arrays)
+
+        np.testing.assert_array_equal(np.asarray(through_a_callback(*given)), np.asarray(got))
 
     def test_views_point_where_the_arrays_lie(self):
         for array in (self.query, self.query.transpose(0, 2, 1, 3), self.query[:, ::2, ::-1], self.query[0, 0, 0, ::3],
@@ -100,6 +116,39 @@ np.testing.assert_allclose(attn.attention(np.zeros((1, 2)), np.eye(2)), [[0.5, 0
             got = mechanism(self.query, self.key, self.value, return_weights=True)
             np.testing.assert_array_equal(got.weights, weighed.weights)
 
+    def test_what_a_list_is_made_into_lives_until_it_was_read(self):
+        ones, many = np.ones((1, 50000, 2)), list(range(50000))  # so many that freed memory is the system's again
+        np.testing.assert_array_equal(attn.rope(ones, positions=many), attn.rope(ones))
+        mechanism, query, keys = attn.Mechanism(), np.ones((50000, 1, 1, 2)), np.ones((50000, 1, 2, 2))
+        lengths = [1] * 50000
+        context = np.empty_like(query)
+        mechanism.call(query, keys, key_lengths=lengths, context=context).run()
+        np.testing.assert_array_equal(context, query)
+        np.testing.assert_array_equal(mechanism(query, keys, key_lengths=lengths), query)
+        memory = attn.Memory(mechanism, batch=50000, key_dim=2, dtype="f8")
+        memory.append(keys, counts=lengths)
+        memory.truncate(lengths)
+        memory.reorder(many)
+        self.assertEqual(memory.lengths, lengths)
+
+    def test_what_another_library_hands_out_once_lives_until_it_was_read(self):
+        class Lent(Foreign):
+            """Its numbers are where they are for as long as somebody has what __dlpack__ gave."""
+
+            def __dlpack__(self, *args, **keywords):
+                return self.array.copy().__dlpack__(*args, **keywords)
+
+        big = np.random.default_rng(0).standard_normal((4, 500, 100))
+        weight = big[0, :3].repeat(2, 1)
+        output = attn.attentional(weight, big, big)
+        for function, given in ((attn.rope, (big,)), (attn.decomposable, (big, big)), (attn.attentional, (weight, big, big)),
+                                (attn.attentional_grad, (output, output, weight, big, big)), (attn.attention, (big, big, big)),
+                                (attn.decomposable_grad, (big, big, big, big)), (attn.attention_grad, (big, big, big, big))):
+            got, want = function(*map(Lent, given)), function(*given)
+            for mine, theirs in zip(got, want) if isinstance(got, tuple) else ((got, want),):
+                if isinstance(theirs, np.ndarray):
+                    np.testing.assert_array_equal(mine.array, theirs)
+
     def odd(self, array):
         """The same numbers with strides along dimensions of size 1 that are no multiples of anything."""
         strides = [stride if length > 1 else 3 for length, stride in zip(array.shape, array.strides)]
@@ -114,8 +163,8 @@ np.testing.assert_allclose(attn.attention(np.zeros((1, 2)), np.eye(2)), [[0.5, 0
         mechanism(query, key, value)
         np.testing.assert_array_equal(mechanism(self.odd(query), self.odd(key), self.odd(value), out=self.odd(out)), want)
         rule = {"bias": np.full((1, 7), 0.5, "f4"), "mask": np.ones((1, 7), bool), "key_lengths": np.array([5])}
-        np.testing.assert_array_equal(attn.attention(query, key, value, **{name: self.odd(array) for name, array in rule.items()}),
-                                      attn.attention(query, key, value, **rule))
+        odd = {name: self.odd(array) for name, array in rule.items()}
+        np.testing.assert_array_equal(attn.attention(query, key, value, **odd), attn.attention(query, key, value, **rule))
         record = np.zeros(1, [("row", "f4", 8), ("pad", "u1")])
         record["row"] = query[0, 0]
         self.assertEqual(record["row"].shape, (1, 8))

@@ -19,7 +19,7 @@ class Traced:
     """What JAX gives a function that it traces."""
 
     def __dlpack__(self):
-        raise AssertionError("there is nothing to look at")
+        raise TypeError("there is nothing to look at")
 
 
 Tracer = type("Tracer", (Traced,), {"__module__": "jax._src.core"})
@@ -80,7 +80,8 @@ class Refusals(unittest.TestCase):
         self.assertTrue(np.isfinite(self.attention(seed=2**64 - 1, dropout=0.5)).all())
 
     def test_whole_numbers_are_whole(self):
-        for given in ({"key_lengths": [2.7, 1]}, {"key_lengths": ["3", 1]}, {"key_lengths": [True, 3]}, {"key_lengths": 3},
+        for given in ({"key_lengths": [2.7, 1]}, {"key_lengths": ["3", 1]}, {"key_lengths": [True, 3]},
+                      {"key_lengths": 3}, {"key_lengths": iter([1, 2])}, {"seed": []}, {"offset": None}, {"query_start": None},
                       {"key_lengths": [np.ma.masked, 1]}, {"key_lengths": [None, 1]}, {"query_start": 1.0},
                       {"query_start": "1"}, {"seed": 1.5, "dropout": 0.5}, {"threads": 1.0}, {"threads": True},
                       {"window": (1.0, 0, "top_left")}, {"local": ("monotonic", 1.5)}):
@@ -101,7 +102,8 @@ class Refusals(unittest.TestCase):
 
     def test_numbers_are_numbers(self):
         for given in ({"scale": "0.5"}, {"scale": [0.5]}, {"softcap": "3"}, {"temperature": None}, {"dropout": "0.5"},
-                      {"scale": 1j}, {"scale": np.ma.masked}, {"scale": np.ones(2)}, {"scale": 10**400}):
+                      {"scale": 1j}, {"dropout": []}, {"dropout": None}, {"scale": np.ma.masked},
+                      {"scale": np.ones(2)}, {"scale": 10**400}):
             self.refused(attn.DTypeError, "but a number is needed", self.attention, **given)
         self.refused(attn.DTypeError, "base is '3'", attn.rope, self.query, base="3")
         self.refused(attn.DTypeError, "base is '3'", attn.sinusoidal, 2, 4, base="3")
@@ -109,7 +111,9 @@ class Refusals(unittest.TestCase):
             np.testing.assert_array_equal(self.attention(scale=scale), self.attention(scale=float(scale)))
 
     def test_yes_and_no(self):
-        for given in ({"return_weights": "no"}, {"return_weights": 2}, {"return_logsumexp": 2.0}):
+        for given in ({"return_weights": "no"}, {"return_weights": []}, {"return_weights": None},
+                      {"return_weights": np.ones(2)},
+                      {"return_weights": 2}, {"return_logsumexp": 2.0}):
             self.refused(attn.DTypeError, "but True or False is needed", self.attention, **given)
         mechanism, x = attn.Mechanism(), np.zeros((1, 2, 4))
         layer = attn.MultiHead(4, 1, bias=False, params={name: np.eye(4) for name in ("W_q", "W_k", "W_v", "W_o")})
@@ -152,7 +156,8 @@ class Refusals(unittest.TestCase):
         self.refused(attn.ArgumentError, "d_params has 'w', but what has a gradient is 'W'", attn.Gradient, call,
                      d_context=self.query, d_params={"w": W})
         weight, context = np.zeros((2, 8)), self.query
-        grad = {"d_output": context[..., :2], "output": context[..., :2], "weight": weight, "context": context, "query": context}
+        output = context[..., :2]
+        grad = {"d_output": output, "output": output, "weight": weight, "context": context, "query": context}
         for wanted, sentence in ((["quary"], "wanted has 'quary', but what was given is 'weight'|'f'|'query'"),
                                  ("query", "wanted is 'query', but a list"), (3, "wanted is 3, but a list")):
             for function, given in ((attn.attentional_grad, grad),
@@ -171,8 +176,8 @@ class Refusals(unittest.TestCase):
         additive = attn.Mechanism("additive", query_dim=4, key_dim=4, hidden_dim=3)
         self.refused(attn.ArgumentError, r'additive has no parameter "w"; it has W, U, v$', additive.bind, w=np.eye(4))
         self.refused(attn.ArgumentError, r'no parameter "W"; it has none$', attn.Mechanism("dot").bind, W=np.eye(4))
-        self.refused(attn.ArgumentError, r'no parameter "W_x"; it has W_q, W_k, W_v, W_o$', attn.MultiHead(4, 1, bias=False).bind,
-                     W_x=np.eye(4))
+        self.refused(attn.ArgumentError, r'no parameter "W_x"; it has W_q, W_k, W_v, W_o$',
+                     attn.MultiHead(4, 1, bias=False).bind, W_x=np.eye(4))
         for params in ([self.query], self.query, 3):
             self.refused(attn.DTypeError, "params is .* a dict of arrays by their names", self.attention, params=params)
             self.refused(attn.DTypeError, "params is", attn.Mechanism, "general", params=params)
@@ -206,14 +211,14 @@ class Refusals(unittest.TestCase):
             for dtype in ("f2", "i4", "?", ">f8"):
                 turn = lambda x: x.astype(dtype) if isinstance(x, np.ndarray) else type(x)(map(turn, x)) \
                     if isinstance(x, tuple) else {name: turn(y) for name, y in x.items()} if isinstance(x, dict) else x
-                self.refused(attn.DTypeError, r"is \S+, but float32 or float64 is taken.*\.astype\('float32'\)", self.attention,
-                             **{name: turn(x) for name, x in given.items()})
+                self.refused(attn.DTypeError, r"is \S+, but float32 or float64 is taken.*\.astype\('float32'\)",
+                             self.attention, **{name: turn(x) for name, x in given.items()})
         for mask in ("u1", "i8", "f8"):
             self.refused(attn.DTypeError, r"mask is \w+, but bool is taken.*\.astype\('bool'\)", self.attention,
                          mask=np.ones((3, 5), mask))
         for lengths in ("i2", "u8", "f8", "?"):
-            self.refused(attn.DTypeError, r"key_lengths is \w+, but int32 or int64 is taken.*\.astype\('int32'\)", self.attention,
-                         key_lengths=np.ones(2, lengths))
+            self.refused(attn.DTypeError, r"key_lengths is \w+, but int32 or int64 is taken.*\.astype\('int32'\)",
+                         self.attention, key_lengths=np.ones(2, lengths))
         for dtype in ("f2", "i4", "nonsense"):
             for function, given in ((attn.sinusoidal, (2, 4)), (attn.alibi_slopes, (2,)),
                                     (attn.MultiHead(4, 1).memory, ())):
@@ -225,7 +230,8 @@ class Refusals(unittest.TestCase):
             for given in ([[1.0]], 1.0, np.float32(1), "text", {}):
                 self.refused(attn.DTypeError, rf"{name} is a \w+, but an array is needed.*numpy\.asarray", self.attention,
                              **{name: given})
-        self.refused(attn.DTypeError, "query is a Tracer, which JAX traces for jit, grad or vmap", self.attention, query=Tracer())
+        self.refused(attn.DTypeError, "query is a Tracer, which JAX traces for jit, grad or vmap", self.attention,
+                     query=Tracer())
         for given in ({"query": np.array(1.0)}, {"key": np.array(1.0)}, {"value": np.array(1.0)},
                       {"query": self.query[None]}, {"query": np.array(1.0), "score": "general", "params": {"W": np.eye(4)}}):
             self.refused(attn.ShapeError, r"has \d dimensions, but", self.attention, **given)
@@ -246,7 +252,8 @@ class Refusals(unittest.TestCase):
     def test_handles_are_of_their_kind(self):
         mechanism, engine = attn.Mechanism(), attn.Engine(threads=1)
         memory = attn.Memory.of(mechanism, self.key)
-        layer = attn.MultiHead(4, 1, params={name: np.zeros(shape) for name, shape in attn.MultiHead(4, 1).param_shapes().items()})
+        layer = attn.MultiHead(4, 1)
+        layer.bind(**{name: np.zeros(shape) for name, shape in layer.param_shapes().items()})
         for name, function, given in (
             ("memory", mechanism, {"query": self.query, "memory": engine}),
             ("memory", layer, {"query": self.query[:, 0], "memory": mechanism}),
@@ -258,7 +265,7 @@ class Refusals(unittest.TestCase):
             ("call", attn.Gradient, {"call": mechanism}), ("engine", attn.Mechanism, {"engine": mechanism}),
             ("engine", attn.rope, {"array": self.query, "engine": 1}),
             ("engine", attn.decomposable, {"f": self.query, "g": self.key, "engine": 1}),
-            ("engine", attn.attentional, {"weight": np.zeros((2, 8)), "context": self.query, "query": self.query, "engine": 1}),
+            ("engine", attn.attentional, {"weight": self.query, "context": self.query, "query": self.query, "engine": 1}),
             ("rope", attn.Memory, {"mechanism": mechanism, "key_dim": 4, "rope": "halves"}),
         ):
             self.refused(attn.DTypeError, f"{name} is .* but an attn.{name.capitalize()} is needed", function, **given)

@@ -44,6 +44,15 @@ class Tensors(unittest.TestCase):
             self.assertEqual((view.data, tuple(view.stride[:view.ndim]), tuple(view.shape[:view.ndim])),
                              (tensor.data_ptr(), tensor.stride(), tuple(tensor.shape)))
 
+    def test_lazily_negated_ones_are_refused(self):
+        negated = torch.imag(torch.complex(self.query, self.query).conj())
+        self.assertTrue(negated.is_neg())
+        for given in (negated, torch._efficientzerotensor(self.query.shape)):
+            with self.assertRaisesRegex(attn.DTypeError, r"stands for other numbers than lie in its memory.*resolve_neg"):
+                attn.attention(given, self.key, self.value)
+        np.testing.assert_array_equal(attn.attention(negated.resolve_neg(), self.key, self.value),
+                                      attn.attention(-self.query, self.key, self.value))
+
     def test_give_tensors(self):
         mask = torch.rand(5, 7) < 0.7
         got = attn.attention(self.query, self.key, self.value, mask=mask, return_weights=True)
