@@ -189,7 +189,7 @@ def backward(mechanism: Mechanism, d_context: ArrayLike | None, query: ArrayLike
     unknown = [name for name in wanted or () if name not in known]
     if unknown:
         raise ValueError(f"wanted has {unknown[0]!r}, but what was given is {', '.join(map(repr, known))}")
-    made = {name: np.empty(array.shape, q.dtype) for name, array in given.items()
+    made = {name: np.empty_like(array, q.dtype, subok=False) for name, array in given.items()  # laid alike
             if array is not None and (wanted is None or name in wanted)}
     params = mechanism._gradients(wanted, q.dtype)
     call = Call(mechanism, query=q, key=k, value=v, context=result.context,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._replace import Replacement
 
 Tensor = torch.Tensor
-LONG = 256  # from this length on the tiles win more than torch's one operation saves
+LONG = 128  # from this length on the tiles win more than torch's one operation saves
 
 
 def _mask(mask: Tensor | None, kind: int | None) -> Tensor | None:
