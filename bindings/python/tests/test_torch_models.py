@@ -141,7 +141,7 @@ class Inference(unittest.TestCase):
                 self.assertTrue(counts[0] or torch.equal(mine, theirs))
 
     def encoder(self, **given):
-        layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, **given)
+        layer = torch.nn.TransformerEncoderLayer(96, 4, 64, batch_first=True, **given)
         nested = not given.get("norm_first")
         model = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=nested)
         for tensor in model.parameters():
@@ -149,17 +149,18 @@ class Inference(unittest.TestCase):
         return model
 
     def test_short_sequences_are_left(self):
-        for length in (1, 32, 127):
-            self.compare(self.encoder(), (0, {"torch's fast path is faster": 2}), torch.randn(2, length, 32))
+        for length, batch in ((1, 2), (32, 2), (128, 20), (255, 10), (256, 2)):
+            self.compare(self.encoder(), (0, {"torch's fast path is faster": 2}), torch.randn(batch, length, 96))
+        self.compare(self.encoder(), (2, {}), torch.randn(3, 256, 96))
 
     def test_padding_that_torch_leaves_out_is_left(self):
         for length in (32, 128, 512):
             padding = torch.arange(length) >= torch.tensor([[length], [length // 2]])
-            self.compare(self.encoder(), (0, {"nested or sparse": 2}), torch.randn(2, length, 32),
+            self.compare(self.encoder(), (0, {"nested or sparse": 2}), torch.randn(2, length, 96),
                          src_key_padding_mask=padding)
 
     def test_long_sequences_are_taken(self):
-        x, causal = torch.randn(2, 300, 32), torch.nn.Transformer.generate_square_subsequent_mask(300)
+        x, causal = torch.randn(2, 300, 96), torch.nn.Transformer.generate_square_subsequent_mask(300)
         hidden = torch.rand(8, 300, 300) < 0.3
         padding = torch.arange(300) >= torch.tensor([[300], [250]])
         for given in ({}, {"norm_first": True}, {"activation": "gelu"}):
@@ -170,7 +171,7 @@ class Inference(unittest.TestCase):
 
     def test_a_bias_in_the_place_of_a_mask_is_one(self):
         """torch's own fast path takes every number that is not 0 for a hidden key."""
-        model, x, bias = self.encoder().eval(), torch.randn(2, 300, 32), torch.randn(300, 300)
+        model, x, bias = self.encoder().eval(), torch.randn(2, 300, 96), torch.randn(300, 300)
         torch.backends.mha.set_fastpath_enabled(False)
         try:
             want = model(x, mask=bias).detach()
@@ -182,8 +183,8 @@ class Inference(unittest.TestCase):
         self.assertTrue(close(got, want))
 
     def test_multihead_attention(self):
-        model = torch.nn.MultiheadAttention(32, 4, batch_first=True)
-        long, short = torch.randn(2, 300, 32), torch.randn(2, 100, 32)
+        model = torch.nn.MultiheadAttention(96, 4, batch_first=True)
+        long, short = torch.randn(2, 300, 96), torch.randn(2, 100, 96)
         padding = torch.arange(300) >= torch.tensor([[300], [250]])
         self.compare(model, (1, {}), long, long, long, need_weights=False)
         self.compare(model, (1, {}), long, long, long, need_weights=False, key_padding_mask=padding)
@@ -193,14 +194,14 @@ class Inference(unittest.TestCase):
     def test_a_fast_path_that_is_off_stays_off(self):
         torch.backends.mha.set_fastpath_enabled(False)
         try:
-            self.compare(self.encoder(), (2, {}), torch.randn(2, 20, 32))
+            self.compare(self.encoder(), (2, {}), torch.randn(2, 20, 96))
             self.assertFalse(torch.backends.mha.get_fastpath_enabled())
         finally:
             torch.backends.mha.set_fastpath_enabled(True)
 
     def test_nested_sequences(self):
-        model = torch.nn.MultiheadAttention(32, 4, batch_first=True).eval()
-        nested = torch.nested.nested_tensor([torch.randn(300, 32), torch.randn(280, 32)])
+        model = torch.nn.MultiheadAttention(96, 4, batch_first=True).eval()
+        nested = torch.nested.nested_tensor([torch.randn(300, 96), torch.randn(280, 96)])
         with torch.no_grad(), attn.torch.enable() as enabled:
             made = model(nested, nested, nested, need_weights=False)[0]
         self.assertTrue(made.is_nested)
