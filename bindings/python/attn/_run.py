@@ -227,7 +227,8 @@ def backward(mechanism: Rule, d_context: ArrayLike | None, query: ArrayLike, key
              **mechanism.distances()}
     known = [name for name, array in given.items() if array is not None] + list(mechanism._shapes)
     names = chosen(wanted, known)
-    made = {name: np.empty(array.shape, q.dtype) for name, array in given.items() if array is not None and name in names}
+    made = {name: np.empty_like(array, q.dtype, subok=False) for name, array in given.items()  # laid alike
+            if array is not None and name in names}
     params = mechanism._gradients(names, q.dtype)
     call = Computed(mechanism, query=q, key=k, value=v, context=result.context,
                     logsumexp=_row(array_of(result.logsumexp, "logsumexp")), **args)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._replace import Replacement
 
 Tensor = torch.Tensor
-LONG = 256  # from this length on the tiles win more than torch's one operation saves
+LONG, MUCH = 256, 1 << 24  # below this length, or for fewer products than this, torch's one operation is faster than several
 
 
 def _mask(mask: Tensor | None, kind: int | None) -> Tensor | None:
@@ -44,7 +44,7 @@ class Layers:
     def _is_left(self, x: Tensor, *others: Tensor | None, weights: bool = False) -> bool:
         """Counts the call."""
         why = outside() or not_plain(x, *others)
-        if why is None and x.shape[1] < LONG:
+        if why is None and (x.shape[1] < LONG or x.shape[1] * x.numel() < MUCH):
             why = "torch's fast path is faster"
         if why is None and weights:
             why = "weights are wanted"

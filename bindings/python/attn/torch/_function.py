@@ -13,7 +13,7 @@ from .. import _attention
 from .._run import Result
 from .._words import Align, Normaliser, Score, Stage
 from . import _once, _projected
-from ._tensors import array_of, lengths, plain, refuse_if_recorded
+from ._tensors import array_of, lengths, outside_graphs, plain
 
 _ARRAYS = "query", "key", "value", "mask", "bias", "key_lengths"
 _USED = "alibi", "relative"  # arrays too, each with the words for how it is used
@@ -109,6 +109,7 @@ def attend(rule: dict[str, Any], tensors: Mapping[str, torch.Tensor], laid: bool
     return Result(context, weights, logsumexp if return_logsumexp else None, scores)
 
 
+@outside_graphs
 def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor | None = None, *,
               score: Score = "scaled_dot", params: Mapping[str, torch.Tensor] | None = None, scale: float | None = None,
               softcap: float = 0.0, temperature: float = 1.0, bias: torch.Tensor | None = None,
@@ -127,7 +128,6 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
 
         keys = torch.nn.functional.linear(states, U)
         for query in ...: attention(query, keys, states, score="additive", params={"W": W, "v": v})"""
-    refuse_if_recorded("attn.torch.attention")
     given = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias,
              "key_lengths": lengths(key_lengths, "key_lengths"), **(params or {})}
     used: dict[str, Any] = {}

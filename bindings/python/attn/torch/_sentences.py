@@ -10,7 +10,7 @@ import torch
 from .. import _attentional, _decomposable
 from .._decomposable import Decomposed
 from . import _once
-from ._tensors import array_of, arrays_of, lengths, plain, refuse_if_recorded
+from ._tensors import array_of, arrays_of, lengths, outside_graphs, plain
 
 
 def _gradients(made: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
@@ -78,18 +78,18 @@ def _all_plain(**tensors: Any) -> list[torch.Tensor | None]:
     return [None if tensor is None else plain(tensor, name) for name, tensor in tensors.items()]
 
 
+@outside_graphs
 def decomposable(f: torch.Tensor, g: torch.Tensor, a: torch.Tensor | None = None, b: torch.Tensor | None = None, *,
                  a_lengths: Any = None, b_lengths: Any = None) -> Decomposed:
     """attn.decomposable() on tensors, with gradients of beta and alpha by f, g, a and b, which cannot be differentiated
     again. The log-sum-exps have none."""
-    refuse_if_recorded("attn.torch.decomposable")
     return Decomposed(*_apply_decomposable(*_all_plain(
         f=f, g=g, a=a, b=b, a_lengths=lengths(a_lengths, "a_lengths"), b_lengths=lengths(b_lengths, "b_lengths"))))
 
 
+@outside_graphs
 def attentional(weight: torch.Tensor, context: torch.Tensor, query: torch.Tensor,
                 bias: torch.Tensor | None = None) -> torch.Tensor:
     """attn.attentional() on tensors, with gradients by all four, which cannot be differentiated again."""
-    refuse_if_recorded("attn.torch.attentional")
     output: torch.Tensor = _apply_attentional(*_all_plain(weight=weight, context=context, query=query, bias=bias))
     return output

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 
 from .._tensors import lengths_of
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def array_of(tensor: torch.Tensor) -> Any:
@@ -45,8 +49,17 @@ def recorded() -> str | None:
     return "make_fx or torch.export" if proxies is not None and proxies.get_proxy_mode() is not None else None
 
 
-def refuse_if_recorded(name: str) -> None:
-    by = recorded()
-    if by is not None:
-        raise RuntimeError(f"{name} cannot be recorded by {by}: it is no operation of torch's, and what it gives would be "
-                           "written down as a constant")
+def outside_graphs(function: Function) -> Function:
+    """A function that is in no graph of torch's: compiled code is cut in two there, and what records refuses it."""
+
+    @functools.wraps(function)
+    def called(*given: Any, **named: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return torch.compiler.disable(function)(*given, **named)
+        by = recorded()
+        if by is not None:
+            raise RuntimeError(f"attn.torch.{function.__name__} cannot be recorded by {by}: it is no operation of torch's, "
+                               "and what it gives would be written down as a constant")
+        return function(*given, **named)
+
+    return cast(Function, called)
