@@ -84,8 +84,9 @@ attn_status attn_i_rope_check(const attn_rope_options *options, int64_t most, co
 {
     const int64_t n = options->dimensions != 0 ? options->dimensions : most;
     if (options->layout == 0) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT,
-                           "layout is not set, but has no default: ATTN_ROPE_HALVES or ATTN_ROPE_INTERLEAVED is needed");
+        return attn_i_fail(
+            ATTN_ERR_ARGUMENT,
+            "layout is not set, but has no default: ATTN_ROPE_HALVES or ATTN_ROPE_INTERLEAVED is needed");
     }
     if (options->layout != ATTN_ROPE_INTERLEAVED && options->layout != ATTN_ROPE_HALVES) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "layout is %" PRId32 ", which is none", options->layout);
@@ -144,8 +145,8 @@ static attn_status check(const attn_engine *engine, const attn_rope_options *giv
     attn_rope_options options;
     if (engine == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "engine is NULL");
     if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "options is NULL, but a layout is needed");
-    attn_status status = attn_i_struct_read(&options, sizeof options, sizeof options, given, given->struct_size,
-                                            "attn_rope_options");
+    attn_status status =
+        attn_i_struct_read(&options, sizeof options, sizeof options, given, given->struct_size, "attn_rope_options");
     if (status == ATTN_OK) status = check_tensors(r, from, to);
     if (status == ATTN_OK) status = check_options(r, &options);
     if (status == ATTN_OK) status = check_overlap(r);
