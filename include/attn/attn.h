@@ -407,7 +407,7 @@ enum {
 };
 
 typedef struct attn_rope_options {
-    uint32_t struct_size; /* sizeof(attn_rope_options), set by ATTN_ROPE_OPTIONS_INIT */
+    uint32_t struct_size;         /* sizeof(attn_rope_options), set by ATTN_ROPE_OPTIONS_INIT */
     attn_rope_layout layout;      /* to be set: no default */
     int64_t dimensions;           /* n, even: that many of each row are rotated, the first ones; 0: all */
     double base;                  /* 0: 10000 */

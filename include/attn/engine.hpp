@@ -166,9 +166,7 @@ class engine : public detail::handle<attn_engine, attn_engine_destroy>
     static result<engine> try_create(const engine_options &options = {}) noexcept
     {
         const attn_engine_options c = detail::lower(options);
-        attn_engine *made = nullptr;
-        const attn_status code = attn_engine_create(&c, &made);
-        return detail::made<engine>(code, made);
+        return detail::told<engine, attn_engine *>([&](attn_engine **made) { return attn_engine_create(&c, made); });
     }
 
     /* As attn_engine_describe: bytes is the room on entry, the need on return; no json: only the need is told. */

@@ -117,10 +117,9 @@ class forward_call
 inline result<std::size_t> try_forward_workspace(const mechanism &rule, const forward_args &args) noexcept
 {
     const attn_forward_args c = detail::lower(args);
-    const attn_status there = detail::check_there(args.memory);
-    std::size_t bytes = 0;
-    const attn_status code = there == ATTN_OK ? attn_forward_workspace(rule.get(), &c, &bytes) : there;
-    return detail::made<std::size_t>(code, bytes);
+    return detail::told_where<std::size_t>(detail::check_there(args.memory), [&](std::size_t *bytes) {
+        return attn_forward_workspace(rule.get(), &c, bytes);
+    });
 }
 
 #if ATTN_THROWS

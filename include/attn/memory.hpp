@@ -53,9 +53,8 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
         c.value_dim = options.value_dim;
         c.capacity = options.capacity;
         c.rope = options.rope ? &rope : nullptr;
-        attn_memory *made = nullptr;
-        const attn_status code = attn_memory_create(rule.get(), &c, &made);
-        return detail::made<memory>(code, made);
+        return detail::told<memory, attn_memory *>(
+            [&](attn_memory **made) { return attn_memory_create(rule.get(), &c, made); });
     }
 
     /* key [B, Hk, n, Dk], value [B, Hk, n, Dv]; counts [B]: how many of each sequence, where not all n. */
@@ -76,16 +75,13 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
 
     result<memory> try_fork() const noexcept
     {
-        attn_memory *made = nullptr;
-        const attn_status code = attn_memory_fork(get(), &made);
-        return detail::made<memory>(code, made);
+        return detail::told<memory, attn_memory *>([&](attn_memory **made) { return attn_memory_fork(get(), made); });
     }
 
     result<std::int64_t> try_batch() const noexcept
     {
-        std::int64_t batch = 0;
-        const attn_status code = attn_memory_lengths(get(), &batch, nullptr, 0);
-        return detail::made<std::int64_t>(code, batch);
+        return detail::told<std::int64_t>(
+            [&](std::int64_t *batch) { return attn_memory_lengths(get(), batch, nullptr, 0); });
     }
 
     /* The lengths of the sequences into lengths [count], count being at least the batch. */

@@ -227,11 +227,20 @@ template <class Args> Args sized() noexcept
     return args;
 }
 
-/* What a C function returned and where it wrote, as a result. By reference: it is read after the call is made. */
-template <class T, class From> result<T> made(attn_status code, const From &from) noexcept
+/* What a call of a C function writes to, a From, as a result. */
+template <class T, class From = T, class Call> result<T> told(const Call &call) noexcept
 {
+    From from{};
+    const attn_status code = call(&from);
     if (code != ATTN_OK) return static_cast<status>(code);
     return T(from);
+}
+
+/* The same for a size or a count, where a call may not be made: there says so. */
+template <class T, class Call> result<T> told_where(attn_status there, const Call &call) noexcept
+{
+    if (there != ATTN_OK) return static_cast<status>(there);
+    return told<T>(call);
 }
 
 } // namespace detail
@@ -239,8 +248,7 @@ template <class T, class From> result<T> made(attn_status code, const From &from
 /* The value of a constant of attn.h, or the size of a struct, as the loaded library has it: attn_constant. */
 inline result<std::int64_t> try_constant(const char *name) noexcept
 {
-    std::int64_t value = 0;
-    return detail::made<std::int64_t>(attn_constant(name, &value), value);
+    return detail::told<std::int64_t>([&](std::int64_t *value) { return attn_constant(name, value); });
 }
 
 #if ATTN_THROWS

@@ -186,21 +186,23 @@ end
 end
 
 @testset "whole numbers that C has no room for" begin
-    large = (big(2)^64, big(2)^63, -big(2)^63 - 1, typemax(UInt64), Int128(2)^64 + 1)
     refused(run) = status(run) == :ATTN_ERR_ARGUMENT
-    for number in large
-        @test refused(() -> Mechanism(window = (number, 0, :top_left)))
-        @test refused(() -> Mechanism(window = (0, number, :top_left)))
-        @test refused(() -> Mechanism(locally = (:monotonic, number)))
-        @test refused(() -> Mechanism(:general; query_dim = number, key_dim = 2))
-        @test refused(() -> Mechanism(relative = (normal(5), :clipped, number, :top_left)))
-        @test refused(() -> Attn.Memory(Mechanism(); key_dim = number))
-        @test refused(() -> MultiHead(8, number))
-        @test refused(() -> attention(query, key, value; query_start = number))
-        @test refused(() -> attention(query, key, value; key_lengths = [number, 3]))
-        @test refused(() -> sinusoidal(4, 4; first = number))
-        @test refused(() -> rope(query; layout = :halves, first = number))
+    for large in (big(2)^64, big(2)^63, -big(2)^63 - 1, typemax(UInt64), Int128(2)^64 + 1)
+        @test refused(() -> Attn.whole(Int64, large, "size"))
     end
+    @test Attn.whole(Int64, big(2)^63 - 1, "size") === typemax(Int64)
+    number = typemax(UInt64)
+    @test refused(() -> set_window!(Mechanism(), number, 0, :top_left))
+    @test refused(() -> set_window!(Mechanism(), 0, number, :top_left))
+    @test refused(() -> set_local!(Mechanism(), :monotonic, number))
+    @test refused(() -> set_relative!(Mechanism(), normal(5), :clipped, number, :top_left))
+    @test refused(() -> Mechanism(:general; query_dim = number, key_dim = 2))
+    @test refused(() -> Attn.Memory(Mechanism(); key_dim = number))
+    @test refused(() -> MultiHead(8, number))
+    @test refused(() -> attention(query, key, value; query_start = number))
+    @test refused(() -> attention(query, key, value; key_lengths = [number, 3]))
+    @test refused(() -> sinusoidal(4, 4; first = number))
+    @test refused(() -> rope(query; layout = :halves, first = number))
     @test refused(() -> Engine(threads = 2^32 + 1)) && refused(() -> attention(query, key, value; threads = 2^32 + 1))
     @test refused(() -> attention(query, key, value; dropout = 0.5, seed = -1))
     error = try Engine(threads = 2^32 + 1) catch error error end

@@ -44,6 +44,13 @@ class MultiHeadGradients(NamedTuple):
     relative: Any = None
 
 
+def _aligned(size: int) -> Array:
+    """So many bytes at an address that 64 divides: what is saved is read at the remainder at which it was written."""
+    room = np.empty(size + 63, np.uint8)
+    first = -room.ctypes.data % 64
+    return room[first:first + size]
+
+
 class MultiHead(Parameters):
     """A layer of heads around a mechanism of any score, scaled dot where there is none. Sizes that are not given are
     query_heads for key_heads, query_dim for key_dim and output_dim, key_dim for value_dim, query_dim / query_heads for
@@ -138,7 +145,7 @@ class MultiHead(Parameters):
     def _saved(self, args: MultiheadArgs) -> Array:
         size = c_size_t()
         check(lib.attn_multihead_saved(self.handle, byref(args), byref(size)))
-        return np.empty(size.value, np.uint8)
+        return _aligned(size.value)
 
     def backward(self, d_output: ArrayLike | None, query: ArrayLike, key: ArrayLike | None = None,
                  value: ArrayLike | None = None, *, d_weights: ArrayLike | None = None,
@@ -163,7 +170,11 @@ class MultiHead(Parameters):
                 raise DTypeError(f"result is a {type(result).__name__}, but what forward() returned with save=True is needed")
             if result.saved is None:
                 raise ArgumentError("result is not what forward() returns with save=True")
-            args.saved, args.saved_size = result.saved.ctypes.data, result.saved.nbytes
+            saved = result.saved  # a copy of it may lie anywhere
+            if saved.ctypes.data % 64 != 0:
+                saved = _aligned(saved.nbytes)
+                saved[:] = result.saved
+            args.saved, args.saved_size = saved.ctypes.data, saved.nbytes
         given = {**arrays, "bias": given_bias, **self.mechanism.distances()}
         known = [*(name for name, array in given.items() if array is not None), *self._shapes, *self.mechanism._shapes]
         names = chosen(wanted, known)

@@ -240,6 +240,19 @@ class Handles(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "wanted has 'W_x'"):
             layer.backward(2 * result.output, x, y, z, wanted=["W_x"])
 
+    def test_what_is_saved_may_be_copied_to_any_address(self):
+        layer, x = attn.MultiHead(4, 2, bias=False), self.normal(3, 4)
+        layer.bind(**{name: self.normal(*shape) for name, shape in layer.param_shapes().items()})
+        result = layer.forward(x, save=True)
+        wanted = layer.backward(2 * result.output, x, result=result)
+        room = np.empty(result.saved.nbytes + 128, np.uint8)
+        for shift in (0, 8, 16, 40, 63):
+            first = -room.ctypes.data % 64 + shift
+            moved = room[first:first + result.saved.nbytes]
+            moved[:] = result.saved
+            got = layer.backward(2 * result.output, x, result=result._replace(saved=moved))
+            np.testing.assert_array_equal(got.query, wanted.query)
+
     def test_a_layer_of_an_additive_score_trains_it_too(self):
         params = {"W": self.normal(3, 5), "U": self.normal(3, 5), "v": self.normal(3)}
         layer = attn.MultiHead(10, 2, mechanism=attn.Mechanism("additive", params=params), bias=False, packed=True)

@@ -37,6 +37,7 @@ mod element;
 mod engine;
 mod error;
 mod forward;
+mod handle;
 mod layout;
 mod mechanism;
 mod memory;
