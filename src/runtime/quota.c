@@ -68,8 +68,8 @@ static double limit_upwards(const char *root, const char *hierarchy, const char 
 static int has_controller(const char *list, const char *name)
 {
     const size_t length = strlen(name);
-    for (const char *at = list; at != NULL; at = strchr(at, ','), at += at != NULL) {
-        if (strncmp(at, name, length) == 0 && (at[length] == ',' || at[length] == '\0')) return 1;
+    for (const char *at = list; *at != '\0'; at += strcspn(at, ","), at += *at == ',') {
+        if (strcspn(at, ",") == length && strncmp(at, name, length) == 0) return 1;
     }
     return 0;
 }
