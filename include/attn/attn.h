@@ -26,6 +26,10 @@
  *   Threads    Any number of threads may use one engine, and call attn_forward with one mechanism, at the same time.
  *              Changing a handle (bind, set, destroy) must not run beside any other use of that same handle.
  *              Small calls stay on the calling thread; what threads an engine has is told at attn_engine_options.
+ *   Nothing    A call whose outputs have no elements, or into whose gradients nothing flows, takes no time, however
+ * great its other sizes are. Exceptions On finite numbers, where nothing that is to be computed of them leaves the
+ * range of its type, no thread raises FE_INVALID, FE_OVERFLOW or FE_DIVBYZERO: a program may trap them. (The BLAS
+ * answers for itself.)
  *
  * Before version 1.0 the ABI may change between minor releases; attn_abi_version() changes with it.
  *
@@ -178,7 +182,8 @@ typedef void (*attn_log_fn)(void *data, attn_log_level level, const char *messag
  * those that it may use, for the moment of waking; the affinity of the application's threads is never touched. */
 typedef struct attn_engine_options {
     uint32_t struct_size; /* sizeof(attn_engine_options), set by ATTN_ENGINE_OPTIONS_INIT */
-    int32_t threads;      /* the caller included; 0: one per CPU that this process may use; at most 1024 */
+    int32_t threads;      /* the caller included, at most 1024; 0: one per CPU that this process may use, as far as its
+                             control groups (Linux) give it time */
     attn_way way;
     int32_t reserved;          /* 0 */
     attn_allocate_fn allocate; /* both or neither; NULL: the C library. Called from any thread that uses */
@@ -434,9 +439,9 @@ typedef struct attn_rope_options {
  *
  * The gradient by from is that by to, turned back: the same call with inverse = 1.
  *
- * Memory beside the arguments is 8 bytes for each pair of one row and at most 16 KB for each thread, asked for once, and
- * not where it is at most 16 KB. The result has the same bits for any number of engine threads, and a row the same at a
- * position that is counted from first and at one that is given.
+ * Memory beside the arguments is 8 bytes for each pair of one row and at most 16 KB for each thread, asked for once,
+ * and not where it is at most 16 KB. The result has the same bits for any number of engine threads, and a row the same
+ * at a position that is counted from first and at one that is given.
  *
  * ATTN_ERR_ARGUMENT: a NULL, no layout, an option or a position out of range. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE,
  * ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1. */

@@ -115,8 +115,6 @@ static inline void attn_i_logsumexp_set(const attn_i_view *view, int64_t b, int6
 /* The rows of one key head, heads being counted through all sequences; without data where the tensor has none. */
 static inline attn_i_matrix attn_i_head_matrix(const attn_i_problem *problem, const attn_i_view *view, int64_t head)
 {
-    const int64_t *shape = view->shape, *stride = view->stride;
-    if (view->data == NULL) return (attn_i_matrix){NULL, shape[2], shape[3], stride[2], stride[3]};
     return attn_i_view_matrix(view, head / problem->key_heads, head % problem->key_heads);
 }
 

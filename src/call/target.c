@@ -23,16 +23,12 @@ void attn_i_target_move(attn_i_target *target, char *data)
     if (!target->copied) target->use.data = data;
 }
 
-static char *row(attn_i_matrix m, int64_t i, int64_t size)
-{
-    return m.data + i * m.row_stride * size;
-}
-
 void attn_i_target_begin(const attn_i_target *target, int accumulate, const attn_i_kernels *kernels, int64_t size)
 {
     const attn_i_matrix use = target->use;
     if (target->to.data == NULL || (accumulate && !target->copied)) return;
-    for (int64_t i = 0; i < use.rows; i++) kernels->fill(use.columns, 0, row(use, i, size), use.column_stride);
+    for (int64_t i = 0; i < use.rows; i++)
+        kernels->fill(use.columns, 0, attn_i_matrix_row(use, i, size), use.column_stride);
 }
 
 void attn_i_target_end(const attn_i_target *target, int accumulate, const attn_i_kernels *kernels, int64_t size)
@@ -40,8 +36,12 @@ void attn_i_target_end(const attn_i_target *target, int accumulate, const attn_i
     const attn_i_matrix use = target->use, to = target->to;
     if (to.data == NULL || !target->copied) return;
     for (int64_t i = 0; i < use.rows; i++) {
-        if (accumulate) kernels->add_to(use.columns, row(use, i, size), row(to, i, size), to.column_stride);
-        if (!accumulate) kernels->scatter(use.columns, row(use, i, size), row(to, i, size), to.column_stride);
+        if (accumulate)
+            kernels->add_to(use.columns, attn_i_matrix_row(use, i, size), attn_i_matrix_row(to, i, size),
+                            to.column_stride);
+        if (!accumulate)
+            kernels->scatter(use.columns, attn_i_matrix_row(use, i, size), attn_i_matrix_row(to, i, size),
+                             to.column_stride);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "handles/status.h"
 #include "handles/structs.h"
+#include "runtime/quota.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -95,6 +96,14 @@ static attn_status check_blas(const attn_i_blas_info *blas)
         blas->file[0] != '\0' ? blas->file : "this process");
 }
 
+/* Not what the engine knows of CPUs: how a call is computed must not depend on the time that it is given. */
+static int32_t default_threads(const attn_engine *engine)
+{
+    const int quota = attn_i_quota_cpus("");
+    const int count = quota > 0 && quota < engine->cpu.count ? quota : engine->cpu.count;
+    return count < MOST_THREADS ? count : MOST_THREADS;
+}
+
 static attn_status create(const attn_engine_options *given, attn_engine **created)
 {
     if (created == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "engine is NULL");
@@ -122,7 +131,7 @@ static attn_status create(const attn_engine_options *given, attn_engine **create
     engine->has_executor = options.execute != NULL;
     attn_i_cpu_detect(&engine->cpu);
     attn_i_blas_describe(&engine->cpu, &engine->blas);
-    engine->threads = options.threads != 0 ? options.threads : engine->cpu.count;
+    engine->threads = options.threads != 0 ? options.threads : default_threads(engine);
     engine->own_products = wants_own_products(engine, way);
     status = check_blas(&engine->blas);
     if (status == ATTN_OK) status = choose_kernels(options.kernels, engine);

@@ -59,8 +59,8 @@ static int set_extent(attn_i_view *view, int64_t low, int64_t high)
     const uintptr_t data = (uintptr_t)view->data;
     if (!attn_i_multiply(low, view->size, &low) || !attn_i_multiply(high, view->size, &high)) return 0;
     if (data < (uintptr_t)0 - (uintptr_t)low || UINTPTR_MAX - data < (uintptr_t)high) return 0;
-    view->first = view->data + low;
-    view->end = view->data + high;
+    view->first = (char *)(data + (uintptr_t)low); /* data may come later */
+    view->end = (char *)(data + (uintptr_t)high);
     return 1;
 }
 

@@ -80,10 +80,10 @@ attn_status attn_i_views_apart(const attn_i_named_view *list, int outputs, int c
 /* An element of a view of ATTN_I32 or ATTN_I64. */
 int64_t attn_i_view_integer(const attn_i_view *view, const char *element);
 
-/* Element (i, j, 0, 0), and the matrix of the last two dimensions there. */
+/* Element (i, j, 0, 0), and the matrix of the last two dimensions there; without data where the tensor has none. */
 static inline char *attn_i_view_at(const attn_i_view *view, int64_t i, int64_t j)
 {
-    return view->data + (i * view->stride[0] + j * view->stride[1]) * view->size;
+    return attn_i_moved(view->data, (i * view->stride[0] + j * view->stride[1]) * view->size);
 }
 
 static inline attn_i_matrix attn_i_view_matrix(const attn_i_view *view, int64_t i, int64_t j)

@@ -126,12 +126,16 @@ void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row)
     const vec base = splat(far ? 0 : (float)reference), taken = splat(far ? (float)reference : 0);
     const vec f = splat((float)factor);
     for (int64_t j = 0; j < n; j += WIDTH) {
-        const vec score = load_part(row + j, n - j, HIDDEN), left = score - taken;
+        /* What is hidden, and what lies past the row, has the reference for its score meanwhile: nothing is taken from an
+         * infinity, which would raise an exception. */
+        const vec score = load_part(row + j, n - j, HIDDEN);
+        const truth hidden = score == splat(HIDDEN);
+        const vec left = choose(hidden, base, score - taken);
         const vec whole = (left + ROUND) - ROUND, r = left - whole;
         vec p = splat(power_terms[0] * 0x1p64f);
         UNROLL for (int i = 1; i < 6; i++) p = p * r + splat(power_terms[i] * 0x1p64f);
         const vec weight = times_power(f * p, whole - base);
-        const vec seen = choose(score == splat(HIDDEN), splat(0), weight);
+        const vec seen = choose(hidden, splat(0), weight);
         store_part(keep_nan(score, seen), n - j, row + j);
     }
 }

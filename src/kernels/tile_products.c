@@ -6,6 +6,10 @@
 #include "kernels/tile_math.h"
 #include "kernels/tiles.h"
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 /* The sizes of blocks: rows of 6, 4, 2 and 1, and as many vectors as there are spans where a span is a vector,
  * otherwise what the registers hold beside the operands. */
 enum { MOST_ROWS = ATTN_I_BLOCK_ROWS, MOST_VECTORS = 4, LAST = 4, UNROLLED = 4 };
@@ -52,6 +56,22 @@ enum { PANEL = 2 };
 
 typedef vec block[MOST_ROWS][MOST_VECTORS];
 
+/* a b + c, rounded once where the set has that. Said, and not left to the compiler: a row's products have the same bits
+ * in a block of any size, whatever is contracted elsewhere, so that keys of a memory do not depend on how many were
+ * appended at a time. */
+static ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c)
+{
+#if defined(__AVX512F__)
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
 /* One element of each row, times the lanes; that of row r is a[r row_step]. */
 static ALWAYS_INLINE void step(int rows, int vectors, const float *lanes, const float *a, int64_t row_step, block acc)
 {
@@ -65,7 +85,7 @@ static ALWAYS_INLINE void step(int rows, int vectors, const float *lanes, const 
     {
         vec one = splat(a[r * row_step]);
         IN_REGISTER(one);
-        UNROLL for (int v = 0; v < vectors; v++) acc[r][v] += one * b[v];
+        UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = multiply_add(one, b[v], acc[r][v]);
     }
 }
 

@@ -83,7 +83,7 @@ static void from_context(run *r, const attn_i_row_gradient *row)
     const attn_i_problem *p = r->p;
     const attn_i_view *d = &r->g->d_context;
     const attn_i_matrix values = attn_i_chunks_values(&r->chunks, 0);
-    const char *first = values.data + row->span.first * values.row_stride * p->size;
+    const char *first = attn_i_matrix_row(values, row->span.first, p->size);
     p->kernels->gather(p->value_dim, attn_i_view_at(d, row->b, row->h) + row->i * d->stride[2] * p->size, d->stride[3],
                        r->d_context);
     p->kernels->dots(p->value_dim, r->d_context, row->span.end - row->span.first, first, values.row_stride, row->d);

@@ -59,8 +59,8 @@ static void compute_row(void *data, int64_t x)
     const attn_i_matrix values = attn_i_chunks_values(c, head);
     char *context = r->contexts + x * p->value_dim * size;
     p->kernels->fill(p->value_dim, 0, context, 1);
-    p->kernels->add_rows(span.end - span.first, row, values.data + span.first * values.row_stride * size,
-                         values.row_stride, p->value_dim, context);
+    p->kernels->add_rows(span.end - span.first, row, attn_i_matrix_row(values, span.first, size), values.row_stride,
+                         p->value_dim, context);
     p->kernels->scatter(p->value_dim, context,
                         attn_i_view_at(&p->context, at.b, at.h) + at.i * p->context.stride[2] * size,
                         p->context.stride[3]);
@@ -81,9 +81,10 @@ void attn_i_local_way_run(const attn_i_problem *p, void *scratch)
             c->chunk_rows = attn_i_min(c->rows, c->head_rows - c->first_row);
             const int64_t rows = c->chunk_heads * c->chunk_rows;
             const int64_t per_key = p->query_dim + p->value_dim + p->mechanism->hidden_dim;
+            const int64_t work = attn_i_multiply_most(attn_i_multiply_most(rows, most_keys(p)), per_key) / 4;
             attn_i_chunks_take_rows(c);
             attn_i_centres_find(&r.centres, c);
-            attn_i_parallel(p->engine->pool, rows, rows * most_keys(p) * per_key / 4, compute_row, &r);
+            attn_i_parallel(p->engine->pool, rows, work, compute_row, &r);
         }
     }
 }

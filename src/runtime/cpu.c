@@ -10,14 +10,24 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { MOST_CPUS = 1 << 20 };
+
 static int usable_cpus(void)
 {
 #if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+    /* The system refuses a set that is smaller than its own, whose size it does not tell. */
+    for (size_t cpus = CPU_SETSIZE; cpus <= MOST_CPUS; cpus *= 2) {
+        const size_t bytes = CPU_ALLOC_SIZE(cpus);
+        cpu_set_t *set = CPU_ALLOC(cpus);
+        if (set == NULL) break;
+        const int told = sched_getaffinity(0, bytes, set) == 0;
+        const int usable = told ? CPU_COUNT_S(bytes, set) : 0;
+        CPU_FREE(set);
+        if (told) return usable > 0 ? usable : 1;
+    }
 #endif
     long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : count > 1024 ? 1024 : (int)count;
+    return count < 1 ? 1 : count > MOST_CPUS ? MOST_CPUS : (int)count;
 }
 
 static void add(attn_i_cpu *cpu, const char *feature)

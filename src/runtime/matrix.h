@@ -5,7 +5,15 @@
 #ifndef ATTN_I_RUNTIME_MATRIX_H
 #define ATTN_I_RUNTIME_MATRIX_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+/* `data` so many bytes on; of what is not there (no such tensor, or scratch that is only measured), nothing still: C
+ * does not let even 0 be added to a null pointer. */
+static inline char *attn_i_moved(const char *data, int64_t bytes)
+{
+    return data == NULL ? NULL : (char *)data + bytes;
+}
 
 typedef struct attn_i_matrix {
     char *data;
@@ -23,10 +31,15 @@ static inline attn_i_matrix attn_i_matrix_transpose(attn_i_matrix m)
     return (attn_i_matrix){m.data, m.columns, m.rows, m.column_stride, m.row_stride};
 }
 
+static inline char *attn_i_matrix_row(attn_i_matrix m, int64_t row, int64_t size)
+{
+    return attn_i_moved(m.data, row * m.row_stride * size);
+}
+
 /* `count` rows from row `first`; size is that of an element. */
 static inline attn_i_matrix attn_i_matrix_rows(attn_i_matrix m, int64_t first, int64_t count, int64_t size)
 {
-    if (count > 0) m.data += first * m.row_stride * size;
+    if (count > 0) m.data = attn_i_moved(m.data, first * m.row_stride * size);
     m.rows = count;
     return m;
 }

@@ -24,12 +24,20 @@ static inline int attn_i_add(int64_t a, int64_t b, int64_t *result)
     return 1;
 }
 
-/* The product of two numbers that are not negative, or the greatest there is: an estimate of work. */
+/* The product, or the sum, of two numbers that are not negative, or the greatest there is: an estimate of work, or what
+ * is only compared. */
 static inline int64_t attn_i_multiply_most(int64_t a, int64_t b)
 {
     int64_t product = INT64_MAX;
     attn_i_multiply(a, b, &product);
     return product;
+}
+
+static inline int64_t attn_i_add_most(int64_t a, int64_t b)
+{
+    int64_t sum = INT64_MAX;
+    attn_i_add(a, b, &sum);
+    return sum;
 }
 
 static inline int64_t attn_i_min(int64_t a, int64_t b)

@@ -96,7 +96,8 @@ void attn_i_projection_load(const attn_i_problem *p, const attn_i_projection *pr
 
 static const float *at(attn_i_matrix m, int64_t row, int64_t column)
 {
-    return (const float *)(const void *)m.data + row * m.row_stride + column * m.column_stride;
+    const int64_t elements = row * m.row_stride + column * m.column_stride;
+    return (const float *)(void *)attn_i_moved(m.data, elements * (int64_t)sizeof(float));
 }
 
 /* Packs a panel of the slab: element d of column l at [d LANES + l]; zeros past the last column. */
@@ -156,6 +157,7 @@ static void add_row(const job *j, int64_t column, int64_t columns, float *to, in
 /* Rows row .. row + count - 1 of the slab. */
 static void copy_piece(const job *j, int64_t row, int64_t count, float *piece)
 {
+    if (j->depth == 0) return; /* of rows without elements, which need not be anywhere */
     if (j->from.column_stride == 1 || j->from.columns == 1) {
         for (int64_t i = 0; i < count; i++) {
             memcpy(piece + i * j->depth, at(j->from, row + i, j->first), (size_t)j->depth * sizeof *piece);

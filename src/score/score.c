@@ -77,16 +77,11 @@ void attn_i_score_map_keys(const attn_i_problem *p, const attn_i_score_state *st
     attn_i_project(p, &state->keys, from, to);
 }
 
-static char *row_of(attn_i_matrix m, int64_t row, int64_t size)
-{
-    return m.data + row * m.row_stride * size;
-}
-
 void attn_i_score_row_products(const attn_i_problem *p, const attn_i_score_state *state, const void *query,
                                attn_i_matrix keys, int64_t first, int64_t count, void *to)
 {
     (void)state;
-    p->kernels->dots(keys.columns, query, count, row_of(keys, first, p->size), keys.row_stride, to);
+    p->kernels->dots(keys.columns, query, count, attn_i_matrix_row(keys, first, p->size), keys.row_stride, to);
 }
 
 void attn_i_score_row_product_gradients(const attn_i_problem *p, const attn_i_score_state *state, const void *query,
@@ -94,7 +89,7 @@ void attn_i_score_row_product_gradients(const attn_i_problem *p, const attn_i_sc
                                         void *d_query, void *d_keys, int64_t d_stride, void *own)
 {
     (void)state, (void)own;
-    const char *rows = row_of(keys, first, p->size);
+    const char *rows = attn_i_matrix_row(keys, first, p->size);
     if (d_query != NULL) p->kernels->add_rows(count, d_scores, rows, keys.row_stride, keys.columns, d_query);
     if (d_keys != NULL) p->kernels->add_outer(count, d_scores, query, keys.columns, d_keys, d_stride);
 }

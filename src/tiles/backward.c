@@ -66,12 +66,24 @@ static int64_t distance_elements(const attn_i_tiles_backward *way)
 {
     const attn_i_problem *p = way->p;
     if (way->g->d_alibi.data == NULL && way->g->d_relative.data == NULL) return 0;
-    return attn_i_max(attn_i_min(way->split_keys, p->keys) + p->queries - 1, 0) * p->group;
+    return attn_i_multiply_most(attn_i_max(attn_i_min(way->split_keys, p->keys) + p->queries - 1, 0), p->group);
 }
 
 static int queries_prepared(const attn_i_tiles_backward *way)
 {
     return attn_i_score_of(way->p)->query_width(way->p) > 0;
+}
+
+/* The elements of copies and parts that a key head needs: the greatest number there is, where they cannot be counted.
+ */
+static int64_t head_elements(const attn_i_tiles_backward *way)
+{
+    const int64_t width = way->plan.width, own = attn_i_add_most(own_elements(way), distance_elements(way));
+    const int64_t all = attn_i_add_most(attn_i_sources_copied(&way->sources), attn_i_multiply_most(own, way->splits));
+    int64_t rows = way->splits > 1 ? way->splits * way->tiles * ATTN_I_LANES : 0;
+    if (queries_prepared(way)) rows += way->head_rows;
+    if (way->keys_prepared) rows += way->p->keys;
+    return attn_i_add_most(all, attn_i_multiply_most(rows, width));
 }
 
 static void cut(attn_i_tiles_backward *way)
@@ -93,11 +105,7 @@ static void cut(attn_i_tiles_backward *way)
     }
     way->split_keys = attn_i_divide_up(attn_i_divide_up(p->keys, way->splits), ATTN_I_TILE_KEYS) * ATTN_I_TILE_KEYS;
     way->splits = attn_i_max(p->keys > 0 ? attn_i_divide_up(p->keys, way->split_keys) : 1, 1);
-    const int64_t parts = way->splits > 1 ? way->splits * way->tiles * way->plan.width * ATTN_I_LANES : 0;
-    const int64_t per_head = attn_i_sources_copied(&way->sources) + parts +
-                             (own_elements(way) + distance_elements(way)) * way->splits +
-                             (queries_prepared(way) ? way->head_rows * way->plan.width : 0) +
-                             (way->keys_prepared ? p->keys * way->plan.width : 0);
+    const int64_t per_head = head_elements(way);
     way->heads = per_head > 0 ? attn_i_clamp(CHUNK_ELEMENTS / per_head, 1, attn_i_max(way->head_count, 1))
                               : attn_i_max(way->head_count, 1);
     way->slot_count = attn_i_clamp(way->heads * way->splits, 1, p->engine->threads);

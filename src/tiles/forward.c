@@ -45,7 +45,7 @@ static void cut(attn_i_tiles *way)
         way->splits = attn_i_clamp(p->keys / LEAST_SPLIT_KEYS, 1, attn_i_min(2 * FEW_PASSES / passes, MOST_SPLITS));
     }
     way->split_keys = attn_i_divide_up(attn_i_divide_up(p->keys, way->splits), ATTN_I_TILE_KEYS) * ATTN_I_TILE_KEYS;
-    way->slot_count = attn_i_clamp(passes * way->splits, 1, p->engine->threads);
+    way->slot_count = attn_i_clamp(attn_i_multiply_most(passes, way->splits), 1, p->engine->threads);
 }
 
 static int64_t context_dim(const attn_i_tiles *way)
@@ -75,10 +75,11 @@ static void lay_out_rows(attn_i_tiles *way, attn_i_arena *arena)
         const attn_i_row_scratch s = attn_i_row_scratch_layout(&way->plan, arena);
         if (arena->base != NULL) way->row_slot[i] = s;
     }
-    int64_t parts = 0;
+    int64_t parts = 0, rows = 0;
     if (!attn_i_multiply(way->heads, way->splits, &parts)) arena->overflow = 1;
+    if (!attn_i_multiply(parts, way->head_rows, &rows)) arena->overflow = 1;
     way->row_parts = attn_i_carve(arena, parts, sizeof *way->row_parts);
-    way->contexts = attn_i_carve_matrix(arena, parts * way->head_rows, context_dim(way), way->p->size);
+    way->contexts = attn_i_carve_matrix(arena, rows, context_dim(way), way->p->size);
     for (int64_t i = 0; i < parts && arena->base != NULL; i++) {
         way->row_parts[i].context = way->contexts + i * way->head_rows * context_dim(way);
     }

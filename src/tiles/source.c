@@ -18,6 +18,14 @@ static attn_i_matrix value_rows(const attn_i_problem *p, const attn_i_score_stat
     return attn_i_view_matrix(&p->value, head / p->key_heads, head % p->key_heads);
 }
 
+/* Values that nobody wants: no rows, somewhere. */
+static attn_i_matrix no_rows(const attn_i_problem *p, const attn_i_score_state *state, int64_t head)
+{
+    static char nowhere;
+    (void)p, (void)state, (void)head;
+    return attn_i_matrix_dense(&nowhere, 0, 0);
+}
+
 /* Without keys the columns of the queries' map play their part. */
 static attn_i_matrix map_rows(const attn_i_problem *p, const attn_i_score_state *state, int64_t head)
 {
@@ -84,6 +92,7 @@ void attn_i_sources_find(attn_i_sources *sources, int converted)
         sources->key.width = score->lanes->key_elements(p);
         sources->key.converts = score->lanes->convert_key;
     }
+    sources->value.rows_of = no_rows;
     if (p->context.data != NULL) {
         sources->value = make_source(value_rows(p, &sources->state, 0), 1, 0);
         sources->value.rows_of = value_rows;
@@ -197,12 +206,12 @@ void attn_i_sources_layout(attn_i_sources *sources, int64_t heads, attn_i_arena 
 
 static int64_t copied(const attn_i_source *s)
 {
-    return s->copied ? s->rows * (s->width + (s->gathered ? s->from_width : 0)) : 0;
+    return s->copied ? attn_i_multiply_most(s->rows, attn_i_add_most(s->width, s->gathered ? s->from_width : 0)) : 0;
 }
 
 int64_t attn_i_sources_copied(const attn_i_sources *sources)
 {
-    return copied(&sources->query) + copied(&sources->key) + copied(&sources->value);
+    return attn_i_add_most(attn_i_add_most(copied(&sources->query), copied(&sources->key)), copied(&sources->value));
 }
 
 void attn_i_sources_prepare(attn_i_sources *sources, int64_t first_head, int64_t heads)

@@ -66,11 +66,6 @@ typedef struct row_job {
     int64_t item_rows;
 } row_job;
 
-static char *row_of(attn_i_matrix m, int64_t i, int64_t size)
-{
-    return m.data + i * m.row_stride * size;
-}
-
 static void run_rows(void *data, int64_t item)
 {
     const row_job *job = data;
@@ -89,7 +84,7 @@ static void for_rows(row_job *job)
 static void tanh_row(const row_job *job, int64_t i)
 {
     const attn_i_step *s = job->s;
-    char *row = row_of(job->to, i, s->size);
+    char *row = attn_i_matrix_row(job->to, i, s->size);
     if (s->bias.data != NULL) s->kernels->add_bias(s->output_dim, s->bias.data, s->bias.stride[3], row);
     s->kernels->softcap(s->output_dim, 1, row); /* tanh */
 }
@@ -97,8 +92,8 @@ static void tanh_row(const row_job *job, int64_t i)
 static void gradient_row(const row_job *job, int64_t i)
 {
     const int64_t size = job->s->size;
-    job->s->kernels->tanh_gradient(job->to.columns, row_of(job->output, i, size), row_of(job->change, i, size),
-                                   row_of(job->to, i, size));
+    job->s->kernels->tanh_gradient(job->to.columns, attn_i_matrix_row(job->output, i, size),
+                                   attn_i_matrix_row(job->change, i, size), attn_i_matrix_row(job->to, i, size));
 }
 
 /* The columns of a weight, or of its gradient, that belong to the context and to the query. */
@@ -157,7 +152,7 @@ static void add_bias_gradient(const attn_i_step *s, const plan *p, attn_i_matrix
     const int64_t n = s->output_dim;
     char *total = attn_i_flat_block(&p->d_bias, 0, 1).data;
     s->kernels->fill(n, 0, p->sum, 1);
-    for (int64_t i = 0; i < dz.rows; i++) s->kernels->add_bias(n, row_of(dz, i, s->size), 1, p->sum);
+    for (int64_t i = 0; i < dz.rows; i++) s->kernels->add_bias(n, attn_i_matrix_row(dz, i, s->size), 1, p->sum);
     if (!accumulate) s->kernels->fill(n, 0, total, 1);
     s->kernels->add_bias(n, p->sum, 1, total);
 }

@@ -278,6 +278,10 @@ static void run_item(void *data, int64_t index)
     t.d_beta = take(&t, &s->d_beta, a_rows);
     t.d_alpha = take(&t, &s->d_alpha, b_rows);
     load_columns(&t);
+    /* Lanes that no row of a is in are multiplied, too: they are to hold numbers. */
+    const size_t tile = (size_t)(attn_i_min(ATTN_I_TILE_KEYS, b_rows) * ATTN_I_LANES) * sizeof(float);
+    if (r->along) memset(s->tile, 0, tile);
+    if (r->across) memset(s->across, 0, tile);
     if (r->g) memset(s->d_g, 0, (size_t)(b_rows * attn_i_item_stride(d->dim)) * sizeof(float));
     if (r->b && !d->b_is_g) memset(s->d_b, 0, (size_t)(b_rows * attn_i_item_stride(d->b_dim)) * sizeof(float));
     for (int64_t first = 0; first < a_rows; first += t.item.tile_rows) {

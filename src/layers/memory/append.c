@@ -94,7 +94,8 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
 static char *place(const append *a, const attn_i_store *store, int64_t b, int64_t h, int64_t i)
 {
     const attn_memory *m = a->m;
-    return store->data + ((b * m->key_heads + h) * m->capacity + m->lengths[b] + i) * store->width * m->size;
+    const int64_t row = (b * m->key_heads + h) * m->capacity + m->lengths[b] + i;
+    return attn_i_moved(store->data, row * store->width * m->size);
 }
 
 static void copy_raw(const append *a, const attn_i_view *from, const attn_i_store *store)
@@ -145,6 +146,7 @@ static void append_converted(append *a)
         for (int64_t i = 0; i < count; i++) {
             const int64_t b = (first + i) / a->p.key_heads, h = (first + i) % a->p.key_heads;
             const attn_i_rows rows = attn_i_source_rows(&a->sources, &a->sources.key, i);
+            if (count_of(a, b) == 0) continue;
             memcpy(place(a, &a->m->keys, b, h, 0), rows.data, (size_t)(count_of(a, b) * width) * sizeof(float));
         }
     }
