@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "relative.h"
+#include "call/relative.h"
 
 enum { MOST_BUCKETS = 64, MOST_DISTANCE = 1024, LIMBS = 24 };
 

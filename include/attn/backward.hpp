@@ -59,6 +59,22 @@ struct param_pointers {
     }
 };
 
+/* What the gradients of a mechanism and of a layer have alike, for attn.h. */
+template <class Args, class Gradients> void lay_gradients(Args &args, const Gradients &gradients) noexcept
+{
+    args.accumulate = gradients.accumulate;
+    args.d_weights = gradients.d_weights.get();
+    args.d_logsumexp = gradients.d_logsumexp.get();
+    args.d_query = gradients.d_query.get();
+    args.d_key = gradients.d_key.get();
+    args.d_value = gradients.d_value.get();
+    args.d_bias = gradients.d_bias.get();
+    args.d_alibi = gradients.d_alibi.get();
+    args.d_relative = gradients.d_relative.get();
+    args.workspace = gradients.workspace.data;
+    args.workspace_size = gradients.workspace.size;
+}
+
 /* A backward call for attn.h, which points into itself and into the arguments. */
 struct backward_call {
     attn_forward_args forward;
@@ -68,20 +84,10 @@ struct backward_call {
     backward_call(const forward_args &inputs, const backward_args &gradients) noexcept
         : forward(lower(inputs)), params(gradients.d_params)
     {
-        args.accumulate = gradients.accumulate;
+        lay_gradients(args, gradients);
         args.forward = &forward;
         args.d_context = gradients.d_context.get();
-        args.d_weights = gradients.d_weights.get();
-        args.d_logsumexp = gradients.d_logsumexp.get();
-        args.d_query = gradients.d_query.get();
-        args.d_key = gradients.d_key.get();
-        args.d_value = gradients.d_value.get();
-        args.d_bias = gradients.d_bias.get();
-        args.d_alibi = gradients.d_alibi.get();
-        args.d_relative = gradients.d_relative.get();
         args.d_params = params.get();
-        args.workspace = gradients.workspace.data;
-        args.workspace_size = gradients.workspace.size;
     }
 
     backward_call(const backward_call &) = delete;
@@ -94,7 +100,8 @@ struct backward_call {
 inline status try_backward(const mechanism &rule, const forward_args &inputs, const backward_args &gradients) noexcept
 {
     const detail::backward_call call(inputs, gradients);
-    return static_cast<status>(attn_backward(rule.get(), &call.args));
+    const attn_status there = detail::check_there(inputs.memory);
+    return static_cast<status>(there == ATTN_OK ? attn_backward(rule.get(), &call.args) : there);
 }
 
 /* The bytes of workspace that backward needs for these arguments. */
@@ -102,9 +109,9 @@ inline result<std::size_t> try_backward_workspace(const mechanism &rule, const f
                                                   const backward_args &gradients) noexcept
 {
     const detail::backward_call call(inputs, gradients);
-    std::size_t bytes = 0;
-    const attn_status code = attn_backward_workspace(rule.get(), &call.args, &bytes);
-    return detail::made<std::size_t>(code, bytes);
+    return detail::told_where<std::size_t>(detail::check_there(inputs.memory), [&](std::size_t *bytes) {
+        return attn_backward_workspace(rule.get(), &call.args, bytes);
+    });
 }
 
 #if ATTN_THROWS

@@ -75,7 +75,8 @@ class task
 };
 
 /* attn_engine_options. The three functions at its end are for objects in place of pairs of pointers; an object must
- * outlive the engine. An exception that leaves it ends the program, but for one of an allocation: that is no memory. */
+ * outlive the engine and all that keeps it alive, but for the log's, which is used only while it is created. An
+ * exception that leaves it ends the program, but for one of an allocation: that is no memory. */
 struct engine_options {
     std::int32_t threads = 0;
     attn::way way = attn::way::automatic;
@@ -165,9 +166,7 @@ class engine : public detail::handle<attn_engine, attn_engine_destroy>
     static result<engine> try_create(const engine_options &options = {}) noexcept
     {
         const attn_engine_options c = detail::lower(options);
-        attn_engine *made = nullptr;
-        const attn_status code = attn_engine_create(&c, &made);
-        return detail::made<engine>(code, made);
+        return detail::told<engine, attn_engine *>([&](attn_engine **made) { return attn_engine_create(&c, made); });
     }
 
     /* As attn_engine_describe: bytes is the room on entry, the need on return; no json: only the need is told. */

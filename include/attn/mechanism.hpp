@@ -113,9 +113,12 @@ struct param_info {
 namespace detail
 {
 
-inline param_info lift(const attn_param_info &c) noexcept
+template <class Call> result<param_info> told_param(const Call &call) noexcept
 {
-    return {c.name, {c.shape, c.ndim}, c.elements, c.bound != 0};
+    auto c = sized<attn_param_info>();
+    const attn_status code = call(&c);
+    if (code != ATTN_OK) return static_cast<status>(code);
+    return param_info{c.name, {c.shape, c.ndim}, c.elements, c.bound != 0};
 }
 
 } // namespace detail
@@ -130,9 +133,8 @@ class mechanism : public detail::handle<attn_mechanism, attn_mechanism_destroy>
     /* Of one of the scores above, for example attn::additive{query_dim, key_dim, hidden_dim}. */
     template <class Score> static result<mechanism> try_create(const engine &means, const Score &score) noexcept
     {
-        attn_mechanism *made = nullptr;
-        const attn_status code = score.create(means.get(), &made);
-        return detail::made<mechanism>(code, made);
+        return detail::told<mechanism, attn_mechanism *>(
+            [&](attn_mechanism **made) { return score.create(means.get(), made); });
     }
 
     /* "dot", "scaled-dot", ...; NULL for an empty handle. */
@@ -143,21 +145,19 @@ class mechanism : public detail::handle<attn_mechanism, attn_mechanism_destroy>
 
     result<std::int32_t> try_param_count() const noexcept
     {
-        std::int32_t count = 0;
-        return detail::made<std::int32_t>(attn_mechanism_param_count(get(), &count), count);
+        return detail::told<std::int32_t>(
+            [&](std::int32_t *count) { return attn_mechanism_param_count(get(), count); });
     }
 
     result<std::int64_t> try_param_total() const noexcept
     {
-        std::int64_t total = 0;
-        return detail::made<std::int64_t>(attn_mechanism_param_total(get(), &total), total);
+        return detail::told<std::int64_t>(
+            [&](std::int64_t *total) { return attn_mechanism_param_total(get(), total); });
     }
 
     result<attn::param_info> try_param_info(std::int32_t index) const noexcept
     {
-        auto info = detail::sized<attn_param_info>();
-        const attn_status code = attn_mechanism_param_info(get(), index, &info);
-        return detail::made<attn::param_info>(code, detail::lift(info));
+        return detail::told_param([&](attn_param_info *info) { return attn_mechanism_param_info(get(), index, info); });
     }
 
     /* {}: unbinds. */

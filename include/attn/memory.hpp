@@ -32,7 +32,7 @@ struct memory_options {
     std::optional<rope_options> rope = {};
 };
 
-/* attn_memory. The mechanism that it is made for must outlive it; it may be moved. */
+/* attn_memory. It keeps the mechanism that it is made for alive, and what is bound to that stays borrowed. */
 class memory : public detail::handle<attn_memory, attn_memory_destroy>
 {
   public:
@@ -53,9 +53,8 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
         c.value_dim = options.value_dim;
         c.capacity = options.capacity;
         c.rope = options.rope ? &rope : nullptr;
-        attn_memory *made = nullptr;
-        const attn_status code = attn_memory_create(rule.get(), &c, &made);
-        return detail::made<memory>(code, made);
+        return detail::told<memory, attn_memory *>(
+            [&](attn_memory **made) { return attn_memory_create(rule.get(), &c, made); });
     }
 
     /* key [B, Hk, n, Dk], value [B, Hk, n, Dv]; counts [B]: how many of each sequence, where not all n. */
@@ -76,16 +75,13 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
 
     result<memory> try_fork() const noexcept
     {
-        attn_memory *made = nullptr;
-        const attn_status code = attn_memory_fork(get(), &made);
-        return detail::made<memory>(code, made);
+        return detail::told<memory, attn_memory *>([&](attn_memory **made) { return attn_memory_fork(get(), made); });
     }
 
     result<std::int64_t> try_batch() const noexcept
     {
-        std::int64_t batch = 0;
-        const attn_status code = attn_memory_lengths(get(), &batch, nullptr, 0);
-        return detail::made<std::int64_t>(code, batch);
+        return detail::told<std::int64_t>(
+            [&](std::int64_t *batch) { return attn_memory_lengths(get(), batch, nullptr, 0); });
     }
 
     /* The lengths of the sequences into lengths [count], count being at least the batch. */
@@ -131,6 +127,22 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
     }
 #endif
 };
+
+namespace detail
+{
+
+/* A memory that was moved from is refused as NULL is, and not taken for one that was left out. */
+inline attn_status refuse_memory() noexcept
+{
+    return attn_memory_lengths(nullptr, nullptr, nullptr, 0);
+}
+
+inline attn_status check_there(const memory *given) noexcept
+{
+    return given == nullptr || *given ? ATTN_OK : refuse_memory();
+}
+
+} // namespace detail
 
 } // namespace attn
 

@@ -68,11 +68,14 @@ namespace detail
 
 /* A call of a layer for attn.h, which points into itself and into the arguments. */
 struct multihead_call {
+    attn_status there; /* whether the memories are that were given */
     attn_forward_args attention;
     attn_multihead_args args = sized<attn_multihead_args>();
 
-    explicit multihead_call(const multihead_args &given) noexcept : attention(lower(given.attention))
+    explicit multihead_call(const multihead_args &given) noexcept
+        : there(check_there(given.memory)), attention(lower(given.attention))
     {
+        if (there == ATTN_OK) there = check_there(given.attention.memory);
         args.attend_only = given.attend_only;
         args.query = given.query.get();
         args.key = given.key.get();
@@ -98,27 +101,17 @@ struct multihead_backward_call {
     multihead_backward_call(const multihead_args &inputs, const multihead_backward_args &gradients) noexcept
         : forward(inputs), params(gradients.d_params), mechanism_params(gradients.d_mechanism_params)
     {
-        args.accumulate = gradients.accumulate;
+        lay_gradients(args, gradients);
         args.forward = &forward.args;
         args.d_output = gradients.d_output.get();
-        args.d_weights = gradients.d_weights.get();
-        args.d_logsumexp = gradients.d_logsumexp.get();
-        args.d_query = gradients.d_query.get();
-        args.d_key = gradients.d_key.get();
-        args.d_value = gradients.d_value.get();
-        args.d_bias = gradients.d_bias.get();
-        args.d_alibi = gradients.d_alibi.get();
-        args.d_relative = gradients.d_relative.get();
         args.d_params = params.get();
         args.d_mechanism_params = mechanism_params.get();
-        args.workspace = gradients.workspace.data;
-        args.workspace_size = gradients.workspace.size;
     }
 };
 
 } // namespace detail
 
-/* attn_multihead. The mechanism that it is made around must outlive it; it may be moved. */
+/* attn_multihead. It keeps the mechanism that it is made around alive, and what is bound to that stays borrowed. */
 class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
 {
   public:
@@ -138,22 +131,19 @@ class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
         c.head_dim = options.head_dim;
         c.value_head_dim = options.value_head_dim;
         c.output_dim = options.output_dim;
-        attn_multihead *made = nullptr;
-        const attn_status code = attn_multihead_create(rule.get(), &c, &made);
-        return detail::made<multihead>(code, made);
+        return detail::told<multihead, attn_multihead *>(
+            [&](attn_multihead **made) { return attn_multihead_create(rule.get(), &c, made); });
     }
 
     result<std::int32_t> try_param_count() const noexcept
     {
-        std::int32_t count = 0;
-        return detail::made<std::int32_t>(attn_multihead_param_count(get(), &count), count);
+        return detail::told<std::int32_t>(
+            [&](std::int32_t *count) { return attn_multihead_param_count(get(), count); });
     }
 
     result<attn::param_info> try_param_info(std::int32_t index) const noexcept
     {
-        auto info = detail::sized<attn_param_info>();
-        const attn_status code = attn_multihead_param_info(get(), index, &info);
-        return detail::made<attn::param_info>(code, detail::lift(info));
+        return detail::told_param([&](attn_param_info *info) { return attn_multihead_param_info(get(), index, info); });
     }
 
     /* {}: unbinds. */
@@ -165,40 +155,39 @@ class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
     status try_forward(const multihead_args &args) const noexcept
     {
         const detail::multihead_call call(args);
-        return static_cast<status>(attn_multihead_forward(get(), &call.args));
+        return static_cast<status>(call.there == ATTN_OK ? attn_multihead_forward(get(), &call.args) : call.there);
     }
 
     /* inputs: the arguments of the forward call as they were. */
     status try_backward(const multihead_args &inputs, const multihead_backward_args &gradients) const noexcept
     {
         const detail::multihead_backward_call call(inputs, gradients);
-        return static_cast<status>(attn_multihead_backward(get(), &call.args));
+        const attn_status there = call.forward.there;
+        return static_cast<status>(there == ATTN_OK ? attn_multihead_backward(get(), &call.args) : there);
     }
 
     /* Bytes: of args.workspace, of args.saved, of gradients.workspace. */
     result<std::size_t> try_workspace(const multihead_args &args) const noexcept
     {
         const detail::multihead_call call(args);
-        std::size_t bytes = 0;
-        const attn_status code = attn_multihead_workspace(get(), &call.args, &bytes);
-        return detail::made<std::size_t>(code, bytes);
+        return detail::told_where<std::size_t>(
+            call.there, [&](std::size_t *bytes) { return attn_multihead_workspace(get(), &call.args, bytes); });
     }
 
     result<std::size_t> try_saved(const multihead_args &args) const noexcept
     {
         const detail::multihead_call call(args);
-        std::size_t bytes = 0;
-        const attn_status code = attn_multihead_saved(get(), &call.args, &bytes);
-        return detail::made<std::size_t>(code, bytes);
+        return detail::told_where<std::size_t>(
+            call.there, [&](std::size_t *bytes) { return attn_multihead_saved(get(), &call.args, bytes); });
     }
 
     result<std::size_t> try_backward_workspace(const multihead_args &inputs,
                                                const multihead_backward_args &gradients) const noexcept
     {
         const detail::multihead_backward_call call(inputs, gradients);
-        std::size_t bytes = 0;
-        const attn_status code = attn_multihead_backward_workspace(get(), &call.args, &bytes);
-        return detail::made<std::size_t>(code, bytes);
+        return detail::told_where<std::size_t>(call.forward.there, [&](std::size_t *bytes) {
+            return attn_multihead_backward_workspace(get(), &call.args, bytes);
+        });
     }
 
 #if ATTN_THROWS

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * parallel.c: a small pool of POSIX threads. Workers sleep on a condition variable; a job is a counter that caller and
- * workers draw items from. The pool is made anew in a process that forked, where its threads do not exist. */
+ * runtime/parallel.c: a small pool of POSIX threads. Workers sleep on a condition variable; a job is a counter that
+ * caller and workers draw items from. The pool is made anew in a process that forked, where its threads do not exist.
+ */
 #define _GNU_SOURCE
 #include "runtime/parallel.h"
 

@@ -175,4 +175,38 @@ end
     @test status(() -> Mechanism(:concat; params = (W = joined, v = v))) == :ATTN_ERR_ARGUMENT
     @test status(() -> Engine(way = :quick)) == :ATTN_ERR_ARGUMENT
     @test_throws MethodError attention(query, key, value; softcaps = 1)
+    for short in ((:monotonic,), (:monotonic, 2, 6), (:predictive, 2, 6, 3, 1), :monotonic)
+        @test status(() -> attention(query, key, value; locally = short)) == :ATTN_ERR_ARGUMENT
+    end
+    mechanism = Mechanism()
+    @test status(() -> set_alibi!(mechanism, [0.5])) == :ATTN_ERR_ARGUMENT
+    @test status(() -> set_relative!(mechanism, normal(5))) == :ATTN_ERR_ARGUMENT
+    @test status(() -> set_relative!(mechanism, normal(5), :clipped, 2)) == :ATTN_ERR_ARGUMENT
+    @test isempty(mechanism.owned.kept)
+end
+
+@testset "whole numbers that C has no room for" begin
+    refused(run) = status(run) == :ATTN_ERR_ARGUMENT
+    for large in (big(2)^64, big(2)^63, -big(2)^63 - 1, typemax(UInt64), Int128(2)^64 + 1)
+        @test refused(() -> Attn.whole(Int64, large, "size"))
+    end
+    @test Attn.whole(Int64, big(2)^63 - 1, "size") === typemax(Int64)
+    number = typemax(UInt64)
+    @test refused(() -> set_window!(Mechanism(), number, 0, :top_left))
+    @test refused(() -> set_window!(Mechanism(), 0, number, :top_left))
+    @test refused(() -> set_local!(Mechanism(), :monotonic, number))
+    @test refused(() -> set_relative!(Mechanism(), normal(5), :clipped, number, :top_left))
+    @test refused(() -> Mechanism(:general; query_dim = number, key_dim = 2))
+    @test refused(() -> Attn.Memory(Mechanism(); key_dim = number))
+    @test refused(() -> MultiHead(8, number))
+    @test refused(() -> attention(query, key, value; query_start = number))
+    @test refused(() -> attention(query, key, value; key_lengths = [number, 3]))
+    @test refused(() -> sinusoidal(4, 4; first = number))
+    @test refused(() -> rope(query; layout = :halves, first = number))
+    @test refused(() -> Engine(threads = 2^32 + 1)) && refused(() -> attention(query, key, value; threads = 2^32 + 1))
+    @test refused(() -> attention(query, key, value; dropout = 0.5, seed = -1))
+    error = try Engine(threads = 2^32 + 1) catch error error end
+    @test occursin("threads is 4294967297", sprint(showerror, error))
+    @test near(attention(query, key, value; key_lengths = UInt8[3, 7]), attention(query, key, value; key_lengths = [3, 7]))
+    @test attention(query, key, value; seed = typemax(UInt64), dropout = 0.5) isa Array # all of them
 end

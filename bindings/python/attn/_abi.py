@@ -10,6 +10,8 @@ ABI = 0  # the binary interface that is written down here
 
 
 class Tensor(Structure):
+    array: Any  # whose memory it looks at, kept alive by it
+
     _fields_ = [("data", c_void_p), ("dtype", c_int32), ("ndim", c_int32), ("shape", c_int64 * 4),
                 ("stride", c_int64 * 4)]
 

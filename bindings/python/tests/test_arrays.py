@@ -2,6 +2,8 @@
 """test_arrays.py: whose arrays are taken, that nothing is copied, that nothing else is held up meanwhile, and what a
 refusal is. Needs NumPy alone."""
 
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attn
-from attn import _tensors
+from attn import _run, _tensors
 
 
 class Foreign:
@@ -51,6 +53,7 @@ class Arrays(unittest.TestCase):
 
     def test_arrays_of_jax(self):
         try:
+            import jax
             import jax.numpy as jnp
         except ImportError:
             self.skipTest("JAX is missing")
@@ -63,6 +66,21 @@ class Arrays(unittest.TestCase):
         np.testing.assert_array_equal(np.asarray(got), attn.attention(self.query, self.key, self.value))
         with self.assertRaisesRegex(ValueError, "cannot be written to"):  # JAX's are constant
             attn.attention(*given, out=jnp.zeros_like(got))
+        for traced in (jax.jit(attn.attention), jax.vmap(attn.attention),
+                       jax.grad(lambda *arrays: attn.attention(*arrays).sum())):
+            with self.assertRaisesRegex(attn.DTypeError, "which JAX traces"):
+                traced(*given)
+        with self.assertRaisesRegex(attn.DTypeError, r"bfloat16.*\.astype\(\)"):
+            attn.attention(given[0].astype("bfloat16"), *given[1:])
+        result = attn.attention(*given, return_logsumexp=True)
+        self.assertIsInstance(attn.attention_grad(got, *given, result=result).query, jnp.ndarray)
+
+        @jax.jit
+        def through_a_callback(*arrays):
+            return jax.pure_callback(lambda *given: attn.attention(*map(np.asarray, given)),
+                                     jax.ShapeDtypeStruct(arrays[0].shape, arrays[0].dtype), *arrays)
+
+        np.testing.assert_array_equal(np.asarray(through_a_callback(*given)), np.asarray(got))
 
     def test_views_point_where_the_arrays_lie(self):
         for array in (self.query, self.query.transpose(0, 2, 1, 3), self.query[:, ::2, ::-1], self.query[0, 0, 0, ::3],
@@ -72,6 +90,120 @@ class Arrays(unittest.TestCase):
                 self.assertEqual(tensor.data, array.__array_interface__["data"][0])
                 self.assertEqual([stride * 4 for stride in tensor.stride[:tensor.ndim]], list(array.strides))
                 self.assertEqual(tuple(tensor.shape[:tensor.ndim]), array.shape)
+
+    def test_addresses_are_read_from_what_is_still_there(self):
+        program = """
+import numpy as np
+import attn
+from attn import _tensors
+for array in (np.eye(3), np.eye(3)[1:, ::-1], np.zeros((0, 3))):
+    assert _tensors._address_by_protocol(array) == _tensors.address(array) == array.ctypes.data
+np.testing.assert_allclose(attn.attention(np.zeros((1, 2)), np.eye(2)), [[0.5, 0.5]])"""
+        where = str(Path(attn.__file__).resolve().parents[1])
+        done = subprocess.run([sys.executable, "-c", program], check=False, text=True, stderr=subprocess.PIPE,
+                              env={**os.environ, "PYTHONMALLOC": "debug", "PYTHONPATH": where})
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_the_way_by_the_protocol_is_the_way_by_the_object(self):
+        plain = attn.attention(self.query, self.key, self.value)
+        weighed = attn.attention(self.query, self.key, self.value, return_weights=True)
+        for name, value in (("IN_OBJECT", False), ("address", _tensors._address_by_protocol)):
+            self.addCleanup(setattr, _run, name, getattr(_run, name))
+            setattr(_run, name, value)
+        mechanism = attn.Mechanism()
+        for _ in range(2):
+            np.testing.assert_array_equal(mechanism(self.query, self.key, self.value), plain)
+            got = mechanism(self.query, self.key, self.value, return_weights=True)
+            np.testing.assert_array_equal(got.weights, weighed.weights)
+
+    def test_what_a_list_is_made_into_lives_until_it_was_read(self):
+        ones, many = np.ones((1, 50000, 2)), list(range(50000))  # so many that freed memory is the system's again
+        np.testing.assert_array_equal(attn.rope(ones, positions=many), attn.rope(ones))
+        mechanism, query, keys = attn.Mechanism(), np.ones((50000, 1, 1, 2)), np.ones((50000, 1, 2, 2))
+        lengths = [1] * 50000
+        context = np.empty_like(query)
+        mechanism.call(query, keys, key_lengths=lengths, context=context).run()
+        np.testing.assert_array_equal(context, query)
+        np.testing.assert_array_equal(mechanism(query, keys, key_lengths=lengths), query)
+        memory = attn.Memory(mechanism, batch=50000, key_dim=2, dtype="f8")
+        memory.append(keys, counts=lengths)
+        memory.truncate(lengths)
+        memory.reorder(many)
+        self.assertEqual(memory.lengths, lengths)
+
+    def test_what_another_library_hands_out_once_lives_until_it_was_read(self):
+        class Lent(Foreign):
+            """Its numbers are where they are for as long as somebody has what __dlpack__ gave."""
+
+            def __dlpack__(self, *args, **keywords):
+                return self.array.copy().__dlpack__(*args, **keywords)
+
+        big = np.random.default_rng(0).standard_normal((4, 500, 100))
+        weight = big[0, :3].repeat(2, 1)
+        output = attn.attentional(weight, big, big)
+        for function, given in ((attn.rope, (big,)), (attn.decomposable, (big, big)), (attn.attentional, (weight, big, big)),
+                                (attn.attentional_grad, (output, output, weight, big, big)), (attn.attention, (big, big, big)),
+                                (attn.decomposable_grad, (big, big, big, big)), (attn.attention_grad, (big, big, big, big))):
+            got, want = function(*map(Lent, given)), function(*given)
+            for mine, theirs in zip(got, want) if isinstance(got, tuple) else ((got, want),):
+                if isinstance(theirs, np.ndarray):
+                    np.testing.assert_array_equal(mine.array, theirs)
+
+    def odd(self, array):
+        """The same numbers with strides along dimensions of size 1 that are no multiples of anything."""
+        strides = [stride if length > 1 else 3 for length, stride in zip(array.shape, array.strides)]
+        return np.ndarray(array.shape, array.dtype, array, 0, strides)
+
+    def test_steps_that_nobody_takes_may_be_of_any_size(self):
+        query, key, value = self.query[:1, :1, :1], self.key[:1, :1], self.value[:1, :, :, :1].copy()[:, :1]
+        want = attn.Mechanism()(query, key, value)
+        for given in ((self.odd(query), key, value), (query, self.odd(key), value), (query, key, self.odd(value))):
+            np.testing.assert_array_equal(attn.Mechanism()(*given), want)
+        mechanism, out = attn.Mechanism(), np.empty_like(want)
+        mechanism(query, key, value)
+        np.testing.assert_array_equal(mechanism(self.odd(query), self.odd(key), self.odd(value), out=self.odd(out)), want)
+        rule = {"bias": np.full((1, 7), 0.5, "f4"), "mask": np.ones((1, 7), bool), "key_lengths": np.array([5])}
+        odd = {name: self.odd(array) for name, array in rule.items()}
+        np.testing.assert_array_equal(attn.attention(query, key, value, **odd), attn.attention(query, key, value, **rule))
+        record = np.zeros(1, [("row", "f4", 8), ("pad", "u1")])
+        record["row"] = query[0, 0]
+        self.assertEqual(record["row"].shape, (1, 8))
+        np.testing.assert_array_equal(attn.attention(record["row"], key[0, 0], value[0, 0]), want[0, 0])
+        np.testing.assert_array_equal(attn.rope(self.odd(query), first=3), attn.rope(query, first=3))
+
+    def test_an_empty_array_has_neither_steps_nor_a_place(self):
+        empty = np.ndarray((0, 8), "f4", np.zeros(100, np.uint8), 1, (3, 5))
+        key, value = self.key[0, 0], self.value[0, 0]
+        for _ in range(2):
+            self.assertEqual(attn.attention(empty, key, value).shape, (0, 8))
+            np.testing.assert_array_equal(attn.attention(key, empty, empty), np.zeros((7, 8)))
+
+    def test_strides_within_an_element_are_refused(self):
+        split = np.zeros((5, 8), "u1,f4")["f1"]
+        with self.assertRaisesRegex(attn.ShapeError, r"query has strides of \(40, 5\) bytes.*array\.copy\(\)"):
+            attn.attention(split, self.key[0, 0], self.value[0, 0])
+
+    def test_arrays_of_other_kinds_are_arrays(self):
+        query, key, value = self.query[0, 0], self.key[0, 0], self.value[0, 0]
+        want = attn.attention(query, key, value, return_weights=True, return_logsumexp=True)
+        kind = type("Kind", (np.ndarray,), {"__getitem__": None, "reshape": None})
+        for turn in (lambda array: array.view(np.matrix), lambda array: array.view(kind)):
+            got = attn.attention(*map(turn, (query, key, value)), return_weights=True, return_logsumexp=True)
+            for mine, theirs in zip(got, want):
+                self.assertIs(type(mine), np.ndarray) if mine is not None else None
+                np.testing.assert_array_equal(mine, theirs)
+            gradients = attn.attention_grad(*map(turn, (want.context, query, key, value)))
+            np.testing.assert_array_equal(gradients.key, attn.attention_grad(want.context, query, key, value).key)
+        inherits = type("Inherits", (Foreign,), {"__module__": "somewhere"})
+        self.assertIsInstance(attn.attention(inherits(query), key, value), Foreign)
+
+    def test_results_that_cannot_be_written_have_gradients(self):
+        result = attn.attention(self.query, self.key, self.value, return_logsumexp="exact")
+        for array in result[:1] + result[2:3]:
+            array.flags.writeable = False
+        got = attn.attention_grad(self.value[:, :, :5], self.query, self.key, self.value, result=result)
+        want = attn.attention_grad(self.value[:, :, :5], self.query, self.key, self.value)
+        np.testing.assert_array_equal(got.query, want.query)
 
     def test_results_of_a_prepared_call_follow_the_arrays(self):
         context = np.zeros((2, 3, 5, 8), "f4")
@@ -136,11 +268,13 @@ class Arrays(unittest.TestCase):
         running.set()
         other = threading.Thread(target=count)
         other.start()
-        start = time.perf_counter()
-        attn.attention(query, query, threads=1)
-        end = time.perf_counter()
-        running.clear()
-        other.join()
+        try:
+            start = time.perf_counter()
+            attn.attention(query, query, threads=1)
+            end = time.perf_counter()
+        finally:
+            running.clear()
+            other.join()
         inside = [step for step in steps if start < step < end]
         # Who holds the lock lets nobody else run at all; a machine at its limits may let the other run but seldom.
         self.assertGreater(len(inside), 3, f"in {end - start:.3f} s")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""test_documents.py: the Python in the READMEs runs, and prints what is printed there; the examples run; a picture is
-drawn. What needs PyTorch or matplotlib is skipped without it."""
+"""test_documents.py: the Python in the READMEs runs, and prints what is printed there; the examples run. What needs
+PyTorch is skipped without it."""
 
 import importlib.util
 import os
@@ -11,11 +11,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-import numpy as np
-
 HERE = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(HERE))
-import attn
 
 
 def has(module):
@@ -51,20 +47,6 @@ class Documents(unittest.TestCase):
                 if example == "gpt" and not has("torch"):
                     self.skipTest("torch is missing")
                 self.assertIn(says, self.run_program((HERE / "examples" / f"{example}.py").read_text(encoding="utf-8")))
-
-    @unittest.skipUnless(has("matplotlib"), "matplotlib is missing")
-    def test_plot(self):
-        import matplotlib
-
-        matplotlib.use("agg")
-        weights = np.random.default_rng(0).random((1, 2, 3))
-        axes = attn.plot(weights, ["a", "b"], ["one", "two", "three"], title="who looks where")
-        self.assertEqual([tick.get_text() for tick in axes.get_xticklabels()], ["one", "two", "three"])
-        np.testing.assert_array_equal(axes.images[0].get_array(), weights[0])
-        self.assertIs(attn.plot(weights, axes=axes), axes)
-        for given in ((weights[0, 0],), (np.zeros((2, 2, 2)),), (weights, ["a"])):
-            with self.assertRaises(ValueError):
-                attn.plot(*given)
 
 
 if __name__ == "__main__":

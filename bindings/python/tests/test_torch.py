@@ -1,31 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""test_torch.py: tensors as they lie; every mechanism as a function that autograd goes back through; models that run
-with libattn in the place of torch's attention, and what is left to torch. Needs PyTorch; skipped without it."""
+"""test_torch.py: tensors as they lie; every mechanism as a function that autograd goes back through. Needs PyTorch."""
 
-import sys
 import unittest
-from pathlib import Path
 
-try:
-    import numpy as np
-    import torch
-    import torch.nn.functional as F
-except ImportError as missing:
-    raise unittest.SkipTest(f"{missing.name} is missing") from None
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import attn
-import attn.torch
-from attn import _tensors
-
-torch.set_num_threads(1)
-THEIRS = F.scaled_dot_product_attention
-EPSILON = 2.0**-23
-
-
-def close(got, want, units=64):
-    """Within so many roundings of float32 of the largest number there is."""
-    return (got - want).abs().max() <= units * EPSILON * (1 + want.abs().max())
+from torch_support import F, THEIRS, _tensors, attn, close, np, order, torch
 
 
 class Tensors(unittest.TestCase):
@@ -37,11 +15,21 @@ class Tensors(unittest.TestCase):
         for tensor in (self.query, self.query.transpose(1, 2), self.query[:, 1:, ::2, 3:], self.query.expand(2, 3, 5, 8),
                        self.query[:1].expand(2, 3, 5, 8), self.query.double(), torch.ones(2, 3, dtype=torch.bool),
                        torch.arange(4)):
-            array = _tensors.array_of(tensor, "tensor")
+            name = {torch.bool: "mask", torch.int64: "key_lengths"}.get(tensor.dtype, "query")
+            array = _tensors.array_of(tensor, name)
             self.assertEqual(array.__array_interface__["data"][0], tensor.data_ptr())
-            view = _tensors.view(array, "tensor")
+            view = _tensors.view(array, name)
             self.assertEqual((view.data, tuple(view.stride[:view.ndim]), tuple(view.shape[:view.ndim])),
                              (tensor.data_ptr(), tensor.stride(), tuple(tensor.shape)))
+
+    def test_lazily_negated_ones_are_refused(self):
+        negated = torch.imag(torch.complex(self.query, self.query).conj())
+        self.assertTrue(negated.is_neg())
+        for given in (negated, torch._efficientzerotensor(self.query.shape)):
+            with self.assertRaisesRegex(attn.DTypeError, r"stands for other numbers than lie in its memory.*resolve_neg"):
+                attn.attention(given, self.key, self.value)
+        np.testing.assert_array_equal(attn.attention(negated.resolve_neg(), self.key, self.value),
+                                      attn.attention(-self.query, self.key, self.value))
 
     def test_give_tensors(self):
         mask = torch.rand(5, 7) < 0.7
@@ -160,257 +148,183 @@ class Functions(unittest.TestCase):
         self.assertTrue(torch.equal(draws[0], draws[1]))
         self.assertFalse(torch.equal(draws[0], draws[2]))
 
-    def test_a_module_learns(self):
-        """Bahdanau's score finds out which key has the query's sign."""
-        layer = attn.torch.Attention("additive", query_dim=1, key_dim=2, hidden_dim=8, flags=["bias"])
-        self.assertEqual([name for name, _ in layer.named_parameters()], ["W", "U", "v", "b"])
-        optimiser, loss = torch.optim.Adam(layer.parameters(), 0.05), None
-        value = torch.tensor([[1.0], [0.0]])
-        key = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-        for _ in range(150):
-            query = torch.randn(16, 1).sign()
-            loss = (attn.torch.Attention.forward(layer, query, key, value) - (query > 0).float()).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        self.assertLess(loss.item(), 0.01)
-        self.assertTrue(repr(layer).startswith("Attention(score='additive'"))
 
-
-class Block(torch.nn.Module):
-    """One of a GPT: its attention is written out, as in many of them."""
-
-    def __init__(self, dim, heads):
-        super().__init__()
-        self.heads, self.qkv, self.out = heads, torch.nn.Linear(dim, 3 * dim), torch.nn.Linear(dim, dim)
-        self.first, self.second = torch.nn.LayerNorm(dim), torch.nn.LayerNorm(dim)
-        self.feed = torch.nn.Sequential(torch.nn.Linear(dim, 4 * dim), torch.nn.GELU(), torch.nn.Linear(4 * dim, dim))
-
-    def forward(self, x):
-        cut = lambda part: part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        query, key, value = map(cut, self.qkv(self.first(x)).chunk(3, -1))
-        seen = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = x + self.out(seen.transpose(1, 2).flatten(2))
-        return x + self.feed(self.second(x))
-
-
-class GPT(torch.nn.Module):
-    def __init__(self, words=50, length=80, dim=48, heads=4, layers=3):
-        super().__init__()
-        self.words, self.places = torch.nn.Embedding(words, dim), torch.nn.Embedding(length, dim)
-        self.blocks = torch.nn.Sequential(*(Block(dim, heads) for _ in range(layers)))
-        self.norm, self.head = torch.nn.LayerNorm(dim), torch.nn.Linear(dim, words)
-
-    def forward(self, tokens):
-        return self.head(self.norm(self.blocks(self.words(tokens) + self.places(torch.arange(tokens.shape[1])))))
-
-
-class Models(unittest.TestCase):
-    """Unchanged models, with torch's attention and with ours: the same numbers and gradients, but for roundings, which
-    grow a little on their way through a few layers."""
+class Saved(unittest.TestCase):
+    """What was read on the way forward is what is gone back through."""
 
     def setUp(self):
-        torch.manual_seed(3)
+        torch.manual_seed(5)
+        self.query, self.key = torch.randn(2, 1, 3, 4, requires_grad=True), torch.randn(2, 1, 5, 4)
 
-    def compare(self, model, run, calls, train=True):
-        model.train(train)
+    def test_tensors_that_were_changed_are_noticed(self):
+        mask, lengths = torch.rand(3, 5) < 0.7, torch.tensor([3, 5])
+        for name, given in (("mask", mask), ("key_lengths", lengths), ("bias", torch.randn(3, 5))):
+            with self.subTest(name):
+                context = attn.torch.attention(self.query, self.key, **{name: given})
+                given.fill_(1)
+                with self.assertRaisesRegex(RuntimeError, "modified by an inplace operation"):
+                    context.sum().backward()
+        for name in ("a_lengths", "b_lengths"):
+            lengths = torch.tensor([3, 3])
+            with self.subTest(name):
+                beta = attn.torch.decomposable(self.query, self.key, **{name: lengths}).beta
+                lengths.fill_(1)
+                with self.assertRaisesRegex(RuntimeError, "modified by an inplace operation"):
+                    beta.sum().backward()
 
-        def results():
-            model.zero_grad()
-            output = run(model)
-            output.square().mean().backward()
-            return output.detach(), {name: parameter.grad for name, parameter in model.named_parameters()}
-
-        output, gradients = results()
+    def test_a_mask_of_an_unchanged_model_too(self):
+        mask = torch.rand(3, 5) < 0.7
         with attn.torch.enable() as enabled:
-            ours, made = results()
-        self.assertEqual((enabled.taken, dict(enabled.left)), (calls, {}))
-        self.assertTrue(close(ours, output))
-        self.assertFalse(torch.equal(ours, output) and calls > 1, "were these really two attentions?")
-        for name, gradient in gradients.items():
-            self.assertTrue(close(made[name], gradient), name)
+            context = F.scaled_dot_product_attention(self.query, self.key, self.key, mask)
+        mask.fill_(True)
+        self.assertEqual(enabled.taken, 1)
+        with self.assertRaisesRegex(RuntimeError, "modified by an inplace operation"):
+            context.sum().backward()
 
-    def test_transformer_encoder(self):
-        layer = torch.nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
-        model, x = torch.nn.TransformerEncoder(layer, 3), torch.randn(2, 70, 32)
-        padding = torch.arange(70) >= torch.tensor([[70], [50]])
-        causal = torch.nn.Transformer.generate_square_subsequent_mask(70)
-        for given in ({}, {"src_key_padding_mask": padding}, {"mask": causal, "is_causal": True}):
-            for train in (True, False):
-                with self.subTest(given.keys(), train=train):
-                    self.compare(model, lambda model: model(x, **given), 3, train)
+    def test_lengths_that_are_no_tensors_are_those_of_the_call(self):
+        def gradients(run, lengths, change):
+            made = run(lengths)
+            change(lengths)
+            return torch.autograd.grad(made.square().sum(), self.query)[0]
 
-    def test_transformer_encoder_without_gradients(self):
-        layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)  # dropout rests in eval()
-        model, x = torch.nn.TransformerEncoder(layer, 2).eval(), torch.randn(2, 20, 32)
-        with torch.no_grad():
-            want = model(x)
+        context = lambda lengths: attn.torch.attention(self.query, self.key, key_lengths=lengths)
+        beta = lambda lengths: attn.torch.decomposable(self.query, self.key, b_lengths=lengths).beta
+        for name, run in (("attention", context), ("decomposable", beta)):
+            for of in (list, np.array):
+                with self.subTest(name, of=of.__name__):
+                    want = gradients(run, of([2, 5]), lambda lengths: None)
+                    got = gradients(run, of([2, 5]), lambda lengths: lengths.__setitem__(0, 5))
+                    self.assertTrue(torch.equal(got, want))
+
+    def test_windows_and_tables_are_those_of_the_call(self):
+        window = [1, 1, "top_left"]
+        context = attn.torch.attention(self.query, self.key, window=window)
+        want, = torch.autograd.grad(attn.torch.attention(self.query, self.key, window=window).sum(), self.query)
+        window[:2] = 0, 0
+        self.assertTrue(torch.equal(torch.autograd.grad(context.sum(), self.query)[0], want))
+
+    def test_nobody_records_what_is_no_operation_of_torchs(self):
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        functions = {"attention": lambda x: attn.torch.attention(x, x), "decomposable": lambda x: attn.torch.decomposable(
+            x, x)[0], "attentional": lambda x: attn.torch.attentional(x[0, 0], x[..., :2], x[..., 2:])}
+        for name, function in functions.items():
+            x = torch.randn(1, 1, 3, 4)
+            with self.subTest(name), self.assertRaisesRegex(RuntimeError, f"{name} cannot be recorded by torch.jit.trace"):
+                torch.jit.trace(function, x)
+            with self.subTest(name), self.assertRaisesRegex(RuntimeError, f"{name} cannot be recorded by make_fx"):
+                make_fx(function)(x)
+            function(x)
+
+
+class Once(unittest.TestCase):
+    """There are first derivatives alone, and whoever wants others is told so."""
+
+    def setUp(self):
+        torch.manual_seed(6)
+        self.query, self.key = torch.randn(1, 2, 3, 4, requires_grad=True), torch.randn(1, 2, 5, 4)
+
+    def refuses(self, made):
+        gradient, = torch.autograd.grad(made.square().sum(), self.query, create_graph=True)
+        self.assertTrue(gradient.requires_grad)
+        with self.assertRaisesRegex(RuntimeError, "no second derivatives"):
+            gradient.square().sum().backward()
+
+    def test_of_every_function(self):
+        draw = lambda *shape: torch.randn(*shape, requires_grad=True)
+        for score, params in (("scaled_dot", {}), ("general", {"W": draw(4, 4)}), ("location", {"W": draw(6, 4)}),
+                              ("additive", {"W": draw(3, 4), "U": draw(3, 4), "v": draw(3)})):
+            with self.subTest(score):
+                made = attn.torch.attention(self.query, self.key, score=score, params=params, return_weights=True,
+                                            return_logsumexp=True)
+                for output in made[:3]:
+                    self.refuses(output)
+        self.refuses(attn.torch.decomposable(self.query, self.key).beta)
+        self.refuses(attn.torch.decomposable(self.key, self.query).alpha)
+        self.refuses(attn.torch.attentional(draw(3, 8), self.query, self.query))
+
+    def test_by_the_gradient_that_flows_in(self):
+        flow = torch.ones(1, 2, 3, 4, requires_grad=True)
+        context = attn.torch.attention(self.query, self.key)
+        gradient, = torch.autograd.grad(context, self.query, flow, create_graph=True)
+        with self.assertRaisesRegex(RuntimeError, "no second derivatives"):
+            torch.autograd.grad(gradient.sum(), flow)
+
+    def test_of_an_unchanged_model(self):
+        with attn.torch.enable() as enabled:
+            self.refuses(F.scaled_dot_product_attention(self.query, self.key, self.key))
+        self.assertEqual(enabled.taken, 1)
+
+    def test_a_first_derivative_with_a_graph_is_the_same(self):
+        context = attn.torch.attention(self.query, self.key)
+        want, = torch.autograd.grad(context.square().sum(), self.query, retain_graph=True)
+        got, = torch.autograd.grad(context.square().sum(), self.query, create_graph=True)
+        self.assertTrue(torch.equal(got, want))
+
+    def test_torchs_own_are_there_without_flash_attention(self):
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        def second():
+            made = F.scaled_dot_product_attention(self.query, self.key, self.key)
+            gradient, = torch.autograd.grad(made.square().sum(), self.query, create_graph=True)
+            return torch.autograd.grad(gradient.square().sum(), self.query)[0]
+
+        with sdpa_kernel(SDPBackend.MATH):
+            want = second()
             with attn.torch.enable() as enabled:
-                got = model(x)
-        self.assertEqual((enabled.taken, dict(enabled.left)), (2, {}))
-        self.assertTrue(close(got, want))
-
-    def test_transformer(self):
-        model = torch.nn.Transformer(32, 4, 2, 2, 64, dropout=0.0, batch_first=True)
-        source, target = torch.randn(2, 30, 32), torch.randn(2, 20, 32)
-        self.compare(model, lambda model: model(source, target), 6)
-
-    def test_multihead_attention(self):
-        for given in ({}, {"kdim": 12, "vdim": 20}, {"bias": False}):
-            model = torch.nn.MultiheadAttention(32, 4, batch_first=True, **given)
-            query = torch.randn(2, 9, 32)
-            key, value = torch.randn(2, 11, given.get("kdim", 32)), torch.randn(2, 11, given.get("vdim", 32))
-            for masks in ({}, {"attn_mask": torch.rand(9, 11) < 0.3}, {"attn_mask": torch.randn(8, 9, 11)}):
-                with self.subTest(given.keys(), masks=masks.keys()):
-                    self.compare(model, lambda model: model(query, key, value, need_weights=False, **masks)[0], 1)
-
-    def test_gpt(self):
-        tokens = torch.randint(50, (2, 75))
-        self.compare(GPT(), lambda model: model(tokens), 3)
-
-    def test_gpt_learns_alike(self):
-        losses = []
-        for ours in (False, True):
-            torch.manual_seed(5)
-            model, tokens = GPT(layers=2), torch.randint(50, (2, 40))
-            optimiser = torch.optim.SGD(model.parameters(), 0.1)
-            if ours:
-                attn.torch.enable()
-            for _ in range(10):
-                loss = F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-            attn.torch.disable()
-            losses.append(loss.item())
-        self.assertAlmostEqual(*losses, delta=1e-4)
-
-    def test_float_bias_is_trained(self):
-        given = [torch.randn(2, 4, 9, 8, requires_grad=True) for _ in range(3)] + [torch.randn(4, 9, 9, requires_grad=True)]
-        want = torch.autograd.grad(F.scaled_dot_product_attention(*given).square().sum(), given)
-        with attn.torch.enable() as enabled:
-            got = torch.autograd.grad(F.scaled_dot_product_attention(*given).square().sum(), given)
-        self.assertEqual(enabled.taken, 1)
-        self.assertTrue(all(map(close, got, want)))
-
-    def test_grouped_heads(self):
-        query, key, value = torch.randn(2, 6, 9, 8), torch.randn(2, 2, 9, 8), torch.randn(2, 2, 9, 5)
-        want = F.scaled_dot_product_attention(query, key, value, scale=0.3, enable_gqa=True)
-        with attn.torch.enable() as enabled:
-            got = F.scaled_dot_product_attention(query, key, value, scale=0.3, enable_gqa=True)
-        self.assertEqual(enabled.taken, 1)
-        self.assertTrue(close(got, want))
+                got = second()
+        self.assertEqual((enabled.taken, dict(enabled.left)), (0, {"flash attention is off": 1}))
+        self.assertTrue(torch.equal(got, want))
 
 
-class Left(unittest.TestCase):
-    """What is left to torch has torch's bits, or torch's refusal."""
+class Layout(unittest.TestCase):
+    """Heads that were split from positions by a view are joined with them by a view."""
 
-    def left(self, why, *tensors, **given):
-        torch.manual_seed(6)
-        want = THEIRS(*tensors, **given)
-        torch.manual_seed(6)
-        with attn.torch.enable() as enabled:
-            got = F.scaled_dot_product_attention(*tensors, **given)
-        self.assertEqual((enabled.taken, dict(enabled.left)), (0, {why: 1}))
-        self.assertIs(type(got), type(want))
-        self.assertEqual((got.dtype, got.device, got.is_nested), (want.dtype, want.device, want.is_nested))
-        if got.device.type == "cpu" and not got.is_nested:
-            self.assertTrue(torch.equal(got, want))
+    LAYOUTS = {"contiguous": lambda b, h, t, d: torch.randn(b, h, t, d),
+               "positions first": lambda b, h, t, d: torch.randn(b, t, h, d).transpose(1, 2),
+               "packed": lambda b, h, t, d: torch.randn(b, t, 3, h, d).permute(2, 0, 3, 1, 4)[0],
+               "batch in the middle": lambda b, h, t, d: torch.randn(t, b, h, d).permute(1, 2, 0, 3),
+               "some of a longer one": lambda b, h, t, d: torch.randn(b, 2 * t, h, d)[:, ::2].transpose(1, 2)}
 
     def setUp(self):
-        torch.manual_seed(4)
-        self.x = torch.randn(2, 3, 5, 8)
+        torch.manual_seed(7)
 
-    def three(self, change=lambda x: x):
-        return [change(self.x)] * 3
+    def test_the_context_lies_as_the_query_and_gradients_as_what_they_are_of(self):
+        for name, lay in self.LAYOUTS.items():
+            for width in (8, 5):
+                with self.subTest(name, width=width):
+                    given = [lay(2, 3, 6, 8), lay(2, 3, 6, 8), lay(2, 3, 6, width)]
+                    self.assertEqual(order(attn.torch.attention(*given)), (order(given[0])[0], True))
+                    given = [tensor.requires_grad_() for tensor in given]
+                    context = attn.torch.attention(*given)
+                    self.assertEqual(order(context), (order(given[0])[0], True))
+                    self.assertTrue(close(context, THEIRS(*given)))
+                    gradients = torch.autograd.grad(context.square().sum(), given)
+                    want = torch.autograd.grad(THEIRS(*given).square().sum(), given)
+                    for gradient, tensor, their in zip(gradients, given, want):
+                        self.assertEqual(order(gradient), (order(tensor)[0], True))
+                        self.assertTrue(close(gradient, their))
 
-    def test_other_types(self):
-        for kind in (torch.float64, torch.bfloat16, torch.float16):
-            self.left("not float32", *self.three(lambda x: x.to(kind)))
-        self.left("not float32", *self.three(torch.Tensor.double), attn_mask=torch.randn(5, 5, dtype=torch.float64))
+    def test_an_unchanged_model_gets_the_strides_of_torchs_kernels(self):
+        draws = {**self.LAYOUTS, "last dimension apart": lambda b, h, t, d: torch.randn(b, h, d, t).transpose(2, 3),
+                 "without a batch": lambda b, h, t, d: torch.randn(t, h, d).transpose(0, 1)}
+        for name, lay in draws.items():
+            for width in (8, 5):
+                for train in (False, True):
+                    with self.subTest(name, width=width, train=train):
+                        given = [lay(2, 3, 6, 8), lay(2, 3, 6, 8), lay(2, 3, 6, width)]
+                        given = [tensor.requires_grad_(train) for tensor in given]
+                        want = THEIRS(*given)
+                        with attn.torch.enable() as enabled:
+                            got = F.scaled_dot_product_attention(*given)
+                        self.assertEqual((enabled.taken, got.stride()), (1, want.stride()))
+                        self.assertTrue(close(got, want))
 
-    def test_other_devices(self):
-        self.left("not on the CPU", *self.three(lambda x: x.to("meta")))
-
-    def test_dropout_unless_it_was_asked_for(self):
-        self.left("dropout", *self.three(), dropout_p=0.5)
-        with attn.torch.enable(dropout=True) as enabled:
-            got = F.scaled_dot_product_attention(*self.three(), dropout_p=0.5)
-        self.assertEqual((enabled.taken, got.shape), (1, self.x.shape))
-        self.assertFalse(close(got, THEIRS(*self.three())))
-
-    def test_nested_tensors(self):
-        nested = torch.nested.nested_tensor([torch.randn(3, 4, 8), torch.randn(3, 6, 8)])
-        self.left("nested or sparse", nested, nested, nested)
-        jagged = torch.nested.nested_tensor([torch.randn(4, 24), torch.randn(6, 24)], layout=torch.jagged)
-        jagged = jagged.unflatten(-1, (3, 8)).transpose(1, 2)
-        self.left("not plain tensors", jagged, jagged, jagged)
-
-    def test_subclasses(self):
-        class Mine(torch.Tensor):
-            pass
-
-        self.left("not plain tensors", *self.three(lambda x: x.as_subclass(Mine)))
-
-    def test_shapes(self):
-        self.left("shapes", self.x, self.x[:1], self.x[:1])
-        self.left("dimensions", *self.three(lambda x: x[None]))
-        self.left("empty or lazily negated", self.x[:, :, :0], self.x, self.x)
-        self.left("dimensions", self.x[0, 0], self.x, self.x)
-        self.left("mask", *self.three(), is_causal=True, attn_mask=torch.rand(5, 5) < 2)
-
-    def test_autocast(self):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            self.left("autocast", *self.three())
-
-    def test_transforms_of_functions(self):
-        with attn.torch.enable() as enabled:
-            got = torch.vmap(F.scaled_dot_product_attention)(*self.three())
-            torch.autograd.forward_ad.enter_dual_level()
-            torch.autograd.forward_ad.exit_dual_level()
-        self.assertEqual((enabled.taken, dict(enabled.left)), (0, {"function transforms": 1}))
-        self.assertTrue(close(got, THEIRS(*self.three())))
-
-    def test_tracing(self):
-        with attn.torch.enable() as enabled:
-            traced = torch.jit.trace(lambda x: F.scaled_dot_product_attention(x, x, x), self.x, check_trace=False)
-        self.assertEqual((enabled.taken, dict(enabled.left)), (0, {"being compiled": 1}))
-        self.assertTrue(torch.equal(traced(self.x), THEIRS(*self.three())))
-
-    def test_modes(self):
-        from torch.utils.flop_counter import FlopCounterMode
-
-        with FlopCounterMode(display=False):
-            self.left("modes of torch", *self.three())
-
-    def test_refusals_are_torchs(self):
-        for given in ({"attn_mask": torch.ones(4, 5, dtype=torch.bool)}, {"dropout_p": 2.0}):
-            with self.subTest(given.keys()):
-                with self.assertRaises(RuntimeError) as want:
-                    THEIRS(*self.three(), **given)
-                with attn.torch.enable(), self.assertRaises(RuntimeError) as got:
-                    F.scaled_dot_product_attention(*self.three(), **given)
-                self.assertEqual(str(got.exception), str(want.exception))
-
-    def test_everything_is_put_back(self):
-        fast = torch.backends.mha.get_fastpath_enabled()
-        with attn.torch.enable() as outer:
-            with attn.torch.enable() as inner:
-                F.scaled_dot_product_attention(*self.three())
-            F.scaled_dot_product_attention(*self.three())
-            self.assertEqual((outer.taken, inner.taken), (1, 1))
-            self.assertFalse(torch.backends.mha.get_fastpath_enabled())
-        self.assertIs(F.scaled_dot_product_attention, THEIRS)
-        self.assertEqual(torch.backends.mha.get_fastpath_enabled(), fast)
-        attn.torch.enable()
-        attn.torch.enable()
-        attn.torch.disable()
-        attn.torch.disable()
-        self.assertIs(F.scaled_dot_product_attention, THEIRS)
-        self.assertEqual(torch.backends.mha.get_fastpath_enabled(), fast)
-        with self.assertRaises(ZeroDivisionError), attn.torch.enable():
-            raise ZeroDivisionError
-        self.assertIs(F.scaled_dot_product_attention, THEIRS)
+    def test_heads_are_joined_by_a_view(self):
+        query = torch.randn(1, 100, 32, 128).transpose(1, 2)
+        with attn.torch.enable():
+            made = F.scaled_dot_product_attention(query, query, query)
+        self.assertEqual(made.transpose(1, 2).view(1, 100, 4096).shape, (1, 100, 4096))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 //! The engine: threads, the way to compute, the kernels, where memory comes from.
 
 use crate::error::{check, Error, Result, Status};
+use crate::handle::handle;
 use attn_sys as sys;
 use std::alloc;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::raw::{c_char, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 
 /// How to compute. The numbers mean the same either way, and differ by roundings.
@@ -135,8 +136,7 @@ impl<'a> EngineOptions<'a> {
         let mut handle = ptr::null_mut();
         // SAFETY: the options live until it returns, and the log is used no longer.
         check(unsafe { sys::attn_engine_create(&options, &mut handle) })?;
-        let handle = NonNull::new(handle).expect("a created engine");
-        Ok(Engine(Arc::new(Handle(handle))))
+        Ok(Engine(Arc::new(Raw::own(handle))))
     }
 }
 
@@ -173,25 +173,14 @@ unsafe extern "C" fn forward_log(data: *mut c_void, level: i32, message: *const 
     let _ = catch_unwind(AssertUnwindSafe(|| log(level, &message)));
 }
 
-struct Handle(NonNull<sys::attn_engine>);
-
-// SAFETY: attn.h: any number of threads may use one engine at the same time.
-unsafe impl Send for Handle {}
-unsafe impl Sync for Handle {}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // SAFETY: it is the only owner. Mechanisms that still exist keep the engine alive.
-        unsafe { sys::attn_engine_destroy(self.0.as_ptr()) }
-    }
-}
+handle!(Raw, attn_engine, attn_engine_destroy);
 
 /// The means to compute: threads, an allocator, the BLAS. There is no global state behind it. A clone is the same engine;
 /// whatever is made with it keeps it alive.
 ///
 /// It is `Send` and `Sync`: any number of threads may use one engine at the same time.
 #[derive(Clone)]
-pub struct Engine(Arc<Handle>);
+pub struct Engine(Arc<Raw>);
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

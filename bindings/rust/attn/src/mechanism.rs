@@ -4,12 +4,13 @@
 use crate::element::Float;
 use crate::engine::Engine;
 use crate::error::{check, Result};
-use crate::param::{self, Bound, Owned, Param, ParamInfo, Parametric};
+use crate::handle::handle;
+use crate::layout::size;
+use crate::param::{parametric, Bound};
 use attn_sys as sys;
 use std::ffi::CStr;
 use std::fmt;
-use std::os::raw::c_char;
-use std::ptr::{self, NonNull};
+use std::ptr;
 
 /// What an additive score has beside its plain form.
 ///
@@ -28,11 +29,6 @@ pub struct Additive {
     pub query_projected: bool,
     /// No U: keys come with A dimensions and are used as they are.
     pub key_projected: bool,
-}
-
-/// A size for the library, which refuses what it cannot be.
-pub(crate) fn size(size: usize) -> i64 {
-    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 /// The rule: a score function with its parameters, the modifiers of the scores, and the normaliser. The modifiers apply in
@@ -70,37 +66,14 @@ pub struct Mechanism {
     engine: Engine,
 }
 
-struct Raw(NonNull<sys::attn_mechanism>);
-
-// SAFETY: attn.h: any number of threads may call attn_forward with one mechanism at the same time; what changes it takes
-// &mut Mechanism here. It belongs to no thread.
-unsafe impl Send for Raw {}
-unsafe impl Sync for Raw {}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // SAFETY: nobody else has it; layers and memories hold the Mechanism.
-        unsafe { sys::attn_mechanism_destroy(self.0.as_ptr()) }
-    }
-}
-
-impl Parametric for Raw {
-    unsafe fn count(&self, count: *mut i32) -> sys::attn_status {
-        sys::attn_mechanism_param_count(self.0.as_ptr(), count)
-    }
-
-    unsafe fn info(&self, index: i32, info: *mut sys::attn_param_info) -> sys::attn_status {
-        sys::attn_mechanism_param_info(self.0.as_ptr(), index, info)
-    }
-
-    unsafe fn bind(
-        &self,
-        name: *const c_char,
-        tensor: *const sys::attn_tensor,
-    ) -> sys::attn_status {
-        sys::attn_mechanism_bind_param(self.0.as_ptr(), name, tensor)
-    }
-}
+handle!(Raw, attn_mechanism, attn_mechanism_destroy);
+parametric!(
+    Mechanism,
+    Raw,
+    attn_mechanism_param_count,
+    attn_mechanism_param_info,
+    attn_mechanism_bind_param
+);
 
 impl fmt::Debug for Mechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,7 +97,7 @@ impl Mechanism {
         let mut handle = ptr::null_mut();
         check(make(engine.raw(), &mut handle))?;
         Ok(Self {
-            raw: Raw(NonNull::new(handle).expect("a created mechanism")),
+            raw: Raw::own(handle),
             bound: Bound::default(),
             engine: engine.clone(),
         })
@@ -224,7 +197,7 @@ impl Mechanism {
     }
 }
 
-/// What it is, and its parameters.
+/// What it is.
 impl Mechanism {
     #[inline]
     pub(crate) fn raw(&self) -> *mut sys::attn_mechanism {
@@ -243,15 +216,6 @@ impl Mechanism {
         name.to_str().unwrap_or("")
     }
 
-    /// What its parameters are, in the library's order.
-    ///
-    /// # Errors
-    ///
-    /// None that is expected.
-    pub fn params(&self) -> Result<Vec<ParamInfo>> {
-        param::infos(&self.raw)
-    }
-
     /// How many trainable numbers they have.
     ///
     /// # Errors
@@ -262,45 +226,6 @@ impl Mechanism {
         // SAFETY: what is written to is there.
         check(unsafe { sys::attn_mechanism_param_total(self.raw(), &mut total) })?;
         Ok(total as usize)
-    }
-
-    /// Binds data to a parameter, in place of what was bound: a vector, which it owns then, or an `Arc`. It is `f32` or
-    /// `f64` like the query that it will meet.
-    ///
-    /// # Errors
-    ///
-    /// `Parameter`: no such name. `Shape`: another number of elements, or another shape. What was bound stays, then.
-    pub fn bind(&mut self, name: &str, param: impl Into<Param>) -> Result<()> {
-        // SAFETY: the handle is declared, and so dropped, before what is bound.
-        unsafe { self.bound.bind(&self.raw, name, param.into()) }
-    }
-
-    /// Takes a parameter's data away, and gives it back if it was owned.
-    ///
-    /// # Errors
-    ///
-    /// `Parameter`: no such name.
-    pub fn unbind(&mut self, name: &str) -> Result<Owned> {
-        self.bound.unbind(&self.raw, name)
-    }
-
-    /// What is bound to a parameter: the whole of the slice, as it was given.
-    ///
-    /// # Errors
-    ///
-    /// `Parameter`: nothing is. `DType`: it is of the other type.
-    pub fn param<T: Float>(&self, name: &str) -> Result<&[T]> {
-        self.bound.get(name)?.slice()
-    }
-
-    /// The same to be changed: a step of training. What a [`Memory`](crate::Memory) holds was projected with what there
-    /// was then.
-    ///
-    /// # Errors
-    ///
-    /// `Parameter`: nothing is bound. `DType`: it is of the other type. `Argument`: it is shared.
-    pub fn param_mut<T: Float>(&mut self, name: &str) -> Result<&mut [T]> {
-        self.bound.get_mut(name)?.slice_mut()
     }
 
     /// The slopes of ALiBi.

@@ -3,13 +3,15 @@
 
 use crate::element::Float;
 use crate::error::{check, Result};
-use crate::mechanism::{size, Mechanism};
+use crate::handle::handle;
+use crate::layout::size;
+use crate::mechanism::Mechanism;
 use crate::position::Rope;
 use crate::tensor::{pointer, pointer_to_indices, Indices, Tensor};
 use attn_sys as sys;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 
 /// What a memory is to be made for.
@@ -150,19 +152,7 @@ pub struct Memory<T: Float> {
     element: PhantomData<T>,
 }
 
-struct Raw(NonNull<sys::attn_memory>);
-
-// SAFETY: attn.h: a mechanism reads it from any number of threads; what changes it takes &mut Memory here. It belongs to no
-// thread.
-unsafe impl Send for Raw {}
-unsafe impl Sync for Raw {}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // SAFETY: nobody else has it.
-        unsafe { sys::attn_memory_destroy(self.0.as_ptr()) }
-    }
-}
+handle!(Raw, attn_memory, attn_memory_destroy);
 
 impl<T: Float> fmt::Debug for Memory<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -209,7 +199,7 @@ impl<T: Float> Memory<T> {
 
     fn own(handle: *mut sys::attn_memory, value_dim: usize, mechanism: Arc<Mechanism>) -> Self {
         Self {
-            raw: Raw(NonNull::new(handle).expect("a created memory")),
+            raw: Raw::own(handle),
             value_dim,
             mechanism,
             element: PhantomData,

@@ -5,15 +5,17 @@ use crate::backward::{ordered, pointers, Gradients};
 use crate::element::Float;
 use crate::error::{check, Error, Result, Status};
 use crate::forward::{Inputs, Outputs};
-use crate::mechanism::{size, Mechanism};
+use crate::handle::handle;
+use crate::layout::size;
+use crate::mechanism::Mechanism;
 use crate::memory::{Memory, MemoryOptions};
-use crate::param::{self, Bound, Owned, Param, ParamInfo, Parametric};
+use crate::param::{parametric, Bound};
+use crate::saved::Saved;
 use crate::tensor::{pointer, pointer_mut, Tensor};
 use crate::workspace;
 use attn_sys as sys;
 use std::fmt;
-use std::os::raw::{c_char, c_void};
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 
 /// The sizes of a layer. Those that are not said are 0, and stand for: key_heads for query_heads; key_dim and output_dim
@@ -56,18 +58,6 @@ impl MultiHeadOptions {
             query_heads,
             ..Self::default()
         }
-    }
-}
-
-/// What a layer's forward pass keeps for its backward pass: made by [`MultiHead::saved`], written by
-/// [`MultiHead::forward`] ([`Outputs::saved`]), read by [`MultiHead::backward`].
-pub struct Saved {
-    bytes: Vec<u8>, // where they are stays the same, which what is in them needs
-}
-
-impl fmt::Debug for Saved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Saved({} bytes)", self.bytes.len())
     }
 }
 
@@ -126,6 +116,8 @@ impl<'a, T: Float> MultiHeadFlow<'a, T> {
 /// contexts are joined and projected once more. Each W is [outputs, inputs], as the weights of linear layers are stored
 /// elsewhere.
 ///
+/// Its parameters are W_q, W_k, W_v, W_o, then b_q, b_k, b_v, b_o; packed: W_qkv, W_o, b_qkv, b_o.
+///
 /// It is `Send` and `Sync`, like the mechanism that it holds, and which therefore nobody else can change.
 ///
 /// ```
@@ -148,36 +140,14 @@ pub struct MultiHead {
     options: MultiHeadOptions,
 }
 
-struct Raw(NonNull<sys::attn_multihead>);
-
-// SAFETY: attn.h: thread rules are a mechanism's.
-unsafe impl Send for Raw {}
-unsafe impl Sync for Raw {}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // SAFETY: nobody else has it.
-        unsafe { sys::attn_multihead_destroy(self.0.as_ptr()) }
-    }
-}
-
-impl Parametric for Raw {
-    unsafe fn count(&self, count: *mut i32) -> sys::attn_status {
-        sys::attn_multihead_param_count(self.0.as_ptr(), count)
-    }
-
-    unsafe fn info(&self, index: i32, info: *mut sys::attn_param_info) -> sys::attn_status {
-        sys::attn_multihead_param_info(self.0.as_ptr(), index, info)
-    }
-
-    unsafe fn bind(
-        &self,
-        name: *const c_char,
-        tensor: *const sys::attn_tensor,
-    ) -> sys::attn_status {
-        sys::attn_multihead_bind_param(self.0.as_ptr(), name, tensor)
-    }
-}
+handle!(Raw, attn_multihead, attn_multihead_destroy);
+parametric!(
+    MultiHead,
+    Raw,
+    attn_multihead_param_count,
+    attn_multihead_param_info,
+    attn_multihead_bind_param
+);
 
 impl fmt::Debug for MultiHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -187,7 +157,7 @@ impl fmt::Debug for MultiHead {
     }
 }
 
-/// What it is, and its parameters.
+/// What it is.
 impl MultiHead {
     /// Creates a layer around a mechanism of any score that takes queries and keys of head_dim.
     ///
@@ -220,7 +190,7 @@ impl MultiHead {
         // SAFETY: the mechanism is kept until the layer is destroyed.
         check(unsafe { sys::attn_multihead_create(mechanism.raw(), &given, &mut handle) })?;
         Ok(Self {
-            raw: Raw(NonNull::new(handle).expect("a created layer")),
+            raw: Raw::own(handle),
             bound: Bound::default(),
             mechanism,
             options,
@@ -251,52 +221,6 @@ impl MultiHead {
                 Err(Error::new(Status::Argument, sentence))
             }
         }
-    }
-
-    /// What its parameters are: W_q, W_k, W_v, W_o, then b_q, b_k, b_v, b_o; packed: W_qkv, W_o, b_qkv, b_o.
-    ///
-    /// # Errors
-    ///
-    /// None that is expected.
-    pub fn params(&self) -> Result<Vec<ParamInfo>> {
-        param::infos(&self.raw)
-    }
-
-    /// Binds data to a parameter, as [`Mechanism::bind`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn bind(&mut self, name: &str, param: impl Into<Param>) -> Result<()> {
-        // SAFETY: the handle is declared, and so dropped, before what is bound.
-        unsafe { self.bound.bind(&self.raw, name, param.into()) }
-    }
-
-    /// Takes a parameter's data away, and gives it back if it was owned.
-    ///
-    /// # Errors
-    ///
-    /// `Parameter`: no such name.
-    pub fn unbind(&mut self, name: &str) -> Result<Owned> {
-        self.bound.unbind(&self.raw, name)
-    }
-
-    /// What is bound to a parameter.
-    ///
-    /// # Errors
-    ///
-    /// `Parameter`: nothing is. `DType`: it is of the other type.
-    pub fn param<T: Float>(&self, name: &str) -> Result<&[T]> {
-        self.bound.get(name)?.slice()
-    }
-
-    /// The same to be changed: a step of training.
-    ///
-    /// # Errors
-    ///
-    /// `Parameter`: nothing is bound. `DType`: it is of the other type. `Argument`: it is shared.
-    pub fn param_mut<T: Float>(&mut self, name: &str) -> Result<&mut [T]> {
-        self.bound.get_mut(name)?.slice_mut()
     }
 
     /// An empty memory for decoding with this layer: so many sequences, with room for so many positions at first.
@@ -386,8 +310,8 @@ impl MultiHead {
         let (workspace, saved) = (outputs.workspace.take(), outputs.saved.take());
         let mut args = args(attention);
         if let Some(saved) = saved {
-            args.saved = saved.bytes.as_mut_ptr() as *mut c_void;
-            args.saved_size = saved.bytes.len();
+            args.saved = saved.pointer();
+            args.saved_size = saved.size();
         }
         args.output = pointer_mut(&outputs.context);
         // SAFETY: the arguments point to views of slices that are borrowed for the call, those that are written mutably, and
@@ -417,13 +341,7 @@ impl MultiHead {
         let (args, mut size) = (lay(inputs, &attention), 0);
         // SAFETY: as in run.
         check(unsafe { sys::attn_multihead_saved(self.raw(), &args, &mut size) })?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size).map_err(|_| {
-            let sentence = format!("no memory for the {size} bytes that a layer saves");
-            Error::new(Status::OutOfMemory, sentence)
-        })?;
-        bytes.resize(size, 0);
-        Ok(Saved { bytes })
+        Saved::of(size)
     }
 
     /// Computes gradients of a loss by what [`forward`](Self::forward) read, from those by what it wrote.
@@ -441,9 +359,8 @@ impl MultiHead {
         let attention = inputs.lay_modifiers();
         let mut forward = lay(inputs, &attention);
         if let Some(saved) = flow.saved {
-            // Only ever read, backward.
-            forward.saved = saved.bytes.as_ptr() as *mut c_void;
-            forward.saved_size = saved.bytes.len();
+            forward.saved = saved.pointer_to_read();
+            forward.saved_size = saved.size();
         }
         let params = ordered("the layer", &gradients.params, || self.params())?;
         let inner = ordered(self.mechanism.name(), &gradients.mechanism_params, || {

@@ -303,3 +303,93 @@ impl Bound {
         Ok(self.remove(name).map_or(Owned::None, Param::take))
     }
 }
+
+/// Makes a handle one with parameters, and lets the type that has it in `raw`, and what is bound in `bound`, bind them.
+macro_rules! parametric {
+    ($type:ident, $raw:ident, $count:ident, $info:ident, $bind:ident) => {
+        impl crate::param::Parametric for $raw {
+            unsafe fn count(&self, count: *mut i32) -> attn_sys::attn_status {
+                attn_sys::$count(self.0.as_ptr(), count)
+            }
+
+            unsafe fn info(
+                &self,
+                index: i32,
+                info: *mut attn_sys::attn_param_info,
+            ) -> attn_sys::attn_status {
+                attn_sys::$info(self.0.as_ptr(), index, info)
+            }
+
+            unsafe fn bind(
+                &self,
+                name: *const std::os::raw::c_char,
+                tensor: *const attn_sys::attn_tensor,
+            ) -> attn_sys::attn_status {
+                attn_sys::$bind(self.0.as_ptr(), name, tensor)
+            }
+        }
+
+        /// Its parameters.
+        impl $type {
+            /// What they are, in the library's order.
+            ///
+            /// # Errors
+            ///
+            /// None that is expected.
+            pub fn params(&self) -> crate::error::Result<Vec<crate::param::ParamInfo>> {
+                crate::param::infos(&self.raw)
+            }
+
+            /// Binds data to a parameter, in place of what was bound: a vector, which it owns then, or an `Arc`. It is `f32` or
+            /// `f64` like the query that it will meet.
+            ///
+            /// # Errors
+            ///
+            /// `Parameter`: no such name. `Shape`: another number of elements, or another shape. What was bound stays, then.
+            pub fn bind(
+                &mut self,
+                name: &str,
+                param: impl Into<crate::param::Param>,
+            ) -> crate::error::Result<()> {
+                // SAFETY: the handle is declared, and so dropped, before what is bound.
+                unsafe { self.bound.bind(&self.raw, name, param.into()) }
+            }
+
+            /// Takes a parameter's data away, and gives it back if it was owned.
+            ///
+            /// # Errors
+            ///
+            /// `Parameter`: no such name.
+            pub fn unbind(&mut self, name: &str) -> crate::error::Result<crate::param::Owned> {
+                self.bound.unbind(&self.raw, name)
+            }
+
+            /// What is bound to a parameter: the whole of the slice, as it was given.
+            ///
+            /// # Errors
+            ///
+            /// `Parameter`: nothing is. `DType`: it is of the other type.
+            pub fn param<T: crate::element::Float>(
+                &self,
+                name: &str,
+            ) -> crate::error::Result<&[T]> {
+                self.bound.get(name)?.slice()
+            }
+
+            /// The same to be changed: a step of training. What a [`Memory`](crate::Memory) holds was projected with what there
+            /// was then.
+            ///
+            /// # Errors
+            ///
+            /// `Parameter`: nothing is bound. `DType`: it is of the other type. `Argument`: it is shared.
+            pub fn param_mut<T: crate::element::Float>(
+                &mut self,
+                name: &str,
+            ) -> crate::error::Result<&mut [T]> {
+                self.bound.get_mut(name)?.slice_mut()
+            }
+        }
+    };
+}
+
+pub(crate) use parametric;
