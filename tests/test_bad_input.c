@@ -465,10 +465,10 @@ static void values_that_nobody_reads_may_be_of_any_width(void **state)
 static void one_shared_element_is_an_overlap_and_none_is_not(void **state)
 {
     (void)state;
-    pristine->logsumexp.data = pristine->query_data - (B * HQ * TQ - 1);
+    pristine->logsumexp.data = (char *)pristine->query_data - (B * HQ * TQ - 1) * sizeof *pristine->query_data;
     assert_int_equal(attn_forward_workspace(pristine->mechanism, &pristine->args, &pristine->bytes), ATTN_ERR_OVERLAP);
     assert_non_null(strstr(attn_last_error(), "query"));
-    pristine->logsumexp.data = pristine->query_data - B * HQ * TQ;
+    pristine->logsumexp.data = (char *)pristine->query_data - B * HQ * TQ * sizeof *pristine->query_data;
     MUST(attn_forward_workspace(pristine->mechanism, &pristine->args, &pristine->bytes));
 }
 

@@ -435,32 +435,50 @@ static void tables_of_nothing_take_no_time(void **state)
 
 static void a_memory_is_given_and_asked_nothing_at_once(void **state)
 {
+    static const int kinds[] = {DOT, GENERAL, ADDITIVE}; /* keys as they come, prepared, converted */
+    static const int64_t none_of_each[2] = {0, 0}, of_one[2] = {0, 1}, pair = 2;
     (void)state;
     at = "a memory";
-    attn_mechanism *mechanism;
-    attn_memory *memory;
-    attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
-    MUST(attn_mechanism_create_scaled_dot(engine, &mechanism));
-    options.dtype = ATTN_F32;
-    options.batch = 2;
-    options.key_dim = options.value_dim = DIM;
-    MUST(attn_memory_create(mechanism, &options, &memory));
-    const int64_t pair = 2, zero[2] = {0, 0};
-    struct array counts;
-    array_create(&counts, ATTN_I64, 1, &pair, LAYOUT_PLAIN, NULL);
-    for (int64_t b = 0; b < 2; b++) array_set(&counts, b, (double)zero[b]);
-    attn_tensor none = everywhere(ATTN_F32, 4, 2, 1, 0, DIM), many = everywhere(ATTN_F32, 4, 2, 1, MANY, DIM);
-    MUST(attn_memory_append(memory, &none, &none, NULL));
-    MUST(attn_memory_append(memory, &many, &many, &counts.tensor)); /* of each sequence the first 0 */
-    attn_tensor query = everywhere(ATTN_F32, 4, 2, MANY, 0, DIM), context = query;
-    attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
-    args.query = &query;
-    args.memory = memory;
-    args.context = &context;
-    MUST(attn_forward(mechanism, &args));
-    array_destroy(&counts);
-    attn_memory_destroy(memory);
-    attn_mechanism_destroy(mechanism);
+    for (int k = 0; k < 6; k++) {
+        const attn_dtype dtype = k % 2 ? ATTN_F64 : ATTN_F32;
+        struct scene s;
+        attn_memory *memory;
+        attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+        scene_create(&s, kinds[k / 2], dtype, 0, 0);
+        options.dtype = dtype;
+        options.batch = 2;
+        options.key_dim = options.value_dim = DIM;
+        MUST(attn_memory_create(s.mechanism, &options, &memory));
+        attn_tensor zeros, some;
+        MUST(attn_tensor_init(&zeros, (void *)none_of_each, ATTN_I64, 1, &pair));
+        MUST(attn_tensor_init(&some, (void *)of_one, ATTN_I64, 1, &pair));
+        attn_tensor none = everywhere(dtype, 4, 2, 1, 0, DIM), many = everywhere(dtype, 4, 2, 1, MANY, DIM);
+        attn_tensor one_each = everywhere(dtype, 4, 2, 1, 1, DIM);
+        MUST(attn_memory_append(memory, &none, &none, NULL));
+        MUST(attn_memory_append(memory, &many, &many, &zeros)); /* of each sequence the first 0 */
+        attn_tensor no_query = everywhere(dtype, 4, 2, MANY, 0, DIM), no_context = no_query;
+        attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+        args.query = &no_query;
+        args.memory = memory;
+        args.context = &no_context;
+        MUST(attn_forward(s.mechanism, &args));
+
+        struct array query, context;
+        const int64_t shape[4] = {2, 1, 1, DIM};
+        create_like(&query, dtype, 4, shape, 1);
+        create_like(&context, dtype, 4, shape, 3);
+        args.query = &query.tensor;
+        args.context = &context.tensor;
+        MUST(attn_forward(s.mechanism, &args)); /* of no keys */
+        assert_all(&context, 0);
+        MUST(attn_memory_append(memory, &one_each, &one_each, &some));
+        MUST(attn_forward(s.mechanism, &args));
+        assert_true(array_get(&context, 0) == 0 && array_get(&context, DIM) == 1);
+        array_destroy(&query);
+        array_destroy(&context);
+        attn_memory_destroy(memory);
+        scene_destroy(&s);
+    }
 }
 
 int main(void)

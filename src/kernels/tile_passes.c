@@ -126,8 +126,8 @@ void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row)
     const vec base = splat(far ? 0 : (float)reference), taken = splat(far ? (float)reference : 0);
     const vec f = splat((float)factor);
     for (int64_t j = 0; j < n; j += WIDTH) {
-        /* What is hidden, and what lies past the row, has the reference for its score meanwhile: nothing is taken from an
-         * infinity, which would raise an exception. */
+        /* What is hidden, and what lies past the row, has the reference for its score meanwhile: nothing is taken from
+         * an infinity, which would raise an exception. */
         const vec score = load_part(row + j, n - j, HIDDEN);
         const truth hidden = score == splat(HIDDEN);
         const vec left = choose(hidden, base, score - taken);

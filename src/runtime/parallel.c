@@ -21,7 +21,8 @@
 /* Below so many operations, waking a thread (5 to 50 microseconds) costs more than it brings. */
 enum { SMALL_WORK = 1 << 16 };
 
-/* What items of work need of a worker's stack, with room to spare: whatever has more than a few kilobytes is scratch. */
+/* What items of work need of a worker's stack, with room to spare: whatever has more than a few kilobytes is scratch.
+ */
 enum { WORKER_STACK = 256 << 10 };
 
 /* To wake a thread on an idle CPU of a virtual machine can take as long as this. */

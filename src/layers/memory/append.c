@@ -235,15 +235,16 @@ static attn_status append_to(attn_memory *m, const attn_tensor *key, const attn_
     append a = {.m = m, .p = attn_i_memory_problem(m, 0)};
     attn_status status = check(&a, key, value, counts);
     if (status != ATTN_OK) return status;
-    int64_t most = 0;
+    int64_t most = 0, appended = 0; /* to any sequence */
     for (int64_t b = 0; b < m->batch; b++) {
         int64_t length;
         if (!attn_i_add(m->lengths[b], count_of(&a, b), &length) || length > ATTN_I_MOST_POSITIONS) {
             return attn_i_fail(ATTN_ERR_OVERFLOW, "the positions of sequence %" PRId64 " cannot be counted", b);
         }
         most = attn_i_max(most, length);
+        appended = attn_i_max(appended, count_of(&a, b));
     }
-    if (a.p.keys == 0) return ATTN_OK;
+    if (appended == 0) return ATTN_OK;
     status = attn_i_memory_reserve(m, most);
     if (status == ATTN_OK) status = run(&a);
     if (status != ATTN_OK) return status;
