@@ -7,6 +7,50 @@ say() {
     printf '\n== %s\n' "$*"
 }
 
+# refuse SENTENCE...: of arguments.
+refuse() {
+    echo "$script: $*; $script --help says what it takes" >&2
+    exit 2
+}
+
+# take_arguments WHAT ARGUMENT...: ends the script with the comment at its head where --help is among the arguments, and
+# refuses those that are not in WHAT: names of options (--quick), of options with a value (--json=), -D for CMake's, and a
+# word in capitals for each argument that is no option. To be called before anything is done.
+take_arguments() {
+    script=scripts/$(basename "$0")
+    [ -e "$script" ] || script=.ci/$(basename "$0")
+    what=" $1 " left=$(printf '%s\n' "$1" | tr ' ' '\n' | grep -c '^[A-Z]') || true
+    shift
+    for argument in "$@"; do
+        case $argument in
+        --help | -h)
+            sed -n '/^#!/d; /^# SPDX/d; /^#/!q; s/^#$//p; s/^# //p' "$script" | sed '1{/^$/d}'
+            exit 0
+            ;;
+        esac
+    done
+    while [ $# -gt 0 ]; do
+        case $1 in
+        -D?*=*) case $what in *" -D "*) ;; *) refuse "there is no option $1" ;; esac ;;
+        -*)
+            case $what in
+            *" $1 "*) ;;
+            *" $1= "*)
+                [ $# -gt 1 ] || refuse "$1 lacks its value"
+                shift
+                ;;
+            *) refuse "there is no option $1" ;;
+            esac
+            ;;
+        *)
+            left=$((left - 1))
+            [ "$left" -ge 0 ] || refuse "'$1' is one argument too many"
+            ;;
+        esac
+        shift
+    done
+}
+
 jobs() {
     nproc 2> /dev/null || echo 2
 }
@@ -34,9 +78,9 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing > /dev/null
 }
 
-build_packages="gcc g++ libc6-dev make cmake pkg-config libopenblas-dev libcairo2-dev libunistring-dev fonts-dejavu-core"
-test_packages="libcmocka-dev libopenblas0-openmp libopenblas0-serial libblas-dev python3 python3-numpy python3-cffi mandoc rustc cargo"
-check_packages="git clang clang-format clang-tidy shellcheck ninja-build rustfmt"
+build_packages="gcc g++ libc6-dev make cmake pkg-config libopenblas-dev libpango1.0-dev libunistring-dev fonts-dejavu-core"
+test_packages="libcmocka-dev libopenblas0-openmp libopenblas0-serial libopenblas64-0 libblas-dev libblas64-3 python3 python3-numpy python3-cffi mandoc rustc cargo"
+check_packages="git clang clang-format clang-tidy shellcheck ninja-build rustfmt chromium"
 
 # What the library is held against in tests, by version, and where install_witnesses puts it.
 torch_package="torch==2.13.0"

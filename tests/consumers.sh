@@ -17,6 +17,10 @@ if grep -rlE "$scratch/first|$BUILD|$SOURCE|/usr/lib/[^ ;]*blas" "$prefix"/lib*/
 fi
 pkgconfig=$(find "$prefix" -name attn.pc -exec dirname {} \;)
 libraries=$(dirname "$pkgconfig")
+if [ -e "$prefix/bin/attn" ]; then
+    env -u LD_LIBRARY_PATH "$prefix/bin/attn" info > "$scratch/log" || { echo "the installed command does not start" >&2; exit 1; }
+    echo "the command: $(head -n 1 "$scratch/log")"
+fi
 export PKG_CONFIG_PATH="$pkgconfig" LD_LIBRARY_PATH="$libraries"
 
 expect="attn $(sed -n 's/^Version: //p' "$pkgconfig/attn.pc"): 2.9717 3.9717 2.9999 3.9999"

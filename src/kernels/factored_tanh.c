@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * factored_tanh.c: the kernels of the additive score in factored form. With A = exp(2 q) and B = exp(2 k), which are
- * made once for each row, tanh(q + k) = (A B - 1) / (A B + 1): no exponential per query and key. Up to four such
- * fractions are added over one denominator, so that they share its reciprocal. The numerator is taken as it is, not as
- * 1 - 2 / (A B + 1), so that nothing cancels where A B is not near 1. Near 1 the digits that count are those of A - 1
- * and B - 1: a key whose elements are all small is kept as B - 1, and the numerator is (A - 1) B + (B - 1), which is as
- * exact for the smallest projections as for others. */
+ * kernels/factored_tanh.c: the kernels of the additive score in factored form. With A = exp(2 q) and B = exp(2 k),
+ * which are made once for each row, tanh(q + k) = (A B - 1) / (A B + 1): no exponential per query and key. Up to four
+ * such fractions are added over one denominator, so that they share its reciprocal. The numerator is taken as it is,
+ * not as 1 - 2 / (A B + 1), so that nothing cancels where A B is not near 1. Near 1 the digits that count are those of
+ * A - 1 and B - 1: a key whose elements are all small is kept as B - 1, and the numerator is (A - 1) B + (B - 1), which
+ * is as exact for the smallest projections as for others. */
 #include "kernels/tile_math.h"
 #include "kernels/tiles.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * factored_tanh_gradient.c: the kernel of the additive score's gradients in factored form. With A = exp(2 q) and
- * B = exp(2 k), r = 1 / (A B + 1) gives t = tanh(q + k) as 1 - 2 r, and 1 - t^2 as 4 (r - r^2), in which nothing
+ * kernels/factored_tanh_gradient.c: the kernel of the additive score's gradients in factored form. With A = exp(2 q)
+ * and B = exp(2 k), r = 1 / (A B + 1) gives t = tanh(q + k) as 1 - 2 r, and 1 - t^2 as 4 (r - r^2), in which nothing
  * cancels where r is small: a reciprocal per query, key and element, and no tensor of them. Where a key is near 0, and
  * t perhaps too, A and B are there less 1, and t is (A B - 1) r, see factored_tanh.c. A block of queries and keys goes
  * along the rows, so that what it reads and writes is next to each other. */

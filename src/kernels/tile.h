@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile.h: the kernels of the fused way, float32 only. A tile has up to ATTN_I_LANES queries, side by side in lanes, and
- * up to ATTN_I_TILE_KEYS keys, one below the other: row j holds what the queries make of key j. So a query's maximum,
- * sum and mask are elementwise, a query that needs another treatment than its neighbour costs nothing, and keys and
- * values are read where they lie, an element at a time, broadcast to all lanes. Rows of a tile are ATTN_I_LANES apart.
+ * kernels/tile.h: the kernels of the fused way, float32 only. A tile has up to ATTN_I_LANES queries, side by side in
+ * lanes, and up to ATTN_I_TILE_KEYS keys, one below the other: row j holds what the queries make of key j. So a query's
+ * maximum, sum and mask are elementwise, a query that needs another treatment than its neighbour costs nothing, and
+ * keys and values are read where they lie, an element at a time, broadcast to all lanes. Rows of a tile are
+ * ATTN_I_LANES apart.
  *
  * Scores are in units of log2: weights are powers of two, and to move a query's reference by a whole number changes
  * their exponents and no digit. */
-#ifndef ATTN_I_TILE_H
-#define ATTN_I_TILE_H
+#ifndef ATTN_I_KERNELS_TILE_H
+#define ATTN_I_KERNELS_TILE_H
 
 #include "kernels/fetch.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile_table.c: the table of one set's kernels of tiles. */
+ * kernels/tile_table.c: the table of one set's kernels of tiles. */
 #include "kernels/tiles.h"
 
 const attn_i_tile_kernels KERNEL(tile_table) = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tiles.h: the names of the kernels of tiles in one set. */
-#ifndef ATTN_I_TILES_H
-#define ATTN_I_TILES_H
+ * kernels/tiles.h: the names of the kernels of tiles in one set. */
+#ifndef ATTN_I_KERNELS_TILES_H
+#define ATTN_I_KERNELS_TILES_H
 
 #include "kernels/real.h"
 #include "kernels/tile.h"

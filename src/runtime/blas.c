@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * blas.c: the BLAS, behind one function; the only file that includes cblas.h. Works with any library that has the
- * cblas interface: what only OpenBLAS, BLIS or MKL can tell is asked through weak references. */
+ * runtime/blas.c: the BLAS, behind one function; the only file that includes cblas.h, but for blas_integers.c. Works
+ * with any library that has the cblas interface: what only OpenBLAS, BLIS or MKL can tell is asked through weak
+ * references. */
 #define _GNU_SOURCE
 #include "runtime/blas.h"
 
+#include "runtime/blas_integers.h"
 #include "runtime/size.h"
 
 #include <cblas.h>
@@ -251,6 +253,10 @@ void attn_i_blas_describe(const attn_i_cpu *cpu, attn_i_blas_info *info)
     if (dladdr(symbol, &where) != 0 && where.dli_fname != NULL) {
         snprintf(info->file, sizeof info->file, "%s", where.dli_fname);
     }
+
+    enter_blas();
+    info->our_integers = attn_i_blas_takes_our_integers();
+    leave_blas();
 
     if (info->vector_bits != 0 && info->vector_bits < cpu->vector_bits) {
         info->suits_cpu = 0;

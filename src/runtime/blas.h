@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * blas.h: what the library asks of a BLAS, and what it knows about the one that it found. The only floor that sees
- * cblas.h is blas.c. Call these from the thread that called the library, never from a worker: a threaded BLAS would
- * contend with itself. */
-#ifndef ATTN_I_BLAS_H
-#define ATTN_I_BLAS_H
+ * runtime/blas.h: what the library asks of a BLAS, and what it knows about the one that it found. The only floor that
+ * sees cblas.h is this one. Call these from the thread that called the library, never from a worker: a threaded BLAS
+ * would contend with itself. */
+#ifndef ATTN_I_RUNTIME_BLAS_H
+#define ATTN_I_RUNTIME_BLAS_H
 
 #include "attn/attn.h"
 #include "runtime/cpu.h"
@@ -32,6 +32,7 @@ typedef struct attn_i_blas_info {
     int vector_bits;       /* of the core's kernels; 0: unknown */
     int threads;           /* 0: unknown */
     int serialised;        /* 1 if our calls take turns because it is not safe to call it from two threads */
+    int our_integers;      /* 0 if it takes other integers than it is given: it cannot be used at all */
     int suits_cpu;         /* 0 if its kernels are narrower than the CPU's vectors */
     char file[256];        /* the shared object that it was loaded from, or "" */
     char advice[256];      /* a sentence when suits_cpu is 0, else "" */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * projected_tanh.c: the score v^T tanh(q' + k') of projected queries and keys, with the bias already in q'. */
+ * score/projected_tanh.c: the score v^T tanh(q' + k') of projected queries and keys, with the bias already in q'. */
 #include "score/projected_tanh.h"
 
 #include "runtime/size.h"
