@@ -73,7 +73,7 @@ static void assert_is(const char *what, int number, double got, double want, dou
 
 /* ------------------------------------------------------------------------------------------- great scores */
 
-/* Two keys' biases, whose values are 1 and 3: the context, and 1 if no float32 is a log-sum-exp of theirs. */
+/* Two keys' biases, whose values are 1 and 3, and the context. */
 static const struct {
     float first, second;
     double temperature, context;
@@ -267,6 +267,40 @@ static void scores_that_grow_late_make_nothing_infinite(void **state)
     }
 }
 
+/* Both alignments: one side's weights are along rows of scores, the other's down columns. */
+static void decomposable_sums_are_no_greater_than_what_they_are_of(void **state)
+{
+    enum { ROWS = 150, DIM = 4, WIDTH = 3 };
+    static const float sizes[] = {2e38F, 1, 1, 1}, products[] = {0, 1.5e19F, -1.5e19F, 0};
+    static const int64_t shape[] = {1, 2, 40, ROWS};
+    static float f[ROWS * DIM], g[ROWS * DIM], a[ROWS * WIDTH], b[ROWS * WIDTH], beta[ROWS * WIDTH],
+        alpha[ROWS * WIDTH];
+    (void)state;
+    for (int n = 0; n < 4; n++) {
+        for (int k = 0; k < 4; k++) {
+            const int64_t rows = shape[n];
+            attn_decomposable_args args = ATTN_DECOMPOSABLE_ARGS_INIT;
+            attn_tensor tf, tg, ta, tb, t_beta, t_alpha;
+            for (int64_t i = 0; i < rows * DIM; i++) {
+                f[i] = i % DIM == 0 ? 1.6e19F : 0;
+                g[i] = i % DIM == 0 ? products[k] : 0;
+            }
+            for (int64_t i = 0; i < rows * WIDTH; i++) {
+                a[i] = sizes[k];
+                b[i] = sizes[k] / 2;
+            }
+            view(&tf, f, rows, DIM), view(&tg, g, rows, DIM), view(&ta, a, rows, WIDTH), view(&tb, b, rows, WIDTH);
+            view(&t_beta, beta, rows, WIDTH), view(&t_alpha, alpha, rows, WIDTH);
+            args.f = &tf, args.g = &tg, args.a = &ta, args.b = &tb, args.beta = &t_beta, args.alpha = &t_alpha;
+            MUST(attn_decomposable_forward(engine, &args));
+            for (int64_t i = 0; i < rows * WIDTH; i++) {
+                assert_is("alpha", k, (double)alpha[i] / (double)sizes[k], 1, 1e-5);
+                assert_is("beta", k, (double)beta[i] / (double)sizes[k], 0.5, 1e-5);
+            }
+        }
+    }
+}
+
 /* ------------------------------------------------------------------------------------------- great logits */
 
 /* Two keys alike have half a weight each, whatever was asked for besides. The products' sums round; alike. */
@@ -310,6 +344,7 @@ int main(void)
         cmocka_unit_test(great_scores_meet_across_tiles),
         cmocka_unit_test(a_context_is_no_greater_than_its_values),
         cmocka_unit_test(scores_that_grow_late_make_nothing_infinite),
+        cmocka_unit_test(decomposable_sums_are_no_greater_than_what_they_are_of),
         cmocka_unit_test(forward_and_backward_round_scores_alike),
     };
     return cmocka_run_group_tests_name("great", tests, engine_setup, engine_teardown);

@@ -239,7 +239,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
         const attn_i_tile_piece *one = &t->v.pieces[i];
         attn_i_tile_scores(&t->v, one, mask, t->v.p->modifiers->softcap != 0 ? t->s->capped : NULL);
         float *tile = t->v.s->tile + one->first * ATTN_I_LANES;
-        if (t->v.plan->great != 0) attn_i_tile_take_off(t->v.plan, one->count, one->spans, t->greatest, tile);
+        if (t->v.plan->great != 0) attn_i_tile_take_off(t->v.plan->great, one->count, one->spans, t->greatest, tile);
         t->v.kernels->tile_exponentials(one->count, one->spans, t->v.lanes->reference, tile);
     }
 }

@@ -53,6 +53,30 @@ float attn_i_take_off(double unit, float score, float greatest)
     return exponent < (double)least ? least : (float)exponent;
 }
 
+void attn_i_tile_take_off(double unit, int64_t count, attn_i_spans spans, const float *greatest, float *tile)
+{
+    for (int64_t j = 0; j < count; j++) {
+        for (int l = spans.first * ATTN_I_SPAN_LANES; l < spans.end * ATTN_I_SPAN_LANES; l++) {
+            tile[j * ATTN_I_LANES + l] = attn_i_take_off(unit, tile[j * ATTN_I_LANES + l], greatest[l]);
+        }
+    }
+}
+
+void attn_i_lanes_move_great(const attn_i_tile_kernels *kernels, attn_i_lanes *lanes, double unit, const float *most,
+                             int64_t dim, float *context)
+{
+    float factor[ATTN_I_LANES];
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        const float from = lanes->reference[l];
+        factor[l] = 1;
+        if (most[l] == -INFINITY || most[l] <= from) continue;
+        if (from != -INFINITY) factor[l] = exp2f(attn_i_take_off(unit, from, most[l]));
+        lanes->sum[l] *= factor[l];
+        lanes->reference[l] = most[l];
+    }
+    kernels->tile_multiply(dim, factor, context);
+}
+
 void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *kernels, int64_t lanes, int64_t n,
                         const float *tile, const float *factor, float *const *rows, int64_t step, int accumulate,
                         float *room)

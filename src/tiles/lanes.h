@@ -31,6 +31,13 @@ float attn_i_room_for_sum(float sum);
 /* (score - greatest) unit: what is finite stays finite, what is hidden stays so. */
 float attn_i_take_off(double unit, float score, float greatest);
 
+/* The same of a tile's scores, by lanes. */
+void attn_i_tile_take_off(double unit, int64_t count, attn_i_spans spans, const float *greatest, float *tile);
+
+/* attn_i_lanes_move where references are scores: each is moved to the greatest that was seen. */
+void attn_i_lanes_move_great(const attn_i_tile_kernels *kernels, attn_i_lanes *lanes, double unit, const float *most,
+                             int64_t dim, float *context);
+
 /* Columns of a tile to rows: rows[l][d step] = factor[l] tile[d LANES + l], d < n, or added to what is there. room:
  * [LANES][TILE_KEYS]. */
 void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *kernels, int64_t lanes, int64_t n,

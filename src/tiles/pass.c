@@ -55,21 +55,6 @@ static void move_references(pass *t, const float *most)
     if (attn_i_lanes_move(t->v.kernels, t->v.lanes, most, context_dim(t), t->v.s->context)) t->referenced = 0;
 }
 
-/* The same where references are scores: each is the greatest that was seen. */
-static void move_great_references(pass *t, const float *most)
-{
-    float factor[ATTN_I_LANES];
-    for (int l = 0; l < ATTN_I_LANES; l++) {
-        float *reference = &t->v.lanes->reference[l];
-        factor[l] = 1;
-        if (most[l] == -INFINITY || most[l] <= *reference) continue;
-        factor[l] = *reference == -INFINITY ? 1 : exp2f(attn_i_take_off(t->v.plan->great, *reference, most[l]));
-        t->v.lanes->sum[l] *= factor[l];
-        *reference = most[l];
-    }
-    t->v.kernels->tile_multiply(context_dim(t), factor, t->v.s->context);
-}
-
 /* 1 if the lane sees any of the first keys of the tile. */
 static int sees_any(const pass *t, int64_t lane, int64_t count)
 {
@@ -175,7 +160,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
                                    t->v.s->tile + t->v.pieces[i].first * ATTN_I_LANES, most);
     }
     if (t->v.plan->great != 0) {
-        move_great_references(t, most);
+        attn_i_lanes_move_great(t->v.kernels, t->v.lanes, t->v.plan->great, most, context_dim(t), t->v.s->context);
     } else {
         move_references(t, most);
     }
@@ -189,7 +174,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
         if (t->v.plan->great == 0) {
             t->v.kernels->tile_exponentials(one->count, one->spans, reference, tile);
         } else {
-            attn_i_tile_take_off(t->v.plan, one->count, one->spans, reference, tile);
+            attn_i_tile_take_off(t->v.plan->great, one->count, one->spans, reference, tile);
             t->v.kernels->tile_exponentials(one->count, one->spans, t->v.lanes->room, tile);
         }
     }

@@ -4,7 +4,6 @@
 #include "tiles/scores.h"
 
 #include "call/relative.h"
-#include "tiles/lanes.h"
 #include "tiles/output.h"
 
 #include <string.h>
@@ -73,14 +72,4 @@ void attn_i_tile_scores(attn_i_tile_view *t, const attn_i_tile_piece *one, attn_
     attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_MASKED);
     if (!plan->folded) k->tile_scale(n, one->spans, (float)plan->unit, tile);
     attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_WEIGHTS);
-}
-
-void attn_i_tile_take_off(const attn_i_tile_plan *plan, int64_t count, attn_i_spans spans, const float *greatest,
-                          float *tile)
-{
-    for (int64_t j = 0; j < count; j++) {
-        for (int l = spans.first * ATTN_I_SPAN_LANES; l < spans.end * ATTN_I_SPAN_LANES; l++) {
-            tile[j * ATTN_I_LANES + l] = attn_i_take_off(plan->great, tile[j * ATTN_I_LANES + l], greatest[l]);
-        }
-    }
 }

@@ -20,8 +20,4 @@ void attn_i_tile_cap_folded(const attn_i_tile_plan *plan, int64_t count, attn_i_
 void attn_i_tile_scores(attn_i_tile_view *tile_view, const attn_i_tile_piece *one_piece, attn_i_shows mask,
                         float *capped);
 
-/* By a plan for great scores: these, in a tile, become exponents relative to the greatest score of each lane. */
-void attn_i_tile_take_off(const attn_i_tile_plan *plan, int64_t count, attn_i_spans spans, const float *greatest,
-                          float *tile);
-
 #endif

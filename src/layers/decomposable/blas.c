@@ -111,6 +111,7 @@ typedef struct run {
     char *alpha;                        /* [Tb, Da], not yet divided by the sums */
     char *reference, *before, *partial; /* [Tb]: the greatest score of a column; that before this chunk; room */
     double *sum;                        /* [Tb] */
+    double shrink; /* what weights are multiplied by where alpha would be infinite otherwise: a power of two */
 } run;
 
 static void lay_out(run *r, const attn_i_decomposable *d, attn_i_arena *arena)
@@ -216,6 +217,9 @@ static void run_chunk(run *r, int64_t first)
         }
     }
     if (d->alpha.data != NULL) {
+        for (int64_t i = 0; i < c->count && r->shrink != 1; i++) {
+            d->kernels->scale(c->b_rows, r->shrink, r->scores + i * c->score_stride * d->size);
+        }
         attn_i_blas_multiply(d->dtype, attn_i_matrix_transpose(attn_i_pairs_matrix(c, r->scores)),
                              attn_i_pairs_chunk(c, &c->a), attn_i_matrix_dense(r->alpha, c->b_rows, d->a_dim), 1);
     }
@@ -228,7 +232,7 @@ static void end_columns(const run *r)
     for (int64_t j = 0; j < c->b_rows; j++) {
         char *row = r->alpha + j * r->alpha_dim * d->size;
         if (d->alpha.data != NULL) {
-            d->kernels->scale(d->a_dim, r->sum[j] == 0 ? 0 : 1 / r->sum[j], row);
+            d->kernels->scale(d->a_dim, r->sum[j] == 0 ? 0 : 1 / r->shrink / r->sum[j], row);
             d->kernels->scatter(d->a_dim, row, attn_i_pairs_row(c, &d->alpha, j), d->alpha.stride[3]);
         }
         if (d->b_logsumexp.data != NULL) {
@@ -244,6 +248,16 @@ static void measure(const attn_i_decomposable *d, attn_i_arena *arena)
     lay_out(&r, d, arena);
 }
 
+static void run_chunks(run *r)
+{
+    const attn_i_kernels *k = r->d->kernels;
+    const int64_t b_rows = r->pairs.b_rows;
+    k->fill(b_rows, -INFINITY, r->reference, 1);
+    k->fill(b_rows * r->alpha_dim, 0, r->alpha, 1);
+    for (int64_t j = 0; j < b_rows; j++) r->sum[j] = 0;
+    for (int64_t first = 0; first < r->pairs.a_rows; first += r->pairs.rows) run_chunk(r, first);
+}
+
 static void run_all(const attn_i_decomposable *d, void *scratch)
 {
     attn_i_arena arena = {.base = scratch};
@@ -251,11 +265,12 @@ static void run_all(const attn_i_decomposable *d, void *scratch)
     lay_out(&r, d, &arena);
     for (int64_t index = 0; index < d->batch * d->heads; index++) {
         attn_i_pairs_take(&r.pairs, index);
-        const int64_t b_rows = r.pairs.b_rows;
-        d->kernels->fill(b_rows, -INFINITY, r.reference, 1);
-        d->kernels->fill(b_rows * r.alpha_dim, 0, r.alpha, 1);
-        for (int64_t j = 0; j < b_rows; j++) r.sum[j] = 0;
-        for (int64_t first = 0; first < r.pairs.a_rows; first += r.pairs.rows) run_chunk(&r, first);
+        r.shrink = 1;
+        run_chunks(&r);
+        if (r.columns && !d->kernels->is_finite(r.pairs.b_rows * r.alpha_dim, r.alpha)) {
+            r.shrink = exp2(-ceil(log2((double)r.pairs.a_rows)));
+            run_chunks(&r);
+        }
         if (r.columns) end_columns(&r);
     }
 }

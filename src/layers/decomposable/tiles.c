@@ -107,8 +107,9 @@ typedef struct slot {
     float *tile, *across;   /* [TILE_KEYS][LANES]: scores, then weights along the lanes; weights across them */
     float *beta;            /* [Db][LANES], not yet divided by the sums */
     float *alpha;           /* [Tb], rows of attn_i_item_stride(Da), likewise */
-    float *reference, *sum; /* [Tb], of alpha */
-    float *room;            /* [LANES][TILE_KEYS] */
+    float *reference, *sum; /* [Tb], of alpha; and where scores are great, attn_i_lanes' room: */
+    float *of_alpha;
+    float *room; /* [LANES][TILE_KEYS] */
 } slot;
 
 typedef struct run {
@@ -135,6 +136,7 @@ static slot lay_out_slot(const run *r, attn_i_arena *arena)
     s.alpha = attn_i_carve_matrix(arena, d->b_rows, attn_i_item_stride(r->alpha_dim), size);
     s.reference = attn_i_carve(arena, d->b_rows, size);
     s.sum = attn_i_carve(arena, d->b_rows, size);
+    s.of_alpha = attn_i_carve(arena, d->b_rows, size);
     s.room = attn_i_carve_matrix(arena, ATTN_I_LANES, ATTN_I_TILE_KEYS, size);
     return s;
 }
@@ -162,6 +164,10 @@ typedef struct pass {
     attn_i_item item;
     attn_i_rows f, g, a, b;
     attn_i_lanes lanes;
+    int great;   /* references are scores, which are not in units of log2 */
+    int preset;  /* and of all that will be seen */
+    int failed;  /* some sum of weights is none, or a sum of values is not finite */
+    double unit; /* from scores to exponents, once the reference is off */
 } pass;
 
 /* Weights along the lanes, in place of the scores, and what they add to beta. */
@@ -171,11 +177,16 @@ static void add_along(pass *t, int64_t first, int64_t count)
     float most[ATTN_I_LANES], reference[ATTN_I_LANES];
     for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
     k->tile_maximum(count, t->item.spans, t->s->tile, most);
-    attn_i_lanes_move(k, &t->lanes, most, t->r->beta_dim, t->s->beta);
+    if (t->great) {
+        attn_i_lanes_move_great(k, &t->lanes, t->unit, most, t->r->beta_dim, t->s->beta);
+    } else {
+        attn_i_lanes_move(k, &t->lanes, most, t->r->beta_dim, t->s->beta);
+    }
     for (int l = 0; l < ATTN_I_LANES; l++) {
         reference[l] = t->lanes.reference[l] == -INFINITY ? 0 : t->lanes.reference[l];
     }
-    k->tile_exponentials(count, t->item.spans, reference, t->s->tile);
+    if (t->great) attn_i_tile_take_off(t->unit, count, t->item.spans, reference, t->s->tile);
+    k->tile_exponentials(count, t->item.spans, t->great ? t->lanes.room : reference, t->s->tile);
     k->context(count, t->s->tile, attn_i_rows_from(t->b, first), t->r->beta_dim, t->item.spans, t->s->beta,
                t->lanes.sum);
 }
@@ -187,11 +198,12 @@ static float *alpha_row(const pass *t, int64_t j)
 
 static void move_reference(const pass *t, int64_t j, float most)
 {
-    const float from = t->s->reference[j], to = attn_i_reference_for(most, from);
+    const float from = t->s->reference[j];
+    const float to = t->great ? fmaxf(most, from) : attn_i_reference_for(most, from);
     if (to == from) return;
     t->s->reference[j] = to;
     if (from == -INFINITY) return;
-    const float factor = exp2f(from - to);
+    const float factor = exp2f(t->great ? attn_i_take_off(t->unit, from, to) : from - to);
     t->s->sum[j] *= factor;
     t->r->d->kernels->scale(t->r->alpha_dim, (double)factor, alpha_row(t, j));
 }
@@ -207,7 +219,9 @@ static void add_across(const pass *t, int64_t first, int64_t count)
         move_reference(t, first + j, k->row_maximum(rows, scores));
         const float reference = t->s->reference[first + j];
         memcpy(weights, scores, (size_t)rows * sizeof *weights);
-        t->s->sum[first + j] += k->row_exponentials(rows, 1, reference == -INFINITY ? 0 : reference, weights);
+        for (int64_t l = 0; l < rows && t->great; l++) weights[l] = attn_i_take_off(t->unit, weights[l], reference);
+        const float off = t->great ? t->s->of_alpha[first + j] : reference == -INFINITY ? 0 : reference;
+        t->s->sum[first + j] += k->row_exponentials(rows, 1, off, weights);
     }
     attn_i_panels_add(k, t->s->across, count, 0, rows, t->s->panels_of_a, t->r->alpha_dim,
                       (attn_i_sum_rows){alpha_row(t, first), stride});
@@ -221,8 +235,32 @@ static void write_beta(const pass *t)
     if (d->beta.data != NULL) attn_i_item_write(&t->item, d, t->s->beta, factor, &d->beta, 0, t->s->room);
     for (int64_t l = 0; l < t->item.rows && d->a_logsumexp.data != NULL; l++) {
         float *to = attn_i_decomposable_one(&d->a_logsumexp, t->item.b, t->item.h, t->item.first + l);
-        *to = (float)attn_i_log_sum(t->lanes.reference[l], t->lanes.sum[l]);
+        *to =
+            (float)attn_i_log_sum((double)t->lanes.reference[l] * t->unit + (double)t->lanes.room[l], t->lanes.sum[l]);
     }
+}
+
+static void add_all(pass *t, int along, int across)
+{
+    const run *r = t->r;
+    memset(t->lanes.sum, 0, sizeof t->lanes.sum);
+    memset(t->s->beta, 0, (size_t)(r->beta_dim * ATTN_I_LANES) * sizeof(float));
+    for (int64_t first = 0; first < t->item.b_rows; first += ATTN_I_TILE_KEYS) {
+        const int64_t count = attn_i_min(t->item.b_rows - first, ATTN_I_TILE_KEYS);
+        r->tiles->products(r->d->dim, t->s->lanes_of_f, attn_i_rows_from(t->g, first), count, t->item.spans, t->s->tile,
+                           ATTN_I_LANES, 0);
+        if (across) add_across(t, first, count);
+        if (along) add_along(t, first, count);
+    }
+}
+
+/* 1 if the sums of weights, which are of something, are numbers above 0, and what they weigh is finite. */
+static int is_sound(const pass *t, int64_t count, const float *sums, int64_t elements, const float *weighed)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(sums[i]) || sums[i] == 0) return 0;
+    }
+    return t->r->d->kernels->is_finite(elements, weighed);
 }
 
 /* All of b for the rows of a that are in lanes. */
@@ -231,17 +269,17 @@ static void run_tile(pass *t)
     const run *r = t->r;
     t->lanes = (attn_i_lanes){.late_first = 0};
     for (int l = 0; l < ATTN_I_LANES; l++) t->lanes.reference[l] = l < t->item.rows ? -INFINITY : 0;
-    memset(t->s->beta, 0, (size_t)(r->beta_dim * ATTN_I_LANES) * sizeof(float));
-    attn_i_item_to_lanes(&t->item, r->tiles, t->f, r->d->dim, (float)ATTN_I_LOG2_E, t->s->lanes_of_f);
+    attn_i_item_to_lanes(&t->item, r->tiles, t->f, r->d->dim, t->great ? 1 : (float)ATTN_I_LOG2_E, t->s->lanes_of_f);
     attn_i_item_to_panels(&t->item, t->a, r->alpha_dim, t->s->panels_of_a);
-    for (int64_t first = 0; first < t->item.b_rows; first += ATTN_I_TILE_KEYS) {
-        const int64_t count = attn_i_min(t->item.b_rows - first, ATTN_I_TILE_KEYS);
-        r->tiles->products(r->d->dim, t->s->lanes_of_f, attn_i_rows_from(t->g, first), count, t->item.spans, t->s->tile,
-                           ATTN_I_LANES, 0);
-        if (r->across) add_across(t, first, count);
-        if (r->along) add_along(t, first, count);
+    if (t->preset && r->along) {
+        add_all(t, 1, 0);
+        for (int64_t l = 0; l < t->item.rows; l++) t->lanes.room[l] = attn_i_room_for_sum(t->lanes.sum[l]);
     }
-    if (r->along) write_beta(t);
+    add_all(t, r->along, r->across);
+    if (!r->along) return;
+    t->failed |=
+        !is_sound(t, t->item.b_rows > 0 ? t->item.rows : 0, t->lanes.sum, r->beta_dim * ATTN_I_LANES, t->s->beta);
+    write_beta(t);
 }
 
 static void write_alpha(const pass *t)
@@ -257,9 +295,29 @@ static void write_alpha(const pass *t)
         }
         if (d->b_logsumexp.data != NULL) {
             float *to = attn_i_decomposable_one(&d->b_logsumexp, t->item.b, t->item.h, j);
-            *to = (float)attn_i_log_sum(t->s->reference[j], sum);
+            const double exponent = (double)t->s->reference[j] * t->unit;
+            *to = (float)attn_i_log_sum(exponent + (double)t->s->of_alpha[j], sum);
         }
     }
+}
+
+static void run_tiles(pass *t)
+{
+    const slot *s = t->s;
+    const int64_t alphas = t->item.b_rows * attn_i_item_stride(t->r->alpha_dim);
+    t->failed = 0;
+    for (int64_t j = 0; j < t->item.b_rows; j++) {
+        s->sum[j] = 0;
+        if (t->preset) continue;
+        s->reference[j] = -INFINITY;
+        s->of_alpha[j] = 0;
+    }
+    memset(s->alpha, 0, (size_t)alphas * sizeof(float));
+    for (int64_t first = 0; first < t->item.a_rows; first += t->item.tile_rows) {
+        attn_i_item_take(&t->item, first);
+        run_tile(t);
+    }
+    if (t->r->across) t->failed |= !is_sound(t, t->item.a_rows > 0 ? t->item.b_rows : 0, s->sum, alphas, s->alpha);
 }
 
 static void run_item(void *data, int64_t index)
@@ -274,14 +332,17 @@ static void run_item(void *data, int64_t index)
     t.g = attn_i_item_rows_take(&s->g, d->kernels, item->b, item->h, item->b_rows);
     t.a = d->a_is_f ? t.f : attn_i_item_rows_take(&s->a, d->kernels, item->b, item->h, item->a_rows);
     t.b = d->b_is_g ? t.g : attn_i_item_rows_take(&s->b, d->kernels, item->b, item->h, item->b_rows);
-    for (int64_t j = 0; j < item->b_rows; j++) {
-        s->reference[j] = -INFINITY;
-        s->sum[j] = 0;
+    t.unit = 1;
+    run_tiles(&t);
+    if (t.failed) { /* once more, for great scores */
+        t.great = 1;
+        t.unit = ATTN_I_LOG2_E;
+        run_tiles(&t);
     }
-    memset(s->alpha, 0, (size_t)(item->b_rows * attn_i_item_stride(r->alpha_dim)) * sizeof(float));
-    for (int64_t first = 0; first < item->a_rows; first += item->tile_rows) {
-        attn_i_item_take(&t.item, first);
-        run_tile(&t);
+    if (t.failed) { /* and once more, for great values: relative to the sums of weights */
+        t.preset = 1;
+        for (int64_t j = 0; j < item->b_rows; j++) s->of_alpha[j] = attn_i_room_for_sum(s->sum[j]);
+        run_tiles(&t);
     }
     if (r->across) write_alpha(&t);
     attn_i_slot_release(&r->slots, number);
