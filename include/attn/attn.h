@@ -168,7 +168,9 @@ typedef void (*attn_log_fn)(void *data, attn_log_level level, const char *messag
 /* Without an executor an engine has threads - 1 workers. They start with its first large job, take no signals, and
  * compute in the caller's floating-point mode. After a job a worker stays awake for 50 microseconds, in case there is
  * another, then sleeps. On Linux a worker that would wake on the CPU of the thread that wakes it is sent to another of
- * those that it may use, for the moment of waking; the affinity of the application's threads is never touched. */
+ * those that it may use, for the moment of waking; the affinity of the application's threads is never touched.
+ * After a fork the child may go on with the engine; its workers start anew there. Not so where the BLAS is an OpenBLAS with
+ * OpenMP ("threading" in attn_engine_describe) that has been used before: its products hang in the child, whoever calls. */
 typedef struct attn_engine_options {
     uint32_t struct_size; /* sizeof(attn_engine_options), set by ATTN_ENGINE_OPTIONS_INIT */
     int32_t threads;      /* the caller included; 0: one per CPU that this process may use; at most 1024 */
