@@ -8,7 +8,7 @@ set(default OFF)
 if(attn_is_top_level)
   set(default AUTO)
 endif()
-set(ATTN_BUILD_TOOLS ${default} CACHE STRING "Build the command attn: ON, OFF, or AUTO, where cairo and libunistring are")
+set(ATTN_BUILD_TOOLS ${default} CACHE STRING "Build the command attn: ON, OFF, or AUTO, where Pango with cairo, and libunistring are")
 if(DEFINED BUILD_TESTING AND NOT BUILD_TESTING) # CMake's own word for it, which packagers know
   set(default OFF)
 endif()
@@ -42,12 +42,12 @@ if(ATTN_BUILD_TOOLS OR ATTN_BUILD_TESTS)
 endif()
 if(ATTN_BUILD_TOOLS)
   if(PKG_CONFIG_FOUND)
-    pkg_check_modules(CAIRO QUIET IMPORTED_TARGET cairo)
+    pkg_check_modules(PANGOCAIRO QUIET IMPORTED_TARGET pangocairo)
   endif()
   find_path(UNISTRING_INCLUDE_DIR unistr.h)
   find_library(UNISTRING_LIBRARY unistring)
   attn_decide(ATTN_BUILD_TOOLS "The command attn"
-    PKG_CONFIG_FOUND pkg-config pkgconf CAIRO_FOUND cairo libcairo2-dev
+    PKG_CONFIG_FOUND pkg-config pkgconf PANGOCAIRO_FOUND pangocairo libpango1.0-dev
     UNISTRING_INCLUDE_DIR unistr.h libunistring-dev UNISTRING_LIBRARY libunistring libunistring-dev)
 endif()
 if(ATTN_BUILD_TESTS)

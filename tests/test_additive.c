@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * test_additive.c: the additive score where its tanh saturate. Tiles compute it from exp(2 q) and exp(2 k), several
- * fractions over one denominator as long as that cannot overflow; so what is tried is each side of each such limit.
+ * test_additive.c: the additive score where its tanh saturate, and where they are small. Tiles compute it from exp(2 q)
+ * and exp(2 k), several fractions over one denominator as long as that cannot overflow; so what is tried is each side
+ * of each such limit. Keys near 0 are kept as exp(2 k) - 1, and what is tried is that nothing is lost, however small.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -138,11 +139,154 @@ static void saturated_scores_of_few_queries_are_sums_of_tanh(void **state)
     }
 }
 
+/* Projections up to these. tanh of a sum may cancel, hence errors are in roundings of what it is the sum of. */
+static const struct {
+    double query, key;
+} small_sizes[] = {{1e-1, 1e-1}, {1e-2, 1e-3},  {1e-4, 1e-4}, {1e-6, 1e-6}, {1e-8, 1e-8},
+                   {1e-8, 1e-4}, {1e-20, 1e-8}, {3, 1e-6},    {1e-6, 0.49}, {1e-30, 1e-30}};
+enum { SMALL_SIZES = sizeof small_sizes / sizeof *small_sizes };
+
+static void fill_small(struct array *array, double size, struct rng *rng)
+{
+    for (int64_t i = 0; i < array_count(array); i++) array_set(array, i, rng_uniform(rng, -size, size));
+}
+
+static double size_of_tanh(const struct array *query, int64_t i, const struct array *key, int64_t j, int64_t a)
+{
+    return fabs(tanh(array_get(query, i * HIDDEN + a))) + fabs(tanh(array_get(key, j * HIDDEN + a)));
+}
+
+/* score_bound, and 2 x 7 roundings for the two exp(2 x) - 1, see test_row_kernels.c. */
+static const double small_bound = score_bound + 14 * 0x1p-24;
+
+static void small_scores_keep_their_digits(void **state)
+{
+    struct rng rng = {33};
+    (void)state;
+    for (int size = 0; size < SMALL_SIZES; size++) {
+        struct scene s;
+        create(&s, QUERIES, KEYS, 1, &rng);
+        fill_small(&s.query, small_sizes[size].query, &rng);
+        fill_small(&s.key, small_sizes[size].key, &rng);
+        s.args.scores = &s.scores.tensor;
+        MUST(attn_forward(s.mechanism, &s.args));
+        for (int64_t i = 0; i < QUERIES; i++) {
+            for (int64_t j = 0; j < KEYS; j++) {
+                double magnitude = 0;
+                for (int64_t a = 0; a < HIDDEN; a++) {
+                    magnitude += fabs(array_get(&s.v, a)) * size_of_tanh(&s.query, i, &s.key, j, a);
+                }
+                assert_score(array_get(&s.scores, i * KEYS + j), want_score(&s.query, i, &s.key, j, &s.v),
+                             small_bound * magnitude, small_sizes[size].query, small_sizes[size].key, 1);
+            }
+        }
+        destroy(&s);
+    }
+}
+
+/* For few queries: the log-sum-exp of one key is its score, with v so great that its digits count. */
+static void small_scores_of_few_queries_keep_their_digits(void **state)
+{
+    struct rng rng = {34};
+    (void)state;
+    for (int size = 0; size < SMALL_SIZES; size++) {
+        struct scene s;
+        double magnitude[FEW_QUERIES] = {0};
+        create(&s, FEW_QUERIES, 1, 1000, &rng);
+        fill_small(&s.query, small_sizes[size].query, &rng);
+        fill_small(&s.key, small_sizes[size].key, &rng);
+        s.args.logsumexp = &s.logsumexp.tensor;
+        MUST(attn_forward(s.mechanism, &s.args));
+        for (int64_t i = 0; i < FEW_QUERIES; i++) {
+            for (int64_t a = 0; a < HIDDEN; a++) {
+                magnitude[i] += fabs(array_get(&s.v, a)) * size_of_tanh(&s.query, i, &s.key, 0, a);
+            }
+            /* The exponential of a score near 0 is 1 to within an epsilon, whatever its score. */
+            const double error = (small_bound + 8 * 0x1p-24) * magnitude[i] + 8 * 0x1p-24;
+            assert_score(array_get(&s.logsumexp, i), want_score(&s.query, i, &s.key, 0, &s.v), error,
+                         small_sizes[size].query, small_sizes[size].key, 1000);
+        }
+        destroy(&s);
+    }
+}
+
+/* With t = tanh(q + k) and d_e the gradient of a score: d_v = sum d_e t, d_q = v sum d_e (1 - t^2). What flows in is
+ * the gradient of the context; it and the values are of size 1, hence so are the errors of d_e, in roundings. */
+static void gradients_of_small_scores_keep_their_digits(void **state)
+{
+    enum { ROUNDINGS = 64 + HIDDEN };
+    struct rng rng = {35};
+    (void)state;
+    for (int size = 0; size < SMALL_SIZES; size++) {
+        const int64_t value_shape[2] = {KEYS, 1}, context_shape[2] = {QUERIES, 1}, hidden = HIDDEN, queries = QUERIES;
+        const int64_t query_shape[2] = {QUERIES, HIDDEN}, key_shape[2] = {KEYS, HIDDEN};
+        struct scene s;
+        struct array value, context, exact, d_context, d_v, d_query, d_key;
+        create(&s, QUERIES, KEYS, 1, &rng);
+        array_create(&value, ATTN_F32, 2, value_shape, LAYOUT_PLAIN, NULL);
+        array_create(&context, ATTN_F32, 2, context_shape, LAYOUT_PLAIN, NULL);
+        array_create(&exact, ATTN_F64, 1, &queries, LAYOUT_PLAIN, NULL);
+        array_create(&d_context, ATTN_F32, 2, context_shape, LAYOUT_PLAIN, NULL);
+        array_create(&d_v, ATTN_F32, 1, &hidden, LAYOUT_PLAIN, NULL);
+        array_create(&d_query, ATTN_F32, 2, query_shape, LAYOUT_PLAIN, NULL);
+        array_create(&d_key, ATTN_F32, 2, key_shape, LAYOUT_PLAIN, NULL);
+        fill_small(&s.query, small_sizes[size].query, &rng);
+        fill_small(&s.key, small_sizes[size].key, &rng);
+        fill_small(&value, 1, &rng);
+        fill_small(&d_context, 1, &rng);
+        s.args.value = &value.tensor;
+        s.args.context = &context.tensor;
+        s.args.logsumexp = &exact.tensor;
+        MUST(attn_forward(s.mechanism, &s.args));
+        const attn_tensor *d_params[1] = {&d_v.tensor};
+        attn_backward_args back = ATTN_BACKWARD_ARGS_INIT;
+        back.forward = &s.args;
+        back.d_context = &d_context.tensor;
+        back.d_query = &d_query.tensor;
+        back.d_key = &d_key.tensor;
+        back.d_params = d_params;
+        MUST(attn_backward(s.mechanism, &back));
+
+        double d_score[QUERIES][KEYS], of_score[QUERIES][KEYS]; /* of_score: what its error is relative to */
+        for (int64_t i = 0; i < QUERIES; i++) {
+            double weight[KEYS], sum = 0, mean = 0;
+            for (int64_t j = 0; j < KEYS; j++) sum += weight[j] = exp(want_score(&s.query, i, &s.key, j, &s.v));
+            for (int64_t j = 0; j < KEYS; j++) mean += (weight[j] /= sum) * array_get(&value, j);
+            for (int64_t j = 0; j < KEYS; j++) {
+                d_score[i][j] = weight[j] * array_get(&d_context, i) * (array_get(&value, j) - mean);
+                of_score[i][j] = weight[j] * fabs(array_get(&d_context, i)) * 2;
+            }
+        }
+        for (int64_t a = 0; a < HIDDEN; a++) {
+            double want = 0, magnitude = 0, want_query[QUERIES] = {0}, of_query[QUERIES] = {0};
+            for (int64_t i = 0; i < QUERIES; i++) {
+                for (int64_t j = 0; j < KEYS; j++) {
+                    const double t = tanh(array_get(&s.query, i * HIDDEN + a) + array_get(&s.key, j * HIDDEN + a));
+                    want += d_score[i][j] * t;
+                    magnitude += of_score[i][j] * size_of_tanh(&s.query, i, &s.key, j, a);
+                    want_query[i] += array_get(&s.v, a) * d_score[i][j] * (1 - t * t);
+                    of_query[i] += fabs(array_get(&s.v, a)) * of_score[i][j];
+                }
+                assert_score(array_get(&d_query, i * HIDDEN + a), want_query[i], ROUNDINGS * 0x1p-24 * of_query[i],
+                             small_sizes[size].query, small_sizes[size].key, 1);
+            }
+            assert_score(array_get(&d_v, a), want, ROUNDINGS * 0x1p-24 * magnitude, small_sizes[size].query,
+                         small_sizes[size].key, 1);
+        }
+        struct array *arrays[] = {&value, &context, &exact, &d_context, &d_v, &d_query, &d_key};
+        for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) array_destroy(arrays[i]);
+        destroy(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(saturated_scores_are_sums_of_tanh),
         cmocka_unit_test(saturated_scores_of_few_queries_are_sums_of_tanh),
+        cmocka_unit_test(small_scores_keep_their_digits),
+        cmocka_unit_test(small_scores_of_few_queries_keep_their_digits),
+        cmocka_unit_test(gradients_of_small_scores_keep_their_digits),
     };
     return cmocka_run_group_tests_name("additive", tests, engine_setup, engine_teardown);
 }

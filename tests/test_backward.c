@@ -413,7 +413,7 @@ static void keys_that_are_the_values_get_the_sum_of_both_gradients(void **state)
 
 /* The greatest part by which weights that the way back makes of large scores do not add up to 1: values' gradients are
  * weights here, the context's being 1. */
-static double excess_of_weights(int64_t queries, attn_dtype of_logsumexp)
+static double excess_of_weights(int64_t queries, double size, attn_dtype of_logsumexp)
 {
     enum { KEYS = 90, DIM = 16, MOST = 70 };
     static float query[MOST * DIM], key[KEYS * DIM], value[KEYS], context[MOST], d_context[MOST], d_value[KEYS];
@@ -424,7 +424,7 @@ static double excess_of_weights(int64_t queries, attn_dtype of_logsumexp)
     attn_backward_args back = ATTN_BACKWARD_ARGS_INIT;
     attn_tensor q, k, v, c, l, d_c, d_v;
     double most = 0.0;
-    for (int i = 0; i < MOST * DIM; i++) query[i] = (float)(20 * rng_normal(&rng));
+    for (int i = 0; i < MOST * DIM; i++) query[i] = (float)(size * rng_normal(&rng));
     for (int i = 0; i < KEYS * DIM; i++) key[i] = (float)(5 * rng_normal(&rng));
     MUST(attn_mechanism_create_dot(engine, &mechanism));
     MUST(attn_tensor_init(&q, query, ATTN_F32, 2, (int64_t[]){queries, DIM}));
@@ -455,10 +455,24 @@ static void from_an_exact_log_sum_exp_weights_add_up_to_one(void **state)
     const bool is_blas = way && strcmp(way, "blas") == 0;
     (void)state;
     for (int i = 0; i < 5; i++) {
-        const double exact = excess_of_weights(queries[i], ATTN_F64), rounded = excess_of_weights(queries[i], ATTN_F32);
+        const double exact = excess_of_weights(queries[i], 2.5, ATTN_F64);
+        const double rounded = excess_of_weights(queries[i], 2.5, ATTN_F32);
         if (!(exact <= 1e-6)) fail_msg("%d queries: off by %g", (int)queries[i], exact);
         if (is_blas) assert_true(rounded <= 1e-6);                 /* which has whole rows, and needs no log-sum-exp */
         assert_true(is_blas || queries[i] < 70 || rounded > 2e-6); /* or there would be nothing to see */
+    }
+}
+
+/* A rounding of theirs is a factor to be seen; they are added up anew. */
+static void weights_of_great_scores_add_up_to_one_from_any_log_sum_exp(void **state)
+{
+    static const int64_t queries[] = {1, 3, 8, 9, 70};
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        for (int exact = 0; exact < 2; exact++) {
+            const double off = excess_of_weights(queries[i], 2000, exact ? ATTN_F64 : ATTN_F32);
+            if (!(off <= 1e-6)) fail_msg("%d queries, %s: off by %g", (int)queries[i], exact ? "exact" : "float", off);
+        }
     }
 }
 
@@ -515,18 +529,19 @@ static void hardmax_is_refused_and_nothing_is_written(void **state)
 int main(void)
 {
     static char names[SCORES][96];
-    struct CMUnitTest tests[SCORES + 5] = {
+    struct CMUnitTest tests[SCORES + 7] = {
         AFRESH(gradients_are_the_adjoint_of_how_the_results_move),
         AFRESH(memory_is_asked_for_once_or_not_at_all_with_a_workspace),
         AFRESH(keys_that_are_the_values_get_the_sum_of_both_gradients),
         AFRESH(from_an_exact_log_sum_exp_weights_add_up_to_one),
+        AFRESH(weights_of_great_scores_add_up_to_one_from_any_log_sum_exp),
         AFRESH(where_there_is_nothing_gradients_are_zero_or_stay),
         AFRESH(hardmax_is_refused_and_nothing_is_written),
     };
     for (int k = 0; k < SCORES; k++) {
         snprintf(names[k], sizeof names[k], "gradients_have_the_same_bits_for_any_number_of_threads: %s",
                  scene_score_names[scores[k]]);
-        tests[5 + k] = (struct CMUnitTest){names[k], gradients_have_the_same_bits_for_any_number_of_threads,
+        tests[7 + k] = (struct CMUnitTest){names[k], gradients_have_the_same_bits_for_any_number_of_threads,
                                            use_shared_engine, NULL, (void *)(uintptr_t)&scores[k]};
     }
     return cmocka_run_group_tests_name("backward", tests, group_setup, group_teardown);

@@ -253,6 +253,8 @@ static void every_constant_of_the_header_is_known_by_name(void **state)
                CONSTANT(ATTN_BOOL),
                CONSTANT(ATTN_I32),
                CONSTANT(ATTN_I64),
+               CONSTANT(ATTN_VIEW_BEYOND),
+               CONSTANT(ATTN_VIEW_STRIDES),
                CONSTANT(ATTN_WAY_AUTOMATIC),
                CONSTANT(ATTN_WAY_BLAS),
                CONSTANT(ATTN_WAY_TILES),

@@ -591,6 +591,45 @@ static void refused(attn_status got, attn_status want, const char *word)
     if (!strstr(attn_last_error(), word)) fail_msg("\"%s\" lacks \"%s\"", attn_last_error(), word);
 }
 
+/* A memory that could never be appended to is not made. */
+static void turns_that_no_position_makes_right_are_refused_at_once(void **state)
+{
+    static const struct {
+        attn_rope_layout layout;
+        int32_t inverse, reserved;
+        int64_t dimensions;
+        double base;
+        const char *word;
+    } wrong[] = {{0, 0, 0, 0, 0, "layout"},
+                 {3, 0, 0, 0, 0, "layout"},
+                 {ATTN_ROPE_HALVES, 0, 0, 3, 0, "dimensions"},
+                 {ATTN_ROPE_HALVES, 0, 0, D + 2, 0, "dimensions"},
+                 {ATTN_ROPE_HALVES, 0, 0, -2, 0, "dimensions"},
+                 {ATTN_ROPE_INTERLEAVED, 0, 0, 0, -1, "base"},
+                 {ATTN_ROPE_INTERLEAVED, 0, 0, 0, NAN, "base"},
+                 {ATTN_ROPE_INTERLEAVED, 2, 0, 0, 0, "inverse"},
+                 {ATTN_ROPE_INTERLEAVED, 0, 1, 0, 0, "reserved"}};
+    struct world w;
+    (void)state;
+    world_create(&w, engine, RULE_SCALED_DOT, ATTN_F32);
+    attn_rope_options rope = ATTN_ROPE_OPTIONS_INIT;
+    attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+    attn_memory *made = NULL;
+    options.dtype = w.dtype, options.batch = B, options.key_heads = HK, options.key_dim = D, options.value_dim = DV;
+    options.rope = &rope;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        rope.layout = wrong[i].layout, rope.dimensions = wrong[i].dimensions, rope.base = wrong[i].base;
+        rope.inverse = wrong[i].inverse, rope.reserved = wrong[i].reserved;
+        refused(attn_memory_create(w.mechanism, &options, &made), ATTN_ERR_ARGUMENT, wrong[i].word);
+        assert_null(made);
+    }
+    rope = (attn_rope_options)ATTN_ROPE_OPTIONS_INIT;
+    rope.layout = ATTN_ROPE_HALVES;
+    options.key_dim = D - 1;
+    refused(attn_memory_create(w.mechanism, &options, &made), ATTN_ERR_SHAPE, "pairs");
+    world_destroy(&w);
+}
+
 static void wrong_calls_are_refused_in_words(void **state)
 {
     (void)state;
@@ -688,6 +727,7 @@ int main(void)
         cmocka_unit_test(a_fork_and_its_origin_do_not_know_of_each_other),
         cmocka_unit_test(keys_may_be_the_values),
         cmocka_unit_test(keys_are_turned_by_their_positions),
+        cmocka_unit_test(turns_that_no_position_makes_right_are_refused_at_once),
         cmocka_unit_test(decoding_step_by_step_gives_the_numbers_of_the_whole_sequence),
         cmocka_unit_test(a_failed_allocation_leaves_a_memory_as_it_was),
         cmocka_unit_test(a_memory_keeps_its_mechanism_and_that_its_engine),

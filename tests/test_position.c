@@ -179,10 +179,19 @@ static void create_positions(struct turned *r, int64_t low, int64_t high)
     r->options.first = 0;
 }
 
+static const attn_rope_layout layouts[] = {ATTN_ROPE_INTERLEAVED, ATTN_ROPE_HALVES};
+
+static attn_rope_options options_of(attn_rope_layout layout)
+{
+    attn_rope_options options = ATTN_ROPE_OPTIONS_INIT;
+    options.layout = layout;
+    return options;
+}
+
 static void create(struct turned *r, attn_dtype dtype, int64_t b, int64_t h, int64_t t, int64_t d, unsigned layout)
 {
     const int64_t shape[4] = {b, h, t, d};
-    *r = (struct turned){.options = ATTN_ROPE_OPTIONS_INIT, .b = b, .h = h, .t = t, .d = d};
+    *r = (struct turned){.options = options_of(ATTN_ROPE_INTERLEAVED), .b = b, .h = h, .t = t, .d = d};
     array_create(&r->from, dtype, 4, shape, layout, &rng);
     array_fill_normal(&r->from, &rng, 1);
     array_create(&r->to, dtype, 4, shape, layout & LAYOUT_OUTPUT, &rng);
@@ -197,7 +206,7 @@ static void destroy(struct turned *r)
 
 static void random_options(struct turned *r)
 {
-    r->options.layout = (attn_rope_layout)rng_integer(&rng, 0, 1);
+    r->options.layout = layouts[rng_integer(&rng, 0, 1)];
     if (r->d % 2 != 0 || rng_chance(&rng, 0.3)) r->options.dimensions = 2 * rng_integer(&rng, 1, r->d / 2);
     if (rng_chance(&rng, 0.5)) r->options.base = rng_uniform(&rng, 0.9, 500000);
     r->options.first = rng_integer(&rng, -100, 1000);
@@ -234,7 +243,7 @@ static void long_rows_and_long_sequences_are_turned_too(void **state)
         const int64_t *s = shapes[i % 6];
         struct turned r;
         create(&r, i < 12 ? ATTN_F32 : ATTN_F64, s[0], s[1], s[2], s[3], i % 4 < 2 ? LAYOUT_PLAIN : LAYOUT_INPUT);
-        r.options.layout = i / 6 % 2;
+        r.options.layout = layouts[i / 6 % 2];
         if (i % 3 == 0) create_positions(&r, 0, 4000);
         double *from = array_read(&r.from);
         MUST(attn_rope(engine, &r.options, &r.from.tensor, &r.to.tensor));
@@ -244,16 +253,16 @@ static void long_rows_and_long_sequences_are_turned_too(void **state)
     }
 }
 
-static void without_options_rope_is_that_of_the_paper(void **state)
+static void other_options_than_the_layout_are_those_of_the_paper(void **state)
 {
     double from[2] = {1, 0}, to[2];
     attn_tensor x, y;
     (void)state;
     MUST(attn_tensor_init(&x, from, ATTN_F64, 2, (int64_t[]){1, 2}));
     MUST(attn_tensor_init(&y, to, ATTN_F64, 2, (int64_t[]){1, 2}));
-    MUST(attn_rope(engine, NULL, &x, &y));
+    attn_rope_options options = options_of(ATTN_ROPE_INTERLEAVED);
+    MUST(attn_rope(engine, &options, &x, &y));
     assert_true(to[0] == 1 && to[1] == 0);
-    attn_rope_options options = ATTN_ROPE_OPTIONS_INIT;
     options.first = 2;
     MUST(attn_rope(engine, &options, &x, &y));
     assert_true(fabs(to[0] - cos(2.0)) <= 0x1p-52 && fabs(to[1] - sin(2.0)) <= 0x1p-52);
@@ -287,7 +296,7 @@ static void what_is_past_the_dimensions_is_copied_bit_by_bit(void **state)
         memcpy(&from[3], &odd, sizeof odd);
         MUST(attn_tensor_init(&x, from, ATTN_F32, 1, (int64_t[]){5}));
         MUST(attn_tensor_init(&y, to, ATTN_F32, 1, (int64_t[]){5}));
-        options.layout = layout;
+        options.layout = layouts[layout];
         options.dimensions = 2;
         options.first = 1;
         MUST(attn_rope(engine, &options, &x, &y));
@@ -354,7 +363,7 @@ static void a_million_is_as_exact_as_one(void **state)
         float from[2] = {1, 0}, to[2];
         double wide_from[2] = {1, 0}, wide[2];
         attn_tensor x, y;
-        attn_rope_options options = ATTN_ROPE_OPTIONS_INIT;
+        attn_rope_options options = options_of(ATTN_ROPE_HALVES);
         options.first = positions[i];
         MUST(attn_tensor_init(&x, from, ATTN_F32, 1, (int64_t[]){2}));
         MUST(attn_tensor_init(&y, to, ATTN_F32, 1, (int64_t[]){2}));
@@ -376,7 +385,7 @@ static void rows_at_a_million_are_exact(void **state)
         struct turned r;
         create(&r, ATTN_F32, 1, 2, 30, 128, LAYOUT_PLAIN);
         r.options.first = 1000000;
-        r.options.layout = layout;
+        r.options.layout = layouts[layout];
         double *from = array_read(&r.from), want[2 * 30 * 128], error[2 * 30 * 128];
         MUST(attn_rope(engine, &r.options, &r.from.tensor, &r.to.tensor));
         reference(&r, ATTN_F64, from, want, error);
@@ -387,13 +396,13 @@ static void rows_at_a_million_are_exact(void **state)
     }
 }
 
-static double score(attn_dtype dtype, const struct array *q, const struct array *k, int64_t m, int64_t n, int layout)
+static double score(attn_dtype dtype, const struct array *q, const struct array *k, int64_t m, int64_t n,
+                    attn_rope_layout layout)
 {
     struct array turned_q, turned_k;
-    attn_rope_options options = ATTN_ROPE_OPTIONS_INIT;
+    attn_rope_options options = options_of(layout);
     array_create(&turned_q, dtype, 1, q->tensor.shape, LAYOUT_PLAIN, NULL);
     array_create(&turned_k, dtype, 1, q->tensor.shape, LAYOUT_PLAIN, NULL);
-    options.layout = layout;
     options.first = m;
     MUST(attn_rope(engine, &options, &q->tensor, &turned_q.tensor));
     options.first = n;
@@ -414,13 +423,13 @@ static void a_score_depends_on_the_distance_alone(void **state)
         array_create(&q, dtype, 1, &dim, LAYOUT_PLAIN, NULL);
         array_create(&k, dtype, 1, &dim, LAYOUT_PLAIN, NULL);
         array_fill_normal(&q, &rng, 1), array_fill_normal(&k, &rng, 1);
-        const double here = score(dtype, &q, &k, m, n, i % 2),
-                     there = score(dtype, &q, &k, m + shift, n + shift, i % 2);
+        const double here = score(dtype, &q, &k, m, n, layouts[i % 2]),
+                     there = score(dtype, &q, &k, m + shift, n + shift, layouts[i % 2]);
         const double size = sqrt(inner_product(&q, &q) * inner_product(&k, &k));
         const double unit = dtype == ATTN_F32 ? dtype_epsilon(dtype) : 0x1p-40; /* angles of 3500 are off by 2^-41 */
         if (fabs(here - there) > 8 * unit * size) fail_msg("%.17g here, %.17g there", here, there);
         if (i < 50 && dim > 8 && m != n) { /* and on the distance indeed */
-            assert_true(fabs(here - score(dtype, &q, &k, m, m, i % 2)) > 1e-6);
+            assert_true(fabs(here - score(dtype, &q, &k, m, m, layouts[i % 2])) > 1e-6);
         }
         array_destroy(&q), array_destroy(&k);
     }
@@ -433,7 +442,7 @@ static void a_row_is_the_same_however_its_position_is_given(void **state)
         struct turned r;
         const int64_t start = rng_integer(&rng, -50, 9000000);
         create(&r, some_dtype(), 2, 3, 37, 2 * rng_integer(&rng, 1, 70), LAYOUT_PLAIN);
-        r.options.layout = i % 2;
+        r.options.layout = layouts[i % 2];
         r.options.first = start;
         MUST(attn_rope(engine, &r.options, &r.from.tensor, &r.to.tensor));
         struct array given = r.to;
@@ -467,15 +476,15 @@ static void of_nothing_nothing_is_turned(void **state)
 {
     static const int64_t shapes[][4] = {{0, 2, 3, 4}, {2, 0, 3, 4}, {2, 2, 0, 4}, {2, 2, 3, 0}};
     (void)state;
+    attn_rope_options options = options_of(ATTN_ROPE_INTERLEAVED);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         attn_tensor nothing;
         MUST(attn_tensor_init(&nothing, NULL, ATTN_F32, 4, shapes[i]));
-        MUST(attn_rope(engine, NULL, &nothing, &nothing));
+        MUST(attn_rope(engine, &options, &nothing, &nothing));
     }
     int32_t one = 7; /* the position of very many rows of no heads */
     attn_tensor positions = {&one, ATTN_I32, 1, {INT64_C(1) << 50, 0, 0, 0}, {0, 0, 0, 0}};
     attn_tensor rows = {NULL, ATTN_F32, 3, {0, INT64_C(1) << 50, 4, 0}, {0, 4, 1, 0}};
-    attn_rope_options options = ATTN_ROPE_OPTIONS_INIT;
     options.positions = &positions;
     MUST(attn_rope(engine, &options, &rows, &rows));
 }
@@ -496,7 +505,7 @@ static void threads_change_no_bit_of_a_rotation(void **state)
         const int64_t *s = shapes[i % 4];
         struct turned r;
         create(&r, i % 3 ? ATTN_F32 : ATTN_F64, s[0], s[1], s[2], s[3], i < 8 ? LAYOUT_PLAIN : LAYOUT_INPUT);
-        r.options.layout = i / 4 % 2;
+        r.options.layout = layouts[i / 4 % 2];
         if (i % 5 < 2) create_positions(&r, 0, 10000);
         assert_int_equal(assert_threads_change_no_bit(&(struct own_call){run_rope, &r, {&r.to, NULL}}), 1);
         destroy(&r);
@@ -508,9 +517,12 @@ static void rope_without_memory_writes_nothing(void **state)
     (void)state;
     for (int i = 0; i < 4; i++) {
         struct turned r;
-        create(&r, ATTN_F32, 2, 3, 9, 10, i % 2 ? LAYOUT_OUTPUT : LAYOUT_PLAIN);
+        create(&r, ATTN_F32, 2, 3, 99, 64, i % 2 ? LAYOUT_OUTPUT : LAYOUT_PLAIN);
         if (i < 2) create_positions(&r, 0, 100);
         assert_int_equal(assert_failures_touch_nothing(&(struct own_call){run_rope, &r, {&r.to, NULL}}), 1);
+        destroy(&r);
+        create(&r, ATTN_F32, 2, 3, 9, 10, i % 2 ? LAYOUT_OUTPUT : LAYOUT_PLAIN); /* few numbers: it asks for none */
+        assert_int_equal(assert_failures_touch_nothing(&(struct own_call){run_rope, &r, {&r.to, NULL}}), 0);
         destroy(&r);
     }
 }
@@ -531,7 +543,7 @@ struct bad {
 static void bad_create(struct bad *bad)
 {
     memset(bad, 0, sizeof *bad);
-    bad->options = (attn_rope_options)ATTN_ROPE_OPTIONS_INIT;
+    bad->options = options_of(ATTN_ROPE_INTERLEAVED);
     MUST(attn_tensor_init(&bad->x, bad->from, ATTN_F32, 3, (int64_t[]){2, 3, 4}));
     MUST(attn_tensor_init(&bad->y, bad->to, ATTN_F32, 3, (int64_t[]){2, 3, 4}));
     MUST(attn_tensor_init(&bad->positions, bad->at, ATTN_I64, 1, (int64_t[]){3}));
@@ -564,12 +576,14 @@ static void rope_refuses_what_is_wrong_and_touches_nothing(void **state)
     bad_create(&b);
     MUST(attn_rope(b.engine, b.options_given, b.from_given, b.to_given));
     REFUSED(ATTN_ERR_ARGUMENT, "engine", b.engine = NULL);
+    REFUSED(ATTN_ERR_ARGUMENT, "options is NULL", b.options_given = NULL);
     REFUSED(ATTN_ERR_ARGUMENT, "from", b.from_given = NULL);
     REFUSED(ATTN_ERR_ARGUMENT, "to", b.to_given = NULL);
     REFUSED(ATTN_ERR_STRUCT_SIZE, "struct_size", b.options.struct_size = 0);
     REFUSED(ATTN_ERR_STRUCT_SIZE, "struct_size", b.options.struct_size -= 1);
     REFUSED(ATTN_ERR_STRUCT_SIZE, "struct_size", b.options.struct_size += 8; b.tail[7] = 1);
-    REFUSED(ATTN_ERR_ARGUMENT, "layout", b.options.layout = 2);
+    REFUSED(ATTN_ERR_ARGUMENT, "layout is not set", b.options.layout = 0);
+    REFUSED(ATTN_ERR_ARGUMENT, "layout", b.options.layout = 3);
     REFUSED(ATTN_ERR_ARGUMENT, "layout", b.options.layout = -1);
     REFUSED(ATTN_ERR_ARGUMENT, "dimensions", b.options.dimensions = -2);
     REFUSED(ATTN_ERR_ARGUMENT, "dimensions", b.options.dimensions = 3);
@@ -658,7 +672,7 @@ int main(void)
         cmocka_unit_test(eight_heads_have_slopes_from_a_half_to_a_256th),
         cmocka_unit_test(rope_turns_pairs_by_their_angles),
         cmocka_unit_test(long_rows_and_long_sequences_are_turned_too),
-        cmocka_unit_test(without_options_rope_is_that_of_the_paper),
+        cmocka_unit_test(other_options_than_the_layout_are_those_of_the_paper),
         cmocka_unit_test(in_place_has_the_bits_of_apart),
         cmocka_unit_test(what_is_past_the_dimensions_is_copied_bit_by_bit),
         cmocka_unit_test(inverse_undoes_it_and_is_the_adjoint),

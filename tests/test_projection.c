@@ -9,7 +9,7 @@
 /* cmocka.h wants those before it */
 #include <cmocka.h>
 
-#include "projection.h"
+#include "score/projection.h"
 
 #include <float.h>
 #include <math.h>

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { MOST = 130 };
+enum { MOST = 130, LONG = 300 /* past what is looked at before it is converted */ };
 
 static const int64_t counts[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 33, 64, 126, 128};
 
@@ -263,13 +263,65 @@ static void double_exponentials_are_within_their_bound(void **state)
             }
             const float *from = fenced_rows(0, a, MOST, 1, n, n).data;
             float *to = turn % 2 ? fenced(1, n) : (float *)from; /* also in place */
-            assert_true(kernels->double_exponentials(n, from, to) == most);
+            assert_true(kernels->double_exponentials(n, from, to, NULL) == most);
             for (int64_t j = 0; j < n; j++) worst = fmax(worst, ulps_of_exp(a[j], to[j]));
             for (int64_t j = 1; j <= 16; j++) assert_true(is_untouched(to - j));
         }
     }
     print_message("%s: exp(2 x) %.3f ulp\n", tested, worst);
     assert_true(worst <= 0.81); /* see exp_twice: the worst of all x, of which these are some */
+}
+
+/* Relative to exp(2 x) - 1 itself: r + p r^2 errs by 2 units of rounding and its polynomial by less than 1; times a
+ * power of two and joined with that less 1, of at most twice the result, by 3 more and 1. */
+static void double_exponentials_less_one_keep_the_digits_of_small_numbers(void **state)
+{
+    static const float sizes[] = {0.5f, 0.2f, 0.1f, 1e-3f, 1e-7f, 1e-20f, 1e-37f};
+    double worst = 0;
+    (void)state;
+    for
+        EACH(float, size, sizes)
+        {
+            for (int64_t n = 0; n <= LONG; n++) {
+                float most = 0, whole[LONG];
+                fill_numbers(a, LONG, (unsigned)n, -(double)*size, (double)*size);
+                for (int64_t j = 0; j < n; j++) most = fmaxf(most, fabsf(a[j]));
+                const float *from = fenced_rows(0, a, MOST, 1, n, n).data;
+                float *to = n % 2 ? fenced(1, n) : (float *)from, *beside = fenced(2, n); /* also in place */
+                assert_true(kernels->double_exponentials(n, from, whole, beside) == most);
+                assert_true(kernels->double_exponentials_less_one(n, from, to) == most);
+                for (int64_t j = 0; j < n; j++) {
+                    const double right = expm1(2 * (double)a[j]);
+                    assert_true(to[j] == beside[j]);
+                    if (right != 0) worst = fmax(worst, fabs((double)to[j] - right) / fabs(right) / UNIT);
+                }
+                for (int64_t j = 1; j <= 16; j++) assert_true(is_untouched(to - j) && is_untouched(beside - j));
+            }
+        }
+    print_message("%s: exp(2 x) - 1 %.3f roundings\n", tested, worst);
+    assert_true(worst <= 7);
+}
+
+static void double_exponentials_less_one_are_for_small_numbers_alone(void **state)
+{
+    static const float large[] = {0.50001f, -0.50001f, 41, INFINITY, -INFINITY, NAN, -NAN};
+    (void)state;
+    fill_numbers(a, LONG, 9, -0.5, 0.5);
+    for
+        EACH(float, x, large)
+        {
+            for (int64_t n = 1; n <= LONG; n += 1 + n / 20) {
+                for (int64_t place = 0; place < n; place++) {
+                    float *from = (float *)fenced_rows(0, a, MOST, 1, n, n).data, *to = fenced(1, n);
+                    from[place] = *x;
+                    assert_true(kernels->double_exponentials_less_one(n, from, to) == INFINITY);
+                    for (int64_t j = 1; j <= 16; j++) assert_true(is_untouched(to - j));
+                    memcpy(to, from, (size_t)n * sizeof *to);
+                    assert_true(kernels->double_exponentials_less_one(n, to, to) == INFINITY);
+                    assert_memory_equal(to, from, (size_t)n * sizeof *to);
+                }
+            }
+        }
 }
 
 static void double_exponentials_leave_what_is_too_large_alone(void **state)
@@ -284,11 +336,11 @@ static void double_exponentials_leave_what_is_too_large_alone(void **state)
                 for (int64_t place = 0; place < n; place++) {
                     float *from = (float *)fenced_rows(0, a, MOST, 1, n, n).data, *to = fenced(1, n);
                     from[place] = *x;
-                    assert_true(kernels->double_exponentials(n, from, to) == INFINITY);
+                    assert_true(kernels->double_exponentials(n, from, to, NULL) == INFINITY);
                     for (int64_t j = 1; j <= 16; j++) assert_true(is_untouched(to - j));
                     /* In place it changes nothing. */
                     memcpy(to, from, (size_t)n * sizeof *to);
-                    assert_true(kernels->double_exponentials(n, to, to) == INFINITY);
+                    assert_true(kernels->double_exponentials(n, to, to, NULL) == INFINITY);
                     assert_memory_equal(to, from, (size_t)n * sizeof *to);
                 }
             }
@@ -343,8 +395,9 @@ static void factored_tanh_is_the_sum_of_tanh(void **state)
                         const attn_i_rows queries = fenced_rows(0, a, 96, *rows, hidden, hidden + *rows % 2 * 5);
                         const attn_i_rows keys = fenced_rows(1, b, 96, count, hidden, hidden + count % 3);
                         float *to = fenced(2, end);
-                        kernels->factored_tanh(hidden, cases[s].sharing, fenced_rows(3, c, 96, 1, hidden, hidden).data,
-                                               queries, *rows, keys, count, to);
+                        kernels->factored_tanh(hidden, cases[s].sharing, 0,
+                                               fenced_rows(3, c, 96, 1, hidden, hidden).data, queries, *rows, keys,
+                                               count, to);
                         assert_rows(to, end, count, LANES, 0, *rows, want, error, LANES,
                                     (doing){"factored_tanh", {hidden, cases[s].sharing, *rows, count, (int64_t)s}});
                     }
@@ -364,6 +417,8 @@ int main(void)
         cmocka_unit_test(row_weights_are_factor_times_power),
         cmocka_unit_test(a_mask_is_counted_and_shown),
         cmocka_unit_test(double_exponentials_are_within_their_bound),
+        cmocka_unit_test(double_exponentials_less_one_keep_the_digits_of_small_numbers),
+        cmocka_unit_test(double_exponentials_less_one_are_for_small_numbers_alone),
         cmocka_unit_test(double_exponentials_leave_what_is_too_large_alone),
         cmocka_unit_test(factored_tanh_is_the_sum_of_tanh),
     };

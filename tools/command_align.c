@@ -10,27 +10,29 @@
 #include "options.h"
 #include "output.h"
 #include "plot.h"
+#include "plot_files.h"
 #include "text.h"
 
 #include <attn/attn.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WEIGHTS = OPTION_FIRST, TEMPERATURE, DIM };
+enum { WEIGHTS = OPTION_FIRST, TEMPERATURE };
 
-static const struct option options[] = {
-    {"weights", required_argument, NULL, WEIGHTS}, {"temperature", required_argument, NULL, TEMPERATURE},
-    {"dim", required_argument, NULL, DIM},         {"output", required_argument, NULL, 'o'},
-    {"help", no_argument, NULL, OPTION_HELP},      {NULL, 0, NULL, 0}};
+static const struct option options[] = {{"weights", required_argument, NULL, WEIGHTS},
+                                        {"temperature", required_argument, NULL, TEMPERATURE},
+                                        {"output", required_argument, NULL, 'o'},
+                                        {"help", no_argument, NULL, OPTION_HELP},
+                                        {NULL, 0, NULL, 0}};
 
 /* The vectors have length 1, so that their product is the cosine of the angle between two words: 1 for equal ones,
  * around 0.5 for cognates, near 0 for strangers. At temperature 0.1 an equal word then outweighs a stranger
  * exp(10) = 22026 times and a cognate does so 148 times, and a word without a like still spreads over all. */
 static const double default_temperature = 0.1;
-enum { DEFAULT_DIM = 256, LARGEST_DIM = 65536, MOST_WORDS = 500 };
+enum { MOST_WORDS = 500 };
 
 typedef struct request {
-    const char *source, *target, *weights, *temperature, *dim;
+    const char *source, *target, *weights, *temperature;
     plot_files files;
 } request;
 
@@ -45,9 +47,6 @@ static request parse(int argc, char **argv)
         case TEMPERATURE:
             options_set_once(&r.temperature, optarg, "temperature");
             break;
-        case DIM:
-            options_set_once(&r.dim, optarg, "dim");
-            break;
         default:
             plot_files_add(&r.files, optarg);
             break;
@@ -57,14 +56,6 @@ static request parse(int argc, char **argv)
     r.source = argv[optind];
     r.target = argv[optind + 1];
     return r;
-}
-
-/* The vectors of the words, [words, dim]. */
-static attn_tensor embed(const tokens *words, size_t dim)
-{
-    attn_tensor vectors = npy_create(ATTN_F32, 2, (const int64_t[]){(int64_t)words->count, (int64_t)dim});
-    for (size_t i = 0; i < words->count; ++i) ngram_embed(words->items[i], (float *)vectors.data + i * dim, dim);
-    return vectors;
 }
 
 /* The weights of the target's words on the source's. */
@@ -99,13 +90,12 @@ static void execute(int argc, char **argv)
 {
     request r = parse(argc, argv);
     double temperature = r.temperature != NULL ? options_number("--temperature", r.temperature) : default_temperature;
-    int64_t dim = r.dim != NULL ? options_integer("--dim", r.dim) : DEFAULT_DIM;
-    if (dim < 1 || dim > LARGEST_DIM) fail("--dim is 1 to %d, not %lld", LARGEST_DIM, (long long)dim);
     tokens source_words = words_of("the first sentence", r.source);
     tokens target_words = words_of("the second sentence", r.target);
     FILE *weights_file = r.weights != NULL ? output_open(r.weights) : NULL;
 
-    attn_tensor source = embed(&source_words, (size_t)dim), target = embed(&target_words, (size_t)dim);
+    attn_tensor source, target;
+    ngram_embed(&source_words, &target_words, &source, &target);
     attn_tensor weights = attend(&target, &source, temperature);
     plot p = {.row_words = target_words.items,
               .column_words = source_words.items,
@@ -115,7 +105,7 @@ static void execute(int argc, char **argv)
     if (weights_file != NULL) npy_write(weights_file, &weights);
     plot_show(&p, &r.files);
 
-    free(p.weights);
+    plot_free(&p);
     free(weights.data);
     free(source.data);
     free(target.data);
@@ -127,13 +117,12 @@ static const char text[] =
     "usage: attn align SENTENCE SENTENCE [OPTION ...]\n"
     "\n"
     "Attention from the words of the second sentence to those of the first, for example from French to\n"
-    "English. It aligns by spelling, not by meaning: nothing is trained, and a word is the vector of its hashed\n"
-    "character n-grams. Names, numbers and cognates find each other; zone and area do not.\n"
+    "English. It aligns by spelling, not by meaning: nothing is trained, and a word is the set of its character\n"
+    "n-grams. Names, numbers and cognates find each other; zone and area do not.\n"
     "\n"
     "  -o, --output FILE  .png, .svg, .pdf or .html; may be repeated. Without it the matrix is printed\n"
     "  --weights FILE     the weights too, as .npy\n"
-    "  --temperature X    of the softmax over cosines; 0.1 without it, less is sharper\n"
-    "  --dim N            of the vectors; 256 without it\n";
+    "  --temperature X    of the softmax over cosines; 0.1 without it, less is sharper\n";
 static const char *const help[] = {text, NULL};
 
 const command command_align = {

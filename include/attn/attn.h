@@ -124,6 +124,13 @@ typedef struct attn_tensor {
     int64_t stride[4];
 } attn_tensor;
 
+/* What stands in ndim of a view that is wrong in itself, where who made it could not refuse it: attn.hpp does so. Every
+ * function refuses such a tensor, ATTN_ERR_SHAPE, and says what is wrong with it. */
+enum {
+    ATTN_VIEW_BEYOND = 101, /* it reaches from element stride[0] to stride[1], but there are shape[0] */
+    ATTN_VIEW_STRIDES = 102 /* it was given shape[0] dimensions, but stride[0] strides */
+};
+
 /* Fills *tensor with a view of contiguous row-major data of the given shape (ndim entries, 1 to 4 of them). data may be
  * NULL, to be set before the tensor is used: a shape can be checked before memory for it is found.
  * ATTN_ERR_ARGUMENT: a NULL tensor or shape, misaligned data. ATTN_ERR_DTYPE, ATTN_ERR_SHAPE, ATTN_ERR_OVERFLOW: as
@@ -394,16 +401,17 @@ ATTN_API attn_status attn_position_sinusoidal(const attn_tensor *table, int64_t 
  * re-entrant. Since 0.1. */
 ATTN_API attn_status attn_position_alibi_slopes(const attn_tensor *slopes);
 
-/* Which elements of a row of n make pair i, i < n / 2. */
+/* Which elements of a row of n make pair i, i < n / 2. There is no default, since weights are right with one of them
+ * alone: whoever turns anything says which. 0 is none, and refused. */
 typedef int32_t attn_rope_layout;
 enum {
-    ATTN_ROPE_INTERLEAVED = 0, /* (2i, 2i + 1): the paper's; GPT-J, Llama's own code */
-    ATTN_ROPE_HALVES = 1       /* (i, i + n/2): GPT-NeoX, Llama's weights as transformers has them */
+    ATTN_ROPE_HALVES = 1,     /* (i, i + n/2): GPT-NeoX, Llama's weights as transformers has them */
+    ATTN_ROPE_INTERLEAVED = 2 /* (2i, 2i + 1): the paper's; GPT-J, Llama's own code */
 };
 
 typedef struct attn_rope_options {
     uint32_t struct_size; /* sizeof(attn_rope_options), set by ATTN_ROPE_OPTIONS_INIT */
-    attn_rope_layout layout;
+    attn_rope_layout layout;      /* to be set: no default */
     int64_t dimensions;           /* n, even: that many of each row are rotated, the first ones; 0: all */
     double base;                  /* 0: 10000 */
     int64_t first;                /* the position of row 0; row t has first + t. 0 where there are positions */
@@ -414,7 +422,7 @@ typedef struct attn_rope_options {
 
 #define ATTN_ROPE_OPTIONS_INIT                                                                                         \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_rope_options), ATTN_ROPE_INTERLEAVED, 0, 0, 0, 0, 0, 0                                   \
+        (uint32_t)sizeof(attn_rope_options), 0, 0, 0, 0, 0, 0, 0                                                       \
     }
 
 /* Rotary positions (Su 2021, section 3.4): to is from with pair i of the row at position p turned by the angle
@@ -425,16 +433,16 @@ typedef struct attn_rope_options {
  * The product of a query at position m and a key at position n then depends on m - n alone. What lies past
  * options->dimensions is copied. from and to are [B, H, T, D], of one dtype, ATTN_F32 or ATTN_F64; a tensor of lower
  * rank stands for one whose leading dimensions are 1. to may be the very same view as from (rotated in place), else it
- * must not share memory with it; nor with positions. options NULL means all defaults.
+ * must not share memory with it; nor with positions.
  *
  * The gradient by from is that by to, turned back: the same call with inverse = 1.
  *
- * Memory beside the arguments is 8 bytes for each pair of one row. The result has the same bits for any number of
- * engine threads, and a row the same at a position that is counted from first and at one that is given.
+ * Memory beside the arguments is 8 bytes for each pair of one row and at most 16 KB for each thread, asked for once, and
+ * not where it is at most 16 KB. The result has the same bits for any number of engine threads, and a row the same at a
+ * position that is counted from first and at one that is given.
  *
- * ATTN_ERR_ARGUMENT: a NULL engine, from or to, an option or a position out of range. ATTN_ERR_STRUCT_SIZE,
- * ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Thread safety: re-entrant.
- * Since 0.1. */
+ * ATTN_ERR_ARGUMENT: a NULL, no layout, an option or a position out of range. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE,
+ * ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1. */
 ATTN_API attn_status attn_rope(attn_engine *engine, const attn_rope_options *options, const attn_tensor *from,
                                const attn_tensor *to);
 
@@ -475,8 +483,9 @@ typedef struct attn_memory_options {
         (uint32_t)sizeof(attn_memory_options), 0, 0, 0, 0, 0, 0, 0, 0, 0                                               \
     }
 
-/* Creates an empty memory for one mechanism, which it keeps alive. ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE (dimensions
- * that the mechanism was not made for), _DTYPE, _OVERFLOW, _NOMEM. Since 0.1, as all of them. */
+/* Creates an empty memory for one mechanism, which it keeps alive. ATTN_ERR_ARGUMENT (also for options of rope that
+ * attn_rope would refuse), _STRUCT_SIZE, _SHAPE (dimensions that the mechanism was not made for), _DTYPE, _OVERFLOW,
+ * _NOMEM. Since 0.1, as all of them. */
 ATTN_API attn_status attn_memory_create(const attn_mechanism *mechanism, const attn_memory_options *options,
                                         attn_memory **memory);
 

@@ -94,7 +94,8 @@ struct backward_call {
 inline status try_backward(const mechanism &rule, const forward_args &inputs, const backward_args &gradients) noexcept
 {
     const detail::backward_call call(inputs, gradients);
-    return static_cast<status>(attn_backward(rule.get(), &call.args));
+    const attn_status there = detail::check_there(inputs.memory);
+    return static_cast<status>(there == ATTN_OK ? attn_backward(rule.get(), &call.args) : there);
 }
 
 /* The bytes of workspace that backward needs for these arguments. */
@@ -102,8 +103,9 @@ inline result<std::size_t> try_backward_workspace(const mechanism &rule, const f
                                                   const backward_args &gradients) noexcept
 {
     const detail::backward_call call(inputs, gradients);
+    const attn_status there = detail::check_there(inputs.memory);
     std::size_t bytes = 0;
-    const attn_status code = attn_backward_workspace(rule.get(), &call.args, &bytes);
+    const attn_status code = there == ATTN_OK ? attn_backward_workspace(rule.get(), &call.args, &bytes) : there;
     return detail::made<std::size_t>(code, bytes);
 }
 

@@ -75,7 +75,8 @@ class task
 };
 
 /* attn_engine_options. The three functions at its end are for objects in place of pairs of pointers; an object must
- * outlive the engine. An exception that leaves it ends the program, but for one of an allocation: that is no memory. */
+ * outlive the engine and all that keeps it alive, but for the log's, which is used only while it is created. An
+ * exception that leaves it ends the program, but for one of an allocation: that is no memory. */
 struct engine_options {
     std::int32_t threads = 0;
     attn::way way = attn::way::automatic;

@@ -77,7 +77,8 @@ inline attn_forward_args lower(const forward_args &args) noexcept
 inline status try_forward(const mechanism &rule, const forward_args &args) noexcept
 {
     const attn_forward_args c = detail::lower(args);
-    return static_cast<status>(attn_forward(rule.get(), &c));
+    const attn_status there = detail::check_there(args.memory);
+    return static_cast<status>(there == ATTN_OK ? attn_forward(rule.get(), &c) : there);
 }
 
 /* A forward call made ready, for a loop that makes it many times: it costs what it costs in C, a few nanoseconds less
@@ -95,7 +96,8 @@ class forward_call
 
     status try_run() const noexcept
     {
-        return static_cast<status>(attn_forward(rule_, &c_));
+        const bool empty = args_.memory != nullptr && c_.memory == nullptr; /* when it was made ready */
+        return static_cast<status>(empty ? detail::refuse_memory() : attn_forward(rule_, &c_));
     }
 
 #if ATTN_THROWS
@@ -115,8 +117,9 @@ class forward_call
 inline result<std::size_t> try_forward_workspace(const mechanism &rule, const forward_args &args) noexcept
 {
     const attn_forward_args c = detail::lower(args);
+    const attn_status there = detail::check_there(args.memory);
     std::size_t bytes = 0;
-    const attn_status code = attn_forward_workspace(rule.get(), &c, &bytes);
+    const attn_status code = there == ATTN_OK ? attn_forward_workspace(rule.get(), &c, &bytes) : there;
     return detail::made<std::size_t>(code, bytes);
 }
 

@@ -32,7 +32,7 @@ struct memory_options {
     std::optional<rope_options> rope = {};
 };
 
-/* attn_memory. The mechanism that it is made for must outlive it; it may be moved. */
+/* attn_memory. It keeps the mechanism that it is made for alive, and what is bound to that stays borrowed. */
 class memory : public detail::handle<attn_memory, attn_memory_destroy>
 {
   public:
@@ -131,6 +131,22 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
     }
 #endif
 };
+
+namespace detail
+{
+
+/* A memory that was moved from is refused as NULL is, and not taken for one that was left out. */
+inline attn_status refuse_memory() noexcept
+{
+    return attn_memory_lengths(nullptr, nullptr, nullptr, 0);
+}
+
+inline attn_status check_there(const memory *given) noexcept
+{
+    return given == nullptr || *given ? ATTN_OK : refuse_memory();
+}
+
+} // namespace detail
 
 } // namespace attn
 

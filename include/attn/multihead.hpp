@@ -68,11 +68,14 @@ namespace detail
 
 /* A call of a layer for attn.h, which points into itself and into the arguments. */
 struct multihead_call {
+    attn_status there; /* whether the memories are that were given */
     attn_forward_args attention;
     attn_multihead_args args = sized<attn_multihead_args>();
 
-    explicit multihead_call(const multihead_args &given) noexcept : attention(lower(given.attention))
+    explicit multihead_call(const multihead_args &given) noexcept
+        : there(check_there(given.memory)), attention(lower(given.attention))
     {
+        if (there == ATTN_OK) there = check_there(given.attention.memory);
         args.attend_only = given.attend_only;
         args.query = given.query.get();
         args.key = given.key.get();
@@ -118,7 +121,7 @@ struct multihead_backward_call {
 
 } // namespace detail
 
-/* attn_multihead. The mechanism that it is made around must outlive it; it may be moved. */
+/* attn_multihead. It keeps the mechanism that it is made around alive, and what is bound to that stays borrowed. */
 class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
 {
   public:
@@ -165,14 +168,15 @@ class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
     status try_forward(const multihead_args &args) const noexcept
     {
         const detail::multihead_call call(args);
-        return static_cast<status>(attn_multihead_forward(get(), &call.args));
+        return static_cast<status>(call.there == ATTN_OK ? attn_multihead_forward(get(), &call.args) : call.there);
     }
 
     /* inputs: the arguments of the forward call as they were. */
     status try_backward(const multihead_args &inputs, const multihead_backward_args &gradients) const noexcept
     {
         const detail::multihead_backward_call call(inputs, gradients);
-        return static_cast<status>(attn_multihead_backward(get(), &call.args));
+        const attn_status there = call.forward.there;
+        return static_cast<status>(there == ATTN_OK ? attn_multihead_backward(get(), &call.args) : there);
     }
 
     /* Bytes: of args.workspace, of args.saved, of gradients.workspace. */
@@ -180,7 +184,7 @@ class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
     {
         const detail::multihead_call call(args);
         std::size_t bytes = 0;
-        const attn_status code = attn_multihead_workspace(get(), &call.args, &bytes);
+        const attn_status code = call.there == ATTN_OK ? attn_multihead_workspace(get(), &call.args, &bytes) : call.there;
         return detail::made<std::size_t>(code, bytes);
     }
 
@@ -188,7 +192,7 @@ class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
     {
         const detail::multihead_call call(args);
         std::size_t bytes = 0;
-        const attn_status code = attn_multihead_saved(get(), &call.args, &bytes);
+        const attn_status code = call.there == ATTN_OK ? attn_multihead_saved(get(), &call.args, &bytes) : call.there;
         return detail::made<std::size_t>(code, bytes);
     }
 
@@ -197,7 +201,9 @@ class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
     {
         const detail::multihead_backward_call call(inputs, gradients);
         std::size_t bytes = 0;
-        const attn_status code = attn_multihead_backward_workspace(get(), &call.args, &bytes);
+        const attn_status there = call.forward.there;
+        const attn_status code =
+            there == ATTN_OK ? attn_multihead_backward_workspace(get(), &call.args, &bytes) : there;
         return detail::made<std::size_t>(code, bytes);
     }
 

@@ -18,7 +18,7 @@ enum class rope_layout : attn_rope_layout { interleaved = ATTN_ROPE_INTERLEAVED,
 
 /* attn_rope_options. */
 struct rope_options {
-    rope_layout layout = rope_layout::interleaved;
+    rope_layout layout = {}; /* to be named; left out: refused */
     std::int64_t dimensions = 0;
     double base = 0;
     std::int64_t first = 0;
@@ -56,8 +56,8 @@ inline status try_position_alibi_slopes(const tensor &slopes) noexcept
 }
 
 /* Turns the rows of `from` by their positions, into `to`, which may be the same view. */
-inline status try_rope(const engine &means, const const_tensor &from, const tensor &to,
-                       const rope_options &options = {}) noexcept
+inline status try_rope(const engine &means, const rope_options &options, const const_tensor &from,
+                       const tensor &to) noexcept
 {
     const attn_rope_options c = detail::lower(options);
     return static_cast<status>(attn_rope(means.get(), &c, from.get(), to.get()));
@@ -74,9 +74,9 @@ inline void position_alibi_slopes(const tensor &slopes)
     detail::check(try_position_alibi_slopes(slopes));
 }
 
-inline void rope(const engine &means, const const_tensor &from, const tensor &to, const rope_options &options = {})
+inline void rope(const engine &means, const rope_options &options, const const_tensor &from, const tensor &to)
 {
-    detail::check(try_rope(means, from, to, options));
+    detail::check(try_rope(means, options, from, to));
 }
 #endif
 

@@ -7,7 +7,10 @@
 
 #include "attn.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -64,6 +67,8 @@ class ATTN_API error : public std::runtime_error
   public:
     explicit error(attn::status code) : std::runtime_error(attn_last_error()), code_(code) {}
 
+    error(attn::status code, const char *sentence) : std::runtime_error(sentence), code_(code) {}
+
     attn::status status() const noexcept
     {
         return code_;
@@ -89,15 +94,57 @@ inline void check(status code)
 }
 #endif
 
+/* A sentence of the library's to keep, on any thread: a copy. */
+class sentence
+{
+  public:
+    sentence() noexcept = default;
+
+    explicit sentence(const char *text) noexcept
+    {
+        const std::size_t bytes = std::strlen(text) + 1;
+        text_ = static_cast<char *>(std::malloc(bytes));
+        if (text_ != nullptr) std::memcpy(text_, text, bytes);
+    }
+
+    sentence(const sentence &other) noexcept : sentence()
+    {
+        if (other.text_ != nullptr) *this = sentence(other.text_);
+    }
+
+    sentence(sentence &&other) noexcept : text_(std::exchange(other.text_, nullptr)) {}
+
+    sentence &operator=(sentence other) noexcept
+    {
+        std::swap(text_, other.text_);
+        return *this;
+    }
+
+    ~sentence()
+    {
+        std::free(text_);
+    }
+
+    /* NULL where there is none, or was no memory for it. */
+    const char *get() const noexcept
+    {
+        return text_;
+    }
+
+  private:
+    char *text_ = nullptr;
+};
+
 } // namespace detail
 
-/* A value, or the status of the call that could not make it. */
+/* A value, or the status and the sentence of the call that could not make it, which go with it to other threads. */
 template <class T> class [[nodiscard]] result
 {
   public:
     result(T value) noexcept : value_(std::move(value)), code_(attn::status::ok) {}
 
-    result(attn::status failure) noexcept : code_(failure) {}
+    /* Of a call that has just failed on this thread. */
+    result(attn::status failure) noexcept : code_(failure), sentence_(attn_last_error()) {}
 
     explicit operator bool() const noexcept
     {
@@ -107,6 +154,12 @@ template <class T> class [[nodiscard]] result
     attn::status status() const noexcept
     {
         return code_;
+    }
+
+    /* Why there is no value, in words. */
+    const char *what() const noexcept
+    {
+        return sentence_.get() != nullptr ? sentence_.get() : status_string(code_);
     }
 
     /* The value, which must be there. */
@@ -136,23 +189,31 @@ template <class T> class [[nodiscard]] result
     }
 
 #if ATTN_THROWS
-    /* The value, or an exception: while the failure is this thread's last. */
+    /* The value, or an exception. */
     T &value() &
     {
-        detail::check(code_);
+        check();
         return *value_;
     }
 
     T value() &&
     {
-        detail::check(code_);
+        check();
         return *std::move(value_);
     }
 #endif
 
   private:
+#if ATTN_THROWS
+    void check() const
+    {
+        if (code_ != attn::status::ok) throw error(code_, what());
+    }
+#endif
+
     std::optional<T> value_;
     attn::status code_;
+    detail::sentence sentence_;
 };
 
 namespace detail

@@ -93,7 +93,7 @@ class dims
 
     template <class... N,
               class = std::enable_if_t<(sizeof...(N) >= 1 && sizeof...(N) <= 4 && (std::is_integral_v<N> && ...))>>
-    constexpr dims(N... n) noexcept : at_{static_cast<std::int64_t>(n)...}, count_(sizeof...(N))
+    constexpr dims(N... n) noexcept : at_{fitted(n)...}, count_(sizeof...(N))
     {
     }
 
@@ -124,6 +124,13 @@ class dims
     }
 
   private:
+    /* An integer that attn.h has no room for becomes the greatest that it has, which no call takes: nothing wraps. */
+    template <class N> static constexpr std::int64_t fitted(N n) noexcept
+    {
+        const auto to = static_cast<std::int64_t>(n);
+        return static_cast<N>(to) == n && (std::is_signed_v<N> || to >= 0) ? to : INT64_MAX;
+    }
+
     std::int64_t at_[4] = {0, 0, 0, 0};
     std::int32_t count_ = 0;
 };
@@ -131,10 +138,9 @@ class dims
 namespace detail
 {
 
-/* A view that reaches beyond its container, or beyond what can be addressed: every call refuses it in these words. */
+/* A view of more than can be addressed, which is what every call says of it. */
 inline void spoil(attn_tensor &tensor) noexcept
 {
-    tensor.data = nullptr; /* where there is one element alone, this is what is refused */
     for (std::int64_t &stride : tensor.stride) stride = INT64_MAX;
 }
 
@@ -150,37 +156,44 @@ inline void set_strides(attn_tensor &tensor, const dims &strides) noexcept
 inline attn_tensor describe(const void *data, attn_dtype dtype, const dims &shape, const dims &strides) noexcept
 {
     attn_tensor tensor = {const_cast<void *>(data), dtype, shape.count(), {0, 0, 0, 0}, {0, 0, 0, 0}};
-    if (tensor.ndim < 1 || tensor.ndim > 4) {
-        tensor.ndim = -1; /* 0 is a view that was left out; this one is refused */
+    if (tensor.ndim < 1 || tensor.ndim > 4) return tensor; /* which every call refuses */
+    if (strides.count() != 0 && strides.count() != shape.count()) {
+        tensor.shape[0] = shape.count();
+        tensor.stride[0] = strides.count();
+        tensor.ndim = ATTN_VIEW_STRIDES;
         return tensor;
     }
     for (std::int32_t d = 0; d < tensor.ndim; d++) tensor.shape[d] = shape[d];
-    if (strides.count() != 0 && strides.count() != shape.count()) {
-        spoil(tensor);
-    } else {
-        set_strides(tensor, strides);
-    }
+    set_strides(tensor, strides);
     return tensor;
 }
 
-/* Whether all that the view reaches lies in the elements from its data on. */
-inline bool fits(const attn_tensor &tensor, std::size_t elements) noexcept
+/* Makes a view that reaches beyond the elements that there are from its data on one that every call refuses. */
+inline void confine(attn_tensor &tensor, std::size_t elements) noexcept
 {
-    std::int64_t last = 0;
+    std::int64_t first = 0, last = 0;
+    if (tensor.ndim < 1 || tensor.ndim > 4) return;
+    for (std::int32_t d = 0; d < tensor.ndim; d++) {
+        if (tensor.shape[d] <= 0) return; /* reaches nothing, or is refused */
+    }
     for (std::int32_t d = 0; d < tensor.ndim; d++) {
         std::int64_t reach = 0;
-        if (tensor.shape[d] == 0) return true;
-        if (__builtin_mul_overflow(tensor.shape[d] - 1, tensor.stride[d], &reach) || reach < 0) return false;
-        if (__builtin_add_overflow(last, reach, &last)) return false;
+        if (__builtin_mul_overflow(tensor.shape[d] - 1, tensor.stride[d], &reach)) return spoil(tensor);
+        std::int64_t &farthest = reach < 0 ? first : last;
+        if (__builtin_add_overflow(farthest, reach, &farthest)) return spoil(tensor);
     }
-    return static_cast<std::uint64_t>(last) < elements;
+    if (first == 0 && static_cast<std::uint64_t>(last) < elements) return;
+    tensor.ndim = ATTN_VIEW_BEYOND;
+    tensor.shape[0] = static_cast<std::int64_t>(elements);
+    tensor.stride[0] = first;
+    tensor.stride[1] = last;
 }
 
 template <class C> attn_tensor describe_container(C &container, const dims &shape, const dims &strides) noexcept
 {
     using element = std::remove_cv_t<element_t<C>>;
     attn_tensor tensor = describe(first_of(container), dtype_of<element>, shape, strides);
-    if (!fits(tensor, elements_of(container))) spoil(tensor);
+    confine(tensor, elements_of(container));
     return tensor;
 }
 
@@ -217,8 +230,7 @@ using if_const_container =
  *
  * contiguous and row-major where no strides are given. By default it is left out, like a NULL in attn.h. A container
  * that is smaller than what shape and strides reach, or a shape that has not as many entries as the strides, makes a
- * view that every call refuses: ATTN_ERR_OVERFLOW, "reaches beyond what can be addressed" (ATTN_ERR_ARGUMENT where it
- * is one element). */
+ * view that every call refuses: ATTN_ERR_SHAPE, "reaches from element 0 to element 14 of memory that has 12". */
 class const_tensor
 {
   public:
@@ -271,7 +283,7 @@ class const_tensor
     /* Whether there is a view: not so where it was left out. */
     explicit operator bool() const noexcept
     {
-        return view_.ndim != 0;
+        return get() != nullptr;
     }
 
     const void *data() const noexcept
@@ -286,21 +298,26 @@ class const_tensor
 
     dims shape() const noexcept
     {
-        return {view_.shape, view_.ndim};
+        return {view_.shape, rank()};
     }
 
     dims strides() const noexcept
     {
-        return {view_.stride, view_.ndim};
+        return {view_.stride, rank()};
     }
 
     /* As attn.h wants it: NULL where it was left out. */
     const attn_tensor *get() const noexcept
     {
-        return view_.ndim != 0 ? &view_ : nullptr;
+        return view_.ndim != 0 || view_.dtype != 0 ? &view_ : nullptr;
     }
 
   private:
+    std::int32_t rank() const noexcept
+    {
+        return view_.ndim >= 1 && view_.ndim <= 4 ? view_.ndim : 0;
+    }
+
     attn_tensor view_ = {nullptr, 0, 0, {0, 0, 0, 0}, {0, 0, 0, 0}};
 };
 

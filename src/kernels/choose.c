@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * choose.c: which set of kernels an engine computes with. Nothing of a set runs before the CPU is known to have what it
- * was compiled for. */
+ * kernels/choose.c: which set of kernels an engine computes with. Nothing of a set runs before the CPU is known to have
+ * what it was compiled for. */
 #include "kernels/kernels.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * columns.c: kernels that take a softmax down the columns of a matrix of scores, a row at a time: each element has the
- * maximum, sum and mean of its column beside it. */
+ * kernels/columns.c: kernels that take a softmax down the columns of a matrix of scores, a row at a time: each element
+ * has the maximum, sum and mean of its column beside it. */
 #include "kernels/elementary.h"
 
 #include <math.h>

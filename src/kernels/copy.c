@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * copy.c: kernels that move rows between the caller's strided tensors and contiguous scratch. */
+ * kernels/copy.c: kernels that move rows between the caller's strided tensors and contiguous scratch. */
 #include "kernels/real.h"
 
 #include <string.h>

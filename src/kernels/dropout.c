@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * dropout.c: the kernel that drops weights of a row. */
+ * kernels/dropout.c: the kernel that drops weights of a row. */
 #include "kernels/philox.h"
 #include "kernels/real.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * elementary.h: exp and tanh of a vector, without branches, each within 2 units in the last place. Their polynomials
- * are Chebyshev fits, good to a sixth of such a unit or better. */
-#ifndef ATTN_I_ELEMENTARY_H
-#define ATTN_I_ELEMENTARY_H
+ * kernels/elementary.h: exp and tanh of a vector, without branches, each within 2 units in the last place. Their
+ * polynomials are Chebyshev fits, good to a sixth of such a unit or better. */
+#ifndef ATTN_I_KERNELS_ELEMENTARY_H
+#define ATTN_I_KERNELS_ELEMENTARY_H
 
 #include "kernels/vector.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * fetch.h: memory that will be wanted before long, asked for a few lines at a time between blocks of arithmetic. All at
- * once, the requests would fill the core's list of outstanding misses and keep waiting what is wanted now. */
-#ifndef ATTN_I_FETCH_H
-#define ATTN_I_FETCH_H
+ * kernels/fetch.h: memory that will be wanted before long, asked for a few lines at a time between blocks of
+ * arithmetic. All at once, the requests would fill the core's list of outstanding misses and keep waiting what is
+ * wanted now. */
+#ifndef ATTN_I_KERNELS_FETCH_H
+#define ATTN_I_KERNELS_FETCH_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * finite.c: kernels that keep values which are not numbers away from queries that do not see them. */
+ * kernels/finite.c: kernels that keep values which are not numbers away from queries that do not see them. */
 #include "kernels/real.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * gradient.c: kernels of the backward pass, each over one row of scores: weights from the log-sum-exp, and the
+ * kernels/gradient.c: kernels of the backward pass, each over one row of scores: weights from the log-sum-exp, and the
  * derivatives of softmax and of the modifiers. */
 #include "kernels/elementary.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * kernels.h: the table of kernels, the floor where numbers are touched. Each kernel is written once for any element
- * type and instruction set, and compiled once for each set; the engine holds a table per element type. Kernels trust
- * their arguments. `row` is a contiguous row of scores, n of them; strides count elements. */
-#ifndef ATTN_I_KERNELS_H
-#define ATTN_I_KERNELS_H
+ * kernels/kernels.h: the table of kernels, the floor where numbers are touched. Each kernel is written once for any
+ * element type and instruction set, and compiled once for each set; the engine holds a table per element type. Kernels
+ * trust their arguments. `row` is a contiguous row of scores, n of them; strides count elements. */
+#ifndef ATTN_I_KERNELS_KERNELS_H
+#define ATTN_I_KERNELS_KERNELS_H
 
 #include "attn/attn.h"
 #include "kernels/tile.h"

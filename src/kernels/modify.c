@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * modify.c: kernels of the modifiers, each over one row of scores; and the gradient of tanh. */
+ * kernels/modify.c: kernels of the modifiers, each over one row of scores; and the gradient of tanh. */
 #include "kernels/elementary.h"
 
 #include <math.h>

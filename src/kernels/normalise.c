@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * normalise.c: kernels of the normalisers: softmax and hardmax of one row. */
+ * kernels/normalise.c: kernels of the normalisers: softmax and hardmax of one row. */
 #include "kernels/elementary.h"
 
 #include <math.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * philox.h: Philox4x32-10, a random function of a counter and a key (Salmon, Moraes, Dror and Shaw, "Parallel random
- * numbers: as easy as 1, 2, 3", 2011). */
-#ifndef ATTN_I_PHILOX_H
-#define ATTN_I_PHILOX_H
+ * kernels/philox.h: Philox4x32-10, a random function of a counter and a key (Salmon, Moraes, Dror and Shaw, "Parallel
+ * random numbers: as easy as 1, 2, 3", 2011). */
+#ifndef ATTN_I_KERNELS_PHILOX_H
+#define ATTN_I_KERNELS_PHILOX_H
 
 #include <stdint.h>
 

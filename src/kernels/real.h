@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * real.h: what a kernel source is compiled with. The build gives ATTN_I_SET, the instruction set's name, and
+ * kernels/real.h: what a kernel source is compiled with. The build gives ATTN_I_SET, the instruction set's name, and
  * ATTN_I_BITS, 32 or 64; a kernel is written in terms of `real` and named through KERNEL(). */
-#ifndef ATTN_I_REAL_H
-#define ATTN_I_REAL_H
+#ifndef ATTN_I_KERNELS_REAL_H
+#define ATTN_I_KERNELS_REAL_H
 
 #include "kernels/kernels.h"
 

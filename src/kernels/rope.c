@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * rope.c: kernels of rotary positions: the cosines and sines of a position's angles, in float64 whatever the rows are
- * of, and the turning of a row's pairs by them. */
+ * kernels/rope.c: kernels of rotary positions: the cosines and sines of a position's angles, in float64 whatever the
+ * rows are of, and the turning of a row's pairs by them. */
 #include "kernels/vector.h"
 
 #include <math.h>

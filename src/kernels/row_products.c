@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * row_products.c: the kernels for few queries against many keys, where memory is the limit: every key and value is read
- * once for up to four queries, with vectors along its elements. */
+ * kernels/row_products.c: the kernels for few queries against many keys, where memory is the limit: every key and value
+ * is read once for up to four queries, with vectors along its elements. */
 #include "kernels/square.h"
 #include "kernels/tiles.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * rows.c: kernels that take one row against a few others: what local attention is made of. Rows are contiguous, those
- * of a matrix `stride` elements apart. */
+ * kernels/rows.c: kernels that take one row against a few others: what local attention is made of. Rows are contiguous,
+ * those of a matrix `stride` elements apart. */
 #include "kernels/vector.h"
 
 #include <math.h>

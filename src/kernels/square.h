@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * square.h: WIDTH vectors as a square: its transpose, and the sums of its rows. */
-#ifndef ATTN_I_SQUARE_H
-#define ATTN_I_SQUARE_H
+ * kernels/square.h: WIDTH vectors as a square: its transpose, and the sums of its rows. */
+#ifndef ATTN_I_KERNELS_SQUARE_H
+#define ATTN_I_KERNELS_SQUARE_H
 
 #include "kernels/tile_math.h"
 

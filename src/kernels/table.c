@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * table.c: the table of one set of kernels. */
+ * kernels/table.c: the table of one set of kernels. */
 #include "kernels/real.h"
 
 #define STRING_OF(x) #x

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tanh_scores.c: the kernel of the additive score (Bahdanau 2014, appendix A.1.2): sum, tanh and dot product with v
- * in one pass, so that no tensor of query x key x hidden ever exists. */
+ * kernels/tanh_scores.c: the kernel of the additive score (Bahdanau 2014, appendix A.1.2): sum, tanh and dot product
+ * with v in one pass, so that no tensor of query x key x hidden ever exists. */
 #include "kernels/elementary.h"
 
 void KERNEL(tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,

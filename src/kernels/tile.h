@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile.h: the kernels of the fused way, float32 only. A tile has up to ATTN_I_LANES queries, side by side in lanes, and
- * up to ATTN_I_TILE_KEYS keys, one below the other: row j holds what the queries make of key j. So a query's maximum,
- * sum and mask are elementwise, a query that needs another treatment than its neighbour costs nothing, and keys and
- * values are read where they lie, an element at a time, broadcast to all lanes. Rows of a tile are ATTN_I_LANES apart.
+ * kernels/tile.h: the kernels of the fused way, float32 only. A tile has up to ATTN_I_LANES queries, side by side in
+ * lanes, and up to ATTN_I_TILE_KEYS keys, one below the other: row j holds what the queries make of key j. So a query's
+ * maximum, sum and mask are elementwise, a query that needs another treatment than its neighbour costs nothing, and
+ * keys and values are read where they lie, an element at a time, broadcast to all lanes. Rows of a tile are
+ * ATTN_I_LANES apart.
  *
  * Scores are in units of log2: weights are powers of two, and to move a query's reference by a whole number changes
  * their exponents and no digit. */
-#ifndef ATTN_I_TILE_H
-#define ATTN_I_TILE_H
+#ifndef ATTN_I_KERNELS_TILE_H
+#define ATTN_I_KERNELS_TILE_H
 
 #include "kernels/fetch.h"
 
@@ -27,6 +28,8 @@ enum {
 
 #define ATTN_I_FAR           0x1p21f /* references up to here are exact parts of the offset that rounds a score */
 #define ATTN_I_FACTORED_MOST 40.0f   /* past it, exp(2 x) of a query or key is not used */
+#define ATTN_I_FACTORED_NEAR 0.5f /* up to it, exp(2 x) - 1 of a key takes its place: then exp(2 x) is its sum with 1  \
+                                   */
 
 /* Spans of lanes, first .. end - 1. */
 typedef struct attn_i_spans {
@@ -39,6 +42,11 @@ typedef struct attn_i_lanes {
     float sum[ATTN_I_LANES];       /* of the weights */
     int32_t first_key[ATTN_I_LANES], end_key[ATTN_I_LANES]; /* the run of keys that it may see */
     int64_t late_first, late_end; /* keys whose weights are in the tile and not yet in the context */
+    /* When a pass is through. By a plan for great scores a reference is a score, `great` is the plan's, and weights are
+     * 2^((score - reference) great - room); else great and room are 0. The reference as an exponent is past what a float
+     * holds, if scores are so great. */
+    double great, exponent[ATTN_I_LANES];
+    float room[ATTN_I_LANES];
 } attn_i_lanes;
 
 /* A matrix whose rows are contiguous, `stride` elements apart. */
@@ -132,19 +140,22 @@ typedef struct attn_i_tile_kernels {
     void (*from_lanes)(int64_t lanes, int64_t n, const float *tile, const float *factor, float *const *rows);
 
     /* The additive score, factored. */
-    /* to[a] = exp(2 from[a]), a < n; returns the greatest |from|. If that is more than ATTN_I_FACTORED_MOST or no
-     * number, it returns infinity, and what is in `to` is of no use, unless it is `from`, which is left alone. */
-    float (*double_exponentials)(int64_t n, const float *from, float *to);
-    /* to[j LANES + i] = sum over a of weights[a] tanh(q_i + k_j), from rows of exp(2 q) and exp(2 k): `rows` queries
-     * and `count` keys. hidden is a multiple of ATTN_I_SPAN_LANES, |weights| are at most 1024. `sharing`, 4, 2 or 1,
-     * fractions have one denominator: 4 where |q| + |k| <= 10, 2 where it is <= 20, 1 where it is <= 40; past these
-     * the denominator overflows. */
-    void (*factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
-                          attn_i_rows keys, int64_t count, float *to);
+    /* to[a] = exp(2 from[a]), a < n, and less_one[a] = to[a] - 1, which may be NULL; returns the greatest |from|. If
+     * that is more than ATTN_I_FACTORED_MOST or no number, it returns infinity, and what is in `to` is of no use,
+     * unless it is `from`, which is left alone. */
+    float (*double_exponentials)(int64_t n, const float *from, float *to, float *less_one);
+    /* to[a] = exp(2 from[a]) - 1, likewise, for |from| up to ATTN_I_FACTORED_NEAR. */
+    float (*double_exponentials_less_one)(int64_t n, const float *from, float *to);
+    /* to[j LANES + i] = sum over a of weights[a] tanh(q_i + k_j), from rows of exp(2 q) and exp(2 k), or, if `near`, of
+     * these less one, |k| being up to ATTN_I_FACTORED_NEAR: `rows` queries and `count` keys. hidden is a multiple of
+     * ATTN_I_SPAN_LANES, |weights| are at most 1024. `sharing`, 4, 2 or 1, fractions have one denominator: 4 where
+     * |q| + |k| <= 10, 2 where it is <= 20, 1 where it is <= 40; past these the denominator overflows. */
+    void (*factored_tanh)(int64_t hidden, int sharing, int near, const float *weights, attn_i_rows queries,
+                          int64_t rows, attn_i_rows keys, int64_t count, float *to);
 
     /* Its gradients: with t = tanh(q_i + k_j) and d = d_scores[j LANES + i], what d adds to row i of d_queries and row
      * j of d_keys, weights[a] d (1 - t^2), and to d_weights, d t. Where |q| + |k| <= 40, see factored_tanh. */
-    void (*factored_tanh_gradients)(int64_t hidden, const float *weights, attn_i_rows queries, int64_t rows,
+    void (*factored_tanh_gradients)(int64_t hidden, int near, const float *weights, attn_i_rows queries, int64_t rows,
                                     attn_i_rows keys, int64_t count, const float *d_scores, float *d_queries,
                                     int64_t d_query_stride, float *d_keys, int64_t d_key_stride, float *d_weights);
 

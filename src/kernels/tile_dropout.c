@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile_dropout.c: the kernel that drops weights of a tile: a lane of Philox for each query. */
+ * kernels/tile_dropout.c: the kernel that drops weights of a tile: a lane of Philox for each query. */
 #include "kernels/philox.h"
 #include "kernels/tile_math.h"
 #include "kernels/tiles.h"

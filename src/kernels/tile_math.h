@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile_math.h: what the kernels of tiles have in common: loops that must be unrolled, and powers of two. */
-#ifndef ATTN_I_TILE_MATH_H
-#define ATTN_I_TILE_MATH_H
+ * kernels/tile_math.h: what the kernels of tiles have in common: loops that must be unrolled, and powers of two. */
+#ifndef ATTN_I_KERNELS_TILE_MATH_H
+#define ATTN_I_KERNELS_TILE_MATH_H
 
 #include "kernels/elementary.h"
 #include "kernels/tile.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile_passes.c: the kernels that go over a tile of scores row by row: modifiers, what may not be seen, maximum,
- * exponentials; and their like for single rows. */
+ * kernels/tile_passes.c: the kernels that go over a tile of scores row by row: modifiers, what may not be seen,
+ * maximum, exponentials; and their like for single rows. */
 #include "kernels/tile_math.h"
 #include "kernels/tiles.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile_products.c: the kernels that do the work: products of rows with lanes, as they are or as weights, and the
- * context. Each goes by blocks of rows and vectors that fill the registers; a row's element is broadcast from where it
- * lies. */
+ * kernels/tile_products.c: the kernels that do the work: products of rows with lanes, as they are or as weights, and
+ * the context. Each goes by blocks of rows and vectors that fill the registers; a row's element is broadcast from where
+ * it lies. */
 #include "kernels/tile_math.h"
 #include "kernels/tiles.h"
 

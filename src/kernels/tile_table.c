@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile_table.c: the table of one set's kernels of tiles. */
+ * kernels/tile_table.c: the table of one set's kernels of tiles. */
 #include "kernels/tiles.h"
 
 const attn_i_tile_kernels KERNEL(tile_table) = {
@@ -25,6 +25,7 @@ const attn_i_tile_kernels KERNEL(tile_table) = {
     .to_lanes = KERNEL(to_lanes),
     .from_lanes = KERNEL(from_lanes),
     .double_exponentials = KERNEL(double_exponentials),
+    .double_exponentials_less_one = KERNEL(double_exponentials_less_one),
     .factored_tanh = KERNEL(factored_tanh),
     .factored_tanh_gradients = KERNEL(factored_tanh_gradients),
     .row_products = KERNEL(row_products),

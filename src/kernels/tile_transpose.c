@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tile_transpose.c: the kernels between rows of the caller's and lanes, by squares of WIDTH x WIDTH. */
+ * kernels/tile_transpose.c: the kernels between rows of the caller's and lanes, by squares of WIDTH x WIDTH. */
 #include "kernels/square.h"
 #include "kernels/tiles.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tiles.h: the names of the kernels of tiles in one set. */
-#ifndef ATTN_I_TILES_H
-#define ATTN_I_TILES_H
+ * kernels/tiles.h: the names of the kernels of tiles in one set. */
+#ifndef ATTN_I_KERNELS_TILES_H
+#define ATTN_I_KERNELS_TILES_H
 
 #include "kernels/real.h"
 #include "kernels/tile.h"
@@ -35,10 +35,11 @@ void KERNEL(tile_exponentials)(int64_t count, attn_i_spans spans, const float *r
 void KERNEL(tile_multiply)(int64_t count, const float *factor, float *tile);
 void KERNEL(to_lanes)(int64_t lanes, int64_t n, const float *const *rows, float factor, float *tile);
 void KERNEL(from_lanes)(int64_t lanes, int64_t n, const float *tile, const float *factor, float *const *rows);
-float KERNEL(double_exponentials)(int64_t n, const float *from, float *to);
-void KERNEL(factored_tanh)(int64_t hidden, int sharing, const float *weights, attn_i_rows queries, int64_t rows,
-                           attn_i_rows keys, int64_t count, float *to);
-void KERNEL(factored_tanh_gradients)(int64_t hidden, const float *weights, attn_i_rows queries, int64_t rows,
+float KERNEL(double_exponentials)(int64_t n, const float *from, float *to, float *less_one);
+float KERNEL(double_exponentials_less_one)(int64_t n, const float *from, float *to);
+void KERNEL(factored_tanh)(int64_t hidden, int sharing, int near, const float *weights, attn_i_rows queries,
+                           int64_t rows, attn_i_rows keys, int64_t count, float *to);
+void KERNEL(factored_tanh_gradients)(int64_t hidden, int near, const float *weights, attn_i_rows queries, int64_t rows,
                                      attn_i_rows keys, int64_t count, const float *d_scores, float *d_queries,
                                      int64_t d_query_stride, float *d_keys, int64_t d_key_stride, float *d_weights);
 void KERNEL(row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_rows keys, int64_t count, float *to,

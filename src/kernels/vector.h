@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * vector.h: a row in pieces, in the compiler's vector extension. A vector has the width of the instruction set's
- * registers; a sum over a row is kept in LANES parts, several vectors where registers are short, so that it is cut the
- * same way on every instruction set. */
-#ifndef ATTN_I_VECTOR_H
-#define ATTN_I_VECTOR_H
+ * kernels/vector.h: a row in pieces, in the compiler's vector extension. A vector has the width of the instruction
+ * set's registers; a sum over a row is kept in LANES parts, several vectors where registers are short, so that it is
+ * cut the same way on every instruction set. */
+#ifndef ATTN_I_KERNELS_VECTOR_H
+#define ATTN_I_KERNELS_VECTOR_H
 
 #include "kernels/real.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * blas.c: the BLAS, behind one function; the only file that includes cblas.h, but for blas_integers.c. Works with any
- * library that has the cblas interface: what only OpenBLAS, BLIS or MKL can tell is asked through weak references. */
+ * runtime/blas.c: the BLAS, behind one function; the only file that includes cblas.h, but for blas_integers.c. Works
+ * with any library that has the cblas interface: what only OpenBLAS, BLIS or MKL can tell is asked through weak
+ * references. */
 #define _GNU_SOURCE
 #include "runtime/blas.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * blas.h: what the library asks of a BLAS, and what it knows about the one that it found. The only floor that sees
- * cblas.h is this one. Call these from the thread that called the library, never from a worker: a threaded BLAS would
- * contend with itself. */
-#ifndef ATTN_I_BLAS_H
-#define ATTN_I_BLAS_H
+ * runtime/blas.h: what the library asks of a BLAS, and what it knows about the one that it found. The only floor that
+ * sees cblas.h is this one. Call these from the thread that called the library, never from a worker: a threaded BLAS
+ * would contend with itself. */
+#ifndef ATTN_I_RUNTIME_BLAS_H
+#define ATTN_I_RUNTIME_BLAS_H
 
 #include "attn/attn.h"
 #include "runtime/cpu.h"

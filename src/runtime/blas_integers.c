@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * blas_integers.c: asks the BLAS by a product how wide its integers are; a file of its own, because CMake runs it too
- * (cmake/attn_check_blas.cmake). A BLAS with 64-bit integers has the same function names, and often the same file name,
- * as one with 32-bit ones. */
+ * runtime/blas_integers.c: asks the BLAS by a product how wide its integers are; a file of its own, because CMake runs
+ * it too (cmake/attn_check_blas.cmake). A BLAS with 64-bit integers has the same function names, and often the same
+ * file name, as one with 32-bit ones. */
 #include "runtime/blas_integers.h"
 
 #include <cblas.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * cpu.c: reads the CPU's features from the CPU itself (x86: cpuid and xgetbv) or from the system (ARM: hwcap). */
+ * runtime/cpu.c: reads the CPU's features from the CPU itself (x86: cpuid and xgetbv) or from the system (ARM: hwcap).
+ */
 #define _GNU_SOURCE
 #include "runtime/cpu.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * cpu.h: the CPU that the process runs on: its name, its vector features, and how many of it may be used. */
-#ifndef ATTN_I_CPU_H
-#define ATTN_I_CPU_H
+ * runtime/cpu.h: the CPU that the process runs on: its name, its vector features, and how many of it may be used. */
+#ifndef ATTN_I_RUNTIME_CPU_H
+#define ATTN_I_RUNTIME_CPU_H
 
 #include <stdint.h>
 

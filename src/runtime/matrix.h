@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * matrix.h: a strided matrix, the form in which the pipeline hands work to the BLAS. Transposing one, or taking a
- * part of it, is arithmetic on the view. */
-#ifndef ATTN_I_MATRIX_H
-#define ATTN_I_MATRIX_H
+ * runtime/matrix.h: a strided matrix, the form in which the pipeline hands work to the BLAS. Transposing one, or taking
+ * a part of it, is arithmetic on the view. */
+#ifndef ATTN_I_RUNTIME_MATRIX_H
+#define ATTN_I_RUNTIME_MATRIX_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * memory.c: the allocator of an engine, and the arena that a call's scratch is carved from. */
+ * runtime/memory.c: the allocator of an engine, and the arena that a call's scratch is carved from. */
 #define _POSIX_C_SOURCE 200112L
 #include "runtime/memory.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * memory.h: the allocator of an engine, and the arena that a call's scratch is carved from. */
-#ifndef ATTN_I_MEMORY_H
-#define ATTN_I_MEMORY_H
+ * runtime/memory.h: the allocator of an engine, and the arena that a call's scratch is carved from. */
+#ifndef ATTN_I_RUNTIME_MEMORY_H
+#define ATTN_I_RUNTIME_MEMORY_H
 
 #include "attn/attn.h"
 

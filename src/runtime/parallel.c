@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * parallel.c: a small pool of POSIX threads. Workers sleep on a condition variable; a job is a counter that caller and
- * workers draw items from. The pool is made anew in a process that forked, where its threads do not exist. */
+ * runtime/parallel.c: a small pool of POSIX threads. Workers sleep on a condition variable; a job is a counter that
+ * caller and workers draw items from. The pool is made anew in a process that forked, where its threads do not exist.
+ */
 #define _GNU_SOURCE
 #include "runtime/parallel.h"
 
 #include "runtime/place.h"
 
 #include <fenv.h>
+#include <limits.h>
+#include <link.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +20,9 @@
 
 /* Below so many operations, waking a thread (5 to 50 microseconds) costs more than it brings. */
 enum { SMALL_WORK = 1 << 16 };
+
+/* What items of work need of a worker's stack, with room to spare: whatever has more than a few kilobytes is scratch. */
+enum { WORKER_STACK = 256 << 10 };
 
 /* To wake a thread on an idle CPU of a virtual machine can take as long as this. */
 enum { SPIN_NANOSECONDS = 50000 };
@@ -167,25 +173,49 @@ static void *worker(void *argument)
     return NULL;
 }
 
+static int add_thread_local(struct dl_phdr_info *object, size_t size, void *bytes)
+{
+    (void)size;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        if (part->p_type == PT_TLS) *(size_t *)bytes += (size_t)(part->p_memsz + part->p_align);
+    }
+    return 0;
+}
+
+/* A stack as this process' threads have, but at least what a worker needs: the default may be as small as a limit on
+ * stacks, and the C library takes thread-local storage, of which some programs have a lot, from the stack too. */
+static void ask_for_stack(pthread_attr_t *attributes)
+{
+    size_t usual = 0, least = (size_t)WORKER_STACK + (size_t)PTHREAD_STACK_MIN;
+    dl_iterate_phdr(add_thread_local, &least);
+    pthread_attr_getstacksize(attributes, &usual);
+    if (usual < least) pthread_attr_setstacksize(attributes, (least / WORKER_STACK + 1) * WORKER_STACK);
+}
+
 /* Called with `use` held. Starts what has not started; a thread that cannot be had is tried again with the next job.
  * Workers take no signals: those are the application's. */
 static void start_workers(attn_i_pool *pool)
 {
     if (pool->started == pool->threads - 1) return;
     sigset_t all, before;
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) return;
+    ask_for_stack(&attributes);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool->started < pool->threads - 1) {
         member *one = &pool->workers[pool->started];
         *one = (member){.pool = pool};
         pthread_mutex_lock(&pool->lock); /* until it is known where it may run */
-        const int failed = pthread_create(&one->thread, NULL, worker, one);
+        const int failed = pthread_create(&one->thread, &attributes, worker, one);
         if (!failed) attn_i_place_send(&one->place, one->thread, 1);
         pthread_mutex_unlock(&pool->lock);
         if (failed) break;
         pool->started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
 }
 
 /* 1 if the pool is this process' own and now held by the caller. */

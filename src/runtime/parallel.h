@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * parallel.h: runs independent items of work on an engine's threads. */
-#ifndef ATTN_I_PARALLEL_H
-#define ATTN_I_PARALLEL_H
+ * runtime/parallel.h: runs independent items of work on an engine's threads. */
+#ifndef ATTN_I_RUNTIME_PARALLEL_H
+#define ATTN_I_RUNTIME_PARALLEL_H
 
 #include "attn/attn.h"
 #include "runtime/memory.h"

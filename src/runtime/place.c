@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * place.c: which CPU a sleeping worker wakes on. */
+ * runtime/place.c: which CPU a sleeping worker wakes on. */
 #define _GNU_SOURCE
 #include "runtime/place.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * place.h: which CPU a sleeping worker wakes on. Where few CPUs share a cache, Linux may wake a thread on the CPU that
- * it slept on although the thread that wakes it is busy there and another CPU is idle; the two then take turns until
- * load balancing finds them, which can take tens of milliseconds. A worker that would meet its caller is sent elsewhere
- * for the moment of waking. Elsewhere than on Linux nothing happens. */
-#ifndef ATTN_I_PLACE_H
-#define ATTN_I_PLACE_H
+ * runtime/place.h: which CPU a sleeping worker wakes on. Where few CPUs share a cache, Linux may wake a thread on the
+ * CPU that it slept on although the thread that wakes it is busy there and another CPU is idle; the two then take turns
+ * until load balancing finds them, which can take tens of milliseconds. A worker that would meet its caller is sent
+ * elsewhere for the moment of waking. Elsewhere than on Linux nothing happens. */
+#ifndef ATTN_I_RUNTIME_PLACE_H
+#define ATTN_I_RUNTIME_PLACE_H
 
 #include <pthread.h>
 

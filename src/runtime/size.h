@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * size.h: checked arithmetic on sizes. Each returns 0 and leaves *result alone when the value cannot be held. */
-#ifndef ATTN_I_SIZE_H
-#define ATTN_I_SIZE_H
+ * runtime/size.h: checked arithmetic on sizes. Each returns 0 and leaves *result alone when the value cannot be held.
+ */
+#ifndef ATTN_I_RUNTIME_SIZE_H
+#define ATTN_I_RUNTIME_SIZE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * slots.c: scratch that tasks of one job share. */
+ * runtime/slots.c: scratch that tasks of one job share. */
 #include "runtime/slots.h"
 
 #include <sched.h>

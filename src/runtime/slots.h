@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * slots.h: scratch that tasks of one job share, a piece for each thread there is. */
-#ifndef ATTN_I_SLOTS_H
-#define ATTN_I_SLOTS_H
+ * runtime/slots.h: scratch that tasks of one job share, a piece for each thread there is. */
+#ifndef ATTN_I_RUNTIME_SLOTS_H
+#define ATTN_I_RUNTIME_SLOTS_H
 
 #include "runtime/memory.h"
 

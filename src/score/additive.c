@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * additive.c: the additive score v^T tanh(W q + U k + b) (Bahdanau 2014, appendix A.1.2), also with v normalised
+ * score/additive.c: the additive score v^T tanh(W q + U k + b) (Bahdanau 2014, appendix A.1.2), also with v normalised
  * (Salimans and Kingma 2016), and with inputs that come projected. */
+#include "handles/status.h"
 #include "score/projected_tanh.h"
-#include "status.h"
 
 #include <inttypes.h>
 
@@ -46,10 +46,10 @@ static void key_gradients(const attn_i_problem *p, const attn_i_score_state *sta
 }
 
 static const attn_i_score additive = {
-    .name = "additive",
-    .reads_keys = 1,
-    .check = attn_i_score_check_nothing,
-    .default_scale = attn_i_score_scale_one,
+    .rule = {.name = "additive",
+             .reads_keys = 1,
+             .check = attn_i_score_check_nothing,
+             .default_scale = attn_i_score_scale_one},
     .query_width = query_width,
     .key_width = key_width,
     .contiguous_keys = 1,
@@ -83,7 +83,7 @@ attn_status attn_mechanism_create_additive(attn_engine *engine, int64_t query_di
     const uint32_t known =
         ATTN_ADDITIVE_BIAS | ATTN_ADDITIVE_NORMALISED | ATTN_ADDITIVE_QUERY_PROJECTED | ATTN_ADDITIVE_KEY_PROJECTED;
     attn_i_mechanism_maker maker =
-        attn_i_mechanism_start("attn_mechanism_create_additive", engine, &additive, mechanism);
+        attn_i_mechanism_start("attn_mechanism_create_additive", engine, &additive.rule, mechanism);
     attn_i_mechanism_dim(&maker, "query_dim", query_dim);
     attn_i_mechanism_dim(&maker, "key_dim", key_dim);
     attn_i_mechanism_dim(&maker, "hidden_dim", hidden_dim);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * concat.c: the concat score v^T tanh(W [q; k]) (Luong 2015, eq. 8): W's columns are split between query and key, so
- * that each is projected once and no concatenation exists. */
+ * score/concat.c: the concat score v^T tanh(W [q; k]) (Luong 2015, eq. 8): W's columns are split between query and key,
+ * so that each is projected once and no concatenation exists. */
+#include "handles/status.h"
 #include "runtime/size.h"
 #include "score/projected_tanh.h"
-#include "status.h"
 
 static int64_t hidden_width(const attn_i_problem *p)
 {
@@ -37,10 +37,10 @@ static void key_gradients(const attn_i_problem *p, const attn_i_score_state *sta
 }
 
 static const attn_i_score concat = {
-    .name = "concat",
-    .reads_keys = 1,
-    .check = attn_i_score_check_nothing,
-    .default_scale = attn_i_score_scale_one,
+    .rule = {.name = "concat",
+             .reads_keys = 1,
+             .check = attn_i_score_check_nothing,
+             .default_scale = attn_i_score_scale_one},
     .query_width = hidden_width,
     .key_width = hidden_width,
     .contiguous_keys = 1,
@@ -64,7 +64,8 @@ static const attn_i_score concat = {
 attn_status attn_mechanism_create_concat(attn_engine *engine, int64_t query_dim, int64_t key_dim, int64_t hidden_dim,
                                          attn_mechanism **mechanism)
 {
-    attn_i_mechanism_maker maker = attn_i_mechanism_start("attn_mechanism_create_concat", engine, &concat, mechanism);
+    attn_i_mechanism_maker maker =
+        attn_i_mechanism_start("attn_mechanism_create_concat", engine, &concat.rule, mechanism);
     attn_i_mechanism_dim(&maker, "query_dim", query_dim);
     attn_i_mechanism_dim(&maker, "key_dim", key_dim);
     attn_i_mechanism_dim(&maker, "hidden_dim", hidden_dim);

@@ -1,29 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * dot.c: the dot score q.k (Luong 2015, eq. 8) and the scaled dot score q.k / sqrt(Dk) (Vaswani 2017, eq. 1). */
+ * score/dot.c: the dot score q.k (Luong 2015, eq. 8) and the scaled dot score q.k / sqrt(Dk) (Vaswani 2017, eq. 1). */
+#include "handles/status.h"
 #include "score/score.h"
-#include "status.h"
 
 #include <inttypes.h>
 #include <math.h>
 
-static attn_status check(const attn_i_problem *p)
+static attn_status check(const attn_mechanism *m, int64_t query_dim, int64_t key_dim, int64_t keys)
 {
-    if (p->query_dim == p->key_dim) return ATTN_OK;
+    (void)keys;
+    if (query_dim == key_dim) return ATTN_OK;
     return attn_i_fail(ATTN_ERR_SHAPE, "query has dimension %" PRId64 " and key %" PRId64 ", but %s needs them equal",
-                       p->query_dim, p->key_dim, p->mechanism->score->name);
+                       query_dim, key_dim, m->rule->name);
 }
 
-static double inverse_root(const attn_i_problem *p)
+static double inverse_root(int64_t key_dim)
 {
-    return 1 / sqrt((double)p->key_dim);
+    return 1 / sqrt((double)key_dim);
 }
 
 static const attn_i_score dot = {
-    .name = "dot",
-    .reads_keys = 1,
-    .check = check,
-    .default_scale = attn_i_score_scale_one,
+    .rule = {.name = "dot", .reads_keys = 1, .check = check, .default_scale = attn_i_score_scale_one},
     .query_width = attn_i_score_width_none,
     .key_width = attn_i_score_width_none,
     .layout = attn_i_score_layout_nothing,
@@ -35,10 +33,7 @@ static const attn_i_score dot = {
 };
 
 static const attn_i_score scaled_dot = {
-    .name = "scaled-dot",
-    .reads_keys = 1,
-    .check = check,
-    .default_scale = inverse_root,
+    .rule = {.name = "scaled-dot", .reads_keys = 1, .check = check, .default_scale = inverse_root},
     .query_width = attn_i_score_width_none,
     .key_width = attn_i_score_width_none,
     .layout = attn_i_score_layout_nothing,
@@ -51,13 +46,13 @@ static const attn_i_score scaled_dot = {
 
 attn_status attn_mechanism_create_dot(attn_engine *engine, attn_mechanism **mechanism)
 {
-    attn_i_mechanism_maker maker = attn_i_mechanism_start("attn_mechanism_create_dot", engine, &dot, mechanism);
+    attn_i_mechanism_maker maker = attn_i_mechanism_start("attn_mechanism_create_dot", engine, &dot.rule, mechanism);
     return attn_i_mechanism_finish(&maker, mechanism);
 }
 
 attn_status attn_mechanism_create_scaled_dot(attn_engine *engine, attn_mechanism **mechanism)
 {
     attn_i_mechanism_maker maker =
-        attn_i_mechanism_start("attn_mechanism_create_scaled_dot", engine, &scaled_dot, mechanism);
+        attn_i_mechanism_start("attn_mechanism_create_scaled_dot", engine, &scaled_dot.rule, mechanism);
     return attn_i_mechanism_finish(&maker, mechanism);
 }

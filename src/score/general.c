@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * general.c: the general score q^T W k (Luong 2015, eq. 8), computed as (q^T W) k: the queries are projected. */
+ * score/general.c: the general score q^T W k (Luong 2015, eq. 8), computed as (q^T W) k: the queries are projected. */
 #include "score/score.h"
 
 static int64_t query_width(const attn_i_problem *p)
@@ -25,10 +25,10 @@ static void query_gradients(const attn_i_problem *p, const attn_i_score_state *s
 }
 
 static const attn_i_score general = {
-    .name = "general",
-    .reads_keys = 1,
-    .check = attn_i_score_check_nothing,
-    .default_scale = attn_i_score_scale_one,
+    .rule = {.name = "general",
+             .reads_keys = 1,
+             .check = attn_i_score_check_nothing,
+             .default_scale = attn_i_score_scale_one},
     .query_width = query_width,
     .key_width = attn_i_score_width_none,
     .layout = layout,
@@ -44,7 +44,8 @@ static const attn_i_score general = {
 attn_status attn_mechanism_create_general(attn_engine *engine, int64_t query_dim, int64_t key_dim,
                                           attn_mechanism **mechanism)
 {
-    attn_i_mechanism_maker maker = attn_i_mechanism_start("attn_mechanism_create_general", engine, &general, mechanism);
+    attn_i_mechanism_maker maker =
+        attn_i_mechanism_start("attn_mechanism_create_general", engine, &general.rule, mechanism);
     attn_i_mechanism_dim(&maker, "query_dim", query_dim);
     attn_i_mechanism_dim(&maker, "key_dim", key_dim);
     attn_i_mechanism_add(&maker, "W", query_dim, key_dim);

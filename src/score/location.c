@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * location.c: the location score e_ij = (W q_i)_j (Luong 2015, eq. 9). Row j of W plays the part of key j. */
+ * score/location.c: the location score e_ij = (W q_i)_j (Luong 2015, eq. 9). Row j of W plays the part of key j. */
+#include "handles/status.h"
 #include "runtime/blas.h"
 #include "score/score.h"
-#include "status.h"
 
 #include <inttypes.h>
 
-static attn_status check(const attn_i_problem *p)
+static attn_status check(const attn_mechanism *m, int64_t query_dim, int64_t key_dim, int64_t keys)
 {
-    if (p->keys <= p->mechanism->hidden_dim) return ATTN_OK;
+    (void)query_dim, (void)key_dim;
+    if (keys <= m->hidden_dim) return ATTN_OK;
     return attn_i_fail(ATTN_ERR_SHAPE, "there are %" PRId64 " keys, but the location mechanism was made for %" PRId64,
-                       p->keys, p->mechanism->hidden_dim);
+                       keys, m->hidden_dim);
 }
 
 static void layout(const attn_i_problem *p, attn_i_arena *arena, attn_i_score_state *state)
@@ -58,9 +59,7 @@ static void gradients(const attn_i_problem *p, const attn_i_score_state *state, 
 }
 
 static const attn_i_score location = {
-    .name = "location",
-    .check = check,
-    .default_scale = attn_i_score_scale_one,
+    .rule = {.name = "location", .check = check, .default_scale = attn_i_score_scale_one},
     .query_width = attn_i_score_width_none,
     .key_width = attn_i_score_width_none,
     .layout = layout,
@@ -75,7 +74,7 @@ attn_status attn_mechanism_create_location(attn_engine *engine, int64_t query_di
                                            attn_mechanism **mechanism)
 {
     attn_i_mechanism_maker maker =
-        attn_i_mechanism_start("attn_mechanism_create_location", engine, &location, mechanism);
+        attn_i_mechanism_start("attn_mechanism_create_location", engine, &location.rule, mechanism);
     attn_i_mechanism_dim(&maker, "query_dim", query_dim);
     attn_i_mechanism_dim(&maker, "max_keys", max_keys);
     attn_i_mechanism_add(&maker, "W", max_keys, query_dim);

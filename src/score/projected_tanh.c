@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * projected_tanh.c: the score v^T tanh(q' + k') of projected queries and keys, with the bias already in q'. */
+ * score/projected_tanh.c: the score v^T tanh(q' + k') of projected queries and keys, with the bias already in q'. */
 #include "score/projected_tanh.h"
 
 #include "runtime/size.h"
@@ -118,14 +118,16 @@ void attn_i_projected_tanh_scores(const attn_i_problem *p, const attn_i_score_st
 
 /* ------------------------------------------------------------------------------------------ the fused way */
 
-/* Converted, a row is exp(2 x) in `padded` elements, and after it the greatest |x|; or x itself, and infinity, if some
- * |x| is too large. */
+/* Converted, a key is exp(2 x) in `padded` elements, and after it the greatest |x|; exp(2 x) - 1 if no |x| is past
+ * ATTN_I_FACTORED_NEAR, so that the digits of small ones are kept; or x itself, and infinity, if some |x| is too large.
+ */
 enum { AFTER = ATTN_I_SPAN_LANES };
 
 /* Beyond, a sum of fractions might overflow. */
 static const float most_weight = 1024;
 
-/* A pass' queries: where they came from, and after this struct their converted rows and room for a key. */
+/* A pass' queries: where they came from, and after this struct room for a row each of exp(2 x), as many of exp(2 x) -
+ * 1, and room for a key. */
 typedef struct tanh_queries {
     const float *from[ATTN_I_LANES];
     float most; /* |x| of all of them; infinity: not converted */
@@ -139,7 +141,7 @@ static int64_t key_elements(const attn_i_problem *p)
 
 static int64_t query_elements(const attn_i_problem *p)
 {
-    return (int64_t)(sizeof(tanh_queries) / sizeof(float)) + (ATTN_I_LANES + 1) * padded(p);
+    return (int64_t)(sizeof(tanh_queries) / sizeof(float)) + (2 * ATTN_I_LANES + 1) * padded(p);
 }
 
 static float *rows_after(const float *queries)
@@ -147,18 +149,31 @@ static float *rows_after(const float *queries)
     return (float *)(void *)((char *)(void *)queries + sizeof(tanh_queries));
 }
 
-static float convert(const attn_i_problem *p, const float *from, float *to)
+/* Rows of exp(2 x), or of these less one, in the order of the lanes. */
+static attn_i_rows converted_queries(const attn_i_problem *p, const float *queries, int near)
 {
-    const int64_t hidden = p->mechanism->hidden_dim;
-    const float most = p->engine->tile_kernels->double_exponentials(hidden, from, to);
-    if (most == INFINITY && to != from) memcpy(to, from, (size_t)hidden * sizeof *to);
-    for (int64_t a = hidden; a < padded(p); a++) to[a] = 1;
-    return most;
+    return (attn_i_rows){rows_after(queries) + (near ? ATTN_I_LANES * padded(p) : 0), padded(p)};
+}
+
+static int is_near(const attn_i_problem *p, const float *key)
+{
+    return key[padded(p)] <= ATTN_I_FACTORED_NEAR;
+}
+
+static void fill_past_hidden(const attn_i_problem *p, float x, float *row)
+{
+    for (int64_t a = p->mechanism->hidden_dim; a < padded(p); a++) row[a] = x;
 }
 
 static void convert_key(const attn_i_problem *p, const float *from, float *to)
 {
-    to[padded(p)] = convert(p, from, to);
+    const int64_t hidden = p->mechanism->hidden_dim;
+    float most = p->engine->tile_kernels->double_exponentials_less_one(hidden, from, to);
+    const int near = most != INFINITY;
+    if (!near) most = p->engine->tile_kernels->double_exponentials(hidden, from, to, NULL);
+    if (most == INFINITY && to != from) memcpy(to, from, (size_t)hidden * sizeof *to);
+    fill_past_hidden(p, near ? 0 : 1, to);
+    to[padded(p)] = most;
 }
 
 static void convert_queries(const attn_i_problem *p, const attn_i_score_state *state, int64_t count,
@@ -171,23 +186,29 @@ static void convert_queries(const attn_i_problem *p, const attn_i_score_state *s
         if (!(fabsf(v[a]) <= most_weight)) head->most = INFINITY;
     }
     for (int64_t i = 0; i < count; i++) {
+        float *row = rows_after(to) + i * padded(p), *less_one = row + ATTN_I_LANES * padded(p);
+        const int64_t hidden = p->mechanism->hidden_dim;
+        const float most = p->engine->tile_kernels->double_exponentials(hidden, from[i], row, less_one);
         head->from[i] = from[i];
-        const float most = convert(p, from[i], rows_after(to) + i * padded(p));
+        fill_past_hidden(p, 1, row);
+        fill_past_hidden(p, 0, less_one);
         if (most > head->most) head->most = most;
     }
 }
 
 static void restore_key(const attn_i_problem *p, const float *from, float *to)
 {
-    const int converted = from[padded(p)] != INFINITY;
-    for (int64_t a = 0; a < p->mechanism->hidden_dim; a++) to[a] = converted ? logf(from[a]) / 2 : from[a];
+    const int converted = from[padded(p)] != INFINITY, near = is_near(p, from);
+    for (int64_t a = 0; a < p->mechanism->hidden_dim; a++) {
+        to[a] = !converted ? from[a] : (near ? log1pf(from[a]) : logf(from[a])) / 2;
+    }
 }
 
 /* The key as it was before it was converted. */
 static const float *unconverted(const attn_i_problem *p, const float *queries, const float *key)
 {
     if (key[padded(p)] == INFINITY) return key;
-    float *x = rows_after(queries) + ATTN_I_LANES * padded(p);
+    float *x = rows_after(queries) + 2 * ATTN_I_LANES * padded(p);
     restore_key(p, key, x);
     return x;
 }
@@ -209,21 +230,23 @@ static int sharing_for(float most)
     return most <= 10 ? 4 : most <= 20 ? 2 : most <= 40 ? 1 : 0;
 }
 
-/* How many of the keys from the first on, at most count, share alike, and in `sharing` how. */
+/* How many of the keys from the first on, at most count, share and were converted alike, and in `sharing` how. */
 static int64_t sharing_alike(const attn_i_problem *p, const float *queries, attn_i_rows keys, int64_t count,
                              int *sharing)
 {
     const float most = ((const tanh_queries *)(const void *)queries)->most;
     int64_t n = 1;
     *sharing = sharing_for(most + keys.data[padded(p)]);
-    while (n < count && sharing_for(most + keys.data[n * keys.stride + padded(p)]) == *sharing) n++;
+    for (; n < count; n++) {
+        const float *key = keys.data + n * keys.stride;
+        if (sharing_for(most + key[padded(p)]) != *sharing || is_near(p, key) != is_near(p, keys.data)) break;
+    }
     return n;
 }
 
 static void lane_scores(const attn_i_problem *p, const attn_i_score_state *state, const float *queries, int64_t rows,
                         attn_i_rows keys, int64_t count, float *tile)
 {
-    const attn_i_rows converted = {rows_after(queries), padded(p)};
     const int64_t end = attn_i_divide_up(rows, ATTN_I_SPAN_LANES) * ATTN_I_SPAN_LANES;
     for (int64_t j = 0; j < count; j++) { /* lanes of no query */
         for (int64_t l = rows; l < end; l++) tile[j * ATTN_I_LANES + l] = 0;
@@ -234,7 +257,9 @@ static void lane_scores(const attn_i_problem *p, const attn_i_score_state *state
         float *to = tile + j * ATTN_I_LANES;
         n = sharing_alike(p, queries, key, count - j, &sharing);
         if (sharing > 0) {
-            p->engine->tile_kernels->factored_tanh(padded(p), sharing, state->v, converted, rows, key, n, to);
+            const int near = is_near(p, key.data);
+            p->engine->tile_kernels->factored_tanh(padded(p), sharing, near, state->v,
+                                                   converted_queries(p, queries, near), rows, key, n, to);
             continue;
         }
         for (int64_t i = 0; i < n; i++) {
@@ -259,7 +284,6 @@ static void lane_gradients(const attn_i_problem *p, const attn_i_score_state *st
                            int64_t first, int64_t rows, attn_i_rows keys, int64_t count, const float *d_scores,
                            attn_i_sum_rows d_queries, attn_i_sum_rows d_keys, float *own)
 {
-    const attn_i_rows converted = {rows_after(queries) + first * padded(p), padded(p)};
     for (int64_t j = 0, n; j < count; j += n) {
         int sharing;
         const attn_i_rows key = attn_i_rows_from(keys, j);
@@ -267,7 +291,9 @@ static void lane_gradients(const attn_i_problem *p, const attn_i_score_state *st
         float *d_key = d_keys.data + j * d_keys.stride;
         n = sharing_alike(p, queries, key, count - j, &sharing);
         if (sharing > 0) {
-            p->engine->tile_kernels->factored_tanh_gradients(padded(p), state->v, converted, rows, key, n, d + first,
+            const int near = is_near(p, key.data);
+            const attn_i_rows some = attn_i_rows_from(converted_queries(p, queries, near), first);
+            p->engine->tile_kernels->factored_tanh_gradients(padded(p), near, state->v, some, rows, key, n, d + first,
                                                              d_queries.data + first * d_queries.stride,
                                                              d_queries.stride, d_key, d_keys.stride, own);
             continue;

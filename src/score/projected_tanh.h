@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * projected_tanh.h: the score v^T tanh(q' + k') of projected queries and keys, which additive and concat share: they
- * differ in where the projections come from. */
-#ifndef ATTN_I_PROJECTED_TANH_H
-#define ATTN_I_PROJECTED_TANH_H
+ * score/projected_tanh.h: the score v^T tanh(q' + k') of projected queries and keys, which additive and concat share:
+ * they differ in where the projections come from. */
+#ifndef ATTN_I_SCORE_PROJECTED_TANH_H
+#define ATTN_I_SCORE_PROJECTED_TANH_H
 
 #include "score/score.h"
 

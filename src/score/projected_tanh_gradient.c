@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * projected_tanh_gradient.c: gradients of the score v^T tanh(q' + k'). With t = tanh(q' + k') and c the gradient of the
- * score, c v (1 - t^2) is that of both q' and k', and c t that of v. Work is cut along the hidden dimension, so that no
- * two items add to the same number. */
+ * score/projected_tanh_gradient.c: gradients of the score v^T tanh(q' + k'). With t = tanh(q' + k') and c the gradient
+ * of the score, c v (1 - t^2) is that of both q' and k', and c t that of v. Work is cut along the hidden dimension, so
+ * that no two items add to the same number. */
 #include "runtime/size.h"
 #include "score/projected_tanh.h"
 

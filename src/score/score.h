@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * score.h: what a score function is to the pipeline. A score function is one file that fills one of these and defines
- * the public function that creates its mechanism; nothing else in the library knows it by name. */
-#ifndef ATTN_I_SCORE_H
-#define ATTN_I_SCORE_H
+ * score/score.h: what a score function is to the pipeline. A score function is one file that fills one of these and
+ * defines the public function that creates its mechanism; nothing else in the library knows it by name. */
+#ifndef ATTN_I_SCORE_SCORE_H
+#define ATTN_I_SCORE_SCORE_H
 
-#include "context.h"
+#include "call/problem.h"
 #include "kernels/tile.h"
-#include "problem.h"
-#include "projection.h"
 #include "runtime/memory.h"
+#include "score/projection.h"
+#include "softmax/context.h"
 
 /* A score function's parameters as its functions want them during one call. */
 typedef struct attn_i_score_state {
@@ -72,13 +72,7 @@ typedef struct attn_i_score_gradient {
 } attn_i_score_gradient;
 
 typedef struct attn_i_score {
-    const char *name;
-    int reads_keys;
-
-    /* Whether the call's dimensions suit, beyond those that the mechanism was made for. */
-    attn_status (*check)(const attn_i_problem *);
-    /* The scale when none was set. */
-    double (*default_scale)(const attn_i_problem *);
+    attn_i_rule rule; /* first: a mechanism has its address, and finds all of this by it */
 
     /* The dimensions that prepared queries and keys have; 0: they are used as they come. Prepared rows are contiguous;
      * a key that is used as it comes can be read by the BLAS, and has contiguous rows if `contiguous_keys`. */
@@ -129,9 +123,14 @@ typedef struct attn_i_score {
     void (*finish_sums)(const attn_i_problem *, const attn_i_score_state *, attn_i_score_sums *);
 } attn_i_score;
 
+static inline const attn_i_score *attn_i_score_of(const attn_i_problem *problem)
+{
+    return (const attn_i_score *)problem->mechanism->rule;
+}
+
 /* What several score functions answer alike. */
-attn_status attn_i_score_check_nothing(const attn_i_problem *);
-double attn_i_score_scale_one(const attn_i_problem *);
+attn_status attn_i_score_check_nothing(const attn_mechanism *, int64_t query_dim, int64_t key_dim, int64_t keys);
+double attn_i_score_scale_one(int64_t key_dim);
 int64_t attn_i_score_width_none(const attn_i_problem *);
 void attn_i_score_layout_nothing(const attn_i_problem *, attn_i_arena *, attn_i_score_state *);
 void attn_i_score_load_nothing(const attn_i_problem *, attn_i_score_state *);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * row.c: what happens to one query's scores after the score function, in the order of MODIFIERS in attn.h. */
+ * softmax/row.c: what happens to one query's scores after the score function, in the order of MODIFIERS in attn.h. */
 #include "softmax/row.h"
 
-#include "relative.h"
+#include "call/relative.h"
 #include "runtime/size.h"
 
 #include <math.h>

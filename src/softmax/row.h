@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * row.h: what happens to one query's scores after the score function: modifiers, visibility, normaliser, and the
- * outputs that are rows of scores. */
-#ifndef ATTN_I_ROW_H
-#define ATTN_I_ROW_H
+ * softmax/row.h: what happens to one query's scores after the score function: modifiers, visibility, normaliser, and
+ * the outputs that are rows of scores. */
+#ifndef ATTN_I_SOFTMAX_ROW_H
+#define ATTN_I_SOFTMAX_ROW_H
 
-#include "visible.h"
+#include "call/visible.h"
 
 /* row holds the unscaled scores of query i (of head h, sequence b) against the keys of span; they are scaled, capped
  * and biased, and become minus infinity where they may not be seen. Writes those rows of scores that are wanted before

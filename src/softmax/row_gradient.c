@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * row_gradient.c: one query's way back from the gradient of its weights to that of its scores. */
+ * softmax/row_gradient.c: one query's way back from the gradient of its weights to that of its scores. */
 #include "softmax/row_gradient.h"
 
 #include "softmax/row.h"

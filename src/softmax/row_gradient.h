@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * row_gradient.h: one query's way back from the gradient of its weights to that of its scores, when weights are rows.
+ * softmax/row_gradient.h: one query's way back from the gradient of its weights to that of its scores, when weights are
+ * rows.
  */
-#ifndef ATTN_I_ROW_GRADIENT_H
-#define ATTN_I_ROW_GRADIENT_H
+#ifndef ATTN_I_SOFTMAX_ROW_GRADIENT_H
+#define ATTN_I_SOFTMAX_ROW_GRADIENT_H
 
-#include "gradient.h"
-#include "visible.h"
+#include "call/gradient.h"
+#include "call/visible.h"
 
 /* One query: i of head h, sequence b, against the keys of span, outside of which it sees nothing. */
 typedef struct attn_i_row_gradient {

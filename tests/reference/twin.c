@@ -158,9 +158,10 @@ static int64_t t5_bucket(int64_t distance, int64_t buckets, int64_t max_distance
 {
     int64_t exact = buckets / 2, bucket = exact;
     if (distance < exact) return distance;
-    /* The greatest bucket whose range begins at or before the distance. */
+    /* The greatest bucket whose range begins at or before the distance, be it that rounded logarithms miss a range that
+     * begins right there. */
     double share = log((double)distance / (double)exact) / log((double)max_distance / (double)exact);
-    bucket += (int64_t)(share * (double)(buckets - exact));
+    bucket += (int64_t)(share * (double)(buckets - exact) + 1e-9);
     return bucket < buckets ? bucket : buckets - 1;
 }
 

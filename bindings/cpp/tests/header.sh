@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # header.sh: attn.hpp and each of its pieces compile by themselves without a warning, as C++17, 20 and 23, with and
-# without exceptions, with every compiler there is; what must not compile does not; and all of attn.h is in it.
+# without exceptions, with every compiler there is; what must not compile does not; all of attn.h is in it; and no
+# piece includes one that includes it.
 set -eu
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -14,6 +15,12 @@ for header in include/attn/*.hpp; do
     echo "#include <attn/$(basename "$header")>"
     echo "#include <attn/$(basename "$header")>"
 done > "$scratch/all.cpp"
+
+for header in include/attn/*.hpp; do
+    sed -n "s|^#include \"\(.*\.hpp\)\".*|$(basename "$header") \1|p" "$header"
+done > "$scratch/includes"
+[ "$(wc -l < "$scratch/includes")" -gt 30 ] || fail "few includes were found"
+tsort "$scratch/includes" > /dev/null || fail "these headers include each other in a circle"
 
 other=clang++
 if "$CXX" --version | grep -q clang; then other=g++; fi

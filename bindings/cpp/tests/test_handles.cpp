@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <memory_resource>
 #include <new>
+#include <optional>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -165,6 +167,25 @@ void twins_return_what_the_others_throw()
     CHECK(attn::mechanism::try_create(taken, attn::additive{2, 2, -1}).status() == attn::status::argument);
     CHECK(std::strncmp(attn::status_string(attn::status::argument), "ATTN_ERR_ARGUMENT: ", 19) == 0);
     CHECK(attn::status_string(static_cast<attn::status>(12345)) != nullptr);
+}
+
+/* What failed on one thread is told on another, whatever has failed there since. */
+void a_result_keeps_its_sentence()
+{
+    std::optional<attn::result<attn::engine>> failed;
+    std::thread([&] {
+        attn::engine_options options;
+        options.threads = -1;
+        failed.emplace(attn::engine::try_create(options));
+    }).join();
+    CHECK(attn::try_constant("ATTN_NOTHING").status() == attn::status::argument);
+    CHECK(std::strstr(failed->what(), "threads is -1") != nullptr);
+    CHECK_THROWS(failed->value(), attn::status::argument, "threads is -1");
+    const attn::result<attn::engine> moved = *std::move(failed);
+    CHECK(std::strstr(moved.what(), "threads is -1") != nullptr);
+    const attn::result<std::int64_t> unknown = attn::try_constant("ATTN_NOTHING"), copied = unknown;
+    CHECK(std::strstr(copied.what(), "ATTN_NOTHING") != nullptr && copied.what() != unknown.what());
+    CHECK(std::strcmp(attn::try_constant("ATTN_OK").what(), attn::status_string(attn::status::ok)) == 0);
 }
 
 void the_library_tells_of_itself()
@@ -337,6 +358,7 @@ int main()
                        {"handles_views_and_calls_allocate_nothing", handles_views_and_calls_allocate_nothing},
                        {"failures_throw_the_librarys_sentence", failures_throw_the_librarys_sentence},
                        {"twins_return_what_the_others_throw", twins_return_what_the_others_throw},
+                       {"a_result_keeps_its_sentence", a_result_keeps_its_sentence},
                        {"the_library_tells_of_itself", the_library_tells_of_itself},
                        {"an_engine_allocates_from_a_resource", an_engine_allocates_from_a_resource},
                        {"workspaces_stand_in_for_the_allocator", workspaces_stand_in_for_the_allocator},

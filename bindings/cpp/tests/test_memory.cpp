@@ -113,6 +113,84 @@ void a_layer_decodes_from_a_memory()
     CHECK_THROWS(attn::multihead(mechanism, options), attn::status::shape, "query_dim");
 }
 
+/* It would be taken for one that was left out: the call would attend to something else. */
+void a_memory_that_was_moved_from_is_not_one_that_was_left_out()
+{
+    const attn::engine engine;
+    const attn::mechanism mechanism(engine, attn::dot{});
+    attn::memory_options options;
+    options.key_heads = 2;
+    options.key_dim = options.value_dim = dim / 2;
+    attn::memory memory(mechanism, options);
+    attn::multihead_options heads;
+    heads.query_heads = 2;
+    heads.query_dim = dim;
+    attn::multihead layer(mechanism, heads);
+    const std::vector<float> x = check::numbers(2 * dim, 1), w = check::numbers(dim * dim, 2);
+    std::vector<float> out(2 * dim, 9), lse(2), before = out;
+    for (const char *name : {"W_q", "W_k", "W_v", "W_o"}) layer.bind_param(name, {w, {dim, dim}});
+    attn::forward_args args;
+    args.query = args.key = {x, {2, dim}};
+    args.context = {out, {2, dim}};
+    args.memory = &memory;
+    attn::multihead_args of_layer;
+    of_layer.query = {x, {2, dim}};
+    of_layer.output = {out, {2, dim}};
+    of_layer.memory = &memory;
+
+    const attn::memory moved = std::move(memory);
+    const attn::forward_call call(mechanism, args);
+    attn::backward_args gradients;
+    gradients.d_context = {x, {2, dim}};
+    gradients.d_query = {out, {2, dim}};
+    attn::multihead_backward_args back;
+    back.d_output = {x, {2, dim}};
+    back.d_query = {out, {2, dim}};
+    CHECK(attn::try_forward(mechanism, args) == attn::status::argument);
+    CHECK(std::strstr(attn::last_error(), "memory is NULL") != nullptr);
+    CHECK(call.try_run() == attn::status::argument);
+    CHECK(attn::try_forward_workspace(mechanism, args).status() == attn::status::argument);
+    args.logsumexp = lse;
+    CHECK(attn::try_backward(mechanism, args, gradients) == attn::status::argument);
+    CHECK(attn::try_backward_workspace(mechanism, args, gradients).status() == attn::status::argument);
+    CHECK(layer.try_forward(of_layer) == attn::status::argument);
+    CHECK(layer.try_workspace(of_layer).status() == attn::status::argument);
+    CHECK(layer.try_saved(of_layer).status() == attn::status::argument);
+    CHECK(layer.try_backward(of_layer, back) == attn::status::argument);
+    CHECK(layer.try_backward_workspace(of_layer, back).status() == attn::status::argument);
+    CHECK(out == before && moved.lengths() == std::vector<std::int64_t>({0}));
+}
+
+/* What was made of a mechanism goes on without it. */
+void memories_and_layers_keep_their_mechanism()
+{
+    const std::vector<double> x = check::numbers<double>(dim, 1), w = check::numbers<double>(dim * dim, 2);
+    std::vector<double> out(dim);
+    attn::memory memory(nullptr);
+    attn::multihead layer(nullptr);
+    {
+        const attn::engine engine;
+        const attn::mechanism mechanism(engine, attn::dot{});
+        attn::memory_options options;
+        options.dtype = attn::dtype::f64;
+        options.key_dim = dim;
+        options.keys_alone = true;
+        memory = attn::memory(mechanism, options);
+        attn::multihead_options heads;
+        heads.query_heads = 1;
+        heads.query_dim = dim;
+        layer = attn::multihead(mechanism, heads);
+    }
+    memory.append({x, {1, dim}});
+    CHECK(memory.fork().lengths() == std::vector<std::int64_t>({1}));
+    for (const char *name : {"W_q", "W_k", "W_v", "W_o"}) layer.bind_param(name, {w, {dim, dim}});
+    attn::multihead_args args;
+    args.query = {x, {1, dim}};
+    args.output = {out, {1, dim}};
+    layer.forward(args);
+    CHECK(out != std::vector<double>(dim));
+}
+
 void positions_are_their_formulas()
 {
     double table[3][4], slopes[4];
@@ -132,30 +210,32 @@ void rope_turns_pairs_and_back()
     const attn::engine engine;
     double from[2][4] = {{1, 2, 3, 4}, {5, 6, 7, 8}}, to[2][4];
     attn::rope_options options;
+    CHECK_THROWS(attn::rope(engine, options, from, to), attn::status::argument, "layout is not set");
     options.layout = attn::rope_layout::halves;
     options.first = 3;
-    attn::rope(engine, from, to, options);
+    attn::rope(engine, options, from, to);
     CHECK_NEAR(to[1][0], 5 * std::cos(4.0) - 7 * std::sin(4.0), 1e-14);
     CHECK_NEAR(to[1][2], 7 * std::cos(4.0) + 5 * std::sin(4.0), 1e-14);
     CHECK_NEAR(to[0][1], 2 * std::cos(0.03) - 4 * std::sin(0.03), 1e-14);
     options.inverse = true;
-    attn::rope(engine, to, to, options);
+    attn::rope(engine, options, to, to);
     for (int t = 0; t < 2; t++) {
         for (int d = 0; d < 4; d++) CHECK_NEAR(to[t][d], from[t][d], 1e-14);
     }
     const std::vector<std::int64_t> positions = {9, 1};
     options = {};
+    options.layout = attn::rope_layout::interleaved;
     options.positions = positions;
     options.dimensions = 2;
     options.base = 7;
-    attn::rope(engine, from, to, options);
+    attn::rope(engine, options, from, to);
     CHECK_NEAR(to[0][0], std::cos(9.0) - 2 * std::sin(9.0), 1e-14);
     CHECK_NEAR(to[1][2], 7, 0);
     options.dimensions = 0;
-    attn::rope(engine, from, to, options);
+    attn::rope(engine, options, from, to);
     CHECK_NEAR(to[1][2], 7 * std::cos(1 / std::sqrt(7.0)) - 8 * std::sin(1 / std::sqrt(7.0)), 1e-14);
     options.dimensions = 3;
-    CHECK(attn::try_rope(engine, from, to, options) == attn::status::argument);
+    CHECK(attn::try_rope(engine, options, from, to) == attn::status::argument);
 }
 
 /* Keys that the memory turns are keys that were turned before. */
@@ -167,7 +247,11 @@ void a_memory_turns_its_keys()
     options.dtype = attn::dtype::f64;
     options.key_dim = dim;
     options.value_dim = values;
-    options.rope = attn::rope_options{};
+    attn::rope_options turns;
+    options.rope = turns;
+    CHECK_THROWS(attn::memory(mechanism, options), attn::status::argument, "layout is not set");
+    turns.layout = attn::rope_layout::interleaved;
+    options.rope = turns;
     attn::memory turning(mechanism, options);
     options.rope.reset();
     attn::memory plain(mechanism, options);
@@ -175,7 +259,7 @@ void a_memory_turns_its_keys()
                               value = check::numbers<double>(length * values, 2);
     const std::vector<double> query = check::numbers<double>(dim, 3);
     std::vector<double> turned(key.size()), context(values), wanted(values);
-    attn::rope(engine, {key, {length, dim}}, {turned, {length, dim}});
+    attn::rope(engine, turns, {key, {length, dim}}, {turned, {length, dim}});
     turning.append({key, {length, dim}}, {value, {length, values}});
     plain.append({turned, {length, dim}}, {value, {length, values}});
     attn::forward_args args;
@@ -196,6 +280,9 @@ int main()
     return check::run({{"a_memory_is_what_was_appended", a_memory_is_what_was_appended},
                        {"memories_are_cut_forked_and_reordered", memories_are_cut_forked_and_reordered},
                        {"a_layer_decodes_from_a_memory", a_layer_decodes_from_a_memory},
+                       {"a_memory_that_was_moved_from_is_not_one_that_was_left_out",
+                        a_memory_that_was_moved_from_is_not_one_that_was_left_out},
+                       {"memories_and_layers_keep_their_mechanism", memories_and_layers_keep_their_mechanism},
                        {"positions_are_their_formulas", positions_are_their_formulas},
                        {"rope_turns_pairs_and_back", rope_turns_pairs_and_back},
                        {"a_memory_turns_its_keys", a_memory_turns_its_keys}});

@@ -128,6 +128,13 @@ attn::status status_of(const attn::mechanism &mechanism, const const_tensor &que
     return attn::try_forward(mechanism, args);
 }
 
+bool said(const char *words)
+{
+    const bool same = std::strcmp(attn::last_error(), words) == 0;
+    if (!same) std::printf("%s\n", attn::last_error());
+    return same;
+}
+
 /* The last element of a view is the container's last one, or the view is refused. */
 void views_beyond_their_container_are_refused()
 {
@@ -136,19 +143,52 @@ void views_beyond_their_container_are_refused()
     std::vector<float> in(12), out(12), none;
     const tensor context(out, {3, 4});
     CHECK(status_of(mechanism, {in, {3, 4}}, context) == attn::status::ok);
-    CHECK(status_of(mechanism, {in, {3, 5}}, {out, {3, 4}}) == attn::status::overflow);
-    CHECK(std::strcmp(attn::last_error(), "attn_forward: query reaches beyond what can be addressed") == 0);
+    CHECK(status_of(mechanism, {in, {3, 5}}, {out, {3, 4}}) == attn::status::shape);
+    CHECK(said("attn_forward: query reaches from element 0 to element 14 of memory that has 12"));
     CHECK(status_of(mechanism, {in, {3, 4}, {1, 3}}, context) == attn::status::ok);
-    CHECK(status_of(mechanism, {in, {3, 4}, {1, 4}}, context) == attn::status::overflow);
-    CHECK(status_of(mechanism, {in, {3, 4}, {-4, 1}}, context) == attn::status::overflow);
-    CHECK(status_of(mechanism, {in, {3, 4}, {4}}, context) == attn::status::overflow);
-    CHECK(status_of(mechanism, {in, {3, 4}}, {out, {3, 5}}) == attn::status::overflow);
-    CHECK(status_of(mechanism, {none, {1, 1}}, {out, {1, 1}}) == attn::status::argument);
+    CHECK(status_of(mechanism, {in, {3, 4}, {1, 4}}, context) == attn::status::shape);
+    CHECK(status_of(mechanism, {in, {3, 4}, {-4, 1}}, context) == attn::status::shape);
+    CHECK(said("attn_forward: query reaches from element -8 to element 3 of memory that has 12"));
+    CHECK(status_of(mechanism, {in, {3, 4}, {4}}, context) == attn::status::shape);
+    CHECK(said("attn_forward: query has 2 dimensions, but 1 strides"));
+    CHECK(status_of(mechanism, {in.data(), {3, 4}, {4}}, context) == attn::status::shape);
+    CHECK(status_of(mechanism, {in, {3, 4}}, {out, {3, 5}}) == attn::status::shape);
+    CHECK(said("attn_forward: context reaches from element 0 to element 14 of memory that has 12"));
+    CHECK(status_of(mechanism, {none, {1, 1}}, {out, {1, 1}}) == attn::status::shape);
+    CHECK(said("attn_forward: query reaches from element 0 to element 0 of memory that has 0"));
     CHECK(status_of(mechanism, {in, {INT64_MAX, INT64_MAX}}, context) == attn::status::overflow);
     CHECK(status_of(mechanism, {in.data(), {INT64_MAX, INT64_MAX}}, context) == attn::status::overflow);
     CHECK(status_of(mechanism, {in, {-3, 4}}, context) == attn::status::shape);
     CHECK(status_of(mechanism, {in, dims()}, context) == attn::status::shape);
+    CHECK(said("attn_forward: query has 0 dimensions, but 1 to 4 are taken"));
     CHECK(status_of(mechanism, {none, {0, 4}}, {none, {0, 4}}) == attn::status::ok);
+    CHECK(const_tensor(in, {3, 5}).shape().count() == 0);
+}
+
+/* What is empty reaches nothing, and a dimension of 1 takes no step. */
+void strides_that_are_never_taken_do_not_matter()
+{
+    const attn::engine engine;
+    const attn::mechanism mechanism(engine, attn::dot{});
+    std::vector<float> in(4), out(4), none;
+    CHECK(status_of(mechanism, {in, {1, 4}, {INT64_MAX, 1}}, {out, {1, 4}, {-9, 1}}) == attn::status::ok);
+    CHECK(status_of(mechanism, {none, {3, 0}, {-4, 1}}, {none, {3, 0}, {INT64_MIN, 7}}) == attn::status::shape);
+    CHECK(std::strstr(attn::last_error(), "memory that has") == nullptr); /* no queries of 0 dimensions, that is all */
+    CHECK(status_of(mechanism, {none, {2, 0, 4}, {-9, 4, 1}}, {none, {2, 0, 4}, {INT64_MIN, 7, 1}}) ==
+          attn::status::ok);
+}
+
+void integers_do_not_wrap()
+{
+    const attn::engine engine;
+    const attn::mechanism mechanism(engine, attn::dot{});
+    std::vector<float> in(12), out(12);
+    const std::size_t npos = SIZE_MAX;
+    CHECK(dims(npos)[0] == INT64_MAX && dims(UINT64_C(1) << 63)[0] == INT64_MAX);
+    CHECK(dims(INT64_MIN)[0] == INT64_MIN && dims(INT64_MAX)[0] == INT64_MAX && dims(-1)[0] == -1);
+    CHECK(dims(static_cast<std::uint64_t>(INT64_MAX), std::uint8_t{255}, true)[1] == 255);
+    CHECK(status_of(mechanism, {in, {3, 4}, {npos - 3, 1}}, {out, {3, 4}}) == attn::status::overflow);
+    CHECK(status_of(mechanism, {in, {npos, 4}}, {out, {3, 4}}) == attn::status::overflow);
 }
 
 #if __cplusplus >= 202002L
@@ -179,5 +219,7 @@ int main()
                        {"what_is_left_out_is_null", what_is_left_out_is_null},
                        {"strides_are_those_given", strides_are_those_given},
                        {"views_beyond_their_container_are_refused", views_beyond_their_container_are_refused},
+                       {"strides_that_are_never_taken_do_not_matter", strides_that_are_never_taken_do_not_matter},
+                       {"integers_do_not_wrap", integers_do_not_wrap},
                        {"arguments_have_names", arguments_have_names}});
 }

@@ -18,6 +18,7 @@ Positions count from 0, as in the C library; indices of sequences from 1. What i
 module Attn
 
 using Libdl
+using Serialization
 
 export AttnError, Call, Engine, Gradient, Mechanism, MultiHead, Rope
 export alibi_slopes, attention, attention_grad, attentional, attentional_grad, backward, bind!, bound, decomposable,
@@ -25,8 +26,10 @@ export alibi_slopes, attention, attention_grad, attentional, attentional_grad, b
        set_alibi!, set_causal!, set_local!, set_normaliser!, set_relative!, set_scale!, set_softcap!, set_temperature!,
        set_window!, sinusoidal, truncate!
 
+include("failures.jl")
 include("abi.jl")
 include("library.jl")
+include("numbers.jl")
 include("words.jl")
 include("tensors.jl")
 include("json.jl")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# abi.jl: attn.h as ccall has it: the structs, and what each function takes.
+# abi.jl: attn.h as ccall has it: the structs, what each function takes, and that the status it returns is checked.
 
 const ABI = 0 # the binary interface that is written down here
 
@@ -214,6 +214,15 @@ const STRUCTS = (attn_tensor = Tensor, attn_engine_options = EngineOptions, attn
                  attn_multihead_args = MultiheadArgs, attn_multihead_backward_args = MultiheadBackwardArgs)
 
 const FUNCTIONS = Symbol[] # of the library that are called; where each lies is in the constant "at_" and its name
+
+@noinline function fail(status::Int32)
+    sentence = unsafe_string(attn_last_error())
+    name = first(split(unsafe_string(attn_status_string(status)), ':'))
+    throw(AttnError(Symbol(name), sentence))
+end
+
+# Throws what the library says of a failure; a status of 0 is none.
+check(status::Int32) = (status == 0 || fail(status); nothing)
 
 # @import name(types...)::R makes a function of the library's one of this module. Without an R it returns a status, which
 # is checked, and a failure thrown. All that is passed stays alive while the call runs.

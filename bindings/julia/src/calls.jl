@@ -12,7 +12,7 @@ function forward_args(kept::Vector{Any}; query = nothing, key = nothing, value =
     lay!(args, kept, :value, value)
     lay!(args, kept, :mask, mask)
     lay!(args, kept, :bias, bias)
-    lay!(args, kept, :key_lengths, lengths_of(key_lengths))
+    lay!(args, kept, :key_lengths, lengths_of(key_lengths, "key_lengths"))
     lay!(args, kept, :context, context)
     lay!(args, kept, :weights, weights)
     lay!(args, kept, :scores, scores)
@@ -122,3 +122,9 @@ function run!(gradient::Gradient)
     GC.@preserve gradient attn_backward(gradient.call.mechanism, gradient.args)
     return nothing
 end
+
+# Their arguments point into themselves.
+const CallOrGradient = Union{Call,Gradient}
+instead_of_a_copy(::CallOrGradient) = "make another one, of copies of its arrays"
+Base.deepcopy_internal(call::CallOrGradient, ::IdDict) = no_copy(call, instead_of_a_copy(call))
+Serialization.serialize(::AbstractSerializer, call::CallOrGradient) = no_copy(call, instead_of_a_copy(call))

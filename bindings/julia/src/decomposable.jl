@@ -26,8 +26,8 @@ function decomposable(f::AbstractArray, g::AbstractArray, a::MaybeArray = nothin
     made = (beta = Array{type}(undef, column(b, g), behind(f)...), alpha = Array{type}(undef, column(a, f), behind(g)...),
             a_logsumexp = Array{type,max(ndims(f) - 1, 0)}(undef, behind(f)),
             b_logsumexp = Array{type,max(ndims(g) - 1, 0)}(undef, behind(g)))
-    args = decomposable_args(kept; f = f, g = g, a = a, b = b, a_lengths = lengths_of(a_lengths),
-                             b_lengths = lengths_of(b_lengths), made...)
+    args = decomposable_args(kept; f = f, g = g, a = a, b = b, a_lengths = lengths_of(a_lengths, "a_lengths"),
+                             b_lengths = lengths_of(b_lengths, "b_lengths"), made...)
     GC.@preserve kept attn_decomposable_forward(engine, args)
     return made
 end
@@ -46,7 +46,7 @@ function decomposable_grad(d_beta::MaybeArray, d_alpha::MaybeArray, f::AbstractA
         (result = decomposable(f, g, a, b; a_lengths = a_lengths, b_lengths = b_lengths, engine = engine))
     kept, given = Any[], (f = f, g = g, a = a, b = b)
     made = gradients_like(given, names_of(wanted, given, ()), eltype(f))
-    args = decomposable_args(kept; given..., a_lengths = lengths_of(a_lengths), b_lengths = lengths_of(b_lengths),
+    args = decomposable_args(kept; given..., a_lengths = lengths_of(a_lengths, "a_lengths"), b_lengths = lengths_of(b_lengths, "b_lengths"),
                              result..., d_beta = d_beta, d_alpha = d_alpha, d_f = made.f, d_g = made.g, d_a = made.a,
                              d_b = made.b)
     GC.@preserve kept attn_decomposable_backward(engine, args)

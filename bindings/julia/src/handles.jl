@@ -49,6 +49,16 @@ end
 Base.isopen(handle::Handle) = handle.open
 Base.show(io::IO, handle::Handle) = print(io, nameof(typeof(handle)), handle.open ? "()" : "(closed)")
 
+# What stands on memory of the library's cannot be copied as Julia's own memory is: the copy would stand on the same.
+@noinline no_copy(object, instead) =
+    refuse(:ATTN_ERR_ARGUMENT, "a ", nameof(typeof(object)), " is not copied by deepcopy nor serialized, since it stands on ",
+           "memory of the library's: ", instead)
+
+instead_of_a_copy(::Handle) = "make another one the same way, with the arrays of bound(...) where it has parameters"
+
+Base.deepcopy_internal(handle::Handle, ::IdDict) = no_copy(handle, instead_of_a_copy(handle))
+Serialization.serialize(::AbstractSerializer, handle::Handle) = no_copy(handle, instead_of_a_copy(handle))
+
 # A handle is passed as such: whoever calls keeps it alive by that.
 function Base.unsafe_convert(::Type{Ptr{Cvoid}}, handle::Handle)
     handle.open || refuse(:ATTN_ERR_ARGUMENT, "this ", nameof(typeof(handle)), " has been closed")
@@ -129,14 +139,38 @@ end
 
 Binds parameters by their names. The arrays are borrowed, and kept alive: what is changed in place is changed for the
 library. `nothing` unbinds. Refused are names that there are not, other sizes than [`param_shapes`](@ref) tells, and other
-elements than `Float32` and `Float64`. Returns its first argument.
+elements than `Float32` and `Float64`; where one is refused, all are as they were. Returns its first argument.
 """
 function bind!(handle::WithParameters; params...)
-    for (name, array) in params
-        bind_param(handle, String(name), reference(array, "parameter $name", matrix), array)
-        array === nothing ? delete!(handle.owned.kept, name) : (handle.owned.kept[name] = array)
+    before = Pair{Symbol,MaybeArray}[]
+    try
+        for (name, array) in params
+            was = get(handle.owned.kept, name, nothing)
+            bind_one!(handle, name, array)
+            push!(before, name => was)
+        end
+    catch # all of them or none
+        foreach(was -> bind_one!(handle, was...), before)
+        rethrow()
     end
     return handle
+end
+
+function bind_one!(handle::WithParameters, name::Symbol, array)
+    bind_param(handle, String(name), reference(array, "parameter $name", matrix), array)
+    keep!(handle, name, array)
+end
+
+keep!(handle::Handle, name::Symbol, array) =
+    (array === nothing ? delete!(handle.owned.kept, name) : (handle.owned.kept[name] = array); nothing)
+
+# Parameters or gradients by name: names that there are not are refused where they are used.
+function by_name(given, what)
+    for name in keys(given)
+        name isa Symbol || refuse(:ATTN_ERR_ARGUMENT, what, " has the name ", repr(name), ", but names are Symbols: ",
+                                  repr(Symbol(name)))
+    end
+    return given
 end
 
 """
@@ -155,8 +189,11 @@ end
 
 # Those gradients as the library takes them, in the order of the parameters.
 function lay_params!(args, kept::Vector{Any}, member::Symbol, handle::WithParameters, gradients)
-    pointers = TensorPtr[]
-    for name in keys(param_shapes(handle))
+    pointers, known = TensorPtr[], keys(param_shapes(handle))
+    for name in keys(by_name(gradients, member))
+        name in known || refuse(:ATTN_ERR_PARAMETER, member, " has ", name, ", but the parameters are ", join(known, ", "))
+    end
+    for name in known
         given = get(gradients, name, nothing)
         pointed = given === nothing ? nothing : Ref(matrix(given, "d_$name"))
         push!(kept, given, pointed)

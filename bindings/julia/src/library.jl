@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# library.jl: finds libattn and loads it; its constants, and its failures as exceptions.
+# library.jl: finds libattn and loads it; its constants.
 #
 # The library is looked for, in this order:
 #     1. where the environment variable ATTN_LIBRARY says: a file;
@@ -7,31 +7,6 @@
 #     3. where the system keeps its libraries.
 
 const SONAME = "libattn.so.$ABI"
-
-"""
-    AttnError(status, sentence)
-
-A call that was refused. `sentence` says which argument, what was got and what was wanted; it is the library's own where
-the library refused, and then speaks of shapes in C's order, which is the other way round. `status` is the name of the
-library's status, `:ATTN_ERR_SHAPE` for example.
-"""
-struct AttnError <: Exception
-    status::Symbol
-    sentence::String
-end
-
-Base.showerror(io::IO, error::AttnError) = print(io, error.sentence, " (", error.status, ")")
-
-@noinline refuse(status::Symbol, sentence...) = throw(AttnError(status, string(sentence...)))
-
-@noinline function fail(status::Int32)
-    sentence = unsafe_string(attn_last_error())
-    name = first(split(unsafe_string(attn_status_string(status)), ':'))
-    throw(AttnError(Symbol(name), sentence))
-end
-
-# Throws what the library says of a failure; a status of 0 is none.
-check(status::Int32) = (status == 0 || fail(status); nothing)
 
 function constant(name::AbstractString)
     value = Ref{Int64}()

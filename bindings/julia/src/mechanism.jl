@@ -45,13 +45,15 @@ function sizes_of(score, params, flags, query_dim, key_dim, hidden_dim, max_keys
     return query, key, hidden, join_flags(ADDITIVE_FLAGS, flags, "flags")
 end
 
-create_score(score, engine, sizes, at) =
+function create_score(score, engine, sizes, at)
+    numbers = map(size -> whole(Int64, size, "a dimension"), sizes)
     score === :dot ? attn_mechanism_create_dot(engine, at) :
     score === :scaled_dot ? attn_mechanism_create_scaled_dot(engine, at) :
-    score === :general ? attn_mechanism_create_general(engine, sizes..., at) :
-    score === :additive ? attn_mechanism_create_additive(engine, sizes..., at) :
-    score === :concat ? attn_mechanism_create_concat(engine, sizes..., at) :
-    attn_mechanism_create_location(engine, sizes..., at)
+    score === :general ? attn_mechanism_create_general(engine, numbers..., at) :
+    score === :additive ? attn_mechanism_create_additive(engine, numbers..., at) :
+    score === :concat ? attn_mechanism_create_concat(engine, numbers..., at) :
+    attn_mechanism_create_location(engine, numbers..., at)
+end
 
 """
     Mechanism(score = :scaled_dot; params = (;), keywords...)
@@ -87,7 +89,7 @@ mutable struct Mechanism <: WithParameters
                        scale::Union{Nothing,Real} = nothing, softcap::Real = 0, temperature::Real = 1,
                        normaliser::Symbol = :softmax, causal::Union{Nothing,Symbol} = nothing, window = nothing,
                        alibi = nothing, relative = nothing, locally = nothing, engine::Engine = shared_engine())
-        sizes = sizes_of(score, params, flags, query_dim, key_dim, hidden_dim, max_keys)
+        sizes = sizes_of(score, by_name(params, "params"), flags, query_dim, key_dim, hidden_dim, max_keys)
         owned = create(at -> create_score(score, engine, sizes, at), attn_mechanism_destroy)
         mechanism = finalizer(close, new(owned, true))
         try
@@ -97,7 +99,7 @@ mutable struct Mechanism <: WithParameters
             normaliser === :softmax || set_normaliser!(mechanism, normaliser)
             causal === nothing || set_causal!(mechanism, causal)
             window === nothing || set_window!(mechanism, aligned(window, 2, causal, "window")...)
-            locally === nothing || set_local!(mechanism, locally[1:2]..., local_sizes(locally, params)...)
+            locally === nothing || set_local!(mechanism, locally_of(locally, params)...)
             alibi === nothing || set_alibi!(mechanism, aligned(alibi, 1, causal, "alibi")...)
             relative === nothing || set_relative!(mechanism, aligned(relative, 3, causal, "relative")...)
             bind!(mechanism; pairs(params)...)
@@ -109,9 +111,13 @@ mutable struct Mechanism <: WithParameters
     end
 end
 
-# The dimensions of W_p: those that are given, or its own.
-local_sizes(locally, params) =
-    length(locally) > 2 ? locally[3:end] : haskey(params, :W_p) ? reverse(size(params[:W_p])) : ()
+# What set_local! takes; the dimensions of W_p are those that are given, or its own.
+function locally_of(locally, params)
+    locally isa Tuple && length(locally) in (2, 4) ||
+        refuse(:ATTN_ERR_ARGUMENT, "locally is ", repr(locally), ", but (kind, half_width) is needed, or (kind, half_width, ",
+               "query_dim, hidden_dim)")
+    return length(locally) == 2 && haskey(params, :W_p) ? (locally..., reverse(size(params[:W_p]))...) : locally
+end
 
 param_count(mechanism::Mechanism, count) = attn_mechanism_param_count(mechanism, count)
 param_info(mechanism::Mechanism, index, info) = attn_mechanism_param_info(mechanism, index, info)
@@ -174,8 +180,14 @@ set_causal!(mechanism::Mechanism, align::Union{Nothing,Symbol}) =
 A query sees `left` keys before its own position and `right` behind it; -1 is unbounded. An alignment of `nothing` takes
 it away.
 """
-set_window!(mechanism::Mechanism, left::Integer, right::Integer, align::Union{Nothing,Symbol}) =
-    (attn_mechanism_set_window(mechanism, left, right, choose(ALIGNMENTS, align, "window")); mechanism)
+function set_window!(mechanism::Mechanism, left::Integer, right::Integer, align::Union{Nothing,Symbol})
+    attn_mechanism_set_window(mechanism, whole(Int64, left, "left of the window"), whole(Int64, right, "right of the window"),
+                              choose(ALIGNMENTS, align, "window"))
+    return mechanism
+end
+
+@noinline no_alignment(what) =
+    refuse(:ATTN_ERR_ARGUMENT, what, " is to be added, but needs an alignment: :top_left or :bottom_right")
 
 """
     set_alibi!(mechanism, slopes, alignment)
@@ -184,9 +196,10 @@ Adds `-slope * |position - j|` to the scores (Press 2022). `slopes` `[Hq]`, one 
 alive; `nothing` takes them away.
 """
 function set_alibi!(mechanism::Mechanism, slopes::MaybeArray, align::Union{Nothing,Symbol} = nothing)
-    where_to = choose(ALIGNMENTS, align, "alibi")
+    slopes === nothing || align !== nothing || no_alignment("alibi")
+    where_to = choose(ALIGNMENTS, slopes === nothing ? nothing : align, "alibi")
     GC.@preserve slopes attn_mechanism_set_alibi(mechanism, reference(slopes, "alibi"), where_to)
-    keep!(mechanism, :alibi, align === nothing ? nothing : slopes)
+    keep!(mechanism, :alibi, slopes)
     return mechanism
 end
 
@@ -198,11 +211,17 @@ Adds a learned bias of the distance: a `table` `[n, Hq]`, or `[n]` for all heads
 """
 function set_relative!(mechanism::Mechanism, table::MaybeArray, kind::Union{Nothing,Symbol} = nothing,
                        max_distance::Integer = 0, align::Union{Nothing,Symbol} = nothing)
-    kind = table === nothing ? nothing : kind
+    if table === nothing
+        kind = align = nothing
+    elseif kind === nothing
+        refuse(:ATTN_ERR_ARGUMENT, "relative has a table, but no kind: ", join(repr.(RELATIVES.words), ", "))
+    elseif align === nothing
+        no_alignment("relative")
+    end
     which, where_to = choose(RELATIVES, kind, "relative"), choose(ALIGNMENTS, align, "relative")
-    GC.@preserve table attn_mechanism_set_relative_bias(mechanism, reference(table, "relative"), which, max_distance,
-                                                        where_to)
-    keep!(mechanism, :relative, kind === nothing ? nothing : table)
+    GC.@preserve table attn_mechanism_set_relative_bias(mechanism, reference(table, "relative"), which,
+                                                        whole(Int64, max_distance, "max_distance"), where_to)
+    keep!(mechanism, :relative, table)
     return mechanism
 end
 
@@ -214,14 +233,13 @@ have the parameters `W_p` and `v_p`, to be bound then. `nothing` takes it away.
 """
 function set_local!(mechanism::Mechanism, kind::Union{Nothing,Symbol}, half_width::Integer = 0, query_dim::Integer = 0,
                     hidden_dim::Integer = 0)
-    attn_mechanism_set_local(mechanism, choose(LOCALS, kind, "locally"), half_width, query_dim, hidden_dim)
+    numbers = (whole(Int64, number, name) for (number, name) in
+               ((half_width, "half_width"), (query_dim, "query_dim"), (hidden_dim, "hidden_dim")))
+    attn_mechanism_set_local(mechanism, choose(LOCALS, kind, "locally"), numbers...)
     keep!(mechanism, :W_p, nothing)
     keep!(mechanism, :v_p, nothing)
     return mechanism
 end
-
-keep!(handle::Handle, name::Symbol, array) =
-    (array === nothing ? delete!(handle.owned.kept, name) : (handle.owned.kept[name] = array); nothing)
 
 # The slopes of ALiBi and the table of relative biases; nothing where there are none.
 distances(mechanism::Mechanism) =

@@ -61,7 +61,7 @@ others, where a fixed memory is full. Returns the memory.
 """
 function Base.append!(memory::Memory, key::MaybeArray, value::MaybeArray = nothing;
                       counts::Union{Nothing,Lengths} = nothing)
-    numbers = lengths_of(counts)
+    numbers = lengths_of(counts, "counts")
     GC.@preserve key value numbers attn_memory_append(memory, reference(key, "key"), reference(value, "value"),
                                                       reference(numbers, "counts"))
     return memory
@@ -73,7 +73,7 @@ end
 Forgets what lies past these lengths, one for each sequence. Returns the memory.
 """
 function truncate!(memory::Memory, lengths::Lengths)
-    numbers = lengths_of(lengths)
+    numbers = lengths_of(lengths, "lengths")
     GC.@preserve numbers attn_memory_truncate(memory, reference(numbers, "lengths"))
     return memory
 end
@@ -85,7 +85,7 @@ Makes sequence `b` a copy of what sequence `rows[b]` was, counted from 1: the su
 sequences as rows then. Returns the memory.
 """
 function reorder!(memory::Memory, rows::Lengths)
-    numbers = Int64[row - 1 for row in rows]
+    numbers = [index - 1 for index in lengths_of(rows, "rows")]
     GC.@preserve numbers attn_memory_reorder(memory, reference(numbers, "rows"))
     return memory
 end
@@ -98,6 +98,8 @@ A second memory with the same content, to go on by itself.
 Base.copy(memory::Memory) =
     Memory(create(at -> attn_memory_fork(memory, at), attn_memory_destroy, memory.owned.stands_on), memory.mechanism,
            memory.value_dim)
+
+instead_of_a_copy(::Memory) = "copy(memory) makes another one"
 
 """
     lengths(memory) -> Vector{Int64}

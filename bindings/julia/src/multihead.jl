@@ -37,7 +37,7 @@ mutable struct MultiHead <: WithParameters
         width = head_dim == 0 ? query_dim ÷ query_heads : head_dim
         layer = finalizer(close, new(owned, true, mechanism, query_heads, key_heads == 0 ? query_heads : key_heads, width,
                                      value_head_dim == 0 ? width : value_head_dim))
-        return bind!(layer; pairs(params)...)
+        return bind!(layer; pairs(by_name(params, "params"))...)
     end
 end
 
@@ -106,14 +106,31 @@ end
 
 (layer::MultiHead)(query::AbstractArray, others...; keywords...) = forward(layer, query, others...; keywords...)
 
+# What is saved, for backward. It may lie at any address that has the remainder by 64 of the one where it was written; a
+# byte more, at its end, tells that, so that a copy of it is told from it.
 function saved_for!(args::MultiheadArgs, layer::MultiHead)
     size = Ref{Csize_t}(0)
     attn_multihead_saved(layer, args, size)
-    return save_in!(args, Vector{UInt8}(undef, size[]))
+    saved = Vector{UInt8}(undef, size[] + 1)
+    saved[end] = remainder(pointer(saved))
+    args.saved, args.saved_size = pointer(saved), size[]
+    return saved
 end
 
-save_in!(args::MultiheadArgs, saved::Vector{UInt8}) =
-    (args.saved = pointer(saved); args.saved_size = length(saved); saved)
+remainder(address::Ptr) = UInt8(UInt(address) % 64)
+
+# The same for backward, which reads it: what to keep alive is returned.
+function saved_from!(args::MultiheadArgs, saved::Vector{UInt8})
+    isempty(saved) && refuse(:ATTN_ERR_BUFFER, "result.saved is empty")
+    bytes, first = saved, 1
+    if remainder(pointer(saved)) != saved[end]
+        bytes = Vector{UInt8}(undef, length(saved) + 63)
+        first += (saved[end] + 64 - remainder(pointer(bytes))) % 64
+        copyto!(bytes, first, saved, 1, length(saved))
+    end
+    args.saved, args.saved_size = pointer(bytes, first), length(saved) - 1
+    return bytes
+end
 
 """
     backward(layer, d_output, query, key = nothing, value = nothing; d_weights, d_logsumexp, result, wanted, keywords...)
@@ -134,7 +151,7 @@ function backward(layer::MultiHead, d_output::MaybeArray, query::AbstractArray, 
     if result !== nothing
         get(result, :saved, nothing) === nothing &&
             refuse(:ATTN_ERR_ARGUMENT, "result is not what forward returns with save = true")
-        push!(kept, save_in!(args, result.saved))
+        push!(kept, saved_from!(args, result.saved))
     end
     given = (; query = query, key = key, value = value, bias = bias, distances(layer.mechanism)...)
     wanted = names_of(wanted, given, (keys(param_shapes(layer))..., keys(param_shapes(layer.mechanism))...))

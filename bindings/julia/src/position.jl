@@ -2,13 +2,14 @@
 # position.jl: what tells a model where a token stands: sinusoids, ALiBi's slopes, rotary positions.
 
 """
-    Rope(; layout = :interleaved, dimensions = 0, base = 10000.0)
+    Rope(; layout, dimensions = 0, base = 10000.0)
 
-Rotary positions (Su 2021): the layout is `:interleaved` (the paper's) or `:halves` (GPT-NeoX, transformers' Llama); the
-first `dimensions` of each column are turned, 0: all of them.
+Rotary positions (Su 2021): the layout is `:interleaved` (the paper's) or `:halves` (GPT-NeoX, transformers' Llama). It has
+no default, since weights are right with one of them alone. The first `dimensions` of each column are turned, 0: all of
+them.
 """
 Base.@kwdef struct Rope
-    layout::Symbol = :interleaved
+    layout::Symbol
     dimensions::Int = 0
     base::Float64 = 10000.0
 end
@@ -21,18 +22,18 @@ function options_of(rope::Rope)
 end
 
 """
-    rope(array; layout = :interleaved, dimensions = 0, base = 10000.0, first = 0, positions = nothing, inverse = false,
+    rope(array; layout, dimensions = 0, base = 10000.0, first = 0, positions = nothing, inverse = false,
          out = similar(array), engine)
 
 `array` `[D, T, H, B]` with each column turned by its position: `first`, `first + 1`, ..., or those in `positions`, `[T, B]`
 or `[T]`, whole numbers. `inverse` turns back, which is the gradient too. `out` may be `array` itself. Returns `out`.
 """
-function rope(array::AbstractArray; layout::Symbol = :interleaved, dimensions::Integer = 0, base::Real = 10000.0,
+function rope(array::AbstractArray; layout::Symbol, dimensions::Integer = 0, base::Real = 10000.0,
               first::Integer = 0, positions::Union{Nothing,Lengths} = nothing, inverse::Bool = false,
               out::AbstractArray = Array{eltype(array)}(undef, size(array)), engine::Engine = shared_engine())
     options, kept = options_of(Rope(layout, dimensions, base)), Any[]
     options.first, options.inverse = first, inverse
-    lay!(options, kept, :positions, lengths_of(positions))
+    lay!(options, kept, :positions, lengths_of(positions, "positions"))
     GC.@preserve kept array out attn_rope(engine, options, reference(array, "array"), reference(out, "out"))
     return out
 end
@@ -45,7 +46,7 @@ added to the vectors of a sequence: odd rows are sines, even ones cosines.
 """
 function sinusoidal(dimension::Integer, length::Integer; first::Integer = 0, base::Real = 10000.0, type::Type = Float32)
     table = Array{type}(undef, dimension, length)
-    GC.@preserve table attn_position_sinusoidal(reference(table, "table"), first, base)
+    GC.@preserve table attn_position_sinusoidal(reference(table, "table"), whole(Int64, first, "first"), base)
     return table
 end
 

@@ -8,10 +8,12 @@ const Lengths = Union{AbstractVector{<:Integer},AbstractMatrix{<:Integer},Tuple{
     refuse(:ATTN_ERR_DTYPE, name, " is a ", typeof(array), ", which is no array with strides in memory",
            array isa BitArray ? ": it packs its bits; Array{Bool} does not" : "", "; nothing is copied or converted")
 
+# What elements are needed, in the words of whoever has others.
+needed(name) = name === :mask ? "a mask's are Bool: Array{Bool}(mask)" : "Float32 or Float64 is computed with"
+
 function dtype_of(type::Type, name)
     haskey(DTYPES, type) ||
-        refuse(:ATTN_ERR_DTYPE, name, " has elements of ", type, ", but Float32 or Float64 is computed with; nothing is ",
-               "converted")
+        refuse(:ATTN_ERR_DTYPE, name, " has elements of ", type, ", but ", needed(name), "; nothing is converted")
     return DTYPES[type]
 end
 
@@ -48,11 +50,6 @@ function lay!(args, kept::Vector{Any}, member::Symbol, array, view = columns)
     setproperty!(args, member, Base.unsafe_convert(TensorPtr, pointed))
     return nothing
 end
-
-# Whole numbers, as Int32 or Int64 in memory; of what has no memory, new ones.
-lengths_of(::Nothing) = nothing
-lengths_of(given::Union{StridedArray{Int32},StridedArray{Int64}}) = given
-lengths_of(given) = collect(Int64, given)
 
 # How a tensor's dimensions after the first are those of what is made for it.
 behind(array::AbstractArray) = Base.tail(size(array))

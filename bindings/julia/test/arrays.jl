@@ -35,6 +35,8 @@ end
     end
     @test status(() -> attention(query, key, value; mask = trues(7, 5))) == :ATTN_ERR_DTYPE
     @test status(() -> attention(query, key, value; mask = ones(UInt8, 7, 5))) == :ATTN_ERR_DTYPE
+    @test occursin("mask's are Bool", sprint(showerror, try attention(query, key; mask = ones(UInt8, 7, 5)) catch error error end))
+    @test status(() -> attention(query, key, value; key_lengths = [true, false])) == :ATTN_ERR_DTYPE
     @test status(() -> attention(reshape(query, 6, 5, 4, 2, 1), key, value)) == :ATTN_ERR_SHAPE
     @test status(() -> attention(1:6, key, value)) == :ATTN_ERR_DTYPE
     for wrong in (3, "W", [[1.0]])

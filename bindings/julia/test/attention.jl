@@ -175,4 +175,36 @@ end
     @test status(() -> Mechanism(:concat; params = (W = joined, v = v))) == :ATTN_ERR_ARGUMENT
     @test status(() -> Engine(way = :quick)) == :ATTN_ERR_ARGUMENT
     @test_throws MethodError attention(query, key, value; softcaps = 1)
+    for short in ((:monotonic,), (:monotonic, 2, 6), (:predictive, 2, 6, 3, 1), :monotonic)
+        @test status(() -> attention(query, key, value; locally = short)) == :ATTN_ERR_ARGUMENT
+    end
+    mechanism = Mechanism()
+    @test status(() -> set_alibi!(mechanism, [0.5])) == :ATTN_ERR_ARGUMENT
+    @test status(() -> set_relative!(mechanism, normal(5))) == :ATTN_ERR_ARGUMENT
+    @test status(() -> set_relative!(mechanism, normal(5), :clipped, 2)) == :ATTN_ERR_ARGUMENT
+    @test isempty(mechanism.owned.kept)
+end
+
+@testset "whole numbers that C has no room for" begin
+    large = (big(2)^64, big(2)^63, -big(2)^63 - 1, typemax(UInt64), Int128(2)^64 + 1)
+    refused(run) = status(run) == :ATTN_ERR_ARGUMENT
+    for number in large
+        @test refused(() -> Mechanism(window = (number, 0, :top_left)))
+        @test refused(() -> Mechanism(window = (0, number, :top_left)))
+        @test refused(() -> Mechanism(locally = (:monotonic, number)))
+        @test refused(() -> Mechanism(:general; query_dim = number, key_dim = 2))
+        @test refused(() -> Mechanism(relative = (normal(5), :clipped, number, :top_left)))
+        @test refused(() -> Attn.Memory(Mechanism(); key_dim = number))
+        @test refused(() -> MultiHead(8, number))
+        @test refused(() -> attention(query, key, value; query_start = number))
+        @test refused(() -> attention(query, key, value; key_lengths = [number, 3]))
+        @test refused(() -> sinusoidal(4, 4; first = number))
+        @test refused(() -> rope(query; layout = :halves, first = number))
+    end
+    @test refused(() -> Engine(threads = 2^32 + 1)) && refused(() -> attention(query, key, value; threads = 2^32 + 1))
+    @test refused(() -> attention(query, key, value; dropout = 0.5, seed = -1))
+    error = try Engine(threads = 2^32 + 1) catch error error end
+    @test occursin("threads is 4294967297", sprint(showerror, error))
+    @test near(attention(query, key, value; key_lengths = UInt8[3, 7]), attention(query, key, value; key_lengths = [3, 7]))
+    @test attention(query, key, value; seed = typemax(UInt64), dropout = 0.5) isa Array # all of them
 end

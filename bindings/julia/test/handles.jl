@@ -125,3 +125,41 @@ end
     memory = Attn.Memory(mechanism, key, value; rope = Rope(layout = :halves, base = 500))
     @test near(mechanism(query; memory = memory), mechanism(query, rope(key; layout = :halves, base = 500), value))
 end
+
+@testset "what stands on the library's memory is neither copied by deepcopy nor serialized" begin
+    mechanism = Mechanism(:general; params = (W = normal(4, 4),))
+    memory, layer = Attn.Memory(mechanism, normal(4, 3)), MultiHead(8, 2)
+    call = Call(mechanism, normal(4), normal(4, 3); context = zeros(4), logsumexp = fill(0.0))
+    for object in (Engine(threads = 1), mechanism, memory, layer, call, Gradient(call; d_context = normal(4)))
+        @test status(() -> deepcopy(object)) == :ATTN_ERR_ARGUMENT
+        @test status(() -> deepcopy((model = [object],))) == :ATTN_ERR_ARGUMENT
+        @test status(() -> serialize(IOBuffer(), object)) == :ATTN_ERR_ARGUMENT
+        @test status(() -> serialize(IOBuffer(), Dict(:model => object))) == :ATTN_ERR_ARGUMENT
+    end
+    @test occursin("copy(memory)", sprint(showerror, try deepcopy(memory) catch error error end))
+    @test deepcopy(Rope(layout = :halves)) == Rope(layout = :halves)
+end
+
+@testset "parameters are bound together or not at all" begin
+    mechanism = Mechanism(:additive; query_dim = 4, key_dim = 4, hidden_dim = 3)
+    old = (W = normal(3, 4), v = normal(3))
+    bind!(mechanism; old...)
+    for wrong in ((W = normal(3, 4), U = normal(2, 2)), (W = nothing, v = normal(3), Z = normal(3)),
+                  (v = normal(3), W = "W"), (U = normal(3, 4), W = Float16.(old.W), v = normal(3)))
+        @test status(() -> bind!(mechanism; wrong...)) != :ATTN_OK
+        @test bound(mechanism) == Dict(pairs(old)) && bound(mechanism)[:W] === old.W
+    end
+    query, key, U = normal(4, 2), normal(4, 3), normal(3, 4)
+    bind!(mechanism; U = U)
+    @test mechanism(query, key) == attention(query, key; score = :additive, params = (; old..., U = U))
+end
+
+@testset "names that there are not" begin
+    W = normal(4, 4)
+    mechanism = Mechanism(:general; params = (W = W,))
+    call = Call(mechanism, normal(4), normal(4, 3); context = zeros(4), logsumexp = fill(0.0))
+    @test status(() -> Gradient(call; d_context = normal(4), d_params = (W = W, X = W))) == :ATTN_ERR_PARAMETER
+    @test status(() -> Gradient(call; d_context = normal(4), d_params = Dict("W" => W))) == :ATTN_ERR_ARGUMENT
+    @test status(() -> Mechanism(:general; params = Dict("W" => W))) == :ATTN_ERR_ARGUMENT
+    @test status(() -> MultiHead(4, 2; params = Dict("W_q" => W))) == :ATTN_ERR_ARGUMENT
+end

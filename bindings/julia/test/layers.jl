@@ -5,15 +5,18 @@
     x = normal(8, 5, 3, 2)
     pairs, angles = x[1:2:end, :, :, :] + im * x[2:2:end, :, :, :], (0:4)' .* 100.0 .^ (-(0:3) / 4)
     turned = pairs .* cis.(angles)
-    got = rope(x; base = 100)
+    got = rope(x; layout = :interleaved, base = 100)
     @test near(got[1:2:end, :, :, :], real(turned)) && near(got[2:2:end, :, :, :], imag(turned))
-    @test near(rope(got; base = 100, inverse = true), x)
-    @test rope(x; base = 100, positions = 0:4) == got
-    @test rope(x; base = 100, positions = repeat(Int32.(0:4), 1, 2)) == got
-    @test rope(view(x, :, 3:5, :, :); base = 100, first = 2) == got[:, 3:5, :, :]
+    @test near(rope(got; layout = :interleaved, base = 100, inverse = true), x)
+    @test rope(x; layout = :interleaved, base = 100, positions = 0:4) == got
+    @test rope(x; layout = :interleaved, base = 100, positions = repeat(Int32.(0:4), 1, 2)) == got
+    @test rope(view(x, :, 3:5, :, :); layout = :interleaved, base = 100, first = 2) == got[:, 3:5, :, :]
     place = copy(x)
-    @test rope(place; base = 100, out = place) === place && place == got
-    @test status(() -> rope(x; layout = :thirds)) == status(() -> rope(x; dimensions = 3)) == :ATTN_ERR_ARGUMENT
+    @test rope(place; layout = :interleaved, base = 100, out = place) === place && place == got
+    @test status(() -> rope(x; layout = :thirds)) == :ATTN_ERR_ARGUMENT
+    @test status(() -> rope(x; layout = :halves, dimensions = 3)) == :ATTN_ERR_ARGUMENT
+    @test_throws UndefKeywordError rope(x) # which of both is right nobody can tell from the array
+    @test_throws UndefKeywordError Rope(base = 100)
 end
 
 @testset "sinusoids and slopes" begin
@@ -84,6 +87,24 @@ end
     @test alone.query === nothing && keys(alone.params) == (:W_o,) && near(alone.params.W_o, gradients.params.W_o)
     @test status(() -> backward(layer, result.output, x, y, z; result = (saved = nothing,))) == :ATTN_ERR_ARGUMENT
     @test status(() -> layer(x[1:5, :, :], y, z)) == :ATTN_ERR_SHAPE
+end
+
+@testset "what is saved may be copied to any address" begin
+    layer, x = MultiHead(4, 2; bias = false), normal(4, 3)
+    bind!(layer; map(shape -> normal(shape...), param_shapes(layer))...)
+    result = forward(layer, x; save = true)
+    wanted = backward(layer, 2 * result.output, x; result = result)
+    room = Vector{UInt8}(undef, length(result.saved) + 128)
+    for shift in (0, 8, 16, 40, 63)
+        moved = unsafe_wrap(Array, pointer(room) + (128 - UInt(pointer(room)) % 64 + shift) % 64, length(result.saved))
+        GC.@preserve room begin
+            copyto!(moved, result.saved)
+            got = backward(layer, 2 * result.output, x; result = merge(result, (saved = moved,)))
+        end
+        @test got.query == wanted.query && got.params == wanted.params
+    end
+    @test status(() -> backward(layer, result.output, x; result = (saved = UInt8[],))) == :ATTN_ERR_BUFFER
+    @test status(() -> backward(layer, result.output, x; result = (saved = result.saved[end-9:end],))) == :ATTN_ERR_BUFFER
 end
 
 @testset "a layer of an additive score trains it too" begin

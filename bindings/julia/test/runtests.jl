@@ -6,10 +6,11 @@
 using Attn
 using LinearAlgebra
 using Random
+using Serialization
 using Test
 
 include("formulas.jl")
-files = isempty(ARGS) ? ["arrays", "attention", "handles", "layers", "documents"] : ARGS
+files = isempty(ARGS) ? ["order", "arrays", "attention", "handles", "layers", "documents"] : ARGS
 @testset "$file" for file in files
     include("$file.jl")
 end

@@ -9,26 +9,25 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from . import _run
-from ._handles import shared_engine
-from ._mechanism import Mechanism, aligned, local_of, sizes_of
+from ._handles import engine_of
+from ._rule import Rule, aligned, local_of, sizes_of, window_of
 from ._run import Gradients, Result
-from ._tensors import Array, ArrayLike, Lengths, array_of, maybe
+from ._tensors import Array, ArrayLike, Lengths, array_of, dimensions, maybe
+from ._values import integer, mapping
 from ._words import Align, Exact, Normaliser, Score, Stage
 
 _MOST = 32
-_plain: dict[Any, Mechanism] = {}                         # to which nothing is bound: they are everybody's
-_free: OrderedDict[Any, list[Mechanism]] = OrderedDict()  # of the others those that nobody uses at the moment
+_plain: dict[Any, Rule] = {}                         # to which nothing is bound: they are everybody's
+_free: OrderedDict[Any, list[Rule]] = OrderedDict()  # of the others those that nobody uses at the moment
 
 
-def _make(score: Score, sizes: tuple[int, ...], threads: int | None, *modifiers: Any) -> Mechanism:
-    return object.__new__(Mechanism)._create(score, sizes, shared_engine(threads), *modifiers)
+def _make(score: Score, sizes: tuple[int, ...], threads: int | None, *modifiers: Any) -> Rule:
+    return object.__new__(Rule)._create(score, sizes, engine_of(None, threads), *modifiers)
 
 
-def _add_plain(rule: Any) -> Mechanism:
+def _add_plain(rule: Any) -> Rule:
     """The mechanism of this rule, for all calls of it."""
     score, threads, scale, softcap, temperature, normaliser, causal, window, local = rule
-    if window is not None:
-        window = aligned(window, 2, causal, "window")
     mechanism = _make(score, sizes_of(score, {}, None, None, None, None, None), threads, scale, softcap, temperature,
                       normaliser, causal, window, local)
     if len(_plain) >= _MOST:
@@ -42,22 +41,25 @@ def _add_plain(rule: Any) -> Mechanism:
 
 def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayLike] | None, threads: int | None,
             scale: float | None, softcap: float, temperature: float, normaliser: Normaliser, causal: Align | None,
-            window: Any, alibi: Any, relative: Any, local: Any) -> tuple[Any, Mechanism]:
+            window: Any, alibi: Any, relative: Any, local: Any) -> tuple[Any, Rule]:
     """A mechanism for one call to which all of this is bound, so that it is nobody else's until it is given back; and what
     _give_back() wants to be told of it."""
-    arrays = {name: array_of(given, f"parameter {name}") for name, given in (params or {}).items()}
+    arrays = {name: array_of(given, f"parameter {name}") for name, given in mapping(params, "params").items()}
     if window is not None:
-        window = aligned(window, 2, causal, "window")
+        window = window_of(window, causal)
+    if threads is not None:
+        threads = integer(threads, "threads")
     if local is not None:
         local = local_of(local, arrays)
-    sizes = sizes_of(score, arrays, None, q.shape[-1], None if k is None else k.shape[-1], None, None)
+    sizes = sizes_of(score, arrays, None, dimensions(q, "query").shape[-1],
+                     None if k is None else dimensions(k, "key").shape[-1], None, None)
     what = score, sizes, threads, scale, softcap, temperature, normaliser, causal, window, local
     try:
         mechanism = _free[what].pop()
     except (KeyError, IndexError):  # there is none, or other threads have those that there are
         mechanism = _make(*what)
     try:
-        mechanism.bind(**arrays)
+        mechanism._bind(arrays)
         if alibi is not None:
             mechanism.set_alibi(*aligned(alibi, 1, causal, "alibi"))
         if relative is not None:
@@ -68,10 +70,10 @@ def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayL
     return what, mechanism
 
 
-def _give_back(rule: Any, mechanism: Mechanism) -> None:
+def _give_back(rule: Any, mechanism: Rule) -> None:
     """What is kept must not hold memory that is no longer ours."""
     if mechanism._bound:
-        mechanism.bind(**dict.fromkeys(mechanism._bound))
+        mechanism._bind(dict.fromkeys(mechanism._bound))
     if mechanism.alibi is not None:
         mechanism.set_alibi(None, None)
     if mechanism.relative is not None:
@@ -108,7 +110,13 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     return_scores  "raw", "capped", "masked" or "weights": the stage.
     threads     of the engine; None is one for each CPU.
     out         an array for the context."""
-    if not params and alibi is None and relative is None:
+    if (params is None or type(params) is dict and not params) and alibi is None and relative is None:
+        if window is not None:
+            window = window_of(window, causal)
+        if local is not None:
+            local = local_of(local, {})
+        if type(threads) is not int and threads is not None:
+            threads = integer(threads, "threads")
         rule = score, threads, scale, softcap, temperature, normaliser, causal, window, local
         try:
             mechanism = _plain[rule]
@@ -157,4 +165,4 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
 
 def info(threads: int | None = None) -> dict[str, Any]:
     """How this machine computes: attn_engine_describe's JSON as a dict."""
-    return shared_engine(threads).describe()
+    return engine_of(None, threads).describe()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Collection
 from ctypes import byref
 from typing import Any, NamedTuple
@@ -11,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._abi import AttentionalArgs
-from ._handles import Engine, shared_engine
+from ._handles import Engine, engine_of
 from ._library import check, lib
 from ._tensors import Array, ArrayLike, array_of, lay, like, maybe, writable
+from ._values import chosen, fill
 
 
 class AttentionalGradients(NamedTuple):
@@ -34,12 +34,12 @@ def attentional(weight: ArrayLike, context: ArrayLike, query: ArrayLike, bias: A
                 out: ArrayLike | None = None, engine: Engine | None = None) -> Any:
     """The attentional state [.., T, H] (Luong 2015, eq. 5) of weight [H, Dv + Dq], context [.., T, Dv], query
     [.., T, Dq] and bias [H]."""
-    arrays, args = _inputs(weight, context, query, bias), AttentionalArgs(struct_size=ctypes.sizeof(AttentionalArgs))
+    arrays, args = _inputs(weight, context, query, bias), fill(AttentionalArgs)
     states, rows = arrays["query"], arrays["weight"]
     assert states is not None and rows is not None
     output = np.empty((*states.shape[:-1], *rows.shape[:1]), states.dtype) if out is None else writable(out, "out")
     lay(args, {**arrays, "output": output})
-    check(lib.attn_attentional_forward((engine or shared_engine()).handle, byref(args)))
+    check(lib.attn_attentional_forward(engine_of(engine).handle, byref(args)))
     return like(output, query) if out is None else out
 
 
@@ -47,10 +47,10 @@ def attentional_grad(d_output: ArrayLike, output: ArrayLike, weight: ArrayLike, 
                      bias: ArrayLike | None = None, *, wanted: Collection[str] | None = None,
                      engine: Engine | None = None) -> AttentionalGradients:
     """Gradients of a loss by what attentional() read, from that by its output, which is given too."""
-    arrays, args = _inputs(weight, context, query, bias), AttentionalArgs(struct_size=ctypes.sizeof(AttentionalArgs))
-    made = {name: np.empty(array.shape, array.dtype) for name, array in arrays.items()
-            if array is not None and (wanted is None or name in wanted)}
+    arrays, args = _inputs(weight, context, query, bias), fill(AttentionalArgs)
+    there = {name: array for name, array in arrays.items() if array is not None}
+    made = {name: np.empty(there[name].shape, there[name].dtype) for name in chosen(wanted, there)}
     lay(args, {**arrays, "output": array_of(output, "output"), "d_output": array_of(d_output, "d_output"),
                **{f"d_{name}": array for name, array in made.items()}})
-    check(lib.attn_attentional_backward((engine or shared_engine()).handle, byref(args)))
+    check(lib.attn_attentional_backward(engine_of(engine).handle, byref(args)))
     return AttentionalGradients(**{name: like(array, query) for name, array in made.items()})

@@ -3,41 +3,45 @@
 
 from __future__ import annotations
 
-import ctypes
-from ctypes import byref, c_int32, c_size_t, pointer
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from ctypes import byref, c_int32, c_size_t, c_uint64, pointer
+from typing import Any
 
 import numpy as np
 
 from ._abi import BackwardArgs, ForwardArgs
+from ._handles import Unique, instance
 from ._library import check, lib
+from ._memory import Memory
+from ._rule import Rule
 from ._tensors import ArrayLike, Lengths, array_of, lay, lengths_of, maybe, writable
+from ._values import fill, flag, integer, mapping
 from ._words import STAGES, Stage, choose
-
-if TYPE_CHECKING:
-    from ._mechanism import Mechanism
-    from ._memory import Memory
 
 run_forward = lib["attn_forward"]  # another one than lib.attn_forward: its arguments are not looked at again
 run_forward.restype = c_int32
 
 
-def forward_args(mechanism: Mechanism | None = None, *, query_start: int = 0, stage: str = "raw", dropout: float = 0.0,
+def forward_args(mechanism: Rule | None = None, *, query_start: int = 0, stage: str = "raw", dropout: float = 0.0,
                  seed: int = 0, offset: int = 0, memory: Memory | None = None, **tensors: Any) -> ForwardArgs:
     """attn_forward_args. What they point to lives as long as they do, and so do the arrays."""
-    args = ForwardArgs(struct_size=ctypes.sizeof(ForwardArgs), scores_stage=choose(STAGES, stage, "return_scores"),
-                       query_start=query_start, dropout=dropout, dropout_seed=seed, dropout_offset=offset,
-                       memory=None if memory is None else memory.handle)
+    args = fill(ForwardArgs, scores_stage=choose(STAGES, stage, "the stage of scores"), query_start=query_start,
+                dropout=dropout, dropout_seed=integer(seed, "seed", c_uint64),
+                dropout_offset=integer(offset, "offset", c_uint64),
+                memory=None if memory is None else instance(memory, Memory, "memory").handle)
     args.tensors = lay(args, tensors)
     args.kept = (mechanism, memory, tensors)
     return args
 
 
-class Call:
+class Call(Unique):
     """attn_forward of one mechanism on arrays that stay where they are: run() computes, and writes into those that
     were given for context, weights, scores (at the stage) and logsumexp. Each run reads what the arrays then hold."""
 
-    def __init__(self, mechanism: Mechanism, *, query: ArrayLike, key: ArrayLike | None = None,
+    copying = "lay out another one of the same arrays"
+    _output = staticmethod(writable)
+
+    def __init__(self, mechanism: Rule, *, query: ArrayLike, key: ArrayLike | None = None,
                  value: ArrayLike | None = None, memory: Memory | None = None, mask: ArrayLike | None = None,
                  bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
                  dropout: float = 0.0, seed: int = 0, offset: int = 0, stage: Stage = "raw",
@@ -45,10 +49,11 @@ class Call:
                  logsumexp: ArrayLike | None = None):
         outputs = {"context": context, "weights": weights, "scores": scores, "logsumexp": logsumexp}
         self.args = forward_args(
-            mechanism, memory=memory, query_start=query_start, dropout=dropout, seed=seed, offset=offset, stage=stage,
+            instance(mechanism, Rule, "mechanism"), memory=memory, query_start=query_start, dropout=dropout, seed=seed,
+            offset=offset, stage=stage,
             query=array_of(query, "query"), key=maybe(key, "key"), value=maybe(value, "value"),
             mask=maybe(mask, "mask"), bias=maybe(bias, "bias"), key_lengths=lengths_of(key_lengths, "key_lengths"),
-            **{name: writable(given, name) for name, given in outputs.items() if given is not None})
+            **{name: self._output(given, name) for name, given in outputs.items() if given is not None})
         self.mechanism, self.tensors = mechanism, self.args.tensors
         self._handle, self._reference = mechanism.handle, byref(self.args)
 
@@ -66,24 +71,37 @@ class Call:
             check(status)
 
 
-class Gradient:
+class Computed(Call):
+    """One that has run, and whose outputs are there to be read."""
+
+    _output = staticmethod(array_of)
+
+
+class Gradient(Unique):
     """attn_backward of a Call that has run, with context and logsumexp among its outputs. run() computes; the outputs
     are the arrays that were given for them, which are written, or with accumulate added to. d_params: arrays by the
     parameter's name. tensors: d_context, d_weights, d_logsumexp, which flow in; d_query, d_key, d_value, d_bias,
     d_alibi, d_relative, which come out. Those that are None are left out."""
 
-    def __init__(self, call: Call, *, accumulate: bool = False, d_params: dict[str, Any] | None = None,
-                 **tensors: Any):
-        self.args = BackwardArgs(struct_size=ctypes.sizeof(BackwardArgs), accumulate=accumulate,
-                                 forward=pointer(call.args))
-        flows = ("d_context", "d_weights", "d_logsumexp")
-        arrays = {name: (array_of if name in flows else writable)(given, name)
+    copying = Call.copying
+
+    def __init__(self, call: Call, *, accumulate: bool = False, d_params: Mapping[str, ArrayLike] | None = None,
+                 d_context: ArrayLike | None = None, d_weights: ArrayLike | None = None,
+                 d_logsumexp: ArrayLike | None = None, d_query: ArrayLike | None = None, d_key: ArrayLike | None = None,
+                 d_value: ArrayLike | None = None, d_bias: ArrayLike | None = None, d_alibi: ArrayLike | None = None,
+                 d_relative: ArrayLike | None = None):
+        self.args = fill(BackwardArgs, accumulate=int(flag(accumulate, "accumulate")),
+                         forward=pointer(instance(call, Call, "call").args))
+        flows = {"d_context": d_context, "d_weights": d_weights, "d_logsumexp": d_logsumexp}
+        outputs = {"d_query": d_query, "d_key": d_key, "d_value": d_value, "d_bias": d_bias, "d_alibi": d_alibi,
+                   "d_relative": d_relative}
+        arrays = {name: look(given, name) for look, tensors in ((array_of, flows), (writable, outputs))
                   for name, given in tensors.items() if given is not None}
         lay(self.args, arrays)
-        if d_params:
-            params = {name: writable(given, f"d_params {name}") for name, given in d_params.items()}
+        params = {name: writable(given, f"d_params {name}") for name, given in mapping(d_params, "d_params").items()}
+        if params:
             self.args.d_params = call.mechanism._pointers(params)
-        self.call, self._kept, self._handle = call, (arrays, d_params), call.mechanism.handle
+        self.call, self._kept, self._handle = call, (arrays, params), call.mechanism.handle
         self._reference = byref(self.args)
 
     def reserve(self) -> Gradient:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Collection
 from ctypes import byref
 from typing import Any, NamedTuple
@@ -11,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._abi import DecomposableArgs
-from ._handles import Engine, shared_engine
-from ._library import check, lib
+from ._handles import Engine, engine_of
+from ._library import DTypeError, check, lib
 from ._tensors import Array, ArrayLike, Lengths, array_of, lay, lengths_of, like, maybe
+from ._values import chosen, fill
 
 
 class Decomposed(NamedTuple):
@@ -45,19 +45,18 @@ def decomposable(f: ArrayLike, g: ArrayLike, a: ArrayLike | None = None, b: Arra
                  engine: Engine | None = None) -> Decomposed:
     """beta [B, H, Ta, Db] and alpha [B, H, Tb, Da], with their log-sum-exps, of the projected sentences f = F(a)
     [B, H, Ta, D] and g = F(b) [B, H, Tb, D], and a and b themselves; None: f, g."""
-    inputs, args = _inputs(f, g, a, b, a_lengths, b_lengths), DecomposableArgs(
-        struct_size=ctypes.sizeof(DecomposableArgs))
+    inputs, args = _inputs(f, g, a, b, a_lengths, b_lengths), fill(DecomposableArgs)
     rows = {"f": array_of(f, "f"), "g": array_of(g, "g")}
     sides = {"beta": ("f", "b", "g"), "alpha": ("g", "a", "f")}
     made: dict[str, Array] = {}
     for name, (mine, theirs, otherwise) in sides.items():
         values = inputs[theirs] if inputs[theirs] is not None else rows[otherwise]
         assert values is not None
-        made[name] = np.empty((*rows[mine].shape[:-1], values.shape[-1]), rows[mine].dtype)
+        made[name] = np.empty((*rows[mine].shape[:-1], *values.shape[-1:]), rows[mine].dtype)
     made.update({f"{side}_logsumexp": np.empty(rows[mine].shape[:-1], rows[mine].dtype)
                  for side, mine in (("a", "f"), ("b", "g"))})
     lay(args, {**inputs, **made})
-    check(lib.attn_decomposable_forward((engine or shared_engine()).handle, byref(args)))
+    check(lib.attn_decomposable_forward(engine_of(engine).handle, byref(args)))
     return Decomposed(**{name: like(array, f) for name, array in made.items()})
 
 
@@ -67,14 +66,15 @@ def decomposable_grad(d_beta: ArrayLike | None, d_alpha: ArrayLike | None, f: Ar
                       wanted: Collection[str] | None = None, engine: Engine | None = None) -> DecomposableGradients:
     """Gradients of a loss by f, g, a and b, from those by beta and alpha. result: what decomposable() returned for the
     same arguments; None: it is computed again."""
-    inputs, args = _inputs(f, g, a, b, a_lengths, b_lengths), DecomposableArgs(
-        struct_size=ctypes.sizeof(DecomposableArgs))
+    inputs, args = _inputs(f, g, a, b, a_lengths, b_lengths), fill(DecomposableArgs)
     if result is None:
         result = decomposable(f, g, a, b, a_lengths=a_lengths, b_lengths=b_lengths, engine=engine)
-    made = {name: np.empty(array.shape, array.dtype) for name in ("f", "g", "a", "b")
-            if (array := inputs[name]) is not None and (wanted is None or name in wanted)}
+    elif not isinstance(result, Decomposed):
+        raise DTypeError(f"result is a {type(result).__name__}, but what decomposable() returned is needed")
+    there = {name: array for name in ("f", "g", "a", "b") if (array := inputs[name]) is not None}
+    made = {name: np.empty(there[name].shape, there[name].dtype) for name in chosen(wanted, there)}
     lay(args, {**inputs, **{name: array_of(given, name) for name, given in result._asdict().items()},
                "d_beta": maybe(d_beta, "d_beta"), "d_alpha": maybe(d_alpha, "d_alpha"),
                **{f"d_{name}": array for name, array in made.items()}})
-    check(lib.attn_decomposable_backward((engine or shared_engine()).handle, byref(args)))
+    check(lib.attn_decomposable_backward(engine_of(engine).handle, byref(args)))
     return DecomposableGradients(**{name: like(array, f) for name, array in made.items()})

@@ -8,18 +8,30 @@ import ctypes
 import functools
 import json
 import weakref
+from collections.abc import Mapping
 from ctypes import POINTER, byref, c_int32, c_size_t, c_void_p, pointer
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from ._abi import EngineOptions, ParamInfo, Tensor
-from ._library import check, lib
+from ._library import DTypeError, check, lib
 from ._tensors import Array, ArrayLike, array_of, view
+from ._values import fill, integer, only, shown, text
 from ._words import WAYS, Way, choose
 
 
-class Handle:
+class Unique:
+    """What there is but once: it stands on memory of the library's, of which a copy would know nothing. All ways of
+    copying and pickling that a class does not have of its own come here."""
+
+    copying = "make another one of the same arguments"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"attn.{type(self).__name__} cannot be copied or pickled: {self.copying}")
+
+
+class Handle(Unique):
     """A handle of the library's, which is given back when nobody has the object any more; not before those that it
     stands on, even where the garbage collector finds them all at once."""
 
@@ -33,6 +45,16 @@ class Handle:
         weakref.finalize(self, lambda handle, *_: destroy(handle), self.handle, *stands_on).atexit = False
 
 
+AnyObject = TypeVar("AnyObject")
+
+
+def instance(given: object, kind: type[AnyObject], name: str) -> AnyObject:
+    """given, which must be of this class: the library takes any address for the handle that it wants."""
+    if not isinstance(given, kind):
+        raise DTypeError(f"{name} is {shown(given)}, but an attn.{name.capitalize()} is needed")
+    return given
+
+
 class Engine(Handle):
     """The means to compute: threads (None: one for each CPU), the way and the kernels (None: what suits the machine)."""
 
@@ -40,8 +62,8 @@ class Engine(Handle):
 
     def __init__(self, threads: int | None = None, way: Way | None = None, kernels: str | None = None):
         super().__init__()
-        options = EngineOptions(struct_size=ctypes.sizeof(EngineOptions), threads=threads or 0,
-                                way=choose(WAYS, way, "way"), kernels=kernels.encode() if kernels else None)
+        options = fill(EngineOptions, threads=0 if threads is None else threads, way=choose(WAYS, way, "way"),
+                       kernels=None if kernels is None else text(kernels, "kernels"))
         check(lib.attn_engine_create(byref(options), byref(self.handle)))
         self._own()
 
@@ -49,16 +71,22 @@ class Engine(Handle):
         """attn_engine_describe's JSON, as a dict."""
         size = c_size_t()
         check(lib.attn_engine_describe(self.handle, None, byref(size)))
-        text = ctypes.create_string_buffer(size.value)
-        check(lib.attn_engine_describe(self.handle, text, byref(size)))
-        described: dict[str, Any] = json.loads(text.value)
-        return described
+        described = ctypes.create_string_buffer(size.value)
+        check(lib.attn_engine_describe(self.handle, described, byref(size)))
+        about: dict[str, Any] = json.loads(described.value)
+        return about
 
 
 @functools.lru_cache(maxsize=None)
-def shared_engine(threads: int | None = None) -> Engine:
-    """The engine of whoever brings none of his own."""
+def _shared(threads: int | None) -> Engine:
     return Engine(threads)
+
+
+def engine_of(given: Engine | None = None, threads: int | None = None) -> Engine:
+    """The engine that was given, or that of all who bring none of their own."""
+    if given is not None:
+        return instance(given, Engine, "engine")
+    return _shared(None if threads is None else integer(threads, "threads", c_int32))
 
 
 class Parameters(Handle):
@@ -89,22 +117,35 @@ class Parameters(Handle):
         return dict(self._bound)
 
     def bind(self, **params: ArrayLike | None) -> None:
-        """Binds parameters by their names, and keeps the arrays alive; None unbinds."""
-        for name, given in params.items():
-            array = None if given is None else array_of(given, f"parameter {name}")
-            tensor = None if array is None else byref(view(array, f"parameter {name}"))
-            check(getattr(lib, f"attn_{self.kind}_bind_param")(self.handle, name.encode(), tensor))
+        """Binds parameters by their names, all of them or none, and keeps the arrays alive; None unbinds."""
+        self._bind(params)
+
+    def _bind(self, params: Mapping[str, ArrayLike | None]) -> None:
+        names = {name: text(name, "a parameter's name") for name in params}
+        arrays = {name: None if given is None else array_of(given, f"parameter {name}") for name, given in params.items()}
+        views = {name: None if array is None else view(array, f"parameter {name}") for name, array in arrays.items()}
+        bind, done = getattr(lib, f"attn_{self.kind}_bind_param"), []
+        try:
+            for name, tensor in views.items():
+                check(bind(self.handle, names[name], None if tensor is None else byref(tensor)))
+                done.append(name)
+        except BaseException:
+            for name in done:
+                before = self._bound.get(name)
+                check(bind(self.handle, names[name], None if before is None else byref(view(before, name))))
+            raise
+        for name, array in arrays.items():
             self._bound.pop(name, None)
             if array is not None:
                 self._bound[name] = array
 
-    def _gradients(self, wanted: Any, dtype: Any) -> dict[str, Array]:
-        """Room for the gradients of those parameters that are wanted; wanted None: of all."""
-        return {name: np.empty(shape, dtype) for name, shape in self._shapes.items()
-                if wanted is None or name in wanted}
+    def _gradients(self, wanted: set[str], dtype: Any) -> dict[str, Array]:
+        """Room for the gradients of those parameters that are wanted."""
+        return {name: np.empty(shape, dtype) for name, shape in self._shapes.items() if name in wanted}
 
-    def _pointers(self, gradients: dict[str, Array]) -> Any:
+    def _pointers(self, gradients: Mapping[str, Array]) -> Any:
         """The gradients as the library takes them, in the order of the parameters."""
+        only(gradients, self._shapes, "d_params", "what has a gradient")
         pointers: list[Any] = [pointer(view(gradients[name], f"d_{name}")) if name in gradients else None
                                for name in self._shapes]
         return (POINTER(Tensor) * len(pointers))(*pointers)

@@ -14,6 +14,7 @@ import os
 import sys
 from ctypes import byref, c_int32, c_int64
 from pathlib import Path
+from typing import Any
 
 from ._abi import ABI, STRUCTS, declare
 
@@ -21,11 +22,17 @@ SONAME = f"libattn.so.{ABI}"
 
 
 class Error(Exception):
-    """A call that libattn refused. str() is the library's sentence; status is the name of its status."""
+    """A call that libattn, or this binding, refused. str() is the sentence; status is the name of the library's status."""
 
-    def __init__(self, sentence: str, status: str):
+    usual_status = "ATTN_ERR_ARGUMENT"
+
+    def __init__(self, sentence: str, status: str | None = None):
         super().__init__(sentence)
-        self.status = status
+        self.status = status or self.usual_status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An exception is copied and pickled by its arguments, of which Exception knows the first alone."""
+        return type(self), (*self.args, self.status), self.__dict__
 
 
 class ArgumentError(Error, ValueError):
@@ -35,17 +42,25 @@ class ArgumentError(Error, ValueError):
 class ShapeError(Error, ValueError):
     """Shapes that do not fit together."""
 
+    usual_status = "ATTN_ERR_SHAPE"
+
 
 class DTypeError(Error, TypeError):
-    """An element type that is not taken there."""
+    """A type that is not taken there: of elements, or of an argument."""
+
+    usual_status = "ATTN_ERR_DTYPE"
 
 
 class OutOfMemoryError(Error, MemoryError):
     """Memory that there is not."""
 
+    usual_status = "ATTN_ERR_NOMEM"
+
 
 class UnsupportedError(Error, NotImplementedError):
     """Well formed, but not in this version of the library, or not on this machine."""
+
+    usual_status = "ATTN_ERR_UNSUPPORTED"
 
 
 _ERRORS: dict[str, type[Error]] = {

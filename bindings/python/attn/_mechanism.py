@@ -1,138 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""_mechanism.py: the rule: a score function with its parameters, and the modifiers."""
+"""_mechanism.py: a rule that computes: forward, backward, and laid out to be run many times."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from ctypes import byref, c_int64
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import Any
 
 from . import _run
 from ._calls import Call
-from ._handles import Engine, Parameters, shared_engine
-from ._library import check, lib
+from ._memory import Memory
+from ._rule import Rule
 from ._run import Gradients, Result
-from ._tensors import Array, ArrayLike, Lengths, array_of, view
-from ._words import (ADDITIVE_FLAGS, ALIGNMENTS, LOCALS, NORMALISERS, RELATIVES, Align, Exact, Normaliser, Score,
-                     Stage, choose, join)
-
-if TYPE_CHECKING:
-    from ._memory import Memory
-
-SCORES = {"dot": "", "scaled_dot": "", "general": "W", "additive": "v", "concat": "Wv", "location": "W"}
+from ._tensors import ArrayLike, Lengths
+from ._words import Exact, Stage
 
 
-def aligned(given: Any, count: int, causal: Align | None, what: str) -> tuple[Any, ...]:
-    """given with its alignment at the end: its own, or that of causal."""
-    if isinstance(given, (tuple, list)) and len(given) == count + 1:
-        return tuple(given)
-    given = given if isinstance(given, (tuple, list)) else (given,)
-    if causal is None or len(given) != count:
-        raise ValueError(f"{what} needs an alignment, 'top_left' or 'bottom_right', as its last entry, "
-                         "unless causal has one")
-    return (*given, causal)
-
-
-def sizes_of(score: str, params: Mapping[str, Array], flags: Iterable[str] | None, query_dim: int | None,
-             key_dim: int | None, hidden_dim: int | None, max_keys: int | None) -> tuple[int, ...]:
-    """What the score's create function takes after the engine. A dimension that is not given is a parameter's; where
-    parameters are given and no flags, they say which of its forms an additive score has."""
-    if score not in SCORES:
-        raise ValueError(f"score is {score!r}, but it is one of {', '.join(map(repr, SCORES))}")
-
-    def size(given: int | None, param: str, dimension: int, what: str) -> int:
-        if given is not None:
-            return given
-        if param not in params:
-            raise ValueError(f"score {score!r} needs the parameter {param} in params, or {what}")
-        shape = params[param].shape
-        return int(shape[dimension]) if dimension < len(shape) else 0
-
-    if score in ("dot", "scaled_dot"):
-        return ()
-    if score == "general":
-        return size(query_dim, "W", 0, "query_dim"), size(key_dim, "W", 1, "key_dim")
-    if score == "location":
-        return size(query_dim, "W", 1, "query_dim"), size(max_keys, "W", 0, "max_keys")
-    hidden = size(hidden_dim, "v", 0, "hidden_dim")
-    if score == "concat":
-        both = size(None if query_dim is None or key_dim is None else 0, "W", 1, "query_dim and key_dim")
-        if query_dim is None and key_dim is None:
-            raise ValueError("score 'concat' needs query_dim or key_dim: W does not tell where the one ends")
-        query = both - (key_dim or 0) if query_dim is None else query_dim
-        return query, both - query if key_dim is None else key_dim, hidden
-    if flags is None:
-        tells = {"bias": "b" in params, "normalised": "g" in params,
-                 "query_projected": bool(params) and "W" not in params,
-                 "key_projected": bool(params) and "U" not in params}
-        flags = [flag for flag, told in tells.items() if told]
-    flags = list(flags)
-    query = hidden if "query_projected" in flags and query_dim is None else size(query_dim, "W", 1, "query_dim")
-    key = hidden if "key_projected" in flags and key_dim is None else size(key_dim, "U", 1, "key_dim")
-    return query, key, hidden, join(ADDITIVE_FLAGS, flags, "flags")
-
-
-def local_of(local: Any, params: Mapping[str, Array]) -> tuple[Any, ...]:
-    """What set_local() takes: with the dimensions of W_p where there is one."""
-    W_p = params.get("W_p")
-    return (*local[:2], *(local[2:] if W_p is None or W_p.ndim != 2 else (W_p.shape[1], W_p.shape[0])))
-
-
-class Mechanism(Parameters):
+class Mechanism(Rule):
     """A score with its modifiers. Its dimensions are those of params, which are bound, where they are not given.
 
     score       dot, scaled_dot, general, additive, concat (give query_dim or key_dim too), location
     flags       of an additive score that is made without params: bias, normalised, query_projected, key_projected
     the others  as for attn.attention()."""
-
-    kind = "mechanism"
-
-    def __init__(self, score: Score = "scaled_dot", *, params: Mapping[str, ArrayLike] | None = None,
-                 flags: Iterable[str] | None = None, query_dim: int | None = None, key_dim: int | None = None,
-                 hidden_dim: int | None = None, max_keys: int | None = None, scale: float | None = None,
-                 softcap: float = 0.0, temperature: float = 1.0, normaliser: Normaliser = "softmax",
-                 causal: Align | None = None, window: Any = None, alibi: Any = None, relative: Any = None,
-                 local: Any = None, engine: Engine | None = None):
-        arrays = {name: array_of(given, f"parameter {name}") for name, given in (params or {}).items()}
-        sizes = sizes_of(score, arrays, flags, query_dim, key_dim, hidden_dim, max_keys)
-        if window is not None:
-            window = aligned(window, 2, causal, "window")
-        if local is not None:
-            local = local_of(local, arrays)
-        self._create(score, sizes, engine or shared_engine(), scale, softcap, temperature, normaliser, causal, window,
-                     local)
-        if alibi is not None:
-            self.set_alibi(*aligned(alibi, 1, causal, "alibi"))
-        if relative is not None:
-            self.set_relative(*aligned(relative, 3, causal, "relative"))
-        self.bind(**arrays)
-
-    def _create(self, score: Score, sizes: tuple[int, ...], engine: Engine, scale: float | None = None,
-                softcap: float = 0.0, temperature: float = 1.0, normaliser: Normaliser = "softmax",
-                causal: Align | None = None, window: Any = None, local: Any = None) -> Mechanism:
-        """With nothing bound to it."""
-        super().__init__()
-        self.engine, self.score = engine, score
-        self.alibi: tuple[Array, Align] | None = None
-        self.relative: tuple[Any, ...] | None = None
-        self._layouts: dict[Any, Any] = {}
-        check(getattr(lib, f"attn_mechanism_create_{score}")(engine.handle, *sizes, byref(self.handle)))
-        self._own()
-        if scale is not None:
-            self.set_scale(scale)
-        if softcap != 0.0:
-            self.set_softcap(softcap)
-        if temperature != 1.0:
-            self.set_temperature(temperature)
-        if normaliser != "softmax":
-            self.set_normaliser(normaliser)
-        if causal is not None:
-            self.set_causal(causal)
-        if window is not None:
-            self.set_window(*window)
-        if local is not None:
-            self.set_local(*local)
-        return self
 
     def forward(self, query: ArrayLike, key: ArrayLike | None = None, value: ArrayLike | None = None, *,
                 memory: Memory | None = None, mask: ArrayLike | None = None, bias: ArrayLike | None = None,
@@ -160,68 +48,3 @@ class Mechanism(Parameters):
              **keywords: Any) -> Call:
         """A Call of this rule, laid out to be run many times."""
         return Call(self, query=query, key=key, value=value, **keywords)
-
-    def set_scale(self, scale: float) -> None:
-        check(lib.attn_mechanism_set_scale(self.handle, scale))
-
-    def set_softcap(self, cap: float) -> None:
-        check(lib.attn_mechanism_set_softcap(self.handle, cap))
-
-    def set_temperature(self, tau: float) -> None:
-        check(lib.attn_mechanism_set_temperature(self.handle, tau))
-
-    def set_normaliser(self, normaliser: Normaliser) -> None:
-        check(lib.attn_mechanism_set_normaliser(self.handle, choose(NORMALISERS, normaliser, "normaliser")))
-
-    def set_causal(self, align: Align | None) -> None:
-        check(lib.attn_mechanism_set_causal(self.handle, choose(ALIGNMENTS, align, "causal")))
-
-    def set_window(self, left: int, right: int, align: Align | None) -> None:
-        check(lib.attn_mechanism_set_window(self.handle, left, right, choose(ALIGNMENTS, align, "window")))
-
-    def set_alibi(self, slopes: ArrayLike | None, align: Align | None) -> None:
-        """Slopes, one for each query head, are borrowed and kept alive; None takes them away."""
-        array = None if slopes is None else array_of(slopes, "alibi")
-        tensor = None if array is None else byref(view(array, "alibi"))
-        check(lib.attn_mechanism_set_alibi(self.handle, tensor, choose(ALIGNMENTS, align, "alibi")))
-        self.alibi = None if array is None or align is None else (array, align)
-
-    def set_relative(self, table: ArrayLike | None, relative: str | None = None, max_distance: int = 0,
-                     align: Align | None = None) -> None:
-        """A table [Hq, n] or [1, n] of biases by distance, "clipped", "t5" or "t5_causal"; borrowed and kept alive."""
-        array = None if table is None else array_of(table, "relative")
-        if array is None:
-            check(lib.attn_mechanism_set_relative_bias(self.handle, None, 0, 0, 0))
-            self.relative = None
-            return
-        check(lib.attn_mechanism_set_relative_bias(self.handle, byref(view(array, "relative")),
-                                                   choose(RELATIVES, relative, "relative"), max_distance,
-                                                   choose(ALIGNMENTS, align, "relative")))
-        self.relative = array, relative, max_distance, align
-
-    def distances(self) -> dict[str, Array | None]:
-        """The slopes of ALiBi and the table of relative biases, None where there are none."""
-        return {"alibi": None if self.alibi is None else self.alibi[0],
-                "relative": None if self.relative is None else self.relative[0]}
-
-    def set_local(self, local: str | None, half_width: int = 0, query_dim: int = 0, hidden_dim: int = 0) -> None:
-        """"monotonic"; or "predictive" or "predictive_floor", which need query_dim and hidden_dim, and have the
-        parameters W_p and v_p, to be bound then. None takes it away."""
-        check(lib.attn_mechanism_set_local(self.handle, 0 if local is None else choose(LOCALS, local, "local"),
-                                           half_width, query_dim, hidden_dim))
-        self.__dict__.pop("_shapes", None)
-        for name in ("W_p", "v_p"):
-            self._bound.pop(name, None)
-
-    @property
-    def name(self) -> str:
-        """The score's, by the library."""
-        name: bytes = lib.attn_mechanism_name(self.handle)
-        return name.decode()
-
-    @property
-    def param_total(self) -> int:
-        """How many trainable numbers there are."""
-        total = c_int64()
-        check(lib.attn_mechanism_param_total(self.handle, byref(total)))
-        return total.value

@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import ctypes
 from ctypes import byref, c_int64, pointer
 
 import numpy as np
 import numpy.typing as npt
 
 from ._abi import MemoryOptions
-from ._handles import Handle
+from ._handles import Handle, instance
 from ._library import check, lib
-from ._mechanism import Mechanism
 from ._position import Rope
-from ._tensors import DTYPES, ArrayLike, Lengths, array_of, lengths_of, view
+from ._rule import Rule
+from ._tensors import REAL, ArrayLike, Lengths, array_of, dimensions, dtype_of, lengths_of, maybe, view
+from ._values import fill, flag, integer
 from ._words import MEMORY_FLAGS
 
 
@@ -27,37 +27,39 @@ class Memory(Handle):
     rope        turns keys by their positions as they are appended"""
 
     kind = "memory"
+    copying = "append its keys and values to a new one; copy.copy() and fork() copy it within a process"
 
-    def __init__(self, mechanism: Mechanism, *, batch: int = 1, key_heads: int = 1, key_dim: int,
+    def __init__(self, mechanism: Rule, *, batch: int = 1, key_heads: int = 1, key_dim: int,
                  value_dim: int | None = None, capacity: int = 0, fixed: bool = False,
                  dtype: npt.DTypeLike = np.float32, rope: Rope | None = None):
         super().__init__()
-        flags = (MEMORY_FLAGS["fixed"] if fixed else 0) | (MEMORY_FLAGS["keys_alone"] if value_dim is None else 0)
-        options = MemoryOptions(
-            struct_size=ctypes.sizeof(MemoryOptions), flags=flags, dtype=DTYPES.get(np.dtype(dtype), 0), batch=batch,
-            key_heads=key_heads, key_dim=key_dim, value_dim=value_dim or 0, capacity=capacity)
+        flags = sum(MEMORY_FLAGS[name] for name, given in (("fixed", flag(fixed, "fixed")),
+                                                           ("keys_alone", value_dim is None)) if given)
+        options = fill(MemoryOptions, flags=flags, dtype=REAL[dtype_of(dtype, "dtype")], batch=batch, key_heads=key_heads,
+                       key_dim=key_dim, value_dim=0 if value_dim is None else value_dim, capacity=capacity)
         if rope is not None:
-            options.rope = pointer(rope.options())
-        self.mechanism, self.value_dim = mechanism, key_dim if value_dim is None else value_dim
+            options.rope = pointer(instance(rope, Rope, "rope").options())
+        self.mechanism = instance(mechanism, Rule, "mechanism")
+        self.value_dim = int(options.key_dim if value_dim is None else options.value_dim)
         check(lib.attn_memory_create(mechanism.handle, byref(options), byref(self.handle)))
         self._own(mechanism)
 
     @classmethod
-    def of(cls, mechanism: Mechanism, key: ArrayLike, value: ArrayLike | None = None, *, capacity: int = 0,
+    def of(cls, mechanism: Rule, key: ArrayLike, value: ArrayLike | None = None, *, capacity: int = 0,
            fixed: bool = False, rope: Rope | None = None) -> Memory:
         """A memory that holds these keys [B, Hk, n, Dk] and values, which may lack leading dimensions."""
-        keys, values = array_of(key, "key"), None if value is None else array_of(value, "value")
+        keys, values = dimensions(array_of(key, "key"), "key"), maybe(value, "value")
         batch, heads, length, dim = (1,) * (4 - keys.ndim) + keys.shape
-        made = cls(mechanism, batch=batch, key_heads=heads, key_dim=dim, capacity=max(capacity, length), fixed=fixed,
-                   value_dim=None if values is None else values.shape[-1], dtype=keys.dtype, rope=rope)
+        made = cls(mechanism, batch=batch, key_heads=heads, key_dim=dim, fixed=fixed, dtype=keys.dtype, rope=rope,
+                   capacity=max(integer(capacity, "capacity"), length),
+                   value_dim=None if values is None else dimensions(values, "value").shape[-1])
         made.append(keys, values)
         return made
 
     def append(self, key: ArrayLike | None, value: ArrayLike | None = None, counts: Lengths | None = None) -> None:
         """Appends n positions to each sequence, or the first counts[b] of them to sequence b; key [B, Hk, n, Dk]
         (None where no key is read), value [B, Hk, n, Dv] (None where the keys are the values)."""
-        arrays = (None if key is None else array_of(key, "key"), None if value is None else array_of(value, "value"),
-                  lengths_of(counts, "counts"))
+        arrays = maybe(key, "key"), maybe(value, "value"), lengths_of(counts, "counts")
         check(lib.attn_memory_append(self.handle, *(None if array is None else byref(view(array, name)) for array, name
                                                     in zip(arrays, ("key", "value", "counts")))))
 
@@ -79,6 +81,11 @@ class Memory(Handle):
         check(lib.attn_memory_fork(self.handle, byref(copy.handle)))
         copy._own(copy.mechanism)
         return copy
+
+    __copy__ = fork
+
+    def __deepcopy__(self, memo: object) -> Memory:
+        return self.fork()
 
     @property
     def batch(self) -> int:

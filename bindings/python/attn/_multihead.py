@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Collection, Mapping
 from ctypes import byref, c_size_t, pointer
 from typing import Any, NamedTuple, Optional
@@ -12,12 +11,13 @@ import numpy as np
 
 from ._abi import MultiheadArgs, MultiheadBackwardArgs, MultiheadOptions
 from ._calls import forward_args
-from ._handles import Parameters
-from ._library import check, lib
+from ._handles import Parameters, instance
+from ._library import ArgumentError, DTypeError, check, lib
 from ._mechanism import Mechanism
 from ._memory import Memory
 from ._run import logsumexp_dtype
 from ._tensors import Array, ArrayLike, Lengths, array_of, lay, lengths_of, like, maybe, writable
+from ._values import chosen, fill, flag, mapping
 from ._words import MULTIHEAD_FLAGS, Exact, Stage
 
 
@@ -59,18 +59,18 @@ class MultiHead(Parameters):
                  key_dim: int = 0, value_dim: int = 0, head_dim: int = 0, value_head_dim: int = 0, output_dim: int = 0,
                  bias: bool = True, packed: bool = False, params: Mapping[str, ArrayLike] | None = None):
         super().__init__()
-        self.mechanism = mechanism or Mechanism()
-        flags = (MULTIHEAD_FLAGS["bias"] if bias else 0) | (MULTIHEAD_FLAGS["packed"] if packed else 0)
-        options = MultiheadOptions(
-            struct_size=ctypes.sizeof(MultiheadOptions), flags=flags, query_heads=query_heads, key_heads=key_heads,
+        self.mechanism = Mechanism() if mechanism is None else instance(mechanism, Mechanism, "mechanism")
+        flags = sum(MULTIHEAD_FLAGS[name] for name, given in (("bias", bias), ("packed", packed)) if flag(given, name))
+        options = fill(
+            MultiheadOptions, flags=flags, query_heads=query_heads, key_heads=key_heads,
             query_dim=query_dim, key_dim=key_dim, value_dim=value_dim, head_dim=head_dim,
             value_head_dim=value_head_dim, output_dim=output_dim)
         check(lib.attn_multihead_create(self.mechanism.handle, byref(options), byref(self.handle)))
         self._own(self.mechanism)
-        self.query_heads, self.key_heads = query_heads, key_heads or query_heads
-        self.head_dim = head_dim or query_dim // query_heads
-        self.value_head_dim = value_head_dim or self.head_dim
-        self.bind(**(params or {}))
+        self.query_heads, self.key_heads = int(options.query_heads), int(options.key_heads or options.query_heads)
+        self.head_dim = int(options.head_dim or options.query_dim // options.query_heads)
+        self.value_head_dim = int(options.value_head_dim or self.head_dim)
+        self._bind(mapping(params, "params"))
 
     def memory(self, *, batch: int = 1, capacity: int = 0, fixed: bool = False, dtype: Any = np.float32) -> Memory:
         """An empty memory for decoding with this layer."""
@@ -81,7 +81,7 @@ class MultiHead(Parameters):
         return {"query": array_of(query, "query"), "key": maybe(key, "key"), "value": maybe(value, "value")}
 
     def _args(self, arrays: dict[str, Array | None], attention: dict[str, Any]) -> MultiheadArgs:
-        args = MultiheadArgs(struct_size=ctypes.sizeof(MultiheadArgs))
+        args = fill(MultiheadArgs)
         lay(args, arrays)
         args.attention = pointer(forward_args(**attention))
         args.kept = arrays
@@ -106,27 +106,28 @@ class MultiHead(Parameters):
         sequences = next(array for name in ("value", "key", "query") if (array := arrays[name]) is not None)
         keys = sequences.shape[-2] if sequences.ndim > 1 else 1
         if memory is not None:
+            instance(memory, Memory, "memory")
             keys = max(memory.lengths, default=0) + (0 if attend_only else keys)
         width = self._shapes["W_o"][0]
         heads = (*rows.shape[:-2], self.query_heads, rows.shape[-2] if rows.ndim > 1 else 1)
+        row = logsumexp_dtype(return_logsumexp, rows.dtype)
         made: dict[str, Array | None] = {
-            "weights": np.empty((*heads, keys), rows.dtype) if return_weights else None,
-            "scores": np.empty((*heads, keys), rows.dtype) if return_scores else None,
-            "logsumexp": np.empty(heads, logsumexp_dtype(return_logsumexp, rows.dtype)) if return_logsumexp
-                         else None}
+            "weights": np.empty((*heads, keys), rows.dtype) if flag(return_weights, "return_weights") else None,
+            "scores": None if return_scores is None else np.empty((*heads, keys), rows.dtype),
+            "logsumexp": None if row is None else np.empty(heads, row)}
         output = np.empty((*rows.shape[:-1], width), rows.dtype) if out is None else writable(out, "out")
         args = self._args(arrays, {
             "query_start": query_start, "dropout": dropout, "seed": seed, "offset": offset,
-            "stage": return_scores or "raw", "mask": maybe(mask, "mask"), "bias": maybe(bias, "bias"),
-            "key_lengths": lengths_of(key_lengths, "key_lengths"), **made})
-        saved = self._saved(args) if save else None
+            "stage": "raw" if return_scores is None else return_scores, "mask": maybe(mask, "mask"),
+            "bias": maybe(bias, "bias"), "key_lengths": lengths_of(key_lengths, "key_lengths"), **made})
+        saved = self._saved(args) if flag(save, "save") else None
         if saved is not None:
             args.saved, args.saved_size = saved.ctypes.data, saved.nbytes
         lay(args, {"output": output})
-        args.attend_only, args.memory = attend_only, None if memory is None else memory.handle
+        args.attend_only, args.memory = flag(attend_only, "attend_only"), None if memory is None else memory.handle
         check(lib.attn_multihead_forward(self.handle, byref(args)))
         returned = like(output, query) if out is None else out
-        if not (return_weights or return_logsumexp or return_scores or save):
+        if not (return_weights or return_logsumexp or return_scores is not None or save):
             return returned
         weights, logsumexp, scores = (None if (array := made[name]) is None else like(array, query)
                                       for name in ("weights", "logsumexp", "scores"))
@@ -158,18 +159,18 @@ class MultiHead(Parameters):
             "query_start": query_start, "dropout": dropout, "seed": seed, "offset": offset, "mask": maybe(mask, "mask"),
             "bias": given_bias, "key_lengths": lengths_of(key_lengths, "key_lengths")})
         if result is not None:
+            if not isinstance(result, MultiHeadResult):
+                raise DTypeError(f"result is a {type(result).__name__}, but what forward() returned with save=True is needed")
             if result.saved is None:
-                raise ValueError("result is not what forward() returns with save=True")
+                raise ArgumentError("result is not what forward() returns with save=True")
             args.saved, args.saved_size = result.saved.ctypes.data, result.saved.nbytes
         given = {**arrays, "bias": given_bias, **self.mechanism.distances()}
         known = [*(name for name, array in given.items() if array is not None), *self._shapes, *self.mechanism._shapes]
-        unknown = [name for name in wanted or () if name not in known]
-        if unknown:
-            raise ValueError(f"wanted has {unknown[0]!r}, but what was given is {', '.join(map(repr, known))}")
+        names = chosen(wanted, known)
         gradients = {name: np.empty(array.shape, rows.dtype) for name, array in given.items()
-                     if array is not None and (wanted is None or name in wanted)}
-        params, inner = self._gradients(wanted, rows.dtype), self.mechanism._gradients(wanted, rows.dtype)
-        backward = MultiheadBackwardArgs(struct_size=ctypes.sizeof(MultiheadBackwardArgs), forward=pointer(args))
+                     if array is not None and name in names}
+        params, inner = self._gradients(names, rows.dtype), self.mechanism._gradients(names, rows.dtype)
+        backward = fill(MultiheadBackwardArgs, forward=pointer(args))
         flows = {"d_output": maybe(d_output, "d_output"), "d_weights": maybe(d_weights, "d_weights"),
                  "d_logsumexp": maybe(d_logsumexp, "d_logsumexp")}
         lay(backward, {**flows, **{f"d_{name}": array for name, array in gradients.items()}})

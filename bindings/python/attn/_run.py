@@ -4,20 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, NamedTuple
+from ctypes import c_uint64
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import empty, ndarray
 
-from ._calls import Call, Gradient, run_forward
-from ._library import check
-from ._tensors import (HEAD, IN_OBJECT, Array, ArrayLike, Lengths, address, array_of, lengths_of, like, maybe,
+from ._calls import Call, Computed, Gradient, run_forward
+from ._handles import instance
+from ._library import ArgumentError, DTypeError, check
+from ._memory import Memory
+from ._rule import Rule
+from ._tensors import (HEAD, IN_OBJECT, Array, ArrayLike, Lengths, address, array_of, dimensions, lengths_of, like, maybe,
                        pointer_at, writable)
-from ._words import Exact, Stage
-
-if TYPE_CHECKING:
-    from ._mechanism import Mechanism
-    from ._memory import Memory
+from ._values import chosen, flag, integer, real, shown
+from ._words import STAGES, Exact, Stage, choose
 
 
 class Result(NamedTuple):
@@ -29,16 +30,24 @@ class Result(NamedTuple):
     scores: Any = None
 
 
-class Gradients(NamedTuple):
+class _Gradients(NamedTuple):
+    query: Any
+    key: Any
+    value: Any
+    bias: Any
+    params: dict[str, Any]
+    alibi: Any
+    relative: Any
+
+
+class Gradients(_Gradients):
     """Of a loss by what was read; None where there was none, or it was not wanted."""
 
-    query: Any = None
-    key: Any = None
-    value: Any = None
-    bias: Any = None
-    params: dict[str, Any] = {}
-    alibi: Any = None
-    relative: Any = None
+    __slots__ = ()
+
+    def __new__(cls, query: Any = None, key: Any = None, value: Any = None, bias: Any = None,
+                params: dict[str, Any] | None = None, alibi: Any = None, relative: Any = None) -> Gradients:
+        return super().__new__(cls, query, key, value, bias, {} if params is None else params, alibi, relative)
 
 
 def _row(array: Array | None) -> Array | None:
@@ -47,19 +56,25 @@ def _row(array: Array | None) -> Array | None:
 
 
 def logsumexp_dtype(wanted: bool | Exact, dtype: Any) -> Any:
-    return np.float64 if wanted == "exact" else dtype
+    """What it is made as; None: it is not wanted."""
+    if isinstance(wanted, str):
+        if wanted != "exact":
+            raise ArgumentError(f"return_logsumexp is {shown(wanted)}, but it is False, True or 'exact'")
+        return np.float64
+    return dtype if flag(wanted, "return_logsumexp") else None
 
 
 _INPUTS = "query", "key", "value", "mask", "bias", "key_lengths"
 _OUTPUTS = "context", "weights", "logsumexp", "scores"
 _MOST_LAYOUTS = 64
+_ZERO = 0  # what query_start is unless it is given
 
 
 class _Layout:
     """A Call for arrays of certain shapes, strides and types, whichever they are, and what its outputs are. For it
     is the views that take the time of a small call: they are laid out once, and told other addresses."""
 
-    def __init__(self, mechanism: Mechanism, inputs: tuple[Any, ...], outs: tuple[Any, ...], keywords: dict[str, Any]):
+    def __init__(self, mechanism: Rule, inputs: tuple[Any, ...], outs: tuple[Any, ...], keywords: dict[str, Any]):
         arrays: dict[str, Any] = dict(zip(_INPUTS + _OUTPUTS, inputs + outs))
         self.call = Call(mechanism, **arrays, **keywords)
         self.tensors = self.call.tensors
@@ -106,20 +121,36 @@ class _Plain(_Layout):
 
 def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) -> tuple[int, int]:
     """The dimension of the context, and how many keys there are."""
+    dimensions(q, "query")
     if memory is not None:
-        return memory.value_dim, max(memory.lengths, default=0)
+        return instance(memory, Memory, "memory").value_dim, max(memory.lengths, default=0)
     values = k if v is None else v
-    if values is None or values.ndim == 0 or q.ndim == 0:
-        raise ValueError("query, key and value are needed, of 1 to 4 dimensions")
+    if values is None:
+        raise ArgumentError("key or value is missing: without a memory one of them is needed")
     counted = values if k is None else k
-    return values.shape[-1], counted.shape[-2] if counted.ndim > 1 else 1
+    dimensions(values, "key" if v is None else "value")
+    return values.shape[-1], dimensions(counted, "key").shape[-2] if counted.ndim > 1 else 1
 
 
-def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None,
+def _choices(query_start: Any, dropout: Any, seed: Any, offset: Any, return_weights: Any, return_logsumexp: Any,
+             return_scores: Any) -> tuple[Any, ...]:
+    """What a call was asked for besides arrays, looked at. Layouts are kept by it, and 1.0 would find that of 1."""
+    logsumexp_dtype(return_logsumexp, None)
+    if return_scores is not None:
+        choose(STAGES, return_scores, "return_scores")
+    return (integer(query_start, "query_start"), real(dropout, "dropout"), integer(seed, "seed", c_uint64),
+            integer(offset, "offset", c_uint64), flag(return_weights, "return_weights"), return_logsumexp, return_scores)
+
+
+def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None,
             memory: Memory | None, mask: ArrayLike | None, bias: ArrayLike | None, key_lengths: Lengths | None,
             query_start: int, dropout: float, seed: int, offset: int, return_weights: bool,
             return_logsumexp: bool | Exact, return_scores: Stage | None, out: ArrayLike | None) -> Any:
     """As attn.attention(), by this rule."""
+    if (query_start is not _ZERO or dropout or seed or offset or return_weights or return_logsumexp
+            or return_scores is not None):
+        query_start, dropout, seed, offset, return_weights, return_logsumexp, return_scores = _choices(
+            query_start, dropout, seed, offset, return_weights, return_logsumexp, return_scores)
     q = query if type(query) is ndarray else array_of(query, "query")
     k = key if type(key) is ndarray else maybe(key, "key")
     v = value if type(value) is ndarray else maybe(value, "value")
@@ -152,11 +183,11 @@ def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value
         outs = (np.empty((*rows, width), dtype) if given is None else given,
                 np.empty((*rows, keys), dtype) if return_weights else None,
                 np.empty(rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
-                np.empty((*rows, keys), dtype) if return_scores else None)
+                None if return_scores is None else np.empty((*rows, keys), dtype))
         plain = [x is not None for x in inputs + outs] == [name in _Plain.TENSORS for name in _INPUTS + _OUTPUTS]
         layout = (_Plain if plain and IN_OBJECT else _Layout)(
             mechanism, inputs, outs, {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
-                                      "offset": offset, "stage": return_scores or "raw"})
+                                      "offset": offset, "stage": "raw" if return_scores is None else return_scores})
         layout.call.run()
         if memory is None:
             if len(layouts) >= _MOST_LAYOUTS:
@@ -164,14 +195,14 @@ def forward(mechanism: Mechanism, query: ArrayLike, key: ArrayLike | None, value
             layouts.setdefault(what, []).append(layout)
     context, weights, logsumexp, scores = outs
     returned: Any = out if out is not None else context if q is query else like(context, query)
-    if not (return_weights or return_logsumexp or return_scores):
+    if not (return_weights or return_logsumexp or return_scores is not None):
         return returned
     if logsumexp is not None and q.ndim == 1:
         logsumexp = logsumexp.reshape(())
     return Result(returned, *(None if made is None else like(made, query) for made in (weights, logsumexp, scores)))
 
 
-def backward(mechanism: Mechanism, d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike | None,
+def backward(mechanism: Rule, d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike | None,
              value: ArrayLike | None, *, d_weights: ArrayLike | None = None, d_logsumexp: ArrayLike | None = None,
              result: Result | None = None, wanted: Collection[str] | None = None, mask: ArrayLike | None = None,
              bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
@@ -180,20 +211,18 @@ def backward(mechanism: Mechanism, d_context: ArrayLike | None, query: ArrayLike
     args: dict[str, Any] = {"mask": mask, "bias": b, "key_lengths": key_lengths, "query_start": query_start,
                             "dropout": dropout, "seed": seed, "offset": offset}
     if result is None:
-        result = mechanism.forward(q, k, v, return_logsumexp="exact", **args)
+        result = forward(mechanism, q, k, v, None, mask, b, key_lengths, query_start, dropout, seed, offset, False, "exact",
+                         None, None)
     elif not isinstance(result, Result) or result.logsumexp is None:
-        raise TypeError("result is not what comes with return_logsumexp")
+        raise DTypeError(f"result is a {type(result).__name__}, but what comes with return_logsumexp is needed")
     given = {"query": q, "key": k, "value": v, "bias": b,
              **mechanism.distances()}
     known = [name for name, array in given.items() if array is not None] + list(mechanism._shapes)
-    unknown = [name for name in wanted or () if name not in known]
-    if unknown:
-        raise ValueError(f"wanted has {unknown[0]!r}, but what was given is {', '.join(map(repr, known))}")
-    made = {name: np.empty(array.shape, q.dtype) for name, array in given.items()
-            if array is not None and (wanted is None or name in wanted)}
-    params = mechanism._gradients(wanted, q.dtype)
-    call = Call(mechanism, query=q, key=k, value=v, context=result.context,
-                logsumexp=_row(array_of(result.logsumexp, "logsumexp")), **args)
+    names = chosen(wanted, known)
+    made = {name: np.empty(array.shape, q.dtype) for name, array in given.items() if array is not None and name in names}
+    params = mechanism._gradients(names, q.dtype)
+    call = Computed(mechanism, query=q, key=k, value=v, context=result.context,
+                    logsumexp=_row(array_of(result.logsumexp, "logsumexp")), **args)
     tensors: dict[str, Any] = {f"d_{name}": array for name, array in made.items()}
     Gradient(call, d_context=d_context, d_weights=d_weights, d_logsumexp=_row(maybe(d_logsumexp, "d_logsumexp")),
              d_params=params, **tensors).run()

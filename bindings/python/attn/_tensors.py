@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ._abi import Tensor
-from ._library import constant
+from ._library import ArgumentError, DTypeError, ShapeError, constant
+from ._values import integer, shown
 
 
 class SupportsDLPack(Protocol):
@@ -29,20 +30,38 @@ Array = npt.NDArray[Any]
 ArrayLike = Union[Array, SupportsDLPack]
 Lengths = Union[ArrayLike, Sequence[int]]
 
-DTYPES = {np.dtype(numpy): constant(f"ATTN_{name}") for numpy, name in (
-    ("f4", "F32"), ("f8", "F64"), ("f2", "F16"), ("i1", "I8"), ("?", "BOOL"), ("i4", "I32"), ("i8", "I64"))}
+REAL, TRUTH, WHOLE = ({np.dtype(numpy): constant(f"ATTN_{name}") for numpy, name in dtypes} for dtypes in (
+    (("f4", "F32"), ("f8", "F64")), (("?", "BOOL"),), (("i4", "I32"), ("i8", "I64"))))
+_TAKEN = {"mask": TRUTH, **dict.fromkeys(("key_lengths", "a_lengths", "b_lengths", "counts", "lengths", "rows",
+                                          "positions"), WHOLE)}
 
 
 def array_of(given: object, name: str) -> Array:
     """given as a NumPy array over the same memory."""
-    if isinstance(given, np.ndarray):
+    if type(given) is np.ndarray:
         return given
+    if isinstance(given, np.ma.MaskedArray):
+        raise DTypeError(f"{name} is a masked array, but what it hides would be computed with: give its .filled() or .data, "
+                         "and say by mask or key_lengths which keys may be seen")
+    if isinstance(given, np.ndarray):
+        return given.view(np.ndarray)  # matrices and the like have ways of their own
+    what = f"{name} is a {type(given).__name__}"
+    if _is_traced(given):
+        raise DTypeError(f"{what}, which JAX traces for jit, grad or vmap, but only what has numbers in it can be "
+                         "computed with: call attn outside of what is traced, or through jax.pure_callback()")
     if not hasattr(given, "__dlpack__"):
-        raise TypeError(f"{name} is a {type(given).__name__}, but an array is needed, NumPy's or one with __dlpack__")
+        raise DTypeError(f"{what}, but an array is needed: NumPy's, as numpy.asarray() makes them, or one with __dlpack__")
+    if getattr(given, "requires_grad", False) is True:
+        raise DTypeError(f"{what} that requires grad: attn.torch has gradients; where none are wanted, give its .detach()")
     try:
         return np.from_dlpack(given)
-    except (BufferError, RuntimeError, TypeError, ValueError) as why:
-        raise TypeError(f"{name} is a {type(given).__name__} that cannot be looked at without a copy: {why}") from why
+    except (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as why:
+        raise DTypeError(f"{what} of {getattr(given, 'dtype', 'no dtype')} that cannot be looked at where it lies: {why}. "
+                         "Nothing is copied or converted: .astype() does that, or .to() of a torch tensor") from why
+
+
+def _is_traced(given: object) -> bool:
+    return any(kind.__name__ == "Tracer" and kind.__module__.partition(".")[0] == "jax" for kind in type(given).__mro__)
 
 
 def maybe(given: object, name: str) -> Array | None:
@@ -51,18 +70,42 @@ def maybe(given: object, name: str) -> Array | None:
 
 def lengths_of(given: object, name: str) -> Array | None:
     """An array of whole numbers; of a list, which has no memory to look at, a new one."""
-    if isinstance(given, (list, tuple)):
-        return np.array(given, np.int64)
-    return maybe(given, name)
+    if not isinstance(given, (list, tuple, range)):
+        if isinstance(given, (int, np.integer)):
+            raise DTypeError(f"{name} is {shown(given)}, but an array or a list of whole numbers is needed")
+        return maybe(given, name)
+    try:
+        found = np.array(given, object)
+        ragged = any(isinstance(entry, (list, tuple)) for entry in found.ravel())
+    except ValueError:
+        ragged = True
+    if ragged:
+        raise ShapeError(f"{name} is {shown(given)}, but its rows must be of one length")
+    return np.array([integer(number, name) for number in found.ravel()], np.int64).reshape(found.shape)
+
+
+def dtype_of(given: npt.DTypeLike, name: str) -> np.dtype[Any]:
+    """A dtype that is computed with."""
+    try:
+        dtype = np.dtype(given)
+    except TypeError:
+        dtype = None
+    if dtype not in REAL:
+        raise DTypeError(f"{name} is {shown(given)}, but float32 or float64 is computed with")
+    return dtype
 
 
 def like(array: Array, given: object) -> Any:
-    """array as what given is: over the same memory, by the library that given is of."""
+    """array as what given is: over the same memory, by the library that given is of, or that what it inherits from is."""
     if given is None or isinstance(given, np.ndarray):
         return array
-    name = type(given).__module__.partition(".")[0]
-    library = sys.modules["jax.numpy" if name in ("jax", "jaxlib") else name]
-    return library.from_dlpack(array)
+    for kind in type(given).__mro__:
+        name = kind.__module__.partition(".")[0]
+        library = sys.modules.get("jax.numpy" if name in ("jax", "jaxlib") else name)
+        take = getattr(library, "from_dlpack", None)
+        if take is not None:
+            return take(array)
+    return array
 
 
 class _Interface(Structure):
@@ -78,7 +121,9 @@ pointer_at, HEAD = c_void_p.from_address, object.__basicsize__
 
 
 def _address_by_protocol(array: Array) -> int | None:
-    where: int | None = _words_of(array.__array_struct__, None)[_AT_DATA]
+    capsule = array.__array_struct__  # which owns what is read, and must outlive it
+    where: int | None = _words_of(capsule, None)[_AT_DATA]
+    del capsule
     return where
 
 
@@ -99,18 +144,31 @@ IN_OBJECT = _is_in_object()
 address = _address_in_object if IN_OBJECT else _address_by_protocol
 
 
+def dimensions(array: Array, name: str, least: int = 1) -> Array:
+    """array, if it has as many dimensions as are taken."""
+    if not least <= array.ndim <= 4:
+        raise ShapeError(f"{name} has {array.ndim} dimensions, but {least} to 4 are taken")
+    return array
+
+
 def view(array: Array, name: str) -> Tensor:
-    """An attn_tensor over the array's memory. The library judges shape, alignment and whether the dtype fits there."""
-    dtype = DTYPES.get(array.dtype)
+    """An attn_tensor over the array's memory. The library judges shape and alignment."""
+    taken = _TAKEN.get(name, REAL)
+    dtype = taken.get(array.dtype)
     if dtype is None:
-        raise TypeError(f"{name} is {array.dtype}, but float32 or float64 is computed with; nothing is converted")
-    if array.ndim > 4:
-        raise ValueError(f"{name} has {array.ndim} dimensions, but at most 4 are taken")
-    size, strides = array.itemsize, array.strides
-    if any([stride % size for stride in strides]):
-        raise ValueError(f"{name} has strides of {strides} bytes, which are no multiples of its {size}-byte elements")
-    return Tensor(address(array), dtype, array.ndim, array.shape,
-                  tuple([stride // size for stride in strides]))
+        names = " or ".join(known.name for known in taken)
+        raise DTypeError(f"{name} is {array.dtype}, but {names} is taken, and nothing is converted: "
+                         f".astype({next(iter(taken)).name!r}) does that, or .to() of a torch tensor")
+    dimensions(array, name, 0)
+    size, shape, strides = array.itemsize, array.shape, [0] * array.ndim
+    if array.size:  # else there is no step to be taken, nor is there along a dimension of size 1
+        for i, length in enumerate(shape):
+            if length > 1:
+                strides[i], rest = divmod(array.strides[i], size)
+                if rest:
+                    raise ShapeError(f"{name} has strides of {array.strides} bytes, which are no multiples of its "
+                                     f"{size}-byte elements: give a copy, as array.copy() makes")
+    return Tensor(address(array), dtype, array.ndim, shape, tuple(strides))
 
 
 def lay(args: Structure, tensors: Mapping[str, Array | None]) -> dict[str, Tensor]:
@@ -124,5 +182,5 @@ def lay(args: Structure, tensors: Mapping[str, Array | None]) -> dict[str, Tenso
 def writable(given: object, name: str) -> Array:
     array = array_of(given, name)
     if not array.flags.writeable:
-        raise ValueError(f"{name} cannot be written to")
+        raise ArgumentError(f"{name} cannot be written to")
     return array

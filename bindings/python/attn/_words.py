@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from ._library import constant
+from ._library import ArgumentError, DTypeError, constant
+from ._values import shown
 
 Align = Literal["top_left", "bottom_right"]
 Normaliser = Literal["softmax", "hardmax"]
@@ -36,12 +37,14 @@ def choose(table: Mapping[str | None, int], word: object, what: str) -> int:
     try:
         return table[word]  # type: ignore[index]
     except (KeyError, TypeError):
-        words = ", ".join(repr(w) for w in table if w is not None)
-        raise ValueError(f"{what} is {word!r}, but it is one of {words}") from None
+        words = ", ".join("None" if known is None else repr(known) for known in table)
+        raise ArgumentError(f"{what} is {shown(word)}, but it is one of {words}") from None
 
 
 def join(table: Mapping[str | None, int], words: Iterable[str], what: str) -> int:
     """The flags of these words together."""
+    if isinstance(words, str):
+        raise DTypeError(f"{what} is {shown(words)}, but a list of such words is needed")
     flags = 0
     for word in words:
         flags |= choose(table, word, what)

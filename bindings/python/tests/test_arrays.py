@@ -2,6 +2,8 @@
 """test_arrays.py: whose arrays are taken, that nothing is copied, that nothing else is held up meanwhile, and what a
 refusal is. Needs NumPy alone."""
 
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attn
-from attn import _tensors
+from attn import _run, _tensors
 
 
 class Foreign:
@@ -72,6 +74,87 @@ class Arrays(unittest.TestCase):
                 self.assertEqual(tensor.data, array.__array_interface__["data"][0])
                 self.assertEqual([stride * 4 for stride in tensor.stride[:tensor.ndim]], list(array.strides))
                 self.assertEqual(tuple(tensor.shape[:tensor.ndim]), array.shape)
+
+    def test_addresses_are_read_from_what_is_still_there(self):
+        program = """
+import numpy as np
+import attn
+from attn import _tensors
+for array in (np.eye(3), np.eye(3)[1:, ::-1], np.zeros((0, 3))):
+    assert _tensors._address_by_protocol(array) == _tensors.address(array) == array.ctypes.data
+np.testing.assert_allclose(attn.attention(np.zeros((1, 2)), np.eye(2)), [[0.5, 0.5]])"""
+        where = str(Path(attn.__file__).resolve().parents[1])
+        done = subprocess.run([sys.executable, "-c", program], check=False, text=True, stderr=subprocess.PIPE,
+                              env={**os.environ, "PYTHONMALLOC": "debug", "PYTHONPATH": where})
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_the_way_by_the_protocol_is_the_way_by_the_object(self):
+        plain = attn.attention(self.query, self.key, self.value)
+        weighed = attn.attention(self.query, self.key, self.value, return_weights=True)
+        for name, value in (("IN_OBJECT", False), ("address", _tensors._address_by_protocol)):
+            self.addCleanup(setattr, _run, name, getattr(_run, name))
+            setattr(_run, name, value)
+        mechanism = attn.Mechanism()
+        for _ in range(2):
+            np.testing.assert_array_equal(mechanism(self.query, self.key, self.value), plain)
+            got = mechanism(self.query, self.key, self.value, return_weights=True)
+            np.testing.assert_array_equal(got.weights, weighed.weights)
+
+    def odd(self, array):
+        """The same numbers with strides along dimensions of size 1 that are no multiples of anything."""
+        strides = [stride if length > 1 else 3 for length, stride in zip(array.shape, array.strides)]
+        return np.ndarray(array.shape, array.dtype, array, 0, strides)
+
+    def test_steps_that_nobody_takes_may_be_of_any_size(self):
+        query, key, value = self.query[:1, :1, :1], self.key[:1, :1], self.value[:1, :, :, :1].copy()[:, :1]
+        want = attn.Mechanism()(query, key, value)
+        for given in ((self.odd(query), key, value), (query, self.odd(key), value), (query, key, self.odd(value))):
+            np.testing.assert_array_equal(attn.Mechanism()(*given), want)
+        mechanism, out = attn.Mechanism(), np.empty_like(want)
+        mechanism(query, key, value)
+        np.testing.assert_array_equal(mechanism(self.odd(query), self.odd(key), self.odd(value), out=self.odd(out)), want)
+        rule = {"bias": np.full((1, 7), 0.5, "f4"), "mask": np.ones((1, 7), bool), "key_lengths": np.array([5])}
+        np.testing.assert_array_equal(attn.attention(query, key, value, **{name: self.odd(array) for name, array in rule.items()}),
+                                      attn.attention(query, key, value, **rule))
+        record = np.zeros(1, [("row", "f4", 8), ("pad", "u1")])
+        record["row"] = query[0, 0]
+        self.assertEqual(record["row"].shape, (1, 8))
+        np.testing.assert_array_equal(attn.attention(record["row"], key[0, 0], value[0, 0]), want[0, 0])
+        np.testing.assert_array_equal(attn.rope(self.odd(query), first=3), attn.rope(query, first=3))
+
+    def test_an_empty_array_has_neither_steps_nor_a_place(self):
+        empty = np.ndarray((0, 8), "f4", np.zeros(100, np.uint8), 1, (3, 5))
+        key, value = self.key[0, 0], self.value[0, 0]
+        for _ in range(2):
+            self.assertEqual(attn.attention(empty, key, value).shape, (0, 8))
+            np.testing.assert_array_equal(attn.attention(key, empty, empty), np.zeros((7, 8)))
+
+    def test_strides_within_an_element_are_refused(self):
+        split = np.zeros((5, 8), "u1,f4")["f1"]
+        with self.assertRaisesRegex(attn.ShapeError, r"query has strides of \(40, 5\) bytes.*array\.copy\(\)"):
+            attn.attention(split, self.key[0, 0], self.value[0, 0])
+
+    def test_arrays_of_other_kinds_are_arrays(self):
+        query, key, value = self.query[0, 0], self.key[0, 0], self.value[0, 0]
+        want = attn.attention(query, key, value, return_weights=True, return_logsumexp=True)
+        kind = type("Kind", (np.ndarray,), {"__getitem__": None, "reshape": None})
+        for turn in (lambda array: array.view(np.matrix), lambda array: array.view(kind)):
+            got = attn.attention(*map(turn, (query, key, value)), return_weights=True, return_logsumexp=True)
+            for mine, theirs in zip(got, want):
+                self.assertIs(type(mine), np.ndarray) if mine is not None else None
+                np.testing.assert_array_equal(mine, theirs)
+            gradients = attn.attention_grad(*map(turn, (want.context, query, key, value)))
+            np.testing.assert_array_equal(gradients.key, attn.attention_grad(want.context, query, key, value).key)
+        inherits = type("Inherits", (Foreign,), {"__module__": "somewhere"})
+        self.assertIsInstance(attn.attention(inherits(query), key, value), Foreign)
+
+    def test_results_that_cannot_be_written_have_gradients(self):
+        result = attn.attention(self.query, self.key, self.value, return_logsumexp="exact")
+        for array in result[:1] + result[2:3]:
+            array.flags.writeable = False
+        got = attn.attention_grad(self.value[:, :, :5], self.query, self.key, self.value, result=result)
+        want = attn.attention_grad(self.value[:, :, :5], self.query, self.key, self.value)
+        np.testing.assert_array_equal(got.query, want.query)
 
     def test_results_of_a_prepared_call_follow_the_arrays(self):
         context = np.zeros((2, 3, 5, 8), "f4")
@@ -136,11 +219,13 @@ class Arrays(unittest.TestCase):
         running.set()
         other = threading.Thread(target=count)
         other.start()
-        start = time.perf_counter()
-        attn.attention(query, query, threads=1)
-        end = time.perf_counter()
-        running.clear()
-        other.join()
+        try:
+            start = time.perf_counter()
+            attn.attention(query, query, threads=1)
+            end = time.perf_counter()
+        finally:
+            running.clear()
+            other.join()
         inside = [step for step in steps if start < step < end]
         # Who holds the lock lets nobody else run at all; a machine at its limits may let the other run but seldom.
         self.assertGreater(len(inside), 3, f"in {end - start:.3f} s")

@@ -2,6 +2,8 @@
 """test_handles.py: mechanisms, memories, layers of heads, positions, Luong's step and decomposable attention against the
 formulas in NumPy, float64. Needs NumPy alone."""
 
+import copy
+import pickle
 import sys
 import unittest
 import weakref
@@ -160,13 +162,13 @@ class Handles(unittest.TestCase):
         x, angles = self.normal(2, 3, 5, 8), np.arange(5)[:, None] * 100.0**(-np.arange(4) / 4)
         pairs = x[..., ::2] + 1j * x[..., 1::2]
         turned = pairs * np.exp(1j * angles)
-        got = attn.rope(x, base=100.0)
+        got = attn.rope(x, layout="interleaved", base=100.0)
         self.same(got[..., ::2] + 1j * got[..., 1::2], turned)
-        self.same(attn.rope(got, base=100.0, inverse=True), x)
-        self.same(attn.rope(x, base=100.0, positions=[0, 1, 2, 3, 4]), got)
-        self.same(attn.rope(x[:, :, 2:], base=100.0, first=2), got[:, :, 2:])
+        self.same(attn.rope(got, layout="interleaved", base=100.0, inverse=True), x)
+        self.same(attn.rope(x, layout="interleaved", base=100.0, positions=[0, 1, 2, 3, 4]), got)
+        self.same(attn.rope(x[:, :, 2:], layout="interleaved", base=100.0, first=2), got[:, :, 2:])
         place = x.copy()
-        self.assertIs(attn.rope(place, base=100.0, out=place), place)
+        self.assertIs(attn.rope(place, layout="interleaved", base=100.0, out=place), place)
         self.same(place, got)
 
     def test_sinusoids_and_slopes(self):
@@ -283,6 +285,49 @@ class Handles(unittest.TestCase):
         again = layer.forward(x[:, 4:], memory=memory, attend_only=True, return_weights=True)
         self.same(again.output, layer(x)[:, 4:])
         self.assertEqual(again.weights.shape, (3, 2, 1, 5))
+
+    def test_what_stands_on_a_handle_is_not_copied(self):
+        mechanism = attn.Mechanism(engine=attn.Engine(threads=1))
+        query, key = self.normal(1, 1, 2, 4), self.normal(1, 1, 3, 4)
+        call = mechanism.call(query, key, context=np.empty_like(query), logsumexp=np.empty((1, 1, 2)))
+        call.run()
+        for thing in (mechanism.engine, mechanism, attn.MultiHead(4, 1, mechanism=mechanism), call,
+                      attn.Gradient(call, d_context=query, d_query=np.empty_like(query)),
+                      type("Mine", (attn.Mechanism,), {})()):
+            ways = [copy.copy, copy.deepcopy, *(lambda thing, n=n: pickle.dumps(thing, n)
+                                                for n in range(pickle.HIGHEST_PROTOCOL + 1))]
+            for way in ways:
+                with self.subTest(type(thing), way=way), self.assertRaisesRegex(
+                        TypeError, f"attn.{type(thing).__name__} cannot be copied or pickled: (make|lay out) another one"):
+                    way(thing)
+
+    def test_a_copy_of_a_memory_is_a_fork(self):
+        mechanism = attn.Mechanism()
+        query, key = self.normal(1, 1, 2, 4), self.normal(1, 1, 5, 4)
+        memory = attn.Memory.of(mechanism, key)
+        for way in (copy.copy, copy.deepcopy):
+            other = way(memory)
+            other.truncate([2])
+            self.assertEqual((memory.lengths, other.lengths), ([5], [2]))
+            self.same(mechanism(query, memory=memory), mechanism(query, key))
+            self.same(mechanism(query, memory=other), mechanism(query, key[:, :, :2]))
+        with self.assertRaisesRegex(TypeError, r"attn.Memory cannot be copied or pickled: append its keys"):
+            pickle.dumps(memory)
+
+    def test_results_are_copied_and_pickled(self):
+        query, key = self.normal(1, 1, 2, 4), self.normal(1, 1, 5, 4)
+        result = attn.attention(query, key, return_logsumexp=True)
+        gradients = attn.attention_grad(query, query, key, score="general", params={"W": np.eye(4)})
+        for given in (result, gradients, attn.decomposable(query, key)):
+            for other in (copy.deepcopy(given), pickle.loads(pickle.dumps(given))):
+                self.assertIs(type(other), type(given))
+                self.same(other[0], given[0])
+        self.assertEqual(list(pickle.loads(pickle.dumps(gradients)).params), ["W"])
+
+    def test_gradients_share_nothing(self):
+        self.assertIsNot(attn.Gradients().params, attn.Gradients().params)
+        self.assertEqual(attn.Gradients(query=1)._replace(key=2), (1, 2, None, None, {}, None, None))
+        self.assertIsNot(attn.attention_grad(np.eye(2), np.eye(2), np.eye(2)).params, attn.Gradients().params)
 
     def test_a_mechanism_goes_at_once_with_its_parameters(self):
         W = self.normal(4, 4)

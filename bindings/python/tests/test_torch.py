@@ -37,9 +37,10 @@ class Tensors(unittest.TestCase):
         for tensor in (self.query, self.query.transpose(1, 2), self.query[:, 1:, ::2, 3:], self.query.expand(2, 3, 5, 8),
                        self.query[:1].expand(2, 3, 5, 8), self.query.double(), torch.ones(2, 3, dtype=torch.bool),
                        torch.arange(4)):
-            array = _tensors.array_of(tensor, "tensor")
+            name = {torch.bool: "mask", torch.int64: "key_lengths"}.get(tensor.dtype, "query")
+            array = _tensors.array_of(tensor, name)
             self.assertEqual(array.__array_interface__["data"][0], tensor.data_ptr())
-            view = _tensors.view(array, "tensor")
+            view = _tensors.view(array, name)
             self.assertEqual((view.data, tuple(view.stride[:view.ndim]), tuple(view.shape[:view.ndim])),
                              (tensor.data_ptr(), tensor.stride(), tuple(tensor.shape)))
 

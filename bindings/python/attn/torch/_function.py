@@ -6,41 +6,53 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from .. import _attention
 from .._run import Result
 from .._words import Align, Normaliser, Score, Stage
+from . import _once, _projected
+from ._tensors import array_of, lengths, plain, refuse_if_recorded
 
-_OWN = {"query", "key", "value", "bias", "alibi", "relative"}  # all other names are those of parameters
-
-
-def _call(function: Any, rule: Mapping[str, Any], arrays: Mapping[str, Any], *first: Any, **more: Any) -> Any:
-    """attention() or attention_grad() of what apply() was given."""
-    given = {name: arrays.get(name) for name in ("query", "key", "value", "bias")}
-    for name in ("alibi", "relative"):  # the array, then how it is used
-        if name in arrays:
-            given[name] = (arrays[name], *rule[name])
-    params = {name: array for name, array in arrays.items() if name not in _OWN}
-    rest = {name: word for name, word in rule.items() if name not in ("alibi", "relative", "return_weights",
-                                                                       "return_scores")}
-    return function(*first, **given, params=params, **rest, **more)
+_ARRAYS = "query", "key", "value", "mask", "bias", "key_lengths"
+_USED = "alibi", "relative"  # arrays too, each with the words for how it is used
 
 
-def array_of(tensor: torch.Tensor) -> Any:
-    """A NumPy array over the tensor's memory, or a TypeError where NumPy has not its type."""
-    return tensor.detach().numpy() if tensor.requires_grad else tensor.numpy()
+def _arguments(rule: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """What attention() and attention_grad() are given: those arrays that have none of these names are parameters."""
+    given = {name: arrays.get(name) for name in _ARRAYS}
+    used = {name: (arrays[name], *rule[name]) for name in _USED if name in arrays}
+    params = {name: array for name, array in arrays.items() if name not in _ARRAYS and name not in _USED}
+    return {**rule, **given, **used, "params": params}
+
+
+def _room(query: Any, width: int) -> Any:
+    """Room for the context, in the order of dimensions that the query lies in, as torch's kernels leave it: whoever has
+    split heads with a view and a transpose joins them again without a copy."""
+    if query.shape[-1] == width:
+        return np.empty_like(query)
+    return np.empty_like(np.lib.stride_tricks.as_strided(query, (*query.shape[:-1], width)))
+
+
+def _forward(rule: Mapping[str, Any], arrays: Mapping[str, Any], laid: bool, **returns: Any) -> Any:
+    """attention(), with a context that is laid as the query, if it has dimensions to order and is not so anyway."""
+    query, values = arrays["query"], arrays.get("value", arrays.get("key"))
+    out = None
+    if laid and query.ndim > 2 and values is not None and values.ndim and not query.flags.c_contiguous:
+        out = _room(query, values.shape[-1])
+    return _attention.attention(**_arguments(rule, arrays), **returns, out=out)
 
 
 class _Attention(torch.autograd.Function):
-    """Takes the rule, the names of the tensors, and the tensors. Gives context and log-sum-exp; then weights and
-    scores, or None."""
+    """Takes the rule, whether the context is laid as the query, what is returned, the names of the tensors, and the
+    tensors. Gives context and log-sum-exp; then weights and scores, or None."""
 
     @staticmethod
-    def forward(ctx: Any, rule: dict[str, Any], names: tuple[str, ...], *tensors: torch.Tensor) -> Any:
+    def forward(ctx: Any, rule: dict[str, Any], laid: bool, returns: dict[str, Any], names: tuple[str, ...],
+                *tensors: torch.Tensor) -> Any:
         arrays = {name: array_of(tensor) for name, tensor in zip(names, tensors)}
-        result = _call(_attention.attention, rule, arrays, return_logsumexp="exact", return_weights=rule["return_weights"],
-                       return_scores=rule["return_scores"])
+        result = _forward(rule, arrays, laid, **returns, return_logsumexp="exact")
         context, logsumexp = torch.from_numpy(result.context), torch.from_numpy(result.logsumexp)
         weights, scores = (None if array is None else torch.from_numpy(array) for array in (result.weights, result.scores))
         ctx.rule, ctx.names = rule, names
@@ -52,30 +64,49 @@ class _Attention(torch.autograd.Function):
         return context, logsumexp, weights, scores
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, d_context: Any, d_logsumexp: Any, d_weights: Any, _: Any) -> Any:
         context, logsumexp, *tensors = ctx.saved_tensors
-        if d_context is None and d_logsumexp is None and d_weights is None:
-            return (None, None, *(None for _ in tensors))
-        arrays = {name: array_of(tensor) for name, tensor in zip(ctx.names, tensors)}
-        wanted = [name for name, needs in zip(ctx.names, ctx.needs_input_grad[2:]) if needs]
-        flows = {name: None if flow is None else flow.numpy()
-                 for name, flow in (("d_weights", d_weights), ("d_logsumexp", d_logsumexp))}
-        gradients = _call(_attention.attention_grad, ctx.rule, arrays, None if d_context is None else d_context.numpy(),
-                          **flows, wanted=wanted, result=Result(context.numpy(), None, logsumexp.numpy()))
-        made = {**gradients._asdict(), **gradients.params}
-        return (None, None, *(torch.from_numpy(made[name]) if name in wanted else None for name in ctx.names))
+        needs = ctx.needs_input_grad[4:]
+        flows = {"d_context": d_context, "d_weights": d_weights, "d_logsumexp": d_logsumexp}
+
+        def compute() -> tuple[Any, ...]:
+            arrays = {name: array_of(tensor) for name, tensor in zip(ctx.names, tensors)}
+            wanted = [name for name, need in zip(ctx.names, needs) if need]
+            into = {name: None if flow is None else array_of(flow) for name, flow in flows.items()}
+            gradients = _attention.attention_grad(**into, **_arguments(ctx.rule, arrays), wanted=wanted,
+                                                  result=Result(array_of(context), None, logsumexp.numpy()))
+            made = {**gradients._asdict(), **gradients.params}
+            return tuple(torch.from_numpy(made[name]) if need else None for name, need in zip(ctx.names, needs))
+
+        if all(flow is None for flow in flows.values()):
+            return (None,) * (4 + len(tensors))
+        return (None, None, None, None, *_once.gradients(compute, *tensors, *flows.values()))
 
 
 _apply: Any = _Attention.apply
 
 
-def plain(tensor: Any, name: str) -> torch.Tensor:
-    if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"{name} is a {type(tensor).__name__}, but a tensor is needed")
-    if tensor.device.type != "cpu":
-        raise TypeError(f"{name} is on {tensor.device}, but attention is computed on the CPU; nothing is copied")
-    return tensor
+def has_gradients(*tensors: torch.Tensor | None) -> bool:
+    """Whether autograd will come back through a call with these."""
+    return torch.is_grad_enabled() and any([tensor is not None and tensor.requires_grad for tensor in tensors])
+
+
+def attend(rule: dict[str, Any], tensors: Mapping[str, torch.Tensor], laid: bool, returns: dict[str, Any],
+           return_logsumexp: bool = False) -> Any:
+    """attention() of these tensors by this rule: the context alone, or a Result."""
+    if has_gradients(*tensors.values()):
+        context, logsumexp, weights, scores = _apply(rule, laid, returns, tuple(tensors), *tensors.values())
+    else:  # the short way, which keeps nothing
+        arrays = {name: array_of(tensor) for name, tensor in tensors.items()}
+        made = _forward(rule, arrays, laid, **returns, return_logsumexp="exact" if return_logsumexp else False)
+        if not isinstance(made, Result):
+            return torch.from_numpy(made)
+        context, weights, logsumexp, scores = (None if array is None else torch.from_numpy(array) for array in made)
+        if logsumexp is not None:
+            logsumexp = logsumexp.to(context.dtype)
+    if not (return_logsumexp or any(returns.values())):
+        return context
+    return Result(context, weights, logsumexp if return_logsumexp else None, scores)
 
 
 def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor | None = None, *,
@@ -87,21 +118,33 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
               return_weights: bool = False, return_logsumexp: bool = False, return_scores: Stage | None = None,
               threads: int | None = None) -> Any:
     """attn.attention() on tensors, with gradients of the context, the weights and the log-sum-exp by query, key, value,
-    bias, every parameter, the slopes of alibi and the table of relative. Scores have none. seed: None draws one from
-    torch's generator."""
-    tensors = {"query": query, "key": key, "value": value, "bias": bias, **(params or {})}
+    bias, every parameter, the slopes of alibi and the table of relative; they cannot be differentiated again. Scores
+    have none. seed: None draws one from torch's generator.
+
+    The context lies in the order of dimensions that the query lies in, and gradients as what they are of. Where
+    gradients are needed, torch multiplies queries and keys by the matrices of additive, general and concat, and keeps
+    the products, as of a layer. Keys that many calls read are best projected once:
+
+        keys = torch.nn.functional.linear(states, U)
+        for query in ...: attention(query, keys, states, score="additive", params={"W": W, "v": v})"""
+    refuse_if_recorded("attn.torch.attention")
+    given = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias,
+             "key_lengths": lengths(key_lengths, "key_lengths"), **(params or {})}
+    used: dict[str, Any] = {}
+    for name, of in (("alibi", alibi), ("relative", relative)):
+        if of is not None:
+            given[name], used[name] = (of, ()) if isinstance(of, torch.Tensor) else (of[0], tuple(of[1:]))
+    tensors = {name: plain(tensor, name) for name, tensor in given.items() if tensor is not None}
+    if has_gradients(*tensors.values()) and score in ("additive", "general", "concat"):
+        own = {name: tensors.pop(name) for name in params or {}}
+        score, query, key, own = _projected.project(_projected.Call(score, query, key, own))
+        if key is not None and value is None:
+            tensors["value"] = tensors["key"]
+        tensors.update({"query": query, **({} if key is None else {"key": key}), **own})
     rule: dict[str, Any] = {
-        "score": score, "scale": scale, "softcap": softcap, "temperature": temperature,
-        "key_lengths": array_of(key_lengths) if isinstance(key_lengths, torch.Tensor) else key_lengths,
-        "mask": None if mask is None else array_of(plain(mask, "mask")), "causal": causal, "window": window, "local": local,
+        "score": score, "scale": scale, "softcap": softcap, "temperature": temperature, "causal": causal,
+        "window": tuple(window) if isinstance(window, list) else window,
+        "local": tuple(local) if isinstance(local, list) else local,
         "query_start": query_start, "normaliser": normaliser, "dropout": dropout, "offset": offset, "threads": threads,
-        "return_weights": return_weights, "return_scores": return_scores}
-    rule["seed"] = seed if seed is not None else int(torch.randint(1 << 62, ())) if dropout else 0
-    for name, given in (("alibi", alibi), ("relative", relative)):
-        if given is not None:
-            tensors[name], rule[name] = (given, ()) if isinstance(given, torch.Tensor) else (given[0], tuple(given[1:]))
-    tensors = {name: plain(tensor, name) for name, tensor in tensors.items() if tensor is not None}
-    context, logsumexp, weights, scores = _apply(rule, tuple(tensors), *tensors.values())
-    if not (return_weights or return_logsumexp or return_scores):
-        return context
-    return Result(context, weights, logsumexp if return_logsumexp else None, scores)
+        "seed": seed if seed is not None else int(torch.randint(1 << 62, (), device="cpu")) if dropout else 0, **used}
+    return attend(rule, tensors, True, {"return_weights": return_weights, "return_scores": return_scores}, return_logsumexp)

@@ -10,13 +10,20 @@ import torch
 
 from .._mechanism import Mechanism
 from .._words import Score
+from . import _projected
 from ._function import attention
+from ._tensors import plain
 
 
 class Attention(torch.nn.Module):
     """attn.torch.attention() with parameters of its own, by the names that the papers have for them. local is ("monotonic",
     half_width), or ("predictive", half_width, query_dim, hidden_dim) or likewise "predictive_floor"; rule is whatever
-    else attention() takes."""
+    else attention() takes.
+
+    Keys that are read in many calls, as by a decoder's steps, are projected once:
+
+        keys = layer.project_keys(states)
+        for query in ...: context = layer(query, keys, states, key_projected=True)"""
 
     def __init__(self, score: Score = "scaled_dot", *, query_dim: int | None = None, key_dim: int | None = None,
                  hidden_dim: int | None = None, max_keys: int | None = None, flags: Iterable[str] = (),
@@ -25,7 +32,7 @@ class Attention(torch.nn.Module):
         shapes = Mechanism(score, query_dim=query_dim, key_dim=key_dim, hidden_dim=hidden_dim, max_keys=max_keys,
                            flags=flags, local=local).param_shapes()
         self.rule = {"score": score, **({} if local is None else {"local": tuple(local[:2])}), **rule}
-        self.names = tuple(shapes)
+        self.names, self.query_dim = tuple(shapes), query_dim
         for name, shape in shapes.items():
             self.register_parameter(name, torch.nn.Parameter(torch.empty(shape, dtype=dtype)))
         self.reset_parameters()
@@ -35,16 +42,32 @@ class Attention(torch.nn.Module):
         with torch.no_grad():
             for name, tensor in self.named_parameters(recurse=False):
                 bound = tensor.shape[-1]**-0.5
-                tensor.uniform_(-bound, bound)
-            if "b" in self.names:
-                self.get_parameter("b").zero_()
-            if "g" in self.names:
-                self.get_parameter("g").fill_(self.get_parameter("v").norm())
+                if name == "b":
+                    tensor.zero_()
+                elif name == "g":
+                    tensor.fill_(self._params()["v"].norm())
+                else:
+                    tensor.uniform_(-bound, bound)
 
-    def forward(self, query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor | None = None,
-                **given: Any) -> Any:
-        params = {name: self.get_parameter(name) for name in self.names}
-        return attention(query, key, value, params=params, **{**self.rule, **given})
+    def _params(self) -> dict[str, torch.Tensor]:
+        """The parameters, or what torch has put in their places: weight_norm, prune, parametrize and functional_call do."""
+        return {name: getattr(self, name) for name in self.names}
+
+    def project_keys(self, key: torch.Tensor) -> torch.Tensor:
+        """The keys as the score reads them, for forward() with key_projected: gradients reach the parameter through
+        them. Of a score without a matrix for keys they are the keys themselves."""
+        return _projected.keys(self.rule["score"], plain(key, "key"), self._params(), self.query_dim)
+
+    def forward(self, query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor | None = None, *,
+                key_projected: bool = False, **given: Any) -> Any:
+        """attention(). key_projected: key is what project_keys() gave; value, what it was given, or others."""
+        rule, params = {**self.rule, **given}, self._params()
+        if key_projected:
+            if value is None:
+                raise TypeError("value is None, but beside projected keys the values, which may be the keys that were "
+                                "projected, are needed")
+            rule["score"], params = _projected.with_keys(rule["score"], params, self.query_dim)
+        return attention(query, key, value, params=params, **rule)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={word!r}" for name, word in self.rule.items())

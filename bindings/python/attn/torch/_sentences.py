@@ -9,15 +9,8 @@ import torch
 
 from .. import _attentional, _decomposable
 from .._decomposable import Decomposed
-from ._function import array_of, plain
-
-
-def _arrays(tensors: tuple[torch.Tensor | None, ...]) -> list[Any]:
-    return [None if tensor is None else array_of(tensor) for tensor in tensors]
-
-
-def _lengths(given: Any) -> Any:
-    return array_of(given) if isinstance(given, torch.Tensor) else given
+from . import _once
+from ._tensors import array_of, arrays_of, lengths, plain, refuse_if_recorded
 
 
 def _gradients(made: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
@@ -26,28 +19,34 @@ def _gradients(made: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 class _Decomposable(torch.autograd.Function):
+    """Takes f, g, a, b and the lengths of both sentences; a, b and lengths may be None."""
+
     NAMES = "f", "g", "a", "b"
 
     @staticmethod
-    def forward(ctx: Any, lengths: dict[str, Any], *tensors: torch.Tensor | None) -> Any:
-        result = _decomposable.decomposable(*_arrays(tensors), **lengths)
+    def forward(ctx: Any, *tensors: torch.Tensor | None) -> Any:
+        *arrays, a_lengths, b_lengths = arrays_of(tensors)
+        result = _decomposable.decomposable(*arrays, a_lengths=a_lengths, b_lengths=b_lengths)
         made = [torch.from_numpy(array) for array in result]
-        ctx.lengths = lengths
         ctx.save_for_backward(*made, *tensors)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*made[2:])
         return tuple(made)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, d_beta: Any, d_alpha: Any, *_: Any) -> Any:
         if d_beta is None and d_alpha is None:
-            return (None,) * 5
+            return (None,) * 6
         made, tensors = ctx.saved_tensors[:4], ctx.saved_tensors[4:]
-        wanted = [name for name, needs in zip(_Decomposable.NAMES, ctx.needs_input_grad[1:]) if needs]
-        gradients = _decomposable.decomposable_grad(*_arrays((d_beta, d_alpha)), *_arrays(tensors), **ctx.lengths,
-                                                    result=Decomposed(*_arrays(made)), wanted=wanted)
-        return (None, *_gradients(gradients, _Decomposable.NAMES))
+        wanted = [name for name, needs in zip(_Decomposable.NAMES, ctx.needs_input_grad) if needs]
+
+        def compute() -> tuple[Any, ...]:
+            *arrays, a_lengths, b_lengths = arrays_of(tensors)
+            return _gradients(_decomposable.decomposable_grad(
+                *arrays_of((d_beta, d_alpha)), *arrays, a_lengths=a_lengths, b_lengths=b_lengths,
+                result=Decomposed(*arrays_of(made)), wanted=wanted), _Decomposable.NAMES)
+
+        return (*_once.gradients(compute, *tensors, d_beta, d_alpha), None, None)
 
 
 class _Attentional(torch.autograd.Function):
@@ -55,16 +54,20 @@ class _Attentional(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *tensors: torch.Tensor | None) -> Any:
-        output = torch.from_numpy(_attentional.attentional(*_arrays(tensors)))
+        output = torch.from_numpy(_attentional.attentional(*arrays_of(tensors)))
         ctx.save_for_backward(output, *tensors)
         return output
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, d_output: Any) -> Any:
+        saved = ctx.saved_tensors
         wanted = [name for name, needs in zip(_Attentional.NAMES, ctx.needs_input_grad) if needs]
-        gradients = _attentional.attentional_grad(array_of(d_output), *_arrays(ctx.saved_tensors), wanted=wanted)
-        return _gradients(gradients, _Attentional.NAMES)
+
+        def compute() -> tuple[Any, ...]:
+            gradients = _attentional.attentional_grad(array_of(d_output), *arrays_of(saved), wanted=wanted)
+            return _gradients(gradients, _Attentional.NAMES)
+
+        return _once.gradients(compute, *saved, d_output)
 
 
 _apply_decomposable: Any = _Decomposable.apply
@@ -77,13 +80,16 @@ def _all_plain(**tensors: Any) -> list[torch.Tensor | None]:
 
 def decomposable(f: torch.Tensor, g: torch.Tensor, a: torch.Tensor | None = None, b: torch.Tensor | None = None, *,
                  a_lengths: Any = None, b_lengths: Any = None) -> Decomposed:
-    """attn.decomposable() on tensors, with gradients of beta and alpha by f, g, a and b. The log-sum-exps have none."""
-    lengths = {"a_lengths": _lengths(a_lengths), "b_lengths": _lengths(b_lengths)}
-    return Decomposed(*_apply_decomposable(lengths, *_all_plain(f=f, g=g, a=a, b=b)))
+    """attn.decomposable() on tensors, with gradients of beta and alpha by f, g, a and b, which cannot be differentiated
+    again. The log-sum-exps have none."""
+    refuse_if_recorded("attn.torch.decomposable")
+    return Decomposed(*_apply_decomposable(*_all_plain(
+        f=f, g=g, a=a, b=b, a_lengths=lengths(a_lengths, "a_lengths"), b_lengths=lengths(b_lengths, "b_lengths"))))
 
 
 def attentional(weight: torch.Tensor, context: torch.Tensor, query: torch.Tensor,
                 bias: torch.Tensor | None = None) -> torch.Tensor:
-    """attn.attentional() on tensors, with gradients by all four."""
+    """attn.attentional() on tensors, with gradients by all four, which cannot be differentiated again."""
+    refuse_if_recorded("attn.torch.attentional")
     output: torch.Tensor = _apply_attentional(*_all_plain(weight=weight, context=context, query=query, bias=bias))
     return output

@@ -103,6 +103,19 @@ impl Default for attn_tensor {
 }
 
 /// ```text
+/// What stands in ndim of a view that is wrong in itself, where who made it could not refuse it: attn.hpp does so. Every
+/// function refuses such a tensor, ATTN_ERR_SHAPE, and says what is wrong with it.
+///
+/// it reaches from element stride[0] to stride[1], but there are shape[0]
+/// ```
+pub const ATTN_VIEW_BEYOND: u32 = 101;
+
+/// ```text
+/// it was given shape[0] dimensions, but stride[0] strides
+/// ```
+pub const ATTN_VIEW_STRIDES: u32 = 102;
+
+/// ```text
 /// The means to compute: threads, allocator, BLAS. It has no global state, so that two engines in one process do not
 /// know of each other. Mechanisms keep their engine alive: destroying it while they exist is allowed, and takes
 /// effect when the last of them is destroyed.
@@ -325,21 +338,23 @@ pub const ATTN_LOCAL_PREDICTIVE: attn_local = 2;
 pub const ATTN_LOCAL_PREDICTIVE_FLOOR: attn_local = 3;
 
 /// ```text
-/// Which elements of a row of n make pair i, i < n / 2.
+/// Which elements of a row of n make pair i, i < n / 2. There is no default, since weights are right with one of them
+/// alone: whoever turns anything says which. 0 is none, and refused.
 /// ```
 pub type attn_rope_layout = i32;
 
-/// (2i, 2i + 1): the paper's; GPT-J, Llama's own code
-pub const ATTN_ROPE_INTERLEAVED: attn_rope_layout = 0;
-
 /// (i, i + n/2): GPT-NeoX, Llama's weights as transformers has them
 pub const ATTN_ROPE_HALVES: attn_rope_layout = 1;
+
+/// (2i, 2i + 1): the paper's; GPT-J, Llama's own code
+pub const ATTN_ROPE_INTERLEAVED: attn_rope_layout = 2;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct attn_rope_options {
     /// sizeof(attn_rope_options), set by ATTN_ROPE_OPTIONS_INIT
     pub struct_size: u32,
+    /// to be set: no default
     pub layout: attn_rope_layout,
     /// n, even: that many of each row are rotated, the first ones; 0: all
     pub dimensions: i64,
@@ -1196,16 +1211,15 @@ extern "C" {
     /// The product of a query at position m and a key at position n then depends on m - n alone. What lies past
     /// options->dimensions is copied. from and to are [B, H, T, D], of one dtype, ATTN_F32 or ATTN_F64; a tensor of lower
     /// rank stands for one whose leading dimensions are 1. to may be the very same view as from (rotated in place), else it
-    /// must not share memory with it; nor with positions. options NULL means all defaults.
+    /// must not share memory with it; nor with positions.
     ///
     /// The gradient by from is that by to, turned back: the same call with inverse = 1.
     ///
     /// Memory beside the arguments is 8 bytes for each pair of one row. The result has the same bits for any number of
     /// engine threads, and a row the same at a position that is counted from first and at one that is given.
     ///
-    /// ATTN_ERR_ARGUMENT: a NULL engine, from or to, an option or a position out of range. ATTN_ERR_STRUCT_SIZE,
-    /// ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Thread safety: re-entrant.
-    /// Since 0.1.
+    /// ATTN_ERR_ARGUMENT: a NULL, no layout, an option or a position out of range. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE,
+    /// ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1.
     /// ```
     pub fn attn_rope(
         engine: *mut attn_engine,
@@ -1215,8 +1229,9 @@ extern "C" {
     ) -> attn_status;
 
     /// ```text
-    /// Creates an empty memory for one mechanism, which it keeps alive. ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE (dimensions
-    /// that the mechanism was not made for), _DTYPE, _OVERFLOW, _NOMEM. Since 0.1, as all of them.
+    /// Creates an empty memory for one mechanism, which it keeps alive. ATTN_ERR_ARGUMENT (also for options of rope that
+    /// attn_rope would refuse), _STRUCT_SIZE, _SHAPE (dimensions that the mechanism was not made for), _DTYPE, _OVERFLOW,
+    /// _NOMEM. Since 0.1, as all of them.
     /// ```
     pub fn attn_memory_create(
         mechanism: *const attn_mechanism,
@@ -1545,6 +1560,8 @@ pub static CONSTANTS: &[(&str, i64)] = &[
     ("ATTN_BOOL", 6),
     ("ATTN_I32", 7),
     ("ATTN_I64", 8),
+    ("ATTN_VIEW_BEYOND", 101),
+    ("ATTN_VIEW_STRIDES", 102),
     ("ATTN_WAY_AUTOMATIC", 0),
     ("ATTN_WAY_BLAS", 1),
     ("ATTN_WAY_TILES", 2),
@@ -1567,8 +1584,8 @@ pub static CONSTANTS: &[(&str, i64)] = &[
     ("ATTN_LOCAL_MONOTONIC", 1),
     ("ATTN_LOCAL_PREDICTIVE", 2),
     ("ATTN_LOCAL_PREDICTIVE_FLOOR", 3),
-    ("ATTN_ROPE_INTERLEAVED", 0),
     ("ATTN_ROPE_HALVES", 1),
+    ("ATTN_ROPE_INTERLEAVED", 2),
     ("ATTN_MEMORY_FIXED", 1),
     ("ATTN_MEMORY_KEYS_ALONE", 2),
     ("ATTN_SCORES_RAW", 0),

@@ -160,14 +160,16 @@ pub(crate) fn ordered<T: Float>(
         return Ok(Vec::new());
     }
     let infos = infos()?;
-    let mut ordered = vec![ptr::null(); infos.len()];
+    let mut ordered: Vec<*const sys::attn_tensor> = vec![ptr::null(); infos.len()];
+    let refused = |sentence| Err(Error::new(Status::Parameter, sentence));
     for (name, tensor) in gradients {
         match infos.iter().position(|info| info.name == *name) {
-            Some(at) => ordered[at] = ptr::addr_of!(tensor.raw),
+            Some(at) if ordered[at].is_null() => ordered[at] = ptr::addr_of!(tensor.raw),
+            Some(_) => return refused(format!("a gradient is wanted by {name:?} twice")),
             None => {
-                let sentence =
-                    format!("a gradient is wanted by {name:?}, but {owner} has no such parameter");
-                return Err(Error::new(Status::Parameter, sentence));
+                return refused(format!(
+                    "a gradient is wanted by {name:?}, but {owner} has no such parameter"
+                ))
             }
         }
     }

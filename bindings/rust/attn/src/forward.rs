@@ -5,7 +5,7 @@ use crate::element::Float;
 use crate::error::{Error, Result, Status};
 use crate::mechanism::Mechanism;
 use crate::memory::Memory;
-use crate::multihead::Saved;
+use crate::saved::Saved;
 use crate::tensor::{
     pointer, pointer_mut, pointer_to_indices, Indices, LogSumExpMut, Tensor, TensorMut,
 };

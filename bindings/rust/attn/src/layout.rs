@@ -24,6 +24,11 @@ pub(crate) struct Reach {
     pub least: usize,
 }
 
+/// A size for the library, which refuses what it cannot be.
+pub(crate) fn size(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
 /// The sizes of a tensor's dimensions.
 pub(crate) fn shape_of(tensor: &attn_tensor) -> &[i64] {
     &tensor.shape[..tensor.ndim as usize]

@@ -44,6 +44,7 @@ mod modifiers;
 mod multihead;
 mod param;
 mod position;
+mod saved;
 mod tensor;
 mod workspace;
 
@@ -58,8 +59,9 @@ pub use forward::{Inputs, Outputs, Stage};
 pub use mechanism::{Additive, Mechanism};
 pub use memory::{Append, Memory, MemoryOptions};
 pub use modifiers::{Align, Local, Normaliser, Relative};
-pub use multihead::{MultiHead, MultiHeadFlow, MultiHeadOptions, Saved};
+pub use multihead::{MultiHead, MultiHeadFlow, MultiHeadOptions};
 pub use param::{Owned, Param, ParamInfo};
 pub use position::{alibi_slopes, sinusoidal, Positions, Rope, RopeLayout};
+pub use saved::Saved;
 pub use tensor::{Indices, LogSumExp, LogSumExpMut, Tensor, TensorMut};
 pub use workspace::Workspace;

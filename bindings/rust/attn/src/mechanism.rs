@@ -4,6 +4,7 @@
 use crate::element::Float;
 use crate::engine::Engine;
 use crate::error::{check, Result};
+use crate::layout::size;
 use crate::param::{self, Bound, Owned, Param, ParamInfo, Parametric};
 use attn_sys as sys;
 use std::ffi::CStr;
@@ -28,11 +29,6 @@ pub struct Additive {
     pub query_projected: bool,
     /// No U: keys come with A dimensions and are used as they are.
     pub key_projected: bool,
-}
-
-/// A size for the library, which refuses what it cannot be.
-pub(crate) fn size(size: usize) -> i64 {
-    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 /// The rule: a score function with its parameters, the modifiers of the scores, and the normaliser. The modifiers apply in

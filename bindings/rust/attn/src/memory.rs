@@ -3,7 +3,8 @@
 
 use crate::element::Float;
 use crate::error::{check, Result};
-use crate::mechanism::{size, Mechanism};
+use crate::layout::size;
+use crate::mechanism::Mechanism;
 use crate::position::Rope;
 use crate::tensor::{pointer, pointer_to_indices, Indices, Tensor};
 use attn_sys as sys;

@@ -2,7 +2,8 @@
 //! What a mechanism does with scores: scale, softcap, biases, what may be seen, the normaliser.
 
 use crate::error::{check, Result};
-use crate::mechanism::{size, Mechanism, ALIBI, RELATIVE};
+use crate::layout::size;
+use crate::mechanism::{Mechanism, ALIBI, RELATIVE};
 use crate::param::{Owned, Param};
 use attn_sys as sys;
 use std::ptr;

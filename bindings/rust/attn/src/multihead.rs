@@ -5,14 +5,16 @@ use crate::backward::{ordered, pointers, Gradients};
 use crate::element::Float;
 use crate::error::{check, Error, Result, Status};
 use crate::forward::{Inputs, Outputs};
-use crate::mechanism::{size, Mechanism};
+use crate::layout::size;
+use crate::mechanism::Mechanism;
 use crate::memory::{Memory, MemoryOptions};
 use crate::param::{self, Bound, Owned, Param, ParamInfo, Parametric};
+use crate::saved::Saved;
 use crate::tensor::{pointer, pointer_mut, Tensor};
 use crate::workspace;
 use attn_sys as sys;
 use std::fmt;
-use std::os::raw::{c_char, c_void};
+use std::os::raw::c_char;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -56,18 +58,6 @@ impl MultiHeadOptions {
             query_heads,
             ..Self::default()
         }
-    }
-}
-
-/// What a layer's forward pass keeps for its backward pass: made by [`MultiHead::saved`], written by
-/// [`MultiHead::forward`] ([`Outputs::saved`]), read by [`MultiHead::backward`].
-pub struct Saved {
-    bytes: Vec<u8>, // where they are stays the same, which what is in them needs
-}
-
-impl fmt::Debug for Saved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Saved({} bytes)", self.bytes.len())
     }
 }
 
@@ -386,8 +376,8 @@ impl MultiHead {
         let (workspace, saved) = (outputs.workspace.take(), outputs.saved.take());
         let mut args = args(attention);
         if let Some(saved) = saved {
-            args.saved = saved.bytes.as_mut_ptr() as *mut c_void;
-            args.saved_size = saved.bytes.len();
+            args.saved = saved.pointer();
+            args.saved_size = saved.size();
         }
         args.output = pointer_mut(&outputs.context);
         // SAFETY: the arguments point to views of slices that are borrowed for the call, those that are written mutably, and
@@ -417,13 +407,7 @@ impl MultiHead {
         let (args, mut size) = (lay(inputs, &attention), 0);
         // SAFETY: as in run.
         check(unsafe { sys::attn_multihead_saved(self.raw(), &args, &mut size) })?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size).map_err(|_| {
-            let sentence = format!("no memory for the {size} bytes that a layer saves");
-            Error::new(Status::OutOfMemory, sentence)
-        })?;
-        bytes.resize(size, 0);
-        Ok(Saved { bytes })
+        Saved::of(size)
     }
 
     /// Computes gradients of a loss by what [`forward`](Self::forward) read, from those by what it wrote.
@@ -441,9 +425,8 @@ impl MultiHead {
         let attention = inputs.lay_modifiers();
         let mut forward = lay(inputs, &attention);
         if let Some(saved) = flow.saved {
-            // Only ever read, backward.
-            forward.saved = saved.bytes.as_ptr() as *mut c_void;
-            forward.saved_size = saved.bytes.len();
+            forward.saved = saved.pointer_to_read();
+            forward.saved_size = saved.size();
         }
         let params = ordered("the layer", &gradients.params, || self.params())?;
         let inner = ordered(self.mechanism.name(), &gradients.mechanism_params, || {

@@ -4,7 +4,7 @@
 use crate::element::Float;
 use crate::engine::Engine;
 use crate::error::{check, Result};
-use crate::mechanism::size;
+use crate::layout::size;
 use crate::tensor::{Indices, Tensor, TensorMut};
 use attn_sys as sys;
 use std::ptr;

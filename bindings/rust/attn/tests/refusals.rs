@@ -198,6 +198,24 @@ fn gradients_that_there_are_not() {
 }
 
 #[test]
+fn no_gradient_is_taken_and_never_written() {
+    let mut mechanism = Mechanism::general(&engine(), 2, 2).unwrap();
+    mechanism.bind("W", vec![0.5f64; 4]).unwrap();
+    let (x, lse, mut once, mut twice) = ([1.0f64; 2], [1.0; 1], [9.0; 4], [9.0; 4]);
+    let tensor = Tensor::new(&x, &[1, 2]).unwrap();
+    let flow = Flow::new(Tensor::new(&lse, &[1]).unwrap()).context(tensor, tensor);
+    let wanted = Gradients::new()
+        .param("W", TensorMut::new(&mut once, &[2, 2]).unwrap())
+        .param("W", TensorMut::new(&mut twice, &[2, 2]).unwrap());
+    let error = mechanism
+        .backward(&Inputs::new(tensor).key(tensor), &flow, wanted)
+        .unwrap_err();
+    assert_eq!(error.status(), Status::Parameter);
+    assert!(error.to_string().contains("twice"), "{error}");
+    assert_eq!((once, twice), ([9.0; 4], [9.0; 4]));
+}
+
+#[test]
 fn memories_are_for_their_mechanism() {
     let engine = engine();
     let mine = Arc::new(Mechanism::dot(&engine).unwrap());

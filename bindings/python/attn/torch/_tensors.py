@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""_tensors.py: tensors as NumPy's arrays over the same memory, and which of them there can be at all."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._tensors import lengths_of
+
+
+def array_of(tensor: torch.Tensor) -> Any:
+    """A NumPy array over the tensor's memory, or a TypeError where NumPy has not its type."""
+    return tensor.detach().numpy() if tensor.requires_grad else tensor.numpy()
+
+
+def arrays_of(tensors: Any) -> list[Any]:
+    return [None if tensor is None else array_of(tensor) for tensor in tensors]
+
+
+def plain(tensor: Any, name: str) -> torch.Tensor:
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{name} is a {type(tensor).__name__}, but a tensor is needed")
+    if tensor.device.type != "cpu":
+        raise TypeError(f"{name} is on {tensor.device}, but attention is computed on the CPU; nothing is copied")
+    return tensor
+
+
+def lengths(given: Any, name: str) -> torch.Tensor | None:
+    """Lengths as a tensor, for autograd to keep: it sees when a tensor is changed before the way back. What is none is
+    copied, as nobody would see it there."""
+    if given is None or isinstance(given, torch.Tensor):
+        return given
+    return torch.from_numpy(np.array(lengths_of(given, name)))
+
+
+def recorded() -> str | None:
+    """Who is writing down torch's operations, if anybody is. Ours is none of them: what it gives would be a constant."""
+    if torch._C._get_tracing_state() is not None:
+        return "torch.jit.trace"
+    proxies: Any = sys.modules.get("torch.fx.experimental.proxy_tensor")  # nobody does who has not loaded it
+    return "make_fx or torch.export" if proxies is not None and proxies.get_proxy_mode() is not None else None
+
+
+def refuse_if_recorded(name: str) -> None:
+    by = recorded()
+    if by is not None:
+        raise RuntimeError(f"{name} cannot be recorded by {by}: it is no operation of torch's, and what it gives would be "
+                           "written down as a constant")

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * call/problem.c: checks the arguments of a call against each other and against the mechanism. Whatever can be wrong is
+ * found here, before anything is computed or written. */
+#include "call/problem.h"
+
+#include "handles/lengths.h"
+#include "handles/memory.h"
+#include "handles/status.h"
+#include "handles/structs.h"
+#include "runtime/size.h"
+
+#include <inttypes.h>
+
+static const char query_layout[] = "[B, Hq, Tq, Dq]";
+static const char value_layout[] = "[B, Hk, Tk, Dv]";
+static const char score_layout[] = "[B, Hq, Tq, Tk]";
+static const char context_layout[] = "[B, Hq, Tq, Dv]";
+
+attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forward_args *args)
+{
+    if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "args is NULL");
+    return attn_i_struct_read(args, sizeof *args, sizeof *args, given, given->struct_size, "attn_forward_args");
+}
+
+static attn_i_reals reals_of(const attn_i_problem *p)
+{
+    return (attn_i_reals){p->dtype, "query"};
+}
+
+static attn_status check_query(attn_i_problem *p, const attn_tensor *query)
+{
+    attn_i_reals reals;
+    attn_status status = attn_i_real_first(query, "query", &p->query, &reals);
+    if (status != ATTN_OK) return status;
+    const int64_t *shape = p->query.shape;
+    p->dtype = reals.dtype;
+    p->size = p->query.size;
+    p->batch = shape[0];
+    p->query_heads = shape[1];
+    p->queries = shape[2];
+    p->query_dim = shape[3];
+    if (p->query_dim == 0) return attn_i_fail(ATTN_ERR_SHAPE, "query has a last dimension of 0");
+    if (p->query_heads == 0) return attn_i_fail(ATTN_ERR_SHAPE, "query has no heads (dimension 1 of %s)", query_layout);
+    return ATTN_OK;
+}
+
+/* Keys and values that a memory holds. */
+static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args)
+{
+    const attn_memory *memory = args->memory;
+    const char *both = args->key != NULL     ? "key"
+                       : args->value != NULL ? "value"
+                       : args->key_lengths   ? "key_lengths"
+                                             : NULL;
+    if (both != NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "there are both %s and memory", both);
+    if (memory->mechanism != p->mechanism) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "memory was made for another mechanism");
+    }
+    if (memory->dtype != p->dtype) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "memory is %s, but query is %s", attn_i_dtype_name(memory->dtype),
+                           attn_i_dtype_name(p->dtype));
+    }
+    if (memory->batch != p->batch) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "memory has batch %" PRId64 ", but query has %" PRId64, memory->batch,
+                           p->batch);
+    }
+    p->key_heads = memory->key_heads;
+    p->keys = memory->longest;
+    p->key_dim = memory->key_dim;
+    p->value_dim = attn_i_memory_value_dim(memory);
+    p->key = attn_i_memory_keys(memory);
+    p->value = attn_i_memory_values(memory);
+    p->lengths = attn_i_memory_lengths(memory);
+    p->ready = memory->ready;
+    if (p->query_heads % p->key_heads != 0) {
+        return attn_i_fail(ATTN_ERR_SHAPE,
+                           "memory has %" PRId64 " heads, which does not divide the %" PRId64 " heads of query",
+                           p->key_heads, p->query_heads);
+    }
+    p->group = p->query_heads / p->key_heads;
+    return ATTN_OK;
+}
+
+static attn_status check_key_and_value(attn_i_problem *p, const attn_tensor *key, const attn_tensor *value)
+{
+    const int reads_keys = p->mechanism->rule->reads_keys;
+    if (key == NULL && (reads_keys || value == NULL)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "key is NULL%s", reads_keys ? "" : ", and so is value");
+    }
+    attn_status status = attn_i_real(reals_of(p), key, "key", &p->key);
+    if (status == ATTN_OK) status = attn_i_real(reals_of(p), value, "value", &p->value);
+    if (status != ATTN_OK) return status;
+
+    const attn_i_view *first = key != NULL ? &p->key : &p->value; /* sets heads and length */
+    const char *name = key != NULL ? "key" : "value";
+    p->key_heads = first->shape[1];
+    p->keys = first->shape[2];
+    p->key_dim = key != NULL ? p->key.shape[3] : 0;
+    if (first->shape[0] != p->batch) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "%s has batch %" PRId64 ", but query has %" PRId64, name, first->shape[0],
+                           p->batch);
+    }
+    if (p->key_heads == 0 || p->query_heads % p->key_heads != 0) {
+        return attn_i_fail(ATTN_ERR_SHAPE,
+                           "%s has %" PRId64 " heads, which does not divide the %" PRId64 " heads of query", name,
+                           p->key_heads, p->query_heads);
+    }
+    if (key != NULL && p->key_dim == 0) return attn_i_fail(ATTN_ERR_SHAPE, "key has a last dimension of 0");
+    p->group = p->query_heads / p->key_heads;
+    if (value == NULL) {
+        p->value = p->key;
+    } else if (key != NULL) {
+        const int64_t shape[4] = {p->batch, p->key_heads, p->keys, p->value.shape[3]};
+        status = attn_i_view_has_shape(&p->value, "value", value_layout, shape);
+        if (status != ATTN_OK) return status;
+    }
+    p->value_dim = p->value.shape[3];
+    return ATTN_OK;
+}
+
+/* The dimensions that the mechanism was made for, and its parameters. */
+static attn_status check_mechanism(attn_i_problem *p)
+{
+    const attn_mechanism *m = p->mechanism;
+    if (m->query_dim != 0 && p->query_dim != m->query_dim) {
+        return attn_i_fail(ATTN_ERR_SHAPE,
+                           "query has dimension %" PRId64 ", but the %s mechanism was made for %" PRId64, p->query_dim,
+                           m->rule->name, m->query_dim);
+    }
+    if (m->key_dim != 0 && p->key_dim != m->key_dim) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "key has dimension %" PRId64 ", but the %s mechanism was made for %" PRId64,
+                           p->key_dim, m->rule->name, m->key_dim);
+    }
+    attn_status status = attn_i_params_check(m->params, m->param_count, m->rule->name, p->dtype);
+    if (status == ATTN_OK) status = m->rule->check(m, p->query_dim, p->key_dim, p->keys);
+    if (status != ATTN_OK) return status;
+    p->scale = m->modifiers.has_scale ? m->modifiers.scale : m->rule->default_scale(p->key_dim);
+    return ATTN_OK;
+}
+
+static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *args)
+{
+    const attn_i_modifiers *m = p->modifiers;
+    const int64_t scores[4] = {p->batch, p->query_heads, p->queries, p->keys};
+    attn_status status = ATTN_OK;
+    if (args->mask != NULL) {
+        status = attn_i_tensor_check(args->mask, "mask", 4, &p->mask);
+        if (status == ATTN_OK && args->mask->dtype != ATTN_BOOL) {
+            status = attn_i_fail(ATTN_ERR_DTYPE, "mask is %s, but ATTN_BOOL is needed (a float mask is a bias)",
+                                 attn_i_dtype_name(args->mask->dtype));
+        }
+        if (status == ATTN_OK) status = attn_i_view_broadcast(&p->mask, "mask", score_layout, scores);
+    }
+    if (status == ATTN_OK) status = attn_i_real(reals_of(p), args->bias, "bias", &p->bias);
+    if (status == ATTN_OK && args->bias != NULL) {
+        status = attn_i_view_broadcast(&p->bias, "bias", score_layout, scores);
+    }
+    if (status == ATTN_OK)
+        status = attn_i_lengths_check(args->key_lengths, "key_lengths", p->batch, p->keys, &p->lengths);
+    if (status != ATTN_OK) return status;
+
+    if (m->alibi != ATTN_ALIGN_NONE) {
+        if (m->slopes.shape[3] != p->query_heads) {
+            return attn_i_fail(ATTN_ERR_SHAPE, "the ALiBi slopes are %" PRId64 ", but query has %" PRId64 " heads",
+                               m->slopes.shape[3], p->query_heads);
+        }
+        if (m->slopes_dtype != p->dtype) {
+            return attn_i_fail(ATTN_ERR_DTYPE, "the ALiBi slopes are %s, but query is %s",
+                               attn_i_dtype_name(m->slopes_dtype), attn_i_dtype_name(p->dtype));
+        }
+    }
+    if (args->query_start > ATTN_I_MOST_POSITIONS || args->query_start < -ATTN_I_MOST_POSITIONS) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "query_start is %" PRId64 ", which is no position", args->query_start);
+    }
+    p->query_start = args->query_start;
+    if (!(args->dropout >= 0 && args->dropout < 1)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "dropout is %g, but must be at least 0 and below 1", args->dropout);
+    }
+    p->dropout.draw = (attn_i_draw){args->dropout_seed, args->dropout_offset, (uint32_t)(args->dropout * 0x1p32)};
+    if (args->dropout > 0) p->dropout.keep = 1 / (1 - args->dropout);
+    if (m->relative != ATTN_RELATIVE_NONE) {
+        if (m->table.shape[2] != p->query_heads && m->table.shape[2] != 1) {
+            return attn_i_fail(ATTN_ERR_SHAPE,
+                               "the table of relative biases has %" PRId64 " rows, but query has %" PRId64 " heads",
+                               m->table.shape[2], p->query_heads);
+        }
+        if (m->table_dtype != p->dtype) {
+            return attn_i_fail(ATTN_ERR_DTYPE, "the table of relative biases is %s, but query is %s",
+                               attn_i_dtype_name(m->table_dtype), attn_i_dtype_name(p->dtype));
+        }
+    }
+    const int bottom_right = m->relative_align == ATTN_ALIGN_BOTTOM_RIGHT || m->causal == ATTN_ALIGN_BOTTOM_RIGHT ||
+                             m->window == ATTN_ALIGN_BOTTOM_RIGHT || m->alibi == ATTN_ALIGN_BOTTOM_RIGHT;
+    if (bottom_right && p->query_start != 0) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT,
+                           "query_start is %" PRId64 ", but the mechanism is aligned bottom-right, where the lengths "
+                           "say where queries stand",
+                           p->query_start);
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_i_problem_input(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
+                                 const char *layout, const int64_t *shape, attn_i_view *view)
+{
+    return attn_i_real_input(reals_of(p), tensor, name, layout, shape, view);
+}
+
+attn_status attn_i_problem_output(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
+                                  const char *layout, const int64_t *shape, attn_i_view *view)
+{
+    return attn_i_real_output(reals_of(p), tensor, name, layout, shape, view);
+}
+
+static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *args)
+{
+    if (args->context == NULL && args->weights == NULL && args->scores == NULL && args->logsumexp == NULL) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "context, weights, scores and logsumexp are all NULL");
+    }
+    if (args->scores_stage < ATTN_SCORES_RAW || args->scores_stage > ATTN_SCORES_WEIGHTS) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "scores_stage is %" PRId32 ", which is none", args->scores_stage);
+    }
+    const int64_t context[4] = {p->batch, p->query_heads, p->queries, p->value_dim};
+    const int64_t scores[4] = {p->batch, p->query_heads, p->queries, p->keys};
+    const int64_t rows[4] = {1, p->batch, p->query_heads, p->queries};
+    p->scores_stage = args->scores_stage;
+    if (args->scores != NULL && args->scores_stage < ATTN_SCORES_MASKED && p->modifiers->local > ATTN_LOCAL_MONOTONIC) {
+        return attn_i_fail(
+            ATTN_ERR_UNSUPPORTED,
+            "scores are wanted before the mask, but predictive local attention makes none that it masks");
+    }
+    attn_status status = attn_i_problem_output(p, args->context, "context", context_layout, context, &p->context);
+    if (status == ATTN_OK)
+        status = attn_i_problem_output(p, args->weights, "weights", score_layout, scores, &p->weights);
+    if (status == ATTN_OK) status = attn_i_problem_output(p, args->scores, "scores", score_layout, scores, &p->scores);
+    attn_i_reals reals = reals_of(p);
+    if (args->logsumexp != NULL && args->logsumexp->dtype == ATTN_F64) reals.dtype = ATTN_F64;
+    if (status == ATTN_OK) {
+        status = attn_i_real_output(reals, args->logsumexp, "logsumexp", "[B, Hq, Tq]", rows, &p->logsumexp);
+    }
+    return status;
+}
+
+int attn_i_problem_is_wanted(const attn_i_problem *p)
+{
+    return !attn_i_view_is_empty(&p->context) || !attn_i_view_is_empty(&p->weights) ||
+           !attn_i_view_is_empty(&p->scores) || !attn_i_view_is_empty(&p->logsumexp);
+}
+
+int attn_i_problem_list(const attn_i_problem *p, attn_i_named_view list[ATTN_I_MOST_TENSORS], int *outputs)
+{
+    enum { OUTPUTS = 4 };
+    const attn_mechanism *m = p->mechanism;
+    const attn_i_named_view fixed[] = {{"", "context", &p->context}, {"", "weights", &p->weights},
+                                       {"", "scores", &p->scores},   {"", "logsumexp", &p->logsumexp},
+                                       {"", "query", &p->query},     {"", "key", &p->key},
+                                       {"", "value", &p->value},     {"", "key_lengths", &p->lengths},
+                                       {"", "mask", &p->mask},       {"", "bias", &p->bias}};
+    int count = 0;
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        if (i == OUTPUTS) *outputs = count;
+        if (fixed[i].view->first < fixed[i].view->end) list[count++] = fixed[i];
+    }
+    if (m->modifiers.alibi != ATTN_ALIGN_NONE) {
+        list[count++] = (attn_i_named_view){"", "the ALiBi slopes", &m->modifiers.slopes};
+    }
+    if (m->modifiers.relative != ATTN_RELATIVE_NONE) {
+        list[count++] = (attn_i_named_view){"", "the table of relative biases", &m->modifiers.table};
+    }
+    for (int32_t i = 0; i < m->param_count; i++) {
+        list[count++] = (attn_i_named_view){"parameter ", m->params[i].name, &m->params[i].view};
+    }
+    return count;
+}
+
+attn_status attn_i_check_scratch_apart(const attn_i_named_view *list, int count, void *workspace, size_t bytes)
+{
+    const attn_i_view view = {.first = workspace, .end = (char *)workspace + bytes};
+    for (int i = 0; i < count; i++) {
+        if (!attn_i_views_meet(&view, list[i].view)) continue;
+        return attn_i_fail(ATTN_ERR_OVERLAP, "workspace shares memory with %s%s", list[i].kind, list[i].name);
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_i_problem_check_overlap(const attn_i_problem *p)
+{
+    attn_i_named_view list[ATTN_I_MOST_TENSORS];
+    int outputs = 0;
+    const int count = attn_i_problem_list(p, list, &outputs);
+    return attn_i_views_apart(list, outputs, count);
+}
+
+attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *workspace, size_t bytes)
+{
+    attn_i_named_view list[ATTN_I_MOST_TENSORS];
+    int outputs = 0;
+    const int count = attn_i_problem_list(problem, list, &outputs);
+    return attn_i_check_scratch_apart(list, count, workspace, bytes);
+}
+
+int attn_i_countable(int64_t batch, int64_t heads, int64_t queries, int64_t keys)
+{
+    int64_t rows, scores;
+    return attn_i_multiply(batch, heads, &rows) && attn_i_multiply(rows, queries, &rows) &&
+           attn_i_multiply(rows, attn_i_max(keys, 1), &scores) && scores <= ATTN_I_MOST_POSITIONS;
+}
+
+/* Counts that loops below run over, some of which no single tensor holds (inputs may be broadcast). */
+static attn_status check_counts(const attn_i_problem *p)
+{
+    if (!attn_i_countable(p->batch, p->query_heads, p->queries, p->keys)) {
+        return attn_i_fail(ATTN_ERR_OVERFLOW,
+                           "batch %" PRId64 " x heads %" PRId64 " x queries %" PRId64 " x keys %" PRId64
+                           " cannot be counted",
+                           p->batch, p->query_heads, p->queries, p->keys);
+    }
+    return ATTN_OK;
+}
+
+/* What must be copied has rows of these lengths. */
+static attn_status check_dims(const attn_i_problem *p)
+{
+    const struct {
+        const char *name;
+        int64_t dim;
+    } dims[] = {{"query", p->query_dim}, {"key", p->key_dim}, {"value", p->context.data == NULL ? 0 : p->value_dim}};
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+        if (dims[i].dim <= ATTN_I_BLAS_LIMIT) continue;
+        return attn_i_fail(ATTN_ERR_OVERFLOW, "%s has a last dimension of %" PRId64 ", more than a BLAS can count",
+                           dims[i].name, dims[i].dim);
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                        attn_i_problem *problem)
+{
+    if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
+    *problem =
+        (attn_i_problem){.mechanism = mechanism, .modifiers = &mechanism->modifiers, .engine = mechanism->engine};
+    attn_status status = check_query(problem, args->query);
+    if (status == ATTN_OK && args->memory != NULL) {
+        status = check_memory(problem, args);
+    } else if (status == ATTN_OK) {
+        status = check_key_and_value(problem, args->key, args->value);
+    }
+    if (status == ATTN_OK) status = check_mechanism(problem);
+    if (status == ATTN_OK) status = check_counts(problem);
+    if (status == ATTN_OK) status = check_modifiers(problem, args);
+    if (status == ATTN_OK) status = check_outputs(problem, args);
+    if (status == ATTN_OK) status = check_dims(problem);
+    if (status != ATTN_OK) return status;
+    problem->kernels = attn_i_engine_kernels(problem->engine, problem->dtype);
+    return ATTN_OK;
+}
+
+attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                 attn_i_problem *problem)
+{
+    attn_status status = attn_i_problem_check_shapes(mechanism, args, problem);
+    return status == ATTN_OK ? attn_i_problem_check_overlap(problem) : status;
+}
+
+int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b)
+{
+    return attn_i_length(&problem->lengths, b, problem->keys);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * call/problem.h: the arguments of one call, checked once, as a plain struct that everything below trusts. */
+#ifndef ATTN_I_CALL_PROBLEM_H
+#define ATTN_I_CALL_PROBLEM_H
+
+#include "attn/attn.h"
+#include "handles/engine.h"
+#include "handles/mechanism.h"
+#include "handles/memory.h"
+#include "handles/tensor.h"
+
+/* Which weights are dropped: see attn_forward. */
+typedef struct attn_i_dropout {
+    double keep; /* what the others are multiplied by; 0: there is no dropout */
+    attn_i_draw draw;
+} attn_i_dropout;
+
+/* Biases of distances: see call/relative.h. */
+typedef struct attn_i_relative {
+    char *rows;           /* [heads of the table][count]; NULL: none */
+    int32_t *columns;     /* of the table, for each distance */
+    float *diagonals;     /* [Hk][count][group], backwards; of float32 alone */
+    int64_t first, count; /* distances first .. first + count - 1 */
+} attn_i_relative;
+
+typedef struct attn_i_problem {
+    const attn_mechanism *mechanism;
+    const attn_i_modifiers *modifiers;
+    attn_engine *engine;
+    const attn_i_kernels *kernels;
+    attn_dtype dtype; /* ATTN_F32 or ATTN_F64 */
+    int64_t size;     /* of an element, in bytes */
+
+    int64_t batch, query_heads, key_heads, group; /* group = query_heads / key_heads */
+    int64_t queries, keys;                        /* Tq, Tk */
+    int64_t query_dim, key_dim, value_dim;        /* Dq, Dk, Dv; key_dim 0: there is no key */
+
+    attn_i_view query, key, value;
+    attn_i_ready ready;     /* what the rows of key are */
+    attn_i_view mask, bias; /* broadcast to [B, Hq, Tq, Tk]; data NULL: none */
+    attn_i_view lengths;    /* [1, 1, 1, B]; data NULL: none */
+    int64_t query_start;
+    double scale;
+    attn_i_dropout dropout;
+    attn_i_relative relative;
+
+    attn_i_view context, weights, scores; /* data NULL: not wanted */
+    attn_i_view logsumexp;                /* [1, B, Hq, Tq]; of float64 also where the call is of float32 */
+    attn_scores_stage scores_stage;
+} attn_i_problem;
+
+/* The caller's struct, as this version has it. ATTN_ERR_ARGUMENT for a NULL, ATTN_ERR_STRUCT_SIZE. */
+attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forward_args *args);
+
+attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                 attn_i_problem *problem);
+
+/* All of it but that outputs lie apart: of a call whose tensors are not all there yet. */
+attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                        attn_i_problem *problem);
+/* And that. */
+attn_status attn_i_problem_check_overlap(const attn_i_problem *problem);
+
+/* attn_i_real_input and attn_i_real_output, of the problem's dtype. */
+attn_status attn_i_problem_input(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
+                                 const char *layout, const int64_t *shape, attn_i_view *view);
+attn_status attn_i_problem_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
+                                  const char *layout, const int64_t *shape, attn_i_view *view);
+
+/* 1 if there is an output with elements: otherwise there is nothing to do, whatever the other sizes are. */
+int attn_i_problem_is_wanted(const attn_i_problem *problem);
+
+/* 1 if the rows and the scores of all heads can be counted. */
+int attn_i_countable(int64_t batch, int64_t heads, int64_t queries, int64_t keys);
+
+enum { ATTN_I_MOST_TENSORS = 16 + ATTN_I_MOST_PARAMS };
+
+/* The tensors of a call that have elements, the outputs first, of which it tells how many. Returns the number of all.
+ */
+int attn_i_problem_list(const attn_i_problem *problem, attn_i_named_view list[ATTN_I_MOST_TENSORS], int *outputs);
+
+/* ATTN_ERR_OVERLAP unless a piece of scratch lies apart from all of a list. */
+attn_status attn_i_check_scratch_apart(const attn_i_named_view *list, int count, void *workspace, size_t bytes);
+
+/* ATTN_ERR_OVERLAP unless the caller's scratch lies apart from every tensor. */
+attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *workspace, size_t bytes);
+
+/* The row of weights that query i of head h, sequence b has, counted through all. */
+static inline uint64_t attn_i_problem_row(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i)
+{
+    return (uint64_t)((b * problem->query_heads + h) * problem->queries + i);
+}
+
+/* The valid keys of sequence b. */
+int64_t attn_i_problem_length(const attn_i_problem *problem, int64_t b);
+
+/* A query's log-sum-exp, of whichever type its tensor is. */
+static inline char *attn_i_logsumexp_at(const attn_i_view *view, int64_t b, int64_t h, int64_t i)
+{
+    return attn_i_view_at(view, 0, b) + (h * view->stride[2] + i * view->stride[3]) * view->size;
+}
+static inline double attn_i_logsumexp_get(const attn_i_view *view, int64_t b, int64_t h, int64_t i)
+{
+    const void *at = attn_i_logsumexp_at(view, b, h, i);
+    return view->size == (int64_t)sizeof(double) ? *(const double *)at : (double)*(const float *)at;
+}
+static inline void attn_i_logsumexp_set(const attn_i_view *view, int64_t b, int64_t h, int64_t i, double x)
+{
+    void *at = attn_i_logsumexp_at(view, b, h, i);
+    if (view->size == (int64_t)sizeof(double)) *(double *)at = x;
+    if (view->size != (int64_t)sizeof(double)) *(float *)at = (float)x;
+}
+
+/* The rows of one key head, heads being counted through all sequences; without data where the tensor has none. */
+static inline attn_i_matrix attn_i_head_matrix(const attn_i_problem *problem, const attn_i_view *view, int64_t head)
+{
+    const int64_t *shape = view->shape, *stride = view->stride;
+    if (view->data == NULL) return (attn_i_matrix){NULL, shape[2], shape[3], stride[2], stride[3]};
+    return attn_i_view_matrix(view, head / problem->key_heads, head % problem->key_heads);
+}
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * handles/lengths.h: tensors of integers, one for each sequence of a batch: the valid rows, above all. */
+#ifndef ATTN_I_HANDLES_LENGTHS_H
+#define ATTN_I_HANDLES_LENGTHS_H
+
+#include "handles/tensor.h"
+
+/* Integers [any], ATTN_I32 or ATTN_I64, each 0 .. most; and one of them. */
+attn_status attn_i_integers_check(const attn_tensor *tensor, const char *name, int64_t most, attn_i_view *view);
+int64_t attn_i_integer(const attn_i_view *view, int64_t index);
+
+/* An optional [batch] of them. */
+attn_status attn_i_lengths_check(const attn_tensor *tensor, const char *name, int64_t batch, int64_t most,
+                                 attn_i_view *lengths);
+
+/* That of sequence b; `most` where there are no lengths. */
+int64_t attn_i_length(const attn_i_view *lengths, int64_t b, int64_t most);
+
+#endif

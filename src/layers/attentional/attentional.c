@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * layers/attentional/attentional.c: Luong's attentional state, tanh(W_c [context; query] + bias) (Luong 2015, eq. 5),
+ * and its gradients. Nothing is concatenated: the product with W_c is one with its first columns and one with the
+ * others. Rows are taken in blocks, so that copies, and gradients through the tanh, are of a block's size. */
+#include "layers/attentional/attentional.h"
+
+#include "call/flat.h"
+#include "call/operand.h"
+#include "call/scratch.h"
+#include "call/target.h"
+#include "handles/status.h"
+#include "runtime/size.h"
+
+#include <inttypes.h>
+
+enum {
+    MOST_ROWS = 1024, /* of a block */
+    LEAST_ROWS = 16,
+    BLOCK_ELEMENTS = 1 << 22, /* of its widest matrix, but for that */
+    ITEM_ELEMENTS = 1 << 14
+};
+
+/* The tensors as the BLAS takes them. */
+typedef struct plan {
+    int64_t block; /* rows at a time */
+    attn_i_operand weight;
+    attn_i_flat context, query, output, d_output, d_weight, d_bias, d_context, d_query;
+    attn_i_matrix dz; /* the gradient before the tanh, of a block */
+    char *sum;        /* over the rows of a block */
+} plan;
+
+static attn_i_flat flat(attn_i_arena *arena, const attn_i_view *view, int64_t block, int contiguous_rows)
+{
+    if (view->data == NULL) return (attn_i_flat){.copied = 0};
+    return attn_i_flat_layout(arena, view, block, contiguous_rows);
+}
+
+/* Forward reads no gradients: their views are none. */
+static plan lay_out(const attn_i_step *s, attn_i_arena *arena)
+{
+    const int64_t widest = attn_i_max(attn_i_max(s->output_dim, 1), attn_i_max(s->context_dim, s->query_dim));
+    const int64_t block = attn_i_min(s->rows, attn_i_clamp(BLOCK_ELEMENTS / widest, LEAST_ROWS, MOST_ROWS));
+    const int reads_rows = !s->backward || s->d_weight.data != NULL;
+    plan p = {.block = attn_i_max(block, 1)};
+    p.weight = attn_i_operand_layout(arena, attn_i_view_matrix(&s->weight, 0, 0), 0, s->size);
+    if (reads_rows) p.context = flat(arena, &s->context, block, 0);
+    if (reads_rows) p.query = flat(arena, &s->query, block, 0);
+    p.output = flat(arena, &s->output, block, 1);
+    p.d_output = flat(arena, &s->d_output, block, 1);
+    p.d_weight = flat(arena, &s->d_weight, s->output_dim, 1);
+    p.d_bias = flat(arena, &s->d_bias, 1, 1);
+    p.d_context = flat(arena, &s->d_context, block, 1);
+    p.d_query = flat(arena, &s->d_query, block, 1);
+    if (!s->backward) return p;
+    p.dz = attn_i_matrix_dense(attn_i_carve_matrix(arena, block, s->output_dim, s->size), 0, s->output_dim);
+    if (s->d_bias.data != NULL) p.sum = attn_i_carve(arena, s->output_dim, s->size);
+    return p;
+}
+
+/* Something done to each row of a block, on the engine's threads. */
+typedef struct row_job {
+    const attn_i_step *s;
+    void (*row)(const struct row_job *job, int64_t i);
+    attn_i_matrix to, output, change; /* contiguous rows */
+    int64_t item_rows;
+} row_job;
+
+static char *row_of(attn_i_matrix m, int64_t i, int64_t size)
+{
+    return m.data + i * m.row_stride * size;
+}
+
+static void run_rows(void *data, int64_t item)
+{
+    const row_job *job = data;
+    const int64_t first = item * job->item_rows, end = attn_i_min(first + job->item_rows, job->to.rows);
+    for (int64_t i = first; i < end; i++) job->row(job, i);
+}
+
+static void for_rows(row_job *job)
+{
+    const int64_t width = attn_i_max(job->to.columns, 1);
+    job->item_rows = attn_i_max(ITEM_ELEMENTS / width, 1);
+    attn_i_parallel(job->s->engine->pool, attn_i_divide_up(job->to.rows, job->item_rows), job->to.rows * width,
+                    run_rows, job);
+}
+
+static void tanh_row(const row_job *job, int64_t i)
+{
+    const attn_i_step *s = job->s;
+    char *row = row_of(job->to, i, s->size);
+    if (s->bias.data != NULL) s->kernels->add_bias(s->output_dim, s->bias.data, s->bias.stride[3], row);
+    s->kernels->softcap(s->output_dim, 1, row); /* tanh */
+}
+
+static void gradient_row(const row_job *job, int64_t i)
+{
+    const int64_t size = job->s->size;
+    job->s->kernels->tanh_gradient(job->to.columns, row_of(job->output, i, size), row_of(job->change, i, size),
+                                   row_of(job->to, i, size));
+}
+
+/* The columns of a weight, or of its gradient, that belong to the context and to the query. */
+static attn_i_matrix context_part(const attn_i_step *s, attn_i_matrix weight)
+{
+    return attn_i_matrix_columns(weight, 0, s->context_dim, s->size);
+}
+
+static attn_i_matrix query_part(const attn_i_step *s, attn_i_matrix weight)
+{
+    return attn_i_matrix_columns(weight, s->context_dim, s->query_dim, s->size);
+}
+
+static void forward(const attn_i_step *s, const plan *p)
+{
+    const attn_i_matrix for_context = attn_i_matrix_transpose(context_part(s, p->weight.use));
+    const attn_i_matrix for_query = attn_i_matrix_transpose(query_part(s, p->weight.use));
+    for (int64_t first = 0; first < s->rows; first += p->block) {
+        const int64_t count = attn_i_min(s->rows - first, p->block);
+        row_job job = {.s = s, .row = tanh_row, .to = attn_i_flat_block(&p->output, first, count)};
+        attn_i_flat_load(&p->context, s->kernels, first, count);
+        attn_i_flat_load(&p->query, s->kernels, first, count);
+        attn_i_blas_multiply(s->dtype, attn_i_flat_block(&p->context, first, count), for_context, job.to, 0);
+        attn_i_blas_multiply(s->dtype, attn_i_flat_block(&p->query, first, count), for_query, job.to, 1);
+        for_rows(&job);
+        attn_i_flat_store(&p->output, s->kernels, first, count);
+    }
+}
+
+/* The gradient of a block of inputs, by their part of the weight. */
+static void input_gradient(const attn_i_step *s, const attn_i_flat *gradient, attn_i_matrix dz, attn_i_matrix part,
+                           int64_t first)
+{
+    if (gradient->view.data == NULL) return;
+    if (s->accumulate) attn_i_flat_load(gradient, s->kernels, first, dz.rows);
+    attn_i_blas_multiply(s->dtype, dz, part, attn_i_flat_block(gradient, first, dz.rows), s->accumulate);
+    attn_i_flat_store(gradient, s->kernels, first, dz.rows);
+}
+
+/* What a block adds to the weight's gradient, and to the bias's: that by way of its own sum, so that no sum is over all
+ * rows one by one. The first block overwrites what is not to be added to. */
+static void add_weight_gradient(const attn_i_step *s, const plan *p, attn_i_matrix dz, int64_t first, int accumulate)
+{
+    if (s->d_weight.data == NULL) return;
+    const attn_i_matrix to = attn_i_flat_block(&p->d_weight, 0, s->output_dim), across = attn_i_matrix_transpose(dz);
+    attn_i_flat_load(&p->context, s->kernels, first, dz.rows);
+    attn_i_flat_load(&p->query, s->kernels, first, dz.rows);
+    attn_i_blas_multiply(s->dtype, across, attn_i_flat_block(&p->context, first, dz.rows), context_part(s, to),
+                         accumulate);
+    attn_i_blas_multiply(s->dtype, across, attn_i_flat_block(&p->query, first, dz.rows), query_part(s, to), accumulate);
+}
+
+static void add_bias_gradient(const attn_i_step *s, const plan *p, attn_i_matrix dz, int accumulate)
+{
+    if (s->d_bias.data == NULL) return;
+    const int64_t n = s->output_dim;
+    char *total = attn_i_flat_block(&p->d_bias, 0, 1).data;
+    s->kernels->fill(n, 0, p->sum, 1);
+    for (int64_t i = 0; i < dz.rows; i++) s->kernels->add_bias(n, row_of(dz, i, s->size), 1, p->sum);
+    if (!accumulate) s->kernels->fill(n, 0, total, 1);
+    s->kernels->add_bias(n, p->sum, 1, total);
+}
+
+static void backward(const attn_i_step *s, const plan *p)
+{
+    if (s->accumulate && s->d_weight.data != NULL) attn_i_flat_load(&p->d_weight, s->kernels, 0, s->output_dim);
+    if (s->accumulate && s->d_bias.data != NULL) attn_i_flat_load(&p->d_bias, s->kernels, 0, 1);
+    for (int64_t first = 0; first == 0 || first < s->rows; first += p->block) {
+        const int64_t count = attn_i_min(s->rows - first, p->block);
+        row_job job = {.s = s, .row = gradient_row, .to = attn_i_matrix_rows(p->dz, 0, count, s->size)};
+        job.output = attn_i_flat_block(&p->output, first, count);
+        job.change = attn_i_flat_block(&p->d_output, first, count);
+        attn_i_flat_load(&p->output, s->kernels, first, count);
+        attn_i_flat_load(&p->d_output, s->kernels, first, count);
+        for_rows(&job);
+        input_gradient(s, &p->d_context, job.to, context_part(s, p->weight.use), first);
+        input_gradient(s, &p->d_query, job.to, query_part(s, p->weight.use), first);
+        add_weight_gradient(s, p, job.to, first, s->accumulate || first > 0);
+        add_bias_gradient(s, p, job.to, s->accumulate || first > 0);
+    }
+    if (s->d_weight.data != NULL) attn_i_flat_store(&p->d_weight, s->kernels, 0, s->output_dim);
+    if (s->d_bias.data != NULL) attn_i_flat_store(&p->d_bias, s->kernels, 0, 1);
+}
+
+/* The plan in its scratch, with the weight ready for products. */
+static plan ready(const attn_i_step *s, void *scratch)
+{
+    attn_i_arena arena = {.base = scratch};
+    const plan p = lay_out(s, &arena);
+    attn_i_operand_load(&p.weight, s->kernels, s->size);
+    return p;
+}
+
+static void run_forward(void *data, void *scratch)
+{
+    const plan p = ready(data, scratch);
+    forward(data, &p);
+}
+
+static void run_backward(void *data, void *scratch)
+{
+    const plan p = ready(data, scratch);
+    backward(data, &p);
+}
+
+static int is_wanted(const attn_i_step *s)
+{
+    if (!s->backward) return !attn_i_view_is_empty(&s->output);
+    return !attn_i_view_is_empty(&s->d_weight) || !attn_i_view_is_empty(&s->d_bias) ||
+           !attn_i_view_is_empty(&s->d_context) || !attn_i_view_is_empty(&s->d_query);
+}
+
+/* What is wanted where no gradient flows in. */
+static void clear(const attn_i_step *s)
+{
+    const attn_i_view *const wanted[] = {&s->d_weight, &s->d_bias, &s->d_context, &s->d_query};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        attn_i_target_clear(wanted[i], s->accumulate, s->kernels);
+    }
+}
+
+static attn_status run(attn_engine *engine, const attn_attentional_args *args, int is_backward)
+{
+    attn_i_step s;
+    attn_i_call call = {.engine = engine, .run = is_backward ? run_backward : run_forward, .data = &s};
+    attn_status status = attn_i_step_check(engine, args, is_backward, &s);
+    if (status != ATTN_OK) return status;
+    if (!is_wanted(&s)) return ATTN_OK;
+    if (is_backward && attn_i_view_is_empty(&s.d_output)) {
+        clear(&s);
+        return ATTN_OK;
+    }
+    attn_i_arena arena = {.base = NULL};
+    lay_out(&s, &arena);
+    status = attn_i_scratch_measured(&arena, &call.scratch);
+    return status == ATTN_OK ? attn_i_call_run(&call) : status;
+}
+
+attn_status attn_attentional_forward(attn_engine *engine, const attn_attentional_args *args)
+{
+    attn_status status = run(engine, args, 0);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_attentional_forward", status);
+}
+
+attn_status attn_attentional_backward(attn_engine *engine, const attn_attentional_args *args)
+{
+    attn_status status = run(engine, args, 1);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_attentional_backward", status);
+}

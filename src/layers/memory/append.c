@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * layers/memory/append.c: appending to a memory: keys are made ready and, with the values, copied past the end of each
+ * sequence; lengths move when all is there. */
+#include "layers/memory/append.h"
+
+#include "call/scratch.h"
+#include "handles/engine.h"
+#include "handles/lengths.h"
+#include "handles/status.h"
+#include "runtime/blas.h"
+#include "runtime/size.h"
+#include "score/score.h"
+#include "tiles/source.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { CHUNK_ELEMENTS = 1 << 22 }; /* of keys that are made ready at a time, unless one key head has more */
+
+attn_i_problem attn_i_memory_problem(const attn_memory *m, int64_t keys)
+{
+    const attn_mechanism *mechanism = m->mechanism;
+    return (attn_i_problem){.mechanism = mechanism,
+                            .modifiers = &mechanism->modifiers,
+                            .engine = m->engine,
+                            .kernels = attn_i_engine_kernels(m->engine, m->dtype),
+                            .dtype = m->dtype,
+                            .size = m->size,
+                            .batch = m->batch,
+                            .query_heads = m->key_heads,
+                            .key_heads = m->key_heads,
+                            .group = 1,
+                            .keys = keys,
+                            .query_dim = mechanism->query_dim > 0 ? mechanism->query_dim : attn_i_max(m->key_dim, 1),
+                            .key_dim = m->key_dim,
+                            .value_dim = attn_i_memory_value_dim(m)};
+}
+
+/* One call. */
+typedef struct append {
+    attn_memory *m;
+    attn_i_problem p; /* its keys and values are what is appended */
+    attn_i_view counts;
+    attn_i_sources sources; /* of keys that are converted */
+    int64_t heads;          /* of a chunk */
+    attn_i_score_state state;
+    attn_i_operand key; /* of one key head, for keys that are prepared only */
+} append;
+
+static int64_t count_of(const append *a, int64_t b)
+{
+    return a->counts.data == NULL ? a->p.keys : attn_i_integer(&a->counts, b);
+}
+
+static attn_status check(append *a, const attn_tensor *key, const attn_tensor *value, const attn_tensor *counts)
+{
+    const attn_memory *m = a->m;
+    const int alone = (m->flags & ATTN_MEMORY_KEYS_ALONE) != 0, wants_key = m->key_dim > 0;
+    if ((key == NULL) == wants_key) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, key == NULL ? "key is NULL" : "there is a key, but no key is read");
+    }
+    if ((value == NULL) == !alone) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT,
+                           value == NULL ? "value is NULL" : "there is a value, but the keys are the values");
+    }
+    attn_i_problem *p = &a->p;
+    const attn_i_reals reals = {m->dtype, "the memory"};
+    attn_status status = attn_i_real(reals, key, "key", &p->key);
+    if (status == ATTN_OK) status = attn_i_real(reals, value, "value", &p->value);
+    if (status != ATTN_OK) return status;
+    p->keys = key != NULL ? p->key.shape[2] : p->value.shape[2];
+    const int64_t key_shape[4] = {m->batch, m->key_heads, p->keys, m->key_dim};
+    const int64_t value_shape[4] = {m->batch, m->key_heads, p->keys, m->value_dim};
+    if (key != NULL) status = attn_i_view_has_shape(&p->key, "key", "[B, Hk, n, Dk]", key_shape);
+    if (status == ATTN_OK && value != NULL) {
+        status = attn_i_view_has_shape(&p->value, "value", "[B, Hk, n, Dv]", value_shape);
+    }
+    if (status == ATTN_OK && counts != NULL) {
+        status = attn_i_integers_check(counts, "counts", p->keys, &a->counts);
+        if (status == ATTN_OK && a->counts.shape[3] != m->batch) {
+            status = attn_i_fail(ATTN_ERR_SHAPE, "counts has %" PRId64 " elements, but there are %" PRId64 " sequences",
+                                 a->counts.shape[3], m->batch);
+        }
+    }
+    if (status == ATTN_OK && m->ready != ATTN_I_RAW)
+        status =
+            attn_i_params_check(p->mechanism->params, p->mechanism->param_count, p->mechanism->rule->name, p->dtype);
+    if (alone) p->value = p->key;
+    return status;
+}
+
+/* Where position i past the end of sequence b, head h goes. */
+static char *place(const append *a, const attn_i_store *store, int64_t b, int64_t h, int64_t i)
+{
+    const attn_memory *m = a->m;
+    return store->data + ((b * m->key_heads + h) * m->capacity + m->lengths[b] + i) * store->width * m->size;
+}
+
+static void copy_raw(const append *a, const attn_i_view *from, const attn_i_store *store)
+{
+    const attn_memory *m = a->m;
+    for (int64_t b = 0; b < m->batch && store->width > 0; b++) {
+        for (int64_t h = 0; h < m->key_heads; h++) {
+            const char *rows = attn_i_view_at(from, b, h);
+            for (int64_t i = 0; i < count_of(a, b); i++) {
+                a->p.kernels->gather(store->width, rows + i * from->stride[2] * m->size, from->stride[3],
+                                     place(a, store, b, h, i));
+            }
+        }
+    }
+}
+
+void attn_i_memory_put(attn_memory *m, const attn_tensor *key, const attn_tensor *value)
+{
+    append a = {.m = m, .p = attn_i_memory_problem(m, key->shape[2])};
+    attn_i_memory_lengthen(m, -a.p.keys);
+    if (attn_i_tensor_check(key, "key", 4, &a.p.key) == ATTN_OK &&
+        attn_i_tensor_check(value, "value", 4, &a.p.value) == ATTN_OK) {
+        copy_raw(&a, &a.p.key, &m->keys);
+        copy_raw(&a, &a.p.value, &m->values);
+    }
+    attn_i_memory_lengthen(m, a.p.keys);
+}
+
+/* Keys that are prepared, and converted: by our own products, in which a row's bits do not depend on its neighbours. */
+static void lay_out_converted(append *a, attn_i_arena *arena)
+{
+    a->sources.p = &a->p;
+    a->sources.state.own_products = a->sources.state.steady = 1;
+    attn_i_score_of(&a->p)->layout(&a->p, arena, &a->sources.state);
+    attn_i_sources_find(&a->sources, 1);
+    const int64_t heads = a->p.batch * a->p.key_heads, per_head = attn_i_sources_copied(&a->sources);
+    a->heads = attn_i_clamp(CHUNK_ELEMENTS / attn_i_max(per_head, 1), 1, heads);
+    attn_i_sources_layout(&a->sources, a->heads, arena);
+}
+
+static void append_converted(append *a)
+{
+    const int64_t heads = a->p.batch * a->p.key_heads, width = a->m->keys.width;
+    attn_i_score_of(&a->p)->load(&a->p, &a->sources.state);
+    for (int64_t first = 0; first < heads; first += a->heads) {
+        const int64_t count = attn_i_min(a->heads, heads - first);
+        attn_i_sources_prepare(&a->sources, first, count);
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t b = (first + i) / a->p.key_heads, h = (first + i) % a->p.key_heads;
+            const attn_i_rows rows = attn_i_source_rows(&a->sources, &a->sources.key, i);
+            memcpy(place(a, &a->m->keys, b, h, 0), rows.data, (size_t)(count_of(a, b) * width) * sizeof(float));
+        }
+    }
+}
+
+static void lay_out_prepared(append *a, attn_i_arena *arena)
+{
+    a->state.own_products = a->state.steady = a->m->dtype == ATTN_F32;
+    attn_i_score_of(&a->p)->layout(&a->p, arena, &a->state);
+    a->key = attn_i_operand_layout(arena, attn_i_view_matrix(&a->p.key, 0, 0), 1, a->m->size);
+}
+
+static void append_prepared(append *a)
+{
+    const attn_memory *m = a->m;
+    attn_i_score_of(&a->p)->load(&a->p, &a->state);
+    for (int64_t b = 0; b < m->batch; b++) {
+        for (int64_t h = 0; h < m->key_heads; h++) {
+            attn_i_matrix from = attn_i_view_matrix(&a->p.key, b, h);
+            if (a->key.copied) {
+                a->key.source = from;
+                attn_i_operand_load(&a->key, a->p.kernels, m->size);
+                from = a->key.use;
+            }
+            from.rows = count_of(a, b);
+            if (from.rows == 0) continue;
+            const attn_i_matrix to = attn_i_matrix_dense(place(a, &m->keys, b, h, 0), from.rows, m->keys.width);
+            attn_i_score_of(&a->p)->prepare_keys(&a->p, &a->state, from, to);
+        }
+    }
+}
+
+/* The keys of a sequence that were just copied, turned by their positions. */
+static attn_status turn(const append *a)
+{
+    const attn_memory *m = a->m;
+    attn_status status = ATTN_OK;
+    for (int64_t b = 0; b < m->batch && m->turns && status == ATTN_OK; b++) {
+        const attn_tensor keys = {place(a, &m->keys, b, 0, 0),
+                                  m->dtype,
+                                  3,
+                                  {m->key_heads, count_of(a, b), m->keys.width, 1},
+                                  {m->capacity * m->keys.width, m->keys.width, 1, 0}};
+        attn_rope_options rope = m->rope;
+        rope.first = m->lengths[b];
+        status = attn_rope(m->engine, &rope, &keys, &keys);
+    }
+    return status;
+}
+
+static void lay_out(append *a, attn_i_arena *arena)
+{
+    if (a->m->ready == ATTN_I_CONVERTED) lay_out_converted(a, arena);
+    if (a->m->ready == ATTN_I_PREPARED) lay_out_prepared(a, arena);
+}
+
+static void append_rows(void *data, void *scratch)
+{
+    append *a = data;
+    attn_i_arena arena = {.base = scratch};
+    if (a->m->ready != ATTN_I_RAW) {
+        a->sources = (attn_i_sources){.p = NULL};
+        a->state = (attn_i_score_state){.own_products = 0};
+        lay_out(a, &arena);
+    }
+    if (a->m->ready == ATTN_I_CONVERTED) append_converted(a);
+    if (a->m->ready == ATTN_I_PREPARED) append_prepared(a);
+    if (a->m->ready == ATTN_I_RAW) copy_raw(a, &a->p.key, &a->m->keys);
+    copy_raw(a, &a->p.value, &a->m->values);
+}
+
+static attn_status run(append *a)
+{
+    attn_i_arena arena = {.base = NULL};
+    attn_i_call call = {.engine = a->m->engine, .run = append_rows, .data = a};
+    lay_out(a, &arena);
+    attn_status status = attn_i_scratch_measured(&arena, &call.scratch);
+    if (status == ATTN_OK) status = attn_i_call_run(&call);
+    return status == ATTN_OK ? turn(a) : status;
+}
+
+static attn_status append_to(attn_memory *m, const attn_tensor *key, const attn_tensor *value,
+                             const attn_tensor *counts)
+{
+    if (m == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "memory is NULL");
+    append a = {.m = m, .p = attn_i_memory_problem(m, 0)};
+    attn_status status = check(&a, key, value, counts);
+    if (status != ATTN_OK) return status;
+    int64_t most = 0;
+    for (int64_t b = 0; b < m->batch; b++) {
+        int64_t length;
+        if (!attn_i_add(m->lengths[b], count_of(&a, b), &length) || length > ATTN_I_MOST_POSITIONS) {
+            return attn_i_fail(ATTN_ERR_OVERFLOW, "the positions of sequence %" PRId64 " cannot be counted", b);
+        }
+        most = attn_i_max(most, length);
+    }
+    if (a.p.keys == 0) return ATTN_OK;
+    status = attn_i_memory_reserve(m, most);
+    if (status == ATTN_OK) status = run(&a);
+    if (status != ATTN_OK) return status;
+    for (int64_t b = 0; b < m->batch; b++) attn_i_memory_set_length(m, b, m->lengths[b] + count_of(&a, b));
+    return ATTN_OK;
+}
+
+attn_status attn_memory_append(attn_memory *memory, const attn_tensor *key, const attn_tensor *value,
+                               const attn_tensor *counts)
+{
+    attn_status status = append_to(memory, key, value, counts);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_memory_append", status);
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * layers/multihead/call.c: one call of a layer of heads: the check of its arguments, where its rows lie, and the
+ * attention in the middle. */
+#include "layers/multihead/call.h"
+
+#include "handles/memory.h"
+#include "handles/status.h"
+#include "handles/structs.h"
+#include "runtime/size.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+static const char *const input_names[ATTN_I_PARTS] = {"query", "key", "value"};
+static const char *const dim_names[ATTN_I_PARTS] = {"query_dim", "key_dim", "value_dim"};
+
+/* ------------------------------------------------------------------------------------------- arguments */
+
+static attn_status check_input(attn_i_multihead_call *c, int i, const attn_tensor *tensor)
+{
+    attn_i_view *view = &c->input[i];
+    const int source = i == ATTN_I_QUERY ? i : c->source[i - 1];
+    c->source[i] = i;
+    if (tensor == NULL && i == ATTN_I_QUERY) return attn_i_fail(ATTN_ERR_ARGUMENT, "query is NULL");
+    if (tensor != NULL && c->args.attend_only && i != ATTN_I_QUERY) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "attend_only is 1, but there is a %s", input_names[i]);
+    }
+    if (tensor == NULL) {
+        if (!c->args.attend_only && c->m->input_dim[i] != c->m->input_dim[source]) {
+            return attn_i_fail(ATTN_ERR_SHAPE,
+                               "%s is NULL and %s stands for it, but %s is %" PRId64 " and %s is %" PRId64,
+                               input_names[i], input_names[source], dim_names[i], c->m->input_dim[i], dim_names[source],
+                               c->m->input_dim[source]);
+        }
+        c->source[i] = source;
+        return ATTN_OK;
+    }
+    attn_status status = attn_i_tensor_check(tensor, input_names[i], 3, view);
+    if (status != ATTN_OK) return status;
+    if (tensor->dtype != ATTN_F32 && tensor->dtype != ATTN_F64) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_F32 or ATTN_F64 is computed with", input_names[i],
+                           attn_i_dtype_name(tensor->dtype));
+    }
+    if (i == ATTN_I_QUERY) c->dtype = tensor->dtype;
+    if (tensor->dtype != c->dtype) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but query is %s", input_names[i],
+                           attn_i_dtype_name(tensor->dtype), attn_i_dtype_name(c->dtype));
+    }
+    if (view->shape[3] != c->m->input_dim[i]) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "%s has dimension %" PRId64 ", but the layer's %s is %" PRId64,
+                           input_names[i], view->shape[3], dim_names[i], c->m->input_dim[i]);
+    }
+    return ATTN_OK;
+}
+
+static attn_status check_lengths(attn_i_multihead_call *c)
+{
+    const attn_i_view *x = &c->input[ATTN_I_QUERY];
+    const attn_i_view *y = &c->input[c->source[ATTN_I_KEY]], *z = &c->input[c->source[ATTN_I_VALUE]];
+    c->batch = x->shape[1];
+    c->queries = x->shape[2];
+    c->keys = y->shape[2];
+    for (int i = ATTN_I_KEY; i < ATTN_I_PARTS; i++) {
+        const attn_i_view *view = &c->input[c->source[i]];
+        if (view->shape[1] == c->batch) continue;
+        return attn_i_fail(ATTN_ERR_SHAPE, "%s has batch %" PRId64 ", but query has %" PRId64, input_names[i],
+                           view->shape[1], c->batch);
+    }
+    if (z->shape[2] != c->keys) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "value has length %" PRId64 ", but there are %" PRId64 " keys", z->shape[2],
+                           c->keys);
+    }
+    int64_t rows;
+    if (!attn_i_multiply(c->batch, attn_i_max(c->queries, c->keys), &rows) || rows > ATTN_I_MOST_POSITIONS) {
+        return attn_i_fail(ATTN_ERR_OVERFLOW,
+                           "batch %" PRId64 " x %" PRId64 " queries or %" PRId64 " keys cannot be counted", c->batch,
+                           c->queries, c->keys);
+    }
+    return ATTN_OK;
+}
+
+static attn_status check_attention(attn_i_multihead_call *c, int backward)
+{
+    c->attention = (attn_forward_args)ATTN_FORWARD_ARGS_INIT;
+    if (c->args.attention == NULL) return ATTN_OK;
+    attn_status status = attn_i_forward_args_read(c->args.attention, &c->attention);
+    if (status != ATTN_OK) return attn_i_fail_in("attention", status);
+    const struct {
+        const char *name;
+        const void *tensor;
+    } ours[] = {{"query", c->attention.query},
+                {"key", c->attention.key},
+                {"value", c->attention.value},
+                {"context", c->attention.context}};
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        if (ours[i].tensor == NULL) continue;
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "attention->%s is not NULL, but the layer makes it", ours[i].name);
+    }
+    if (backward) {
+        c->attention.weights = c->attention.scores = c->attention.logsumexp = NULL;
+        c->attention.scores_stage = ATTN_SCORES_RAW;
+    }
+    return ATTN_OK;
+}
+
+static attn_status check_output(attn_i_multihead_call *c)
+{
+    const int64_t shape[4] = {1, c->batch, c->queries, c->m->output_dim};
+    if (c->args.output == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "output is NULL");
+    return attn_i_problem_output(&c->means, c->args.output, "output", "[B, Tq, output_dim]", shape, &c->output);
+}
+
+static attn_status check_saved(attn_i_multihead_call *c)
+{
+    size_t bytes;
+    if (c->args.saved == NULL) return ATTN_OK;
+    attn_status status = attn_i_multihead_saved_bytes(c, &bytes);
+    if (status != ATTN_OK) return status;
+    if (c->args.saved_size < bytes) {
+        return attn_i_fail(ATTN_ERR_BUFFER, "saved_size is %zu, but %zu bytes are needed", c->args.saved_size, bytes);
+    }
+    char *data = c->args.saved;
+    const uintptr_t misaligned = (uintptr_t)data % ATTN_I_ALIGNMENT;
+    c->saved = (attn_i_view){
+        .data = data + (misaligned == 0 ? 0 : ATTN_I_ALIGNMENT - misaligned), .first = data, .end = data + bytes};
+    return ATTN_OK;
+}
+
+static attn_status check_memory(attn_i_multihead_call *c, int backward)
+{
+    const attn_memory *memory = c->args.memory;
+    const attn_multihead *m = c->m;
+    if (memory == NULL) return ATTN_OK;
+    if (backward) return attn_i_fail(ATTN_ERR_UNSUPPORTED, "memory has no gradients");
+    if (c->args.saved != NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "there are both saved and memory");
+    if (memory->mechanism != m->mechanism) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "memory was made for another mechanism");
+    }
+    if (memory->ready != ATTN_I_RAW || memory->turns || memory->value_dim == 0) {
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "memory %s",
+                           memory->turns            ? "turns its keys"
+                           : memory->value_dim == 0 ? "holds keys alone"
+                                                    : "holds projected keys");
+    }
+    if (memory->dtype != c->dtype) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "memory is %s, but query is %s", attn_i_dtype_name(memory->dtype),
+                           attn_i_dtype_name(c->dtype));
+    }
+    if (memory->batch != c->batch || memory->key_heads != m->key_heads || memory->key_dim != m->head_dim[ATTN_I_KEY] ||
+        memory->value_dim != m->head_dim[ATTN_I_VALUE]) {
+        char got[ATTN_I_SHAPE_TEXT], wanted[ATTN_I_SHAPE_TEXT];
+        const int64_t has[4] = {memory->batch, memory->key_heads, memory->key_dim, memory->value_dim};
+        const int64_t needs[4] = {c->batch, m->key_heads, m->head_dim[ATTN_I_KEY], m->head_dim[ATTN_I_VALUE]};
+        return attn_i_fail(ATTN_ERR_SHAPE, "memory has batch, heads and dimensions %s, but %s are needed",
+                           attn_i_shape_text(4, has, got), attn_i_shape_text(4, needs, wanted));
+    }
+    c->memory = c->args.memory;
+    return ATTN_OK;
+}
+
+/* Parts of one input are made by one product where one parameter has them. */
+static void make_groups(attn_i_multihead_call *c)
+{
+    const int parts = c->args.attend_only ? ATTN_I_QUERY + 1 : ATTN_I_PARTS;
+    for (int i = 0; i < parts; i++) {
+        const int joins = i > 0 && (c->m->flags & ATTN_MULTIHEAD_PACKED) != 0 && c->source[i] == c->source[i - 1];
+        if (joins) c->groups[c->group_count - 1].count++;
+        if (!joins) c->groups[c->group_count++] = (attn_i_multihead_group){i, 1};
+    }
+}
+
+attn_status attn_i_multihead_args_read(const attn_multihead_args *given, const char *name, attn_multihead_args *args)
+{
+    if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "%s is NULL", name);
+    return attn_i_struct_read(args, sizeof *args, sizeof *args, given, given->struct_size, "attn_multihead_args");
+}
+
+attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_multihead_args *args, int backward,
+                                   attn_i_multihead_call *c)
+{
+    attn_status status = ATTN_OK;
+    if (multihead == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "multihead is NULL");
+    *c = (attn_i_multihead_call){.m = multihead, .args = *args};
+    if (c->args.attend_only != 0 && (c->args.attend_only != 1 || c->args.memory == NULL)) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "attend_only is %" PRId32 "%s", c->args.attend_only,
+                           c->args.memory == NULL ? ", but there is no memory" : "");
+    }
+    const attn_tensor *inputs[ATTN_I_PARTS] = {c->args.query, c->args.key, c->args.value};
+    for (int i = 0; i < ATTN_I_PARTS && status == ATTN_OK; i++) status = check_input(c, i, inputs[i]);
+    if (status == ATTN_OK) status = check_lengths(c);
+    if (status != ATTN_OK) return status;
+    c->size = attn_i_dtype_size(c->dtype);
+    c->means = (attn_i_problem){.engine = multihead->engine,
+                                .kernels = attn_i_engine_kernels(multihead->engine, c->dtype),
+                                .dtype = c->dtype,
+                                .size = c->size};
+    make_groups(c);
+    status = attn_i_params_check(multihead->params, multihead->param_count, attn_i_multihead_name, c->dtype);
+    if (status == ATTN_OK) status = check_attention(c, backward);
+    if (status == ATTN_OK) status = check_memory(c, backward);
+    if (status == ATTN_OK && !backward) status = check_output(c);
+    return status == ATTN_OK ? check_saved(c) : status;
+}
+
+int attn_i_multihead_list(attn_i_named_view *list, int count, const char *kind, const char *name,
+                          const attn_i_view *view)
+{
+    if (view->first < view->end) list[count++] = (attn_i_named_view){kind, name, view};
+    return count;
+}
+
+int attn_i_multihead_list_inputs(const attn_i_multihead_call *c, attn_i_named_view *list, int count)
+{
+    for (int i = 0; i < ATTN_I_PARTS; i++) {
+        count = attn_i_multihead_list(list, count, "", input_names[i], &c->input[i]);
+    }
+    for (int32_t i = 0; i < c->m->param_count; i++) {
+        count = attn_i_multihead_list(list, count, "parameter ", c->m->params[i].name, &c->m->params[i].view);
+    }
+    return count;
+}
+
+/* ------------------------------------------------------------------------------------------------ rows */
+
+/* Rows whose distance is an odd number of cache lines: were it a power of two of them, the keys of a head would push
+ * each other out of the cache. */
+static attn_i_matrix carve_rows(const attn_i_multihead_call *c, attn_i_arena *arena, int64_t rows, int64_t columns)
+{
+    const int64_t line = ATTN_I_ALIGNMENT / c->size;
+    int64_t stride = 0;
+    if (!attn_i_multiply(attn_i_divide_up(columns, line) | 1, line, &stride)) arena->overflow = 1;
+    return (attn_i_matrix){attn_i_carve_matrix(arena, rows, stride, c->size), rows, columns, stride, 1};
+}
+
+attn_i_matrix attn_i_multihead_columns(const attn_i_multihead_rows *rows, attn_i_multihead_group group)
+{
+    attn_i_matrix columns = rows->part[group.first];
+    for (int i = 1; i < group.count; i++) columns.columns += rows->part[group.first + i].columns;
+    return columns;
+}
+
+void attn_i_multihead_lay_out_parts(const attn_i_multihead_call *c, attn_i_arena *arena, attn_i_multihead_rows *rows)
+{
+    const int self = c->source[ATTN_I_KEY] == ATTN_I_QUERY;
+    for (int i = 0, end; i < ATTN_I_PARTS; i = end) {
+        int64_t all = 0;
+        end = i == 0 && !self ? 1 : ATTN_I_PARTS;
+        for (int k = i; k < end; k++) arena->overflow |= !attn_i_add(all, c->m->width[k], &all);
+        attn_i_matrix side = carve_rows(c, arena, c->batch * (i == 0 ? c->queries : c->keys), all);
+        for (int k = i; k < end; k++) {
+            side.columns = c->m->width[k];
+            rows->part[k] = side;
+            if (side.data != NULL) side.data += side.columns * c->size;
+        }
+    }
+}
+
+void attn_i_multihead_lay_out_context(const attn_i_multihead_call *c, attn_i_arena *arena, attn_i_multihead_rows *rows)
+{
+    rows->context = carve_rows(c, arena, c->batch * c->queries, c->m->context_width);
+}
+
+void attn_i_multihead_lay_out_logsumexp(const attn_i_multihead_call *c, attn_i_arena *arena,
+                                        attn_i_multihead_rows *rows)
+{
+    rows->logsumexp =
+        attn_i_carve_matrix(arena, c->batch * c->queries, c->m->query_heads, (int64_t)sizeof *rows->logsumexp);
+}
+
+attn_status attn_i_multihead_saved_bytes(const attn_i_multihead_call *c, size_t *bytes)
+{
+    attn_i_arena arena = {.base = NULL};
+    attn_i_multihead_rows rows;
+    attn_i_multihead_lay_out_parts(c, &arena, &rows);
+    attn_i_multihead_lay_out_context(c, &arena, &rows);
+    attn_i_multihead_lay_out_logsumexp(c, &arena, &rows);
+    if (arena.overflow || !attn_i_add(arena.used, ATTN_I_ALIGNMENT - 1, &arena.used)) {
+        return attn_i_fail(ATTN_ERR_OVERFLOW, "what is saved for these shapes cannot be addressed");
+    }
+    if (bytes == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "bytes is NULL");
+    *bytes = (size_t)arena.used;
+    return ATTN_OK;
+}
+
+/* Where rows that are not there yet are said to be. */
+static _Alignas(ATTN_I_ALIGNMENT) char later[ATTN_I_ALIGNMENT];
+
+/* Where the rows could be laid out, so can be what lies between sequences; or there are none. */
+static attn_tensor heads_of(const attn_i_multihead_call *c, attn_i_matrix rows, int64_t heads, int64_t length)
+{
+    const int64_t dim = rows.columns / heads;
+    return (attn_tensor){.data = rows.data == NULL ? later : rows.data,
+                         .dtype = c->dtype,
+                         .ndim = 4,
+                         .shape = {c->batch, heads, length, dim},
+                         .stride = {attn_i_multiply_most(length, rows.row_stride), dim, rows.row_stride, 1}};
+}
+
+attn_tensor attn_i_multihead_heads(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows, int part)
+{
+    return part == ATTN_I_QUERY ? heads_of(c, rows->part[part], c->m->query_heads, c->queries)
+                                : heads_of(c, rows->part[part], c->m->key_heads, c->keys);
+}
+
+attn_tensor attn_i_multihead_context(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows)
+{
+    return heads_of(c, rows->context, c->m->query_heads, c->queries);
+}
+
+attn_tensor attn_i_multihead_logsumexp(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows)
+{
+    const int64_t heads = c->m->query_heads;
+    return (attn_tensor){.data = rows->logsumexp == NULL ? (void *)later : rows->logsumexp,
+                         .dtype = ATTN_F64,
+                         .ndim = 3,
+                         .shape = {c->batch, heads, c->queries, 1},
+                         .stride = {attn_i_multiply_most(heads, c->queries), c->queries, 1, 1}};
+}
+
+/* ------------------------------------------------------------------------------------------- attention */
+
+static void hide(attn_i_view *view)
+{
+    view->first = view->end = view->data;
+}
+
+/* The caller wants it too. */
+static void give_logsumexp(const attn_i_multihead_call *c, const attn_i_view *from, const attn_i_view *to)
+{
+    if (attn_i_view_is_empty(to)) return;
+    for (int64_t b = 0; b < c->batch; b++) {
+        for (int64_t h = 0; h < c->m->query_heads; h++) {
+            for (int64_t i = 0; i < c->queries; i++) {
+                attn_i_logsumexp_set(to, b, h, i, attn_i_logsumexp_get(from, b, h, i));
+            }
+        }
+    }
+}
+
+attn_status attn_i_multihead_attend(attn_i_multihead_call *c, attn_i_multihead_scratch *scratch,
+                                    const attn_i_multihead_rows *rows, int outputs)
+{
+    const attn_tensor query = attn_i_multihead_heads(c, rows, ATTN_I_QUERY);
+    const attn_tensor key = attn_i_multihead_heads(c, rows, ATTN_I_KEY);
+    const attn_tensor value = attn_i_multihead_heads(c, rows, ATTN_I_VALUE);
+    const attn_tensor context = attn_i_multihead_context(c, rows);
+    const attn_tensor logsumexp = attn_i_multihead_logsumexp(c, rows);
+    const int keeps = !outputs || c->saved.data != NULL, callers = c->attention.logsumexp != NULL;
+    attn_forward_args args = c->attention;
+    attn_i_problem *p = &c->plan.problem;
+    args.query = &query;
+    args.key = c->memory == NULL ? &key : NULL;
+    args.value = c->memory == NULL ? &value : NULL;
+    args.memory = c->memory;
+    args.context = &context;
+    if (keeps && !callers) args.logsumexp = &logsumexp;
+    attn_status status = attn_i_problem_check_shapes(c->m->mechanism, &args, p);
+    const attn_i_view wanted = p->logsumexp;
+    if (status == ATTN_OK && keeps && callers) {
+        status = attn_i_tensor_check(&logsumexp, "logsumexp", logsumexp.ndim, &p->logsumexp);
+    }
+    if (status == ATTN_OK) status = attn_i_forward_plan_make(&c->plan);
+    if (status != ATTN_OK) return status;
+    hide(&p->query);
+    if (c->memory == NULL) hide(&p->key);
+    if (c->memory == NULL) hide(&p->value);
+    hide(&p->context);
+    if (!callers) hide(&p->logsumexp);
+    attn_i_arena stage = attn_i_multihead_begin(scratch);
+    void *own = attn_i_carve(&stage, c->plan.scratch, 1);
+    attn_i_multihead_end(scratch, &stage);
+    if (stage.base != NULL) {
+        attn_i_forward_run(&c->plan, own);
+        if (keeps && callers) give_logsumexp(c, &p->logsumexp, &wanted);
+    }
+    if (callers) p->logsumexp = wanted;
+    return ATTN_OK;
+}

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tiles/pass.c: one tile of queries against its keys. Where a score follows from its product alone, and
+ * from where query and key stand, weights are made block by block with the products, relative to a reference that a
+ * first look at a few keys gives; otherwise, or where a score has outgrown the reference, the scores are written to the
+ * tile and passed over. */
+#include "tiles/pass.h"
+
+#include "runtime/size.h"
+#include "tiles/lanes.h"
+#include "tiles/output.h"
+#include "tiles/scores.h"
+#include "tiles/view.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Whose scores give a reference, where all lanes see the tile whole. */
+enum { LOOK_KEYS = 32 };
+
+typedef attn_i_tile_piece piece;
+
+typedef struct pass {
+    attn_i_tile_view v;
+    attn_i_fetch *fetch;
+    float base[ATTN_I_LANES]; /* the greatest exponent that was seen, less ALiBi's part */
+    int referenced;           /* every lane has a reference that weights made with products can do with */
+    int clean;                /* values that are not finite are kept apart */
+    int late;                 /* the context is left to attn_i_tile_finish */
+    int preset;               /* references are what they should have been before */
+} pass;
+
+/* Elements of the context that the pass makes. */
+static int64_t context_dim(const pass *t)
+{
+    return t->v.p->context.data != NULL && !t->late && !t->v.plan->sums_only ? t->v.p->value_dim : 0;
+}
+
+/* 1 if all lanes meet all keys in one tile. */
+static int can_be_late(pass *t, attn_i_span keys)
+{
+    if (!t->v.plan->wide || keys.first == keys.end) return 0;
+    t->v.keys = keys;
+    attn_i_tile_view_take(&t->v);
+    const piece *one = &t->v.pieces[0];
+    if (t->v.count != 1 || one->count != keys.end - keys.first) return 0;
+    return one->spans.first == t->v.all.first && one->spans.end == t->v.all.end;
+}
+
+/* ---------------------------------------------------------------------------------------------- references */
+
+/* Moves the references to the greatest scores where these outgrow them, or where there is none yet. */
+static void move_references(pass *t, const float *most)
+{
+    if (attn_i_lanes_move(t->v.kernels, t->v.lanes, most, context_dim(t), t->v.s->context)) t->referenced = 0;
+}
+
+/* The same where references are scores: each is the greatest that was seen. */
+static void move_great_references(pass *t, const float *most)
+{
+    float factor[ATTN_I_LANES];
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        float *reference = &t->v.lanes->reference[l];
+        factor[l] = 1;
+        if (most[l] == -INFINITY || most[l] <= *reference) continue;
+        factor[l] = *reference == -INFINITY ? 1 : exp2f(attn_i_take_off(t->v.plan->great, *reference, most[l]));
+        t->v.lanes->sum[l] *= factor[l];
+        *reference = most[l];
+    }
+    t->v.kernels->tile_multiply(context_dim(t), factor, t->v.s->context);
+}
+
+/* 1 if the lane sees any of the first keys of the tile. */
+static int sees_any(const pass *t, int64_t lane, int64_t count)
+{
+    return !t->v.edges || t->v.lanes->first_key[lane] < attn_i_min(t->v.lanes->end_key[lane], count);
+}
+
+static int has_reference(const pass *t, int64_t lane)
+{
+    return fabsf(t->v.lanes->reference[lane]) <= ATTN_I_FAR;
+}
+
+/* With ALiBi what is to be expected of a lane's scores moves from tile to tile. */
+static void follow_alibi(pass *t)
+{
+    float most[ATTN_I_LANES];
+    const int64_t all = t->v.keys.end - t->v.keys.first;
+    for (int64_t l = 0; l < ATTN_I_LANES; l++) {
+        const int expects = l < t->v.w->rows && t->base[l] != -INFINITY && sees_any(t, l, all);
+        most[l] = expects ? t->base[l] + t->v.top[l] : -INFINITY;
+    }
+    move_references(t, most);
+}
+
+/* 1 if each lane that sees any key of the tile has a reference, be it that a look at the first keys gives it one. The
+ * scores of the keys that were looked at, all of them in the first piece, are in the tile then. */
+static int find_references(pass *t, int64_t *looked)
+{
+    const int64_t all = t->v.keys.end - t->v.keys.first,
+                  count = attn_i_min(t->v.edges ? ATTN_I_PIECE_KEYS : LOOK_KEYS, all);
+    int missing = 0;
+    *looked = 0;
+    if (t->referenced) return 1;
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        if (has_reference(t, l) || !sees_any(t, l, all)) continue;
+        missing = 1;
+        if (t->v.lanes->reference[l] != -INFINITY || !sees_any(t, l, count)) return 0;
+    }
+    if (missing) {
+        float most[ATTN_I_LANES];
+        for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
+        t->v.kernels->products(t->v.plan->depth, t->v.s->queries, attn_i_rows_from(t->v.w->key_rows, t->v.keys.first),
+                               count, t->v.all, t->v.s->tile, ATTN_I_LANES, 0);
+        attn_i_tile_cap_folded(t->v.plan, count, t->v.all, t->v.s->tile);
+        if (t->v.pieces[0].edges) t->v.kernels->tile_edges(count, t->v.all, t->v.lanes, 0, t->v.s->tile);
+        t->v.kernels->tile_maximum(count, t->v.all, t->v.s->tile, most);
+        for (int64_t l = 0; l < t->v.w->rows; l++) {
+            if (has_reference(t, l) || !sees_any(t, l, all)) continue;
+            t->base[l] = most[l];
+            most[l] += t->v.top[l];
+            if (!(fabsf(most[l]) <= ATTN_I_FAR)) return 0;
+            t->v.lanes->reference[l] = ceilf(most[l]);
+        }
+        *looked = count;
+    }
+    t->referenced = 1;
+    for (int64_t l = 0; l < t->v.w->rows; l++) t->referenced &= has_reference(t, l);
+    return 1;
+}
+
+/* ---------------------------------------------------------------------------------------------- one tile */
+
+/* The weights of all pieces, made as the products are. 0: it has to be done the other way. */
+static int weights_with_products(pass *t)
+{
+    const int alibi = t->v.p->modifiers->alibi != ATTN_ALIGN_NONE;
+    const attn_i_exponent exponent = {t->v.plan->cap, alibi ? t->v.slope : NULL, t->v.distance};
+    int64_t looked;
+    if (!t->v.plan->plain) return 0;
+    if (alibi) follow_alibi(t);
+    if (!find_references(t, &looked)) return 0;
+    /* Lanes that see nothing yet have no reference; any number will do. */
+    attn_i_lanes *lanes = t->v.lanes, some;
+    if (!t->referenced) {
+        some = *t->v.lanes;
+        lanes = &some;
+        for (int l = 0; l < ATTN_I_LANES; l++) {
+            if (!has_reference(t, l)) some.reference[l] = 0;
+        }
+    }
+    if (looked > 0 && alibi) attn_i_tile_view_add_alibi(&t->v, 0, looked, t->v.pieces[0].spans);
+    if (looked > 0) t->v.kernels->tile_exponentials(looked, t->v.pieces[0].spans, lanes->reference, t->v.s->tile);
+    int good = 1;
+    for (int i = 0; i < t->v.count && good; i++) {
+        const piece *one = &t->v.pieces[i];
+        const int64_t first = attn_i_max(one->first, looked), count = one->first + one->count - first;
+        if (count == 0) continue;
+        good = t->v.kernels->weights(
+            t->v.plan->depth, t->v.s->queries, attn_i_rows_from(t->v.w->key_rows, t->v.keys.first + first), count,
+            one->spans, &exponent, lanes, first, one->edges, t->fetch, t->v.s->tile + first * ATTN_I_LANES);
+    }
+    return good;
+}
+
+static void weights_by_passes(pass *t, attn_i_shows mask)
+{
+    float most[ATTN_I_LANES], reference[ATTN_I_LANES];
+    for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
+    if (t->v.plan->biased) attn_i_tile_view_bias(&t->v);
+    for (int i = 0; i < t->v.count; i++) {
+        attn_i_tile_scores(&t->v, &t->v.pieces[i], mask, NULL);
+        for (int64_t j = 0; j < t->v.pieces[i].count; j += ATTN_I_BLOCK_ROWS) attn_i_fetch_step(t->fetch);
+        t->v.kernels->tile_maximum(t->v.pieces[i].count, t->v.pieces[i].spans,
+                                   t->v.s->tile + t->v.pieces[i].first * ATTN_I_LANES, most);
+    }
+    if (t->v.plan->great != 0) {
+        move_great_references(t, most);
+    } else {
+        move_references(t, most);
+    }
+    for (int l = 0; l < ATTN_I_LANES; l++) t->base[l] = fmaxf(t->base[l], most[l] - t->v.top[l]);
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        reference[l] = t->v.lanes->reference[l] == -INFINITY ? 0 : t->v.lanes->reference[l];
+    }
+    for (int i = 0; i < t->v.count; i++) {
+        const piece *one = &t->v.pieces[i];
+        float *tile = t->v.s->tile + one->first * ATTN_I_LANES;
+        if (t->v.plan->great == 0) {
+            t->v.kernels->tile_exponentials(one->count, one->spans, reference, tile);
+        } else {
+            attn_i_tile_take_off(t->v.plan, one->count, one->spans, reference, tile);
+            t->v.kernels->tile_exponentials(one->count, one->spans, t->v.lanes->room, tile);
+        }
+    }
+}
+
+/* Weights times values of a piece, the values being kept from whoever does not see them: what is not finite is left out
+ * of the products and then added lane by lane. */
+static void add_context_cleaned(pass *t, const piece *one, const float *weights, attn_i_rows values, int64_t dim,
+                                float *sum)
+{
+    unsigned char finite[ATTN_I_TILE_KEYS], hidden[ATTN_I_LANES];
+    const attn_i_rows cleaned = {t->v.s->values, attn_i_max(dim, 1)};
+    for (int64_t j = 0; j < one->count; j++) {
+        finite[j] = (unsigned char)t->v.p->kernels->gather_finite(dim, values.data + j * values.stride, 1,
+                                                                  t->v.s->values + j * cleaned.stride, 1);
+    }
+    t->v.kernels->context(one->count, weights, cleaned, dim, one->spans, t->v.s->context, sum);
+    for (int64_t j = 0; j < one->count; j++) {
+        if (finite[j]) continue;
+        attn_i_tile_find_hidden(t->v.plan, t->v.s, t->v.w, t->v.keys.first + one->first + j, hidden);
+        for (int l = one->spans.first * ATTN_I_SPAN_LANES; l < one->spans.end * ATTN_I_SPAN_LANES; l++) {
+            const float weight = weights[j * ATTN_I_LANES + l];
+            if (weight == 0 || hidden[l]) continue;
+            for (int64_t d = 0; d < dim; d++) {
+                const float value = values.data[j * values.stride + d];
+                if (!isfinite(value)) t->v.s->context[d * ATTN_I_LANES + l] += weight * value;
+            }
+        }
+    }
+}
+
+static void add_context(pass *t)
+{
+    const int64_t dim = context_dim(t);
+    if (t->late) {
+        t->v.lanes->late_first = t->v.keys.first;
+        t->v.lanes->late_end = t->v.keys.end;
+    }
+    for (int i = 0; i < t->v.count; i++) {
+        const piece *one = &t->v.pieces[i];
+        const float *weights = t->v.s->tile + one->first * ATTN_I_LANES;
+        const attn_i_rows values = attn_i_rows_from(t->v.w->value_rows, t->v.keys.first + one->first);
+        float *sum = t->v.lanes->sum, unused[ATTN_I_LANES] = {0};
+        if (t->v.p->dropout.keep != 0) { /* the sum is of all weights */
+            t->v.kernels->context(one->count, weights, values, 0, one->spans, t->v.s->context, sum);
+            attn_i_tile_view_drop(&t->v, one, t->v.s->tile);
+            sum = unused;
+        }
+        if (t->clean) {
+            add_context_cleaned(t, one, weights, values, dim, sum);
+        } else {
+            t->v.kernels->context(one->count, weights, values, dim, one->spans, t->v.s->context, sum);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- all tiles */
+
+static void begin(pass *t, int late)
+{
+    t->late = late;
+    t->v.lanes->late_first = t->v.lanes->late_end = 0;
+    t->referenced = 0;
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        if (!t->preset) {
+            t->v.lanes->reference[l] = l < t->v.w->rows ? -INFINITY : 0;
+            t->v.lanes->room[l] = 0;
+        }
+        t->base[l] = -INFINITY;
+        t->v.lanes->sum[l] = 0;
+    }
+    memset(t->v.s->context, 0, (size_t)(context_dim(t) * ATTN_I_LANES) * sizeof(float));
+}
+
+static void run(pass *t, attn_i_span keys)
+{
+    begin(t, can_be_late(t, keys));
+    for (int64_t first = keys.first; first < keys.end; first = t->v.keys.end) {
+        /* Tiles begin at multiples of their size, so that a mask's blocks are whole in them. */
+        t->v.keys.first = first;
+        t->v.keys.end = attn_i_min((first / ATTN_I_TILE_KEYS + 1) * ATTN_I_TILE_KEYS, keys.end);
+        attn_i_tile_view_take(&t->v);
+        const attn_i_shows mask = attn_i_tile_view_mask(&t->v);
+        if (mask == ATTN_I_NOTHING) {
+            if (t->late) begin(t, 0);
+            continue;
+        }
+        if (mask == ATTN_I_SOMETHING || !weights_with_products(t)) weights_by_passes(t, mask);
+        add_context(t);
+    }
+}
+
+/* 1 if some lane's context is not finite though its weights are numbers: a value that is not, perhaps of a key that the
+ * lane does not see. */
+static int is_poisoned(const pass *t)
+{
+    const int64_t dim = context_dim(t);
+    if (t->v.p->kernels->is_finite(dim * ATTN_I_LANES, t->v.s->context)) return 0;
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        if (!isfinite(t->v.lanes->sum[l])) continue;
+        for (int64_t d = 0; d < dim; d++) {
+            if (!isfinite(t->v.s->context[d * ATTN_I_LANES + l])) return 1;
+        }
+    }
+    return 0;
+}
+
+/* 1 if some of these biases is finite, or all are none. */
+static int any_finite(const pass *t, int64_t lane, int64_t first, int64_t n)
+{
+    const attn_i_view *bias = &t->v.p->bias;
+    if (bias->data == NULL) return 1;
+    const int64_t step = bias->stride[3];
+    const float *row = (const float *)(void *)attn_i_view_at(bias, t->v.w->b, attn_i_tile_head(&t->v, lane)) +
+                       attn_i_tile_query(&t->v, lane) * bias->stride[2] + first * step;
+    if (step == 1) return t->v.kernels->row_maximum(n, row) != -INFINITY;
+    for (int64_t j = 0; j < n; j++) {
+        if (row[j * step] != -INFINITY) return 1;
+    }
+    return 0;
+}
+
+/* 1 if the lane may see some key whose score is not minus infinity by a bias. */
+static int may_see(const pass *t, int64_t lane)
+{
+    const attn_i_view *mask = &t->v.p->mask;
+    const attn_i_span sees = attn_i_sees(t->v.sight, attn_i_tile_query(&t->v, lane));
+    const int64_t start = attn_i_max(sees.first, t->v.w->keys.first), end = attn_i_min(sees.end, t->v.w->keys.end);
+    for (int64_t first = start, n; first < end; first += n) {
+        n = attn_i_min(end - first, ATTN_I_TILE_KEYS);
+        if (!any_finite(t, lane, first, n)) continue;
+        if (mask->data == NULL) return 1;
+        const uint8_t *row = (const uint8_t *)attn_i_view_at(mask, t->v.w->b, attn_i_tile_head(&t->v, lane)) +
+                             attn_i_tile_query(&t->v, lane) * mask->stride[2] + first * mask->stride[3];
+        if (t->v.kernels->mask_count(n, row, mask->stride[3]) > 0) return 1;
+    }
+    return 0;
+}
+
+/* 1 if some lane's scores became infinite as exponents: its sum is no number then, or it is 0 though it sees keys. */
+static int has_lost_scores(const pass *t)
+{
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        const float sum = t->v.lanes->sum[l];
+        if (!isfinite(sum) || (sum == 0 && may_see(t, l))) return 1;
+    }
+    return 0;
+}
+
+/* To the sums, so that a context is no greater than the values that it is made of, and so as finite as they are. */
+static void preset_references(pass *t)
+{
+    attn_i_lanes *lanes = t->v.lanes;
+    t->preset = 1;
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        float *to = t->v.plan->great == 0 ? lanes->reference : lanes->room;
+        to[l] += attn_i_room_for_sum(lanes->sum[l]);
+    }
+}
+
+static void tell_exponents(const pass *t)
+{
+    attn_i_lanes *lanes = t->v.lanes;
+    const double unit = t->v.plan->great != 0 ? t->v.plan->great : 1;
+    lanes->great = t->v.plan->great;
+    for (int l = 0; l < ATTN_I_LANES; l++) {
+        lanes->exponent[l] = (double)lanes->reference[l] * unit + (double)lanes->room[l];
+    }
+}
+
+/* 1 if some reference is past what another whole number can be added to. */
+static int any_far(const pass *t)
+{
+    int far = 0;
+    for (int64_t l = 0; l < t->v.w->rows; l++) far |= fabsf(t->v.lanes->reference[l]) > ATTN_I_FAR;
+    return far;
+}
+
+static void run_great(pass *t, attn_i_span keys, attn_i_tile_plan *great)
+{
+    *great = attn_i_tile_plan_great(t->v.plan);
+    attn_i_tile_view_begin(&t->v, great, t->v.s, t->v.w);
+    attn_i_tile_load_queries(&t->v);
+    run(t, keys);
+}
+
+void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work,
+                      attn_i_fetch *fetch)
+{
+    pass t = {.fetch = fetch};
+    attn_i_span keys = attn_i_tile_view_begin(&t.v, plan, scratch, work);
+    if (plan->writes_scores) keys = work->keys;
+    attn_i_fetch_begin(fetch, (keys.end - keys.first - LOOK_KEYS) / ATTN_I_BLOCK_ROWS);
+    attn_i_tile_load_queries(&t.v);
+    run(&t, keys);
+    attn_i_tile_plan great;
+    if (plan->great == 0 && has_lost_scores(&t)) run_great(&t, keys, &great);
+    if (is_poisoned(&t)) {
+        if (t.v.plan->great == 0 && any_far(&t)) run_great(&t, keys, &great);
+        t.clean = 1;
+        preset_references(&t);
+        run(&t, keys);
+    }
+    tell_exponents(&t);
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tiles/row_pass.c: few queries against a run of keys, a block of keys after the other: a row of scores for each query,
+ * its modifiers, and a streaming softmax over the blocks. */
+#include "tiles/row_pass.h"
+
+#include "runtime/size.h"
+#include "softmax/row.h"
+#include "tiles/lanes.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { BLOCK_KEYS = 256, CONVERTED_KEYS = 16 };
+
+static int64_t context_dim(const attn_i_problem *p)
+{
+    return p->context.data != NULL ? p->value_dim : 0;
+}
+
+int attn_i_row_pass_suits(const attn_i_tile_plan *plan)
+{
+    /* An exact log-sum-exp is for gradients, whose weights are made by tiles. */
+    if (plan->p->logsumexp.data != NULL && plan->p->logsumexp.size == (int64_t)sizeof(double)) return 0;
+    return plan->p->group * plan->p->queries <= ATTN_I_FEW && !plan->writes_scores && plan->p->dropout.keep == 0;
+}
+
+attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena)
+{
+    const int64_t keys = attn_i_min(BLOCK_KEYS, plan->p->keys), size = (int64_t)sizeof(float);
+    attn_i_row_scratch s = {0};
+    s.scores = attn_i_carve_matrix(arena, ATTN_I_FEW, BLOCK_KEYS, size);
+    s.values = attn_i_carve_matrix(arena, keys, context_dim(plan->p), size);
+    if (plan->lanes == NULL) return s;
+    s.queries = attn_i_carve(arena, plan->lanes->query_elements(plan->p), size);
+    s.keys = attn_i_carve_matrix(arena, CONVERTED_KEYS, plan->lanes->key_elements(plan->p), size);
+    s.tile = attn_i_carve_matrix(arena, CONVERTED_KEYS, ATTN_I_LANES, size);
+    return s;
+}
+
+typedef struct rows {
+    const attn_i_tile_plan *plan;
+    const attn_i_problem *p;
+    const attn_i_tile_kernels *kernels;
+    const attn_i_row_scratch *s;
+    const attn_i_tile_work *w;
+    attn_i_row_part *part;
+    const float *query[ATTN_I_FEW];
+    attn_i_rows queries; /* where they are evenly apart; data NULL: one by one */
+    double great;        /* not 0: references are scores, see attn_i_tile_plan_great */
+    int preset;          /* references are what they should have been before */
+} rows;
+
+static int64_t query_of(const rows *t, int64_t row)
+{
+    return (t->w->first_row + row) / t->p->group;
+}
+
+static int64_t head_of(const rows *t, int64_t row)
+{
+    return t->w->key_head * t->p->group + (t->w->first_row + row) % t->p->group;
+}
+
+static void find_queries(rows *t)
+{
+    const attn_i_view *query = &t->p->query;
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        t->query[i] = t->w->queries.data != NULL
+                          ? t->w->queries.data + i * t->w->queries.stride
+                          : (const float *)(void *)attn_i_view_at(query, t->w->b, head_of(t, i)) +
+                                query_of(t, i) * query->stride[2];
+    }
+    t->queries = t->w->queries;
+    if (t->plan->lanes != NULL) {
+        t->plan->lanes->convert_queries(t->p, t->plan->state, t->w->rows, t->query, t->s->queries);
+    }
+}
+
+static void score_converted(const rows *t, attn_i_span keys)
+{
+    const attn_i_lane_score *score = t->plan->lanes;
+    const int64_t width = score->key_elements(t->p);
+    for (int64_t j = keys.first, n; j < keys.end; j += n) {
+        attn_i_rows from = attn_i_rows_from(t->w->key_rows, j);
+        n = attn_i_min(keys.end - j, CONVERTED_KEYS);
+        for (int64_t k = 0; k < n && t->p->ready != ATTN_I_CONVERTED; k++) {
+            score->convert_key(t->p, from.data + k * from.stride, t->s->keys + k * width);
+        }
+        if (t->p->ready != ATTN_I_CONVERTED) from = (attn_i_rows){t->s->keys, width};
+        score->scores(t->p, t->plan->state, t->s->queries, t->w->rows, from, n, t->s->tile);
+        for (int64_t i = 0; i < t->w->rows; i++) {
+            float *to = t->s->scores + i * BLOCK_KEYS + j - keys.first;
+            for (int64_t k = 0; k < n; k++) to[k] = t->s->tile[k * ATTN_I_LANES + i];
+        }
+    }
+}
+
+static void score(const rows *t, attn_i_span keys)
+{
+    const attn_i_rows from = {t->w->key_rows.data + keys.first * t->w->key_rows.stride, t->w->key_rows.stride};
+    if (t->plan->lanes != NULL) {
+        score_converted(t, keys);
+    } else if (t->queries.data != NULL) {
+        t->kernels->row_products(t->plan->depth, t->queries, t->w->rows, from, keys.end - keys.first, t->s->scores,
+                                 BLOCK_KEYS);
+    } else {
+        for (int64_t i = 0; i < t->w->rows; i++) {
+            t->kernels->row_products(t->plan->depth, (attn_i_rows){t->query[i], 0}, 1, from, keys.end - keys.first,
+                                     t->s->scores + i * BLOCK_KEYS, BLOCK_KEYS);
+        }
+    }
+}
+
+static void scale_row(const rows *t, int64_t i, float factor)
+{
+    const int64_t dim = context_dim(t->p);
+    t->part->sum[i] *= factor;
+    for (int64_t d = 0; d < dim; d++) t->part->context[i * dim + d] *= factor;
+}
+
+/* The same by great scores. */
+static void weigh_great(const rows *t, int64_t i, int64_t n)
+{
+    float *row = t->s->scores + i * BLOCK_KEYS, *reference = &t->part->reference[i];
+    const float most = t->kernels->row_maximum(n, row);
+    if (most != -INFINITY && !(most <= *reference)) {
+        scale_row(t, i, *reference == -INFINITY ? 0 : exp2f(attn_i_take_off(t->great, *reference, most)));
+        *reference = most;
+    }
+    for (int64_t j = 0; j < n; j++) row[j] = attn_i_take_off(t->great, row[j], *reference);
+    t->part->sum[i] += t->kernels->row_exponentials(n, 1, t->part->room[i], row);
+}
+
+/* Scores of row i become weights; what was found before is brought to the same reference. */
+static void weigh(const rows *t, int64_t i, int64_t n)
+{
+    float *row = t->s->scores + i * BLOCK_KEYS, *reference = &t->part->reference[i];
+    const float unit = (float)t->plan->unit, score = t->kernels->row_maximum(n, row), most = score * unit;
+    if (isfinite(score) && !isfinite(most)) t->part->lost = 1;
+    if (most != -INFINITY && !(most <= *reference)) {
+        const float to = ceilf(most);
+        scale_row(t, i, *reference == -INFINITY ? 0 : exp2f(*reference - to));
+        *reference = to;
+    }
+    t->part->sum[i] += t->kernels->row_exponentials(n, unit, *reference == -INFINITY ? 0 : *reference, row);
+}
+
+/* What is not finite is kept from rows that do not see it. */
+static void add_context_cleaned(const rows *t, attn_i_rows values, int64_t n)
+{
+    const int64_t dim = context_dim(t->p);
+    unsigned char finite[BLOCK_KEYS];
+    for (int64_t j = 0; j < n; j++) {
+        finite[j] = (unsigned char)t->p->kernels->gather_finite(dim, values.data + j * values.stride, 1,
+                                                                t->s->values + j * dim, 1);
+    }
+    t->kernels->row_context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, (attn_i_rows){t->s->values, dim},
+                            dim, t->part->context);
+    for (int64_t j = 0; j < n; j++) {
+        for (int64_t i = 0; i < t->w->rows && !finite[j]; i++) {
+            const float *weight = &t->s->scores[i * BLOCK_KEYS + j];
+            if (*weight == 0) continue;
+            t->p->kernels->add_not_finite(dim, weight, values.data + j * values.stride, 1, t->part->context + i * dim);
+        }
+    }
+}
+
+static void run(const rows *t, attn_i_span keys, int clean)
+{
+    const int64_t dim = context_dim(t->p);
+    t->part->lost = 0;
+    for (int64_t i = 0; i < ATTN_I_FEW; i++) {
+        t->part->sum[i] = 0;
+        if (t->preset) continue;
+        t->part->reference[i] = -INFINITY;
+        t->part->room[i] = 0;
+    }
+    memset(t->part->context, 0, (size_t)(t->w->rows * dim) * sizeof(float));
+    for (int64_t first = keys.first, n; first < keys.end; first += n) {
+        n = attn_i_min(keys.end - first, BLOCK_KEYS);
+        const attn_i_span block = {first, first + n};
+        const attn_i_rows values = {t->w->value_rows.data + first * t->w->value_rows.stride, t->w->value_rows.stride};
+        score(t, block);
+        for (int64_t i = 0; i < t->w->rows; i++) {
+            attn_i_row_modify(t->p, t->w->b, head_of(t, i), query_of(t, i), block, t->s->scores + i * BLOCK_KEYS);
+            if (t->great != 0) {
+                weigh_great(t, i, n);
+            } else {
+                weigh(t, i, n);
+            }
+        }
+        if (dim == 0) continue;
+        if (clean) {
+            add_context_cleaned(t, values, n);
+        } else {
+            t->kernels->row_context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, values, dim,
+                                    t->part->context);
+        }
+    }
+}
+
+/* To the sums, so that a context is no greater than the values that it is made of, and so as finite as they are. */
+static void preset_references(rows *t)
+{
+    t->preset = 1;
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        float *to = t->great == 0 ? t->part->reference : t->part->room;
+        to[i] += attn_i_room_for_sum(t->part->sum[i]);
+    }
+}
+
+/* 1 if some row's scores were lost, or no whole number can be added to its reference. */
+static int any_lost(const rows *t)
+{
+    int lost = 0;
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        lost |= t->part->lost && (t->part->sum[i] == 0 || !isfinite(t->part->sum[i]));
+    }
+    return lost;
+}
+
+static int any_far(const rows *t)
+{
+    int far = 0;
+    for (int64_t i = 0; i < t->w->rows; i++) far |= fabsf(t->part->reference[i]) > ATTN_I_FAR;
+    return far;
+}
+
+void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scratch, const attn_i_tile_work *work,
+                     attn_i_row_part *part)
+{
+    rows t = {.plan = plan, .p = plan->p, .kernels = plan->kernels, .s = scratch, .w = work, .part = part};
+    const int64_t last = work->first_row + work->rows - 1, dim = context_dim(t.p);
+    const attn_i_span seen = attn_i_visible_to_all(t.p, work->b, work->first_row / t.p->group, last / t.p->group);
+    attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
+    if (keys.first >= keys.end) keys = (attn_i_span){0, 0};
+    const double great = attn_i_tile_plan_great(plan).great;
+    t.great = plan->great;
+    find_queries(&t);
+    run(&t, keys, 0);
+    if (t.great == 0 && any_lost(&t)) {
+        t.great = great;
+        run(&t, keys, 0);
+    }
+    if (!t.p->kernels->is_finite(work->rows * dim, part->context)) {
+        if (t.great == 0 && any_far(&t)) {
+            t.great = great;
+            run(&t, keys, 0);
+        }
+        preset_references(&t);
+        run(&t, keys, 1);
+    }
+    const double unit = t.great != 0 ? t.great : 1;
+    for (int64_t i = 0; i < ATTN_I_FEW; i++) {
+        part->exponent[i] = (double)part->reference[i] * unit + (double)part->room[i];
+    }
+}
+
+void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_work *w, attn_i_row_part *parts,
+                             int64_t count)
+{
+    const attn_i_problem *p = plan->p;
+    const int64_t dim = context_dim(p);
+    attn_i_row_part *all = &parts[0];
+    for (int64_t i = 0; i < w->rows; i++) {
+        const int64_t head = w->key_head * p->group + (w->first_row + i) % p->group,
+                      query = (w->first_row + i) / p->group;
+        float *context = all->context + i * dim, sum = 0, room = 0;
+        double exponent = -INFINITY;
+        for (int64_t k = 0; k < count; k++) {
+            if (parts[k].sum[i] != 0 && !(parts[k].exponent[i] <= exponent)) exponent = parts[k].exponent[i];
+        }
+        if (count == 1) sum = all->sum[i];
+        for (int64_t k = 0; k < count && count > 1; k++) {
+            sum += parts[k].sum[i] == 0 ? 0 : parts[k].sum[i] * exp2f((float)(parts[k].exponent[i] - exponent));
+        }
+        /* Contexts are added relative to their sum, so that they are no greater than the values. */
+        if (count > 1) room = attn_i_room_for_sum(sum);
+        for (int64_t k = 0; k < count && count > 1; k++) {
+            const float *from = parts[k].context + i * dim;
+            const float factor = parts[k].sum[i] == 0 ? 0 : exp2f((float)(parts[k].exponent[i] - exponent) - room);
+            for (int64_t d = 0; d < dim; d++) context[d] = (k == 0 ? 0 : context[d]) + from[d] * factor;
+        }
+        const float inverse = sum == 0 ? 0 : exp2f(room) / sum;
+        for (int64_t d = 0; d < dim; d++) context[d] *= inverse;
+        if (p->context.data != NULL) {
+            p->kernels->scatter(dim, context,
+                                attn_i_view_at(&p->context, w->b, head) + query * p->context.stride[2] * p->size,
+                                p->context.stride[3]);
+        }
+        if (p->logsumexp.data == NULL) continue;
+        attn_i_logsumexp_set(&p->logsumexp, w->b, head, query, attn_i_log_sum(exponent, sum));
+    }
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tiles/row_pass.h: a key head's few queries, ATTN_I_FEW at most, against a run of its keys, which come from memory
+ * once: the pass of decoding, where lanes would stay empty and memory is the limit. */
+#ifndef ATTN_I_TILES_ROW_PASS_H
+#define ATTN_I_TILES_ROW_PASS_H
+
+#include "tiles/pass.h"
+
+typedef struct attn_i_row_scratch {
+    float *queries; /* [FEW][depth], or converted */
+    float *scores;  /* [FEW][keys of a block] */
+    float *keys;    /* a block of converted keys */
+    float *tile;    /* a block's scores in lanes */
+    float *values;  /* a block of values without what is not finite */
+} attn_i_row_scratch;
+
+attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena);
+
+/* What some of the keys came to. */
+typedef struct attn_i_row_part {
+    float reference[ATTN_I_FEW], sum[ATTN_I_FEW]; /* as in attn_i_lanes */
+    float room[ATTN_I_FEW];
+    double exponent[ATTN_I_FEW];
+    float *context; /* [FEW][Dv] */
+    int lost;       /* some greatest score was finite, and as an exponent is not */
+} attn_i_row_part;
+
+/* 1 if the plan's key heads are to be passed over so. */
+int attn_i_row_pass_suits(const attn_i_tile_plan *plan);
+
+void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scratch, const attn_i_tile_work *work,
+                     attn_i_row_part *part);
+
+/* Brings the parts of a key head together, in order, into the first, and writes the outputs. */
+void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_work *work, attn_i_row_part *parts,
+                             int64_t count);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tiles/scores.c: a tile's queries in lanes, and its scores, modified, as exponents. */
+#include "tiles/scores.h"
+
+#include "call/relative.h"
+#include "tiles/lanes.h"
+#include "tiles/output.h"
+
+#include <string.h>
+
+const float *attn_i_tile_query_row(const attn_i_tile_view *t, int64_t lane)
+{
+    const attn_i_view *query = &t->p->query;
+    if (t->w->queries.data != NULL) return t->w->queries.data + (t->w->first_row + lane) * t->w->queries.stride;
+    return (const float *)(void *)attn_i_view_at(query, t->w->b, attn_i_tile_head(t, lane)) +
+           attn_i_tile_query(t, lane) * query->stride[2];
+}
+
+void attn_i_tile_load_queries(attn_i_tile_view *t)
+{
+    const float *rows[ATTN_I_LANES];
+    for (int64_t l = 0; l < t->w->rows; l++) rows[l] = attn_i_tile_query_row(t, l);
+    if (t->plan->lanes != NULL) {
+        t->plan->lanes->convert_queries(t->p, t->plan->state, t->w->rows, rows, t->s->queries);
+        return;
+    }
+    t->kernels->to_lanes(t->w->rows, t->plan->depth, rows, t->plan->folded ? (float)t->plan->factor : 1, t->s->queries);
+}
+
+void attn_i_tile_cap_folded(const attn_i_tile_plan *plan, int64_t count, attn_i_spans spans, float *tile)
+{
+    if (plan->cap == 0) return;
+    plan->kernels->tile_softcap(count, spans, 1, tile);
+    plan->kernels->tile_scale(count, spans, plan->cap, tile);
+}
+
+void attn_i_tile_scores(attn_i_tile_view *t, const attn_i_tile_piece *one, attn_i_shows mask, float *capped)
+{
+    const attn_i_tile_kernels *k = t->kernels;
+    const attn_i_tile_plan *plan = t->plan;
+    const attn_i_modifiers *m = t->p->modifiers;
+    const int64_t n = one->count, start = one->first * ATTN_I_LANES;
+    const attn_i_rows keys = attn_i_rows_from(t->w->key_rows, t->keys.first + one->first);
+    float *tile = t->s->tile + start;
+
+    if (plan->lanes != NULL) {
+        plan->lanes->scores(t->p, plan->state, t->s->queries, t->w->rows, keys, n, tile);
+    } else {
+        k->products(plan->depth, t->s->queries, keys, n, one->spans, tile, ATTN_I_LANES, 0);
+    }
+    if (plan->folded) attn_i_tile_cap_folded(plan, n, one->spans, tile);
+    if (!plan->folded && t->p->scale != 1) k->tile_scale(n, one->spans, (float)t->p->scale, tile);
+    attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_RAW);
+    if (!plan->folded && m->softcap != 0) k->tile_softcap(n, one->spans, (float)m->softcap, tile);
+    attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_CAPPED);
+    for (int64_t j = 0; capped != NULL && j < n; j++) {
+        const int64_t row = start + j * ATTN_I_LANES;
+        memcpy(capped + row, t->s->tile + row, ATTN_I_LANES * sizeof *capped);
+    }
+    if (plan->biased) {
+        k->tile_add(n, one->spans, plan->folded ? (float)plan->unit : 1, t->s->bias + start, tile);
+    }
+    if (plan->relative) {
+        k->tile_add_diagonals(
+            n, one->spans, t->w->rows, plan->folded ? (float)plan->unit : 1,
+            attn_i_relative_diagonals(t->p, t->w->b, t->w->key_head, t->w->first_row, t->keys.first + one->first),
+            t->p->group, tile);
+    }
+    if (m->alibi != ATTN_ALIGN_NONE) attn_i_tile_view_add_alibi(t, one->first, n, one->spans);
+    if (one->edges) k->tile_edges(n, one->spans, t->lanes, one->first, tile);
+    if (mask == ATTN_I_SOMETHING) k->tile_mask(n, one->spans, t->s->mask + start, tile);
+    attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_MASKED);
+    if (!plan->folded) k->tile_scale(n, one->spans, (float)plan->unit, tile);
+    attn_i_tile_write(plan, t->s, t->w, t->keys, ATTN_SCORES_WEIGHTS);
+}
+
+void attn_i_tile_take_off(const attn_i_tile_plan *plan, int64_t count, attn_i_spans spans, const float *greatest,
+                          float *tile)
+{
+    for (int64_t j = 0; j < count; j++) {
+        for (int l = spans.first * ATTN_I_SPAN_LANES; l < spans.end * ATTN_I_SPAN_LANES; l++) {
+            tile[j * ATTN_I_LANES + l] = attn_i_take_off(plan->great, tile[j * ATTN_I_LANES + l], greatest[l]);
+        }
+    }
+}

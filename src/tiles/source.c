@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tiles/source.c: the rows of queries, keys and values as passes read them. */
+#include "tiles/source.h"
+
+#include "runtime/blas.h"
+#include "runtime/size.h"
+
+static attn_i_matrix key_rows(const attn_i_problem *p, const attn_i_score_state *state, int64_t head)
+{
+    (void)state;
+    return attn_i_view_matrix(&p->key, head / p->key_heads, head % p->key_heads);
+}
+
+static attn_i_matrix value_rows(const attn_i_problem *p, const attn_i_score_state *state, int64_t head)
+{
+    (void)state;
+    return attn_i_view_matrix(&p->value, head / p->key_heads, head % p->key_heads);
+}
+
+/* Without keys the columns of the queries' map play their part. */
+static attn_i_matrix map_rows(const attn_i_problem *p, const attn_i_score_state *state, int64_t head)
+{
+    (void)head;
+    attn_i_matrix m = attn_i_matrix_transpose(state->places.use);
+    return attn_i_matrix_rows(m, 0, p->keys, p->size);
+}
+
+/* Row x is query x / group of head x % group: a matrix, if its rows are equally far apart. */
+static attn_i_matrix query_rows(const attn_i_problem *p, const attn_i_score_state *state, int64_t head)
+{
+    (void)state;
+    const attn_i_view *q = &p->query;
+    const int64_t step = p->group > 1 ? q->stride[1] : q->stride[2];
+    return (attn_i_matrix){attn_i_view_at(q, head / p->key_heads, head % p->key_heads * p->group),
+                           p->group * p->queries, p->query_dim, step, q->stride[3]};
+}
+
+static int query_rows_are_even(const attn_i_problem *p)
+{
+    return p->group == 1 || p->queries == 1 || p->query.stride[2] == p->group * p->query.stride[1];
+}
+
+/* Row x of a head that is not even. */
+static attn_i_matrix query_row(const attn_i_problem *p, int64_t head, int64_t x)
+{
+    const attn_i_view *q = &p->query;
+    char *head_data = attn_i_view_at(q, head / p->key_heads, head % p->key_heads * p->group + x % p->group);
+    return (attn_i_matrix){head_data + x / p->group * q->stride[2] * p->size, 1, p->query_dim, 0, q->stride[3]};
+}
+
+/* A source of rows that lie `matrix` (of any head) far apart. The score function takes rows that the
+ * BLAS takes and that are contiguous. */
+static attn_i_source make_source(attn_i_matrix matrix, int even, int64_t width)
+{
+    attn_i_source s = {
+        .rows = matrix.rows, .from_width = matrix.columns, .prepared_width = width > 0 ? width : matrix.columns};
+    s.width = s.prepared_width;
+    s.copied = width > 0 || matrix.column_stride != 1;
+    s.gathered =
+        width > 0 && (!even || (matrix.column_stride != 1 && matrix.columns > 1) || !attn_i_blas_takes(matrix));
+    return s;
+}
+
+void attn_i_sources_find(attn_i_sources *sources, int converted)
+{
+    const attn_i_problem *p = sources->p;
+    const attn_i_score *score = attn_i_score_of(p);
+    const int even = query_rows_are_even(p);
+    sources->query = make_source(query_rows(p, &sources->state, 0), even, score->query_width(p));
+    sources->query.rows_of = even ? query_rows : NULL;
+    sources->query.prepares = score->query_width(p) > 0 ? score->prepare_queries : NULL;
+    /* Uneven rows are read one by one where they lie, unless they are prepared. */
+    sources->key =
+        make_source(score->rule.reads_keys ? key_rows(p, &sources->state, 0) : map_rows(p, &sources->state, 0), 1,
+                    score->key_width(p));
+    sources->key.rows_of = score->rule.reads_keys ? key_rows : map_rows;
+    sources->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
+    if (p->ready != ATTN_I_RAW) { /* they are read where the memory has them */
+        sources->key = make_source(key_rows(p, &sources->state, 0), 1, 0);
+        sources->key.rows_of = key_rows;
+    } else if (score->lanes != NULL && converted) {
+        sources->key.copied = 1;
+        sources->key.width = score->lanes->key_elements(p);
+        sources->key.converts = score->lanes->convert_key;
+    }
+    if (p->context.data != NULL) {
+        sources->value = make_source(value_rows(p, &sources->state, 0), 1, 0);
+        sources->value.rows_of = value_rows;
+    }
+}
+
+static void lay_out(attn_i_source *s, int64_t heads, attn_i_arena *arena)
+{
+    int64_t rows;
+    if (!s->copied) return;
+    if (!attn_i_multiply(heads, s->rows, &rows)) arena->overflow = 1;
+    if (arena->overflow) return;
+    s->copy = attn_i_carve_matrix(arena, rows, s->width, (int64_t)sizeof(float));
+    if (s->gathered) s->raw = attn_i_carve_matrix(arena, rows, s->from_width, (int64_t)sizeof(float));
+}
+
+/* The rows of a key head, one by one, to rows `width` apart. */
+static void gather(const attn_i_sources *sources, const attn_i_source *s, int64_t head, float *to, int64_t width)
+{
+    attn_i_matrix from = {0};
+    if (s->rows_of != NULL) from = s->rows_of(sources->p, &sources->state, head);
+    for (int64_t x = 0; x < s->rows; x++) {
+        const attn_i_matrix row =
+            s->rows_of != NULL ? attn_i_matrix_rows(from, x, 1, sources->p->size) : query_row(sources->p, head, x);
+        sources->p->kernels->gather(row.columns, row.data, row.column_stride, to + x * width);
+    }
+}
+
+/* The rows of the chunk's key head i, and of as many after it as lie in memory like one matrix. */
+static attn_i_matrix joined_rows(const attn_i_sources *sources, const attn_i_source *s, int64_t i, int64_t *count)
+{
+    const int64_t size = sources->p->size, first = sources->first_head + i;
+    attn_i_matrix joined = s->rows_of(sources->p, &sources->state, first), one = joined;
+    *count = 1;
+    if (i + 1 == sources->chunk_heads) return one;
+    const int64_t step = s->rows_of(sources->p, &sources->state, first + 1).data - one.data;
+    if (s->rows == 1) joined.row_stride = step / size;
+    if (step != s->rows * joined.row_stride * size || joined.row_stride < joined.columns) return one;
+    while (i + *count < sources->chunk_heads &&
+           s->rows_of(sources->p, &sources->state, first + *count).data == one.data + *count * step) {
+        ++*count;
+    }
+    joined.rows = *count * s->rows;
+    if (attn_i_blas_takes(joined)) return joined;
+    *count = 1;
+    return one;
+}
+
+/* Rows that the score function prepares, by as few products as can be. */
+static void prepare_rows(const attn_i_sources *sources, const attn_i_source *s)
+{
+    for (int64_t i = 0; i < sources->chunk_heads && s->gathered; i++) {
+        gather(sources, s, sources->first_head + i, s->raw + i * s->rows * s->from_width, s->from_width);
+    }
+    for (int64_t i = 0, count; i < sources->chunk_heads; i += count) {
+        attn_i_matrix from;
+        if (s->gathered) {
+            count = sources->chunk_heads;
+            from = attn_i_matrix_dense(s->raw, count * s->rows, s->from_width);
+        } else {
+            from = joined_rows(sources, s, i, &count);
+        }
+        const attn_i_matrix to = {(char *)(s->copy + i * s->rows * s->width), from.rows, s->prepared_width, s->width,
+                                  1};
+        s->prepares(sources->p, &sources->state, from, to);
+    }
+}
+
+typedef struct copy_job {
+    const attn_i_sources *sources;
+    const attn_i_source *s;
+} copy_job;
+
+/* Copies and converts the rows of one key head. */
+static void copy_rows(void *data, int64_t i)
+{
+    const copy_job *job = data;
+    const attn_i_source *s = job->s;
+    float *to = s->copy + i * s->rows * s->width;
+    attn_i_rows from = {to, s->width};
+    if (s->prepares == NULL) {
+        attn_i_matrix rows = {0};
+        if (s->converts != NULL) rows = s->rows_of(job->sources->p, &job->sources->state, job->sources->first_head + i);
+        if (rows.column_stride == 1) {
+            from = (attn_i_rows){(const float *)(const void *)rows.data, rows.row_stride};
+        } else {
+            gather(job->sources, s, job->sources->first_head + i, to, s->width);
+        }
+    }
+    for (int64_t x = 0; x < s->rows && s->converts != NULL; x++) {
+        s->converts(job->sources->p, from.data + x * from.stride, to + x * s->width);
+    }
+}
+
+static void prepare(const attn_i_sources *sources, const attn_i_source *s)
+{
+    if (!s->copied || s->rows == 0) return;
+    if (s->prepares != NULL) prepare_rows(sources, s);
+    if (s->prepares != NULL && s->converts == NULL) return;
+    copy_job job = {sources, s};
+    attn_i_parallel(sources->p->engine->pool, sources->chunk_heads, sources->chunk_heads * s->rows * s->width,
+                    copy_rows, &job);
+}
+
+void attn_i_sources_layout(attn_i_sources *sources, int64_t heads, attn_i_arena *arena)
+{
+    lay_out(&sources->query, heads, arena);
+    lay_out(&sources->key, heads, arena);
+    lay_out(&sources->value, heads, arena);
+}
+
+static int64_t copied(const attn_i_source *s)
+{
+    return s->copied ? s->rows * (s->width + (s->gathered ? s->from_width : 0)) : 0;
+}
+
+int64_t attn_i_sources_copied(const attn_i_sources *sources)
+{
+    return copied(&sources->query) + copied(&sources->key) + copied(&sources->value);
+}
+
+void attn_i_sources_prepare(attn_i_sources *sources, int64_t first_head, int64_t heads)
+{
+    sources->first_head = first_head;
+    sources->chunk_heads = heads;
+    prepare(sources, &sources->query);
+    prepare(sources, &sources->key);
+    prepare(sources, &sources->value);
+}
+
+attn_i_rows attn_i_source_rows(const attn_i_sources *sources, const attn_i_source *s, int64_t i)
+{
+    if (s->copied) return (attn_i_rows){s->copy + i * s->rows * s->width, s->width};
+    if (s->rows_of == NULL) return (attn_i_rows){NULL, 0};
+    const attn_i_matrix m = s->rows_of(sources->p, &sources->state, sources->first_head + i);
+    return (attn_i_rows){(const float *)(const void *)m.data, m.row_stride};
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tiles/source.h: the rows of queries, keys and values as passes read them: where the caller has them, or in copies
+ * that are made for some key heads at a time. */
+#ifndef ATTN_I_TILES_SOURCE_H
+#define ATTN_I_TILES_SOURCE_H
+
+#include "call/problem.h"
+#include "kernels/tile.h"
+#include "runtime/memory.h"
+#include "score/score.h"
+
+/* The rows of key heads as passes read them: where they lie, or in a copy of the chunk's, which the score function may
+ * make of them (`prepares`), be it from rows that had to be gathered first. */
+typedef struct attn_i_source {
+    attn_i_matrix (*rows_of)(const attn_i_problem *p, const attn_i_score_state *state, int64_t head); /* NULL: gather */
+    void (*prepares)(const attn_i_problem *p, const attn_i_score_state *state, attn_i_matrix from, attn_i_matrix to);
+    void (*converts)(const attn_i_problem *p, const float *from, float *to); /* each row of the copy */
+    int64_t rows, from_width, prepared_width;
+    int64_t width; /* elements from one row of the copy to the next */
+    int gathered, copied;
+    float *raw, *copy;
+} attn_i_source;
+
+typedef struct attn_i_sources {
+    const attn_i_problem *p;
+    attn_i_score_state state;
+    attn_i_source query, key, value;
+    int64_t first_head, chunk_heads; /* the key heads, of all sequences, that there are copies of now */
+} attn_i_sources;
+
+/* Finds where rows are and what has to be copied. Keys are `converted` (see attn_i_lane_score) here, or by the passes.
+ * To be called once the state is laid out. */
+void attn_i_sources_find(attn_i_sources *sources, int converted);
+
+/* The elements copied for one key head. */
+int64_t attn_i_sources_copied(const attn_i_sources *sources);
+
+/* Lays out copies for so many key heads. */
+void attn_i_sources_layout(attn_i_sources *sources, int64_t heads, attn_i_arena *arena);
+
+/* Makes the copies for these key heads. */
+void attn_i_sources_prepare(attn_i_sources *sources, int64_t first_head, int64_t heads);
+
+/* The rows of key head first_head + i; data NULL where queries are to be read one by one. */
+attn_i_rows attn_i_source_rows(const attn_i_sources *sources, const attn_i_source *source, int64_t i);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * verbs/backward.c: the verb attn_backward: check the arguments, find scratch, compute. */
+#include "verbs/backward.h"
+
+#include "blas/backward.h"
+#include "call/relative.h"
+#include "call/scratch.h"
+#include "handles/status.h"
+#include "handles/structs.h"
+#include "local/centre.h"
+#include "local/local.h"
+
+attn_status attn_i_backward_plan_make(attn_i_backward_plan *b)
+{
+    attn_i_gradient *g = &b->gradient;
+    b->nothing = !attn_i_gradient_flows(g);
+    b->relative = b->scratch = 0;
+    if (b->nothing) return ATTN_OK;
+    b->local = attn_i_centres_wanted(&g->problem);
+    b->by_tiles = !b->local && g->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(g, &b->tiles);
+    attn_status status = b->local      ? attn_i_local_backward_scratch(g, &b->scratch)
+                         : b->by_tiles ? attn_i_tiles_backward_scratch(&b->tiles, &b->scratch)
+                                       : attn_i_blas_backward_scratch(g, &b->scratch);
+    return status == ATTN_OK ? attn_i_relative_scratch(&g->problem, &b->relative, &b->scratch) : status;
+}
+
+void attn_i_backward_run(attn_i_backward_plan *b, void *memory)
+{
+    if (b->nothing) {
+        attn_i_gradient_clear(&b->gradient);
+        return;
+    }
+    void *scratch = (char *)memory + b->relative;
+    attn_i_relative_load(&b->gradient.problem, memory);
+    if (b->local) {
+        attn_i_local_backward_run(&b->gradient, scratch);
+    } else if (b->by_tiles) {
+        attn_i_tiles_backward_run(&b->tiles, scratch);
+    } else {
+        attn_i_blas_backward_run(&b->gradient, scratch);
+    }
+}
+
+static void run(void *data, void *scratch)
+{
+    attn_i_backward_run(data, scratch);
+}
+
+static attn_status apart(void *data, void *workspace, size_t bytes)
+{
+    const attn_i_backward_plan *b = data;
+    return attn_i_gradient_check_workspace(&b->gradient, workspace, bytes);
+}
+
+/* Checks everything that can be wrong. */
+static attn_status prepare(const attn_mechanism *mechanism, const attn_backward_args *given, attn_i_backward_plan *b,
+                           attn_i_call *call)
+{
+    attn_backward_args args;
+    if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "args is NULL");
+    attn_status status =
+        attn_i_struct_read(&args, sizeof args, sizeof args, given, given->struct_size, "attn_backward_args");
+    if (status == ATTN_OK) status = attn_i_gradient_check(mechanism, &args, &b->gradient);
+    if (status == ATTN_OK) status = attn_i_backward_plan_make(b);
+    if (status != ATTN_OK) return status;
+    *call = (attn_i_call){b->gradient.problem.engine, b->scratch, args.workspace, args.workspace_size, apart, run, b};
+    return ATTN_OK;
+}
+
+attn_status attn_backward(const attn_mechanism *mechanism, const attn_backward_args *args)
+{
+    attn_i_backward_plan b;
+    attn_i_call call;
+    attn_status status = prepare(mechanism, args, &b, &call);
+    if (status == ATTN_OK) status = attn_i_call_run(&call);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_backward", status);
+}
+
+attn_status attn_backward_workspace(const attn_mechanism *mechanism, const attn_backward_args *args, size_t *bytes)
+{
+    attn_i_backward_plan b;
+    attn_i_call call;
+    attn_status status = prepare(mechanism, args, &b, &call);
+    if (status == ATTN_OK) status = attn_i_call_workspace_size(b.scratch, bytes);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_backward_workspace", status);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * verbs/backward.h: a backward call once its arguments are checked: as forward.h. */
+#ifndef ATTN_I_VERBS_BACKWARD_H
+#define ATTN_I_VERBS_BACKWARD_H
+
+#include "call/gradient.h"
+#include "tiles/backward.h"
+
+/* Points into itself: not to be copied. */
+typedef struct attn_i_backward_plan {
+    attn_i_gradient gradient; /* checked, before the plan is made */
+    attn_i_tiles_backward tiles;
+    int nothing; /* flows: see attn_i_gradient_flows */
+    int by_tiles, local;
+    int64_t relative; /* bytes of the scratch that hold relative biases, the first */
+    int64_t scratch;  /* bytes, aligned to ATTN_I_ALIGNMENT; by shapes and strides alone, not where data lies */
+} attn_i_backward_plan;
+
+/* Chooses the way. ATTN_ERR_OVERFLOW. */
+attn_status attn_i_backward_plan_make(attn_i_backward_plan *backward_plan);
+
+/* Computes and writes all gradients. Cannot fail. */
+void attn_i_backward_run(attn_i_backward_plan *backward_plan, void *memory);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * verbs/forward.c: the verb attn_forward: check the arguments, find scratch, compute. */
+#include "verbs/forward.h"
+
+#include "blas/forward.h"
+#include "call/relative.h"
+#include "call/scratch.h"
+#include "handles/status.h"
+#include "local/centre.h"
+#include "local/local.h"
+
+/* Predictive local attention has a way of its own. What the tiles do not take, and what an engine does not want them
+ * to, goes through the BLAS. */
+attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
+{
+    attn_i_problem *p = &f->problem;
+    f->nothing = !attn_i_problem_is_wanted(p);
+    f->relative = f->scratch = 0;
+    if (f->nothing) return ATTN_OK;
+    f->local = attn_i_centres_wanted(p);
+    f->by_tiles = !f->local && p->engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(p, &f->tiles);
+    attn_status status = f->local      ? attn_i_local_way_scratch(p, &f->scratch)
+                         : f->by_tiles ? attn_i_tiles_scratch(&f->tiles, &f->scratch)
+                                       : attn_i_blas_way_scratch(p, &f->scratch);
+    return status == ATTN_OK ? attn_i_relative_scratch(p, &f->relative, &f->scratch) : status;
+}
+
+void attn_i_forward_run(attn_i_forward_plan *f, void *memory)
+{
+    if (f->nothing) return;
+    void *scratch = (char *)memory + f->relative;
+    attn_i_relative_load(&f->problem, memory);
+    if (f->local) {
+        attn_i_local_way_run(&f->problem, scratch);
+    } else if (f->by_tiles) {
+        attn_i_tiles_run(&f->tiles, scratch);
+    } else {
+        attn_i_blas_way_run(&f->problem, scratch);
+    }
+}
+
+static void run(void *data, void *scratch)
+{
+    attn_i_forward_run(data, scratch);
+}
+
+static attn_status apart(void *data, void *workspace, size_t bytes)
+{
+    const attn_i_forward_plan *f = data;
+    return attn_i_problem_check_workspace(&f->problem, workspace, bytes);
+}
+
+/* Checks everything that can be wrong. */
+static attn_status prepare(const attn_mechanism *mechanism, const attn_forward_args *given, attn_i_forward_plan *f,
+                           attn_i_call *call)
+{
+    attn_forward_args args;
+    attn_status status = attn_i_forward_args_read(given, &args);
+    if (status == ATTN_OK) status = attn_i_problem_check(mechanism, &args, &f->problem);
+    if (status == ATTN_OK) status = attn_i_forward_plan_make(f);
+    if (status != ATTN_OK) return status;
+    *call = (attn_i_call){f->problem.engine, f->scratch, args.workspace, args.workspace_size, apart, run, f};
+    return ATTN_OK;
+}
+
+attn_status attn_forward(const attn_mechanism *mechanism, const attn_forward_args *args)
+{
+    attn_i_forward_plan f;
+    attn_i_call call;
+    attn_status status = prepare(mechanism, args, &f, &call);
+    if (status == ATTN_OK) status = attn_i_call_run(&call);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_forward", status);
+}
+
+attn_status attn_forward_workspace(const attn_mechanism *mechanism, const attn_forward_args *args, size_t *bytes)
+{
+    attn_i_forward_plan f;
+    attn_i_call call;
+    attn_status status = prepare(mechanism, args, &f, &call);
+    if (status == ATTN_OK) status = attn_i_call_workspace_size(f.scratch, bytes);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_forward_workspace", status);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * verbs/forward.h: a forward call once its arguments are checked: the way that it goes, what scratch that takes, and
+ * the run. The verb is this; a layer of heads does it in the middle of its own work. */
+#ifndef ATTN_I_VERBS_FORWARD_H
+#define ATTN_I_VERBS_FORWARD_H
+
+#include "call/problem.h"
+#include "tiles/forward.h"
+
+/* Points into itself: not to be copied. */
+typedef struct attn_i_forward_plan {
+    attn_i_problem problem; /* checked, before the plan is made */
+    attn_i_tiles tiles;
+    int nothing; /* is wanted */
+    int by_tiles, local;
+    int64_t relative; /* bytes of the scratch that hold relative biases, the first */
+    int64_t scratch;  /* bytes, aligned to ATTN_I_ALIGNMENT; by shapes and strides alone, not where data lies */
+} attn_i_forward_plan;
+
+/* Chooses the way. ATTN_ERR_OVERFLOW. */
+attn_status attn_i_forward_plan_make(attn_i_forward_plan *forward_plan);
+
+/* Computes and writes all outputs. Cannot fail. */
+void attn_i_forward_run(attn_i_forward_plan *forward_plan, void *memory);
+
+#endif
