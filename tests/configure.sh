@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# configure.sh: what CMake makes of machines that are not like ours: without cmocka or cairo, with a BLAS of an unusual name or
+# configure.sh: what CMake makes of machines that are not like ours: without cmocka or Pango, with a BLAS of an unusual name or
 # with 64-bit integers, and, for who uses the installed library, without any BLAS.
 set -eu
 scratch=$(mktemp -d)
@@ -21,15 +21,15 @@ says() {
 
 # Nothing but a C compiler and a BLAS.
 less=-DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON
-cmake_in less "$less" || fail "without pkg-config, cairo and cmocka nothing can be built"
-says 'Left out: The command attn, for want of pkg-config (pkgconf), cairo (libcairo2-dev)'
+cmake_in less "$less" || fail "without pkg-config, Pango and cmocka nothing can be built"
+says 'Left out: The command attn, for want of pkg-config (pkgconf), pangocairo (libpango1.0-dev)'
 says 'Left out: The test suite, for want of pkg-config (pkgconf), cmocka (libcmocka-dev)'
 if cmake_in wanted "$less" -DATTN_BUILD_TESTS=ON; then fail "tests that were asked for are left out"; fi
 says 'cmocka (libcmocka-dev). Install that'
 says '-DATTN_BUILD_TESTS=OFF'
 if cmake_in wanted "$less" -DATTN_BUILD_TOOLS=ON; then fail "a command that was asked for is left out"; fi
-says 'cairo (libcairo2-dev)'
-echo "without pkg-config, cairo and cmocka: the library alone, and a line that says so"
+says 'pangocairo (libpango1.0-dev)'
+echo "without pkg-config, Pango and cmocka: the library alone, and a line that says so"
 
 library() {
     name=$1

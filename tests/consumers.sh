@@ -36,9 +36,13 @@ check() {
     "$CC" -std=c11 -Wall -Werror "$here/consumer.c" $(pkg-config --cflags --libs attn) -o "$scratch/c"
     cp "$here/consumer.c" "$scratch/consumer.cpp"
     "$CXX" -std=c++17 -Wall -Werror "$scratch/consumer.cpp" $(pkg-config --cflags --libs attn) -o "$scratch/cpp"
-    "$CC" -std=c11 "$here/consumer.c" $(pkg-config --cflags attn) -L"$libraries" -Wl,-Bstatic -lattn -Wl,-Bdynamic \
-        $(pkg-config --static --libs attn | sed 's/-lattn//') -o "$scratch/static"
 }
+# As the README has it.
+# shellcheck disable=SC2016 # the line is
+static=$(sed -n 's/^`cc program\.c \($(pkg-config .*--static .*)\)`.*/\1/p' "$SOURCE/README.md")
+[ -n "$static" ] || { echo "the README does not say how to link the archive" >&2; exit 1; }
+eval "$CC -std=c11 $here/consumer.c $static -o $scratch/static"
+if readelf -d "$scratch/static" | grep -q libattn; then echo "the static program wants the shared library" >&2; exit 1; fi
 check "pkg-config, C" "$scratch/c"
 check "pkg-config, C++" "$scratch/cpp"
 check "pkg-config, static" "$scratch/static"

@@ -179,7 +179,10 @@ typedef void (*attn_log_fn)(void *data, attn_log_level level, const char *messag
 /* Without an executor an engine has threads - 1 workers. They start with its first large job, take no signals, and
  * compute in the caller's floating-point mode. After a job a worker stays awake for 50 microseconds, in case there is
  * another, then sleeps. On Linux a worker that would wake on the CPU of the thread that wakes it is sent to another of
- * those that it may use, for the moment of waking; the affinity of the application's threads is never touched. */
+ * those that it may use, for the moment of waking; the affinity of the application's threads is never touched.
+ * After a fork the child may go on with the engine; its workers start anew there. Not so where the BLAS is an OpenBLAS
+ * with OpenMP ("threading" in attn_engine_describe) that has been used before: its products hang in the child, whoever
+ * calls. */
 typedef struct attn_engine_options {
     uint32_t struct_size; /* sizeof(attn_engine_options), set by ATTN_ENGINE_OPTIONS_INIT */
     int32_t threads;      /* the caller included, at most 1024; 0: one per CPU that this process may use, as far as its
@@ -206,8 +209,8 @@ typedef struct attn_engine_options {
 
 /* Creates an engine; options NULL means all defaults. Its threads start when they are first needed.
  * ATTN_ERR_ARGUMENT: a NULL engine, a value out of range, an unknown word in ATTN_WAY. ATTN_ERR_STRUCT_SIZE.
- * ATTN_ERR_UNSUPPORTED: kernels that this build or CPU has not, also by ATTN_KERNELS. ATTN_ERR_BACKEND: the BLAS that was
- * loaded takes 64-bit integers where this library passes 32-bit ones. ATTN_ERR_NOMEM. Since 0.1. */
+ * ATTN_ERR_UNSUPPORTED: kernels that this build or CPU has not, also by ATTN_KERNELS. ATTN_ERR_BACKEND: the BLAS that
+ * was loaded takes 64-bit integers where this library passes 32-bit ones. ATTN_ERR_NOMEM. Since 0.1. */
 ATTN_API attn_status attn_engine_create(const attn_engine_options *options, attn_engine **engine);
 
 /* Gives the engine back; NULL is fine. See attn_engine for mechanisms that still use it. Since 0.1. */

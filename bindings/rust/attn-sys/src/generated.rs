@@ -173,6 +173,9 @@ pub type attn_log_fn = Option<unsafe extern "C" fn(data: *mut c_void, level: att
 /// compute in the caller's floating-point mode. After a job a worker stays awake for 50 microseconds, in case there is
 /// another, then sleeps. On Linux a worker that would wake on the CPU of the thread that wakes it is sent to another of
 /// those that it may use, for the moment of waking; the affinity of the application's threads is never touched.
+/// After a fork the child may go on with the engine; its workers start anew there. Not so where the BLAS is an OpenBLAS
+/// with OpenMP ("threading" in attn_engine_describe) that has been used before: its products hang in the child, whoever
+/// calls.
 /// ```
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -967,7 +970,8 @@ extern "C" {
     /// ```text
     /// Creates an engine; options NULL means all defaults. Its threads start when they are first needed.
     /// ATTN_ERR_ARGUMENT: a NULL engine, a value out of range, an unknown word in ATTN_WAY. ATTN_ERR_STRUCT_SIZE.
-    /// ATTN_ERR_UNSUPPORTED: kernels that this build or CPU has not, also by ATTN_KERNELS. ATTN_ERR_NOMEM. Since 0.1.
+    /// ATTN_ERR_UNSUPPORTED: kernels that this build or CPU has not, also by ATTN_KERNELS. ATTN_ERR_BACKEND: the BLAS that
+    /// was loaded takes 64-bit integers where this library passes 32-bit ones. ATTN_ERR_NOMEM. Since 0.1.
     /// ```
     pub fn attn_engine_create(
         options: *const attn_engine_options,
