@@ -34,9 +34,9 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing > /dev/null
 }
 
-build_packages="gcc g++ libc6-dev make cmake pkg-config libopenblas-dev libcairo2-dev libunistring-dev fonts-dejavu-core"
+build_packages="gcc g++ libc6-dev make cmake pkg-config libopenblas-dev libpango1.0-dev libunistring-dev fonts-dejavu-core"
 test_packages="libcmocka-dev libopenblas0-openmp libopenblas0-serial libblas-dev python3 python3-numpy python3-cffi mandoc rustc cargo"
-check_packages="git clang clang-format clang-tidy shellcheck ninja-build rustfmt"
+check_packages="git clang clang-format clang-tidy shellcheck ninja-build rustfmt chromium"
 
 # What the library is held against in tests, by version, and where install_witnesses puts it.
 torch_package="torch==2.13.0"

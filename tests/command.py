@@ -13,9 +13,6 @@ from pathlib import Path
 import numpy as np
 from command_support import COMMAND, ENVIRONMENT, InAnEmptyFolder, attn, softmax
 
-ENGLISH = "The agreement on the European Economic Area was signed in August 1992 ."
-FRENCH = "L' accord sur la zone économique européenne a été signé en août 1992 ."
-
 
 class Numbers(InAnEmptyFolder):
     def check(self, dtype, tolerance):
@@ -413,45 +410,7 @@ class Refusals(InAnEmptyFolder):
                 np.load(io.BytesIO(bytes(data)))
 
 
-class Pictures(InAnEmptyFolder):
-    def test_alignment_finds_words_spelled_alike(self):
-        shown = self.good("align", ENGLISH, FRENCH).decode()
-        files = [x for e in ("png", "svg", "pdf", "html") for x in ("-o", "alignment." + e)]
-        self.good("align", ENGLISH, FRENCH, *files, "--weights", "w.npy")
-        weights, english, french = np.load("w.npy"), ENGLISH.split(), FRENCH.split()
-        self.assertEqual(weights.shape, (len(french), len(english)))
-        np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
-        for target, source in (("économique", "Economic"), ("européenne", "European"), ("signé", "signed"), ("1992", "1992"),
-                               (".", ".")):
-            row = weights[french.index(target)]
-            self.assertEqual(english[row.argmax()], source)
-            self.assertGreater(row.max(), 0.9)
-        for word in english + french:
-            self.assertIn(word, shown)
-        starts = {"png": b"\x89PNG\r\n", "svg": b"<?xml", "pdf": b"%PDF", "html": b"<!DOCTYPE html>"}
-        for ending, start in starts.items():
-            self.assertTrue(Path("alignment." + ending).read_bytes().startswith(start), ending)
-        page = Path("alignment.html").read_text("utf-8")
-        for word in english + french:
-            self.assertIn(word.replace("'", "&#39;"), page.replace("&#x27;", "&#39;").replace("'", "&#39;"))
-        self.assertNotRegex(page, r"https?://(?!www\.w3\.org)")
-
-    def test_labels_cannot_break_out_of_the_page(self):
-        np.save("w.npy", np.array([[1.0]]))
-        Path("rows.txt").write_text("</script><img/src=x>")
-        Path("columns.txt").write_text("\"'&<q>")
-        self.good("plot", "w.npy", "--rows", "rows.txt", "--columns", "columns.txt", "-o", "x.html", "-o", "x.svg")
-        page = Path("x.html").read_text("utf-8")
-        self.assertNotIn("<img", page)
-        self.assertNotIn("<q>", page)
-        self.assertEqual(page.count("</script>"), 1)
-
-    def test_the_same_twice(self):
-        for ending in ("png", "svg", "html"):
-            self.good("align", "a b", "b c", "-o", "1." + ending)
-            self.good("align", "a b", "b c", "-o", "2." + ending)
-            self.assertEqual(Path("1." + ending).read_bytes(), Path("2." + ending).read_bytes())
-
+class Info(InAnEmptyFolder):
     def test_info(self):
         import json
         self.assertIn(b"suits cpu", self.good("info"))

@@ -10,6 +10,7 @@
 #include "options.h"
 #include "output.h"
 #include "plot.h"
+#include "plot_files.h"
 #include "text.h"
 
 #include <attn/attn.h>
@@ -104,7 +105,7 @@ static void execute(int argc, char **argv)
     if (weights_file != NULL) npy_write(weights_file, &weights);
     plot_show(&p, &r.files);
 
-    free(p.weights);
+    plot_free(&p);
     free(weights.data);
     free(source.data);
     free(target.data);

@@ -7,6 +7,7 @@
 #include "npy.h"
 #include "options.h"
 #include "plot.h"
+#include "plot_files.h"
 #include "text.h"
 
 #include <stdlib.h>
@@ -62,6 +63,11 @@ static size_t index_or_0(const char *option, const char *text)
     return (size_t)index;
 }
 
+static size_t head_of(const char *text)
+{
+    return text != NULL && strcmp(text, "all") == 0 ? PLOT_ALL_HEADS : index_or_0("--head", text);
+}
+
 /* The words along one side: those of the file, as many as the matrix has there, or numbers from 0. */
 static tokens words_along(const char *path, size_t count, const char *side)
 {
@@ -78,12 +84,14 @@ static char *note_of(const attn_tensor *tensor, size_t batch, size_t head)
     int64_t batches = tensor->ndim == 4 ? tensor->shape[0] : 1;
     int64_t heads = tensor->ndim >= 3 ? tensor->shape[tensor->ndim - 3] : 1;
     if (batches <= 1 && heads <= 1) return NULL;
-    char *note = allocate(ROOM, 1);
-    int used = batches > 1 ? snprintf(note, ROOM, "batch %zu of 0 to %lld", batch, (long long)batches - 1) : 0;
-    if (heads > 1) {
-        (void)snprintf(note + used, (size_t)(ROOM - used), "%shead %zu of 0 to %lld", used > 0 ? ", " : "", head,
-                       (long long)heads - 1);
+    char *note = allocate(ROOM, 1), of_heads[ROOM / 2] = "";
+    if (heads > 1 && head == PLOT_ALL_HEADS) {
+        (void)snprintf(of_heads, sizeof of_heads, "%lld heads", (long long)heads);
+    } else if (heads > 1) {
+        (void)snprintf(of_heads, sizeof of_heads, "head %zu of 0 to %lld", head, (long long)heads - 1);
     }
+    int used = batches > 1 ? snprintf(note, ROOM, "batch %zu of 0 to %lld", batch, (long long)batches - 1) : 0;
+    (void)snprintf(note + used, (size_t)(ROOM - used), "%s%s", used > 0 && heads > 1 ? ", " : "", of_heads);
     return note;
 }
 
@@ -94,7 +102,7 @@ static void execute(int argc, char **argv)
         text_check("--title", r.title, strlen(r.title));
         if (strpbrk(r.title, "\t\r\n") != NULL) fail("--title is more than one line");
     }
-    size_t batch = index_or_0("--batch", r.batch), head = index_or_0("--head", r.head);
+    size_t batch = index_or_0("--batch", r.batch), head = head_of(r.head);
     attn_tensor tensor = npy_read(r.weights);
     char *note = note_of(&tensor, batch, head);
     plot p = {.title = r.title != NULL ? r.title : "Attention weights", .note = note};
@@ -106,7 +114,7 @@ static void execute(int argc, char **argv)
     plot_show(&p, &r.files);
     tokens_free(&rows);
     tokens_free(&columns);
-    free(p.weights);
+    plot_free(&p);
     free(tensor.data);
     free(note);
 }
@@ -120,7 +128,7 @@ static const char text[] =
     "  --rows FILE        the words along the rows: one on each line, or a single line of words\n"
     "  --columns FILE     the words along the columns; numbers from 0 without these options\n"
     "  --batch N          which matrix of several, from 0\n"
-    "  --head N\n"
+    "  --head N, all      likewise; or all of them side by side, in the page with a choice of which is large\n"
     "  --title TEXT\n"
     "  -o, --output FILE  .png, .svg, .pdf or .html; may be repeated. Without it the matrix is printed: in\n"
     "                     colour on a terminal, unless NO_COLOR is set, and as shades otherwise\n";

@@ -4,6 +4,8 @@
  */
 #include "fail.h"
 
+#include "legible.h"
+
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,19 +14,31 @@
 
 enum { STATUS_FAILED = 2 };
 
+/* File names, options and words are quoted in sentences: they must break neither the line nor the terminal. */
+static void say(const char *prefix, const char *format, va_list arguments)
+{
+    enum { ROOM = 2048 };
+    char sentence[ROOM], shown[ROOM * 2];
+    (void)vsnprintf(sentence, sizeof sentence, format, arguments);
+    legible(shown, sizeof shown, sentence);
+    (void)fprintf(stderr, "attn: %s%s\n", prefix, shown);
+}
+
 _Noreturn void fail(const char *format, ...)
 {
-    char sentence[2048];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(sentence, sizeof sentence, format, arguments);
+    say("", format, arguments);
     va_end(arguments);
-    /* File names and options are quoted in sentences: they must break neither the line nor the terminal. */
-    for (char *c = sentence; *c != '\0'; ++c) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
-    }
-    (void)fprintf(stderr, "attn: %s\n", sentence);
     exit(STATUS_FAILED);
+}
+
+void warn(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say("warning: ", format, arguments);
+    va_end(arguments);
 }
 
 void require(attn_status status)

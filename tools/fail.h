@@ -12,6 +12,9 @@
 /* Prints "attn: ", the sentence and a newline, and ends the program. */
 __attribute__((format(printf, 1, 2))) _Noreturn void fail(const char *format, ...);
 
+/* Prints "attn: warning: ", the sentence and a newline, and goes on. */
+__attribute__((format(printf, 1, 2))) void warn(const char *format, ...);
+
 /* Passes a failure of the library on, in the library's words; ATTN_OK passes. */
 void require(attn_status status);
 

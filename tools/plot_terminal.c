@@ -3,7 +3,11 @@
  * plot_terminal.c: the matrix as text. Column words stand in a staircase above their columns, so that they read from
  * left to right in any script; a matrix wider than the terminal is printed in blocks of columns.
  */
+#include "fail.h"
+#include "legible.h"
 #include "plot.h"
+#include "plot_colour.h"
+#include "plot_kinds.h"
 #include "text.h"
 
 #include <stdbool.h>
@@ -22,8 +26,9 @@ typedef struct page {
     const plot *p;
     FILE *out;
     paint paint;
-    int gutter;  /* the words of the rows */
-    size_t fits; /* columns of the matrix in a block */
+    char **row_words, **column_words; /* as they may be shown */
+    int gutter;                       /* the words of the rows */
+    size_t fits;                      /* columns of the matrix in a block */
     int margin;
 } page;
 
@@ -46,6 +51,28 @@ static int terminal_width(void)
     return width < NARROWEST ? NARROWEST : width > BROADEST ? BROADEST : (int)width;
 }
 
+/* A copy that may be shown. */
+static char *shown(const char *text)
+{
+    size_t room = strlen(text) * LEGIBLE_GROWTH + 1;
+    char *copy = allocate(room, 1);
+    legible(copy, room, text);
+    return copy;
+}
+
+static char **all_shown(char *const *words, size_t count)
+{
+    char **copies = allocate(count, sizeof *copies);
+    for (size_t i = 0; i < count; ++i) copies[i] = shown(words[i]);
+    return copies;
+}
+
+static void free_words(char **words, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) free(words[i]);
+    free(words);
+}
+
 static int widest_of(char *const *words, size_t count, int most)
 {
     int widest = 0;
@@ -58,27 +85,25 @@ static int widest_of(char *const *words, size_t count, int most)
 
 static page lay_out(const plot *p, FILE *out)
 {
-    page g = {.p = p, .out = out, .paint = paint_for_standard_output()};
+    page g = {.p = p,
+              .out = out,
+              .paint = paint_for_standard_output(),
+              .row_words = all_shown(p->row_words, p->rows),
+              .column_words = all_shown(p->column_words, p->columns)};
     int width = terminal_width(), third = width / 3 < WIDEST_WORD ? width / 3 : WIDEST_WORD;
-    g.gutter = widest_of(p->row_words, p->rows, third);
+    g.gutter = widest_of(g.row_words, p->rows, third);
     int number = (int)strlen(plot_format(p, p->largest).text) + 2;
-    int word = widest_of(p->column_words, p->columns, third - number);
+    int word = widest_of(g.column_words, p->columns, third - number);
     g.margin = number + word;
     g.fits = (size_t)(width - g.gutter - 1 - g.margin - 1) / CELL;
     if (g.fits > p->columns) g.fits = p->columns;
     return g;
 }
 
-/* 0 to 255. */
-static int byte_of(double intensity)
-{
-    return (int)(intensity * 255 + 0.5);
-}
-
 /* The step of 0 to 5 in the 256-colour cube, whose levels are 0, 95, 135, 175, 215, 255. */
 static int cube_step(double intensity)
 {
-    int value = byte_of(intensity);
+    int value = plot_colour_byte(intensity);
     return value < 48 ? 0 : value < 115 ? 1 : (value - 35) / 40;
 }
 
@@ -95,7 +120,8 @@ static void print_cell(const page *g, double part)
                       16 + 36 * cube_step(c.red) + 6 * cube_step(c.green) + cube_step(c.blue));
         break;
     case COLOURS_24_BIT:
-        (void)fprintf(g->out, "\033[48;2;%d;%d;%dm  ", byte_of(c.red), byte_of(c.green), byte_of(c.blue));
+        (void)fprintf(g->out, "\033[48;2;%d;%d;%dm  ", plot_colour_byte(c.red), plot_colour_byte(c.green),
+                      plot_colour_byte(c.blue));
         break;
     }
 }
@@ -107,9 +133,9 @@ static void end_cells(const page *g)
 
 static void print_word(const page *g, const char *word, int columns)
 {
-    char *shown = text_shortened(word, columns);
-    (void)fputs(shown, g->out);
-    free(shown);
+    char *fitting = text_shortened(word, columns);
+    (void)fputs(fitting, g->out);
+    free(fitting);
 }
 
 /* The words of columns first to last - 1, each on a line of its own above those to its right, joined to its column. */
@@ -119,25 +145,25 @@ static void print_staircase(const page *g, size_t first, size_t last)
         (void)fprintf(g->out, "%*s", g->gutter + 1, "");
         for (size_t i = first; i < column; ++i) (void)fputs("│ ", g->out);
         (void)fputs("┌ ", g->out);
-        print_word(g, g->p->column_words[column], CELL * (int)(last - column - 1) + g->margin);
+        print_word(g, g->column_words[column], CELL * (int)(last - column - 1) + g->margin);
         (void)fputc('\n', g->out);
     }
 }
 
-static void print_row(const page *g, size_t row, size_t first, size_t last)
+static void print_row(const page *g, const plot_matrix *m, size_t row, size_t first, size_t last)
 {
     const plot *p = g->p;
-    char *word = text_shortened(p->row_words[row], g->gutter);
+    char *word = text_shortened(g->row_words[row], g->gutter);
     (void)fprintf(g->out, "%*s%s ", g->gutter - text_width(word), "", word);
     free(word);
-    for (size_t column = first; column < last; ++column) print_cell(g, plot_part(p, plot_weight(p, row, column)));
+    for (size_t column = first; column < last; ++column) print_cell(g, plot_part(p, plot_weight(p, m, row, column)));
     end_cells(g);
-    size_t strongest = plot_strongest(p, row);
-    double weight = plot_weight(p, row, strongest);
+    size_t strongest = plot_strongest(p, m, row);
+    double weight = plot_weight(p, m, row, strongest);
     if (last == p->columns && weight > 0) {
         plot_number number = plot_format(p, weight);
         (void)fprintf(g->out, " %s ", number.text);
-        print_word(g, p->column_words[strongest], g->margin - (int)strlen(number.text) - 1);
+        print_word(g, g->column_words[strongest], g->margin - (int)strlen(number.text) - 1);
     }
     (void)fputc('\n', g->out);
 }
@@ -151,19 +177,30 @@ static void print_legend(const page *g)
     (void)fprintf(g->out, " %s\n", plot_format(g->p, g->p->largest).text);
 }
 
+static void print_matrix(const page *g, const plot_matrix *m)
+{
+    const plot *p = g->p;
+    for (size_t first = 0; first < p->columns; first += g->fits) {
+        size_t last = p->columns - first < g->fits ? p->columns : first + g->fits;
+        (void)fputc('\n', g->out);
+        if (p->count > 1) (void)fprintf(g->out, "%s\n", m->name);
+        if (g->fits < p->columns) {
+            (void)fprintf(g->out, "columns %zu to %zu of 0 to %zu\n", first, last - 1, p->columns - 1);
+        }
+        print_staircase(g, first, last);
+        for (size_t row = 0; row < p->rows; ++row) print_row(g, m, row, first, last);
+    }
+}
+
 void plot_write_terminal(const plot *p, FILE *stream)
 {
     page g = lay_out(p, stream);
-    (void)fprintf(stream, "%s\n", p->title);
+    char *title = shown(p->title);
+    (void)fprintf(stream, "%s\n", title);
     if (p->note != NULL) (void)fprintf(stream, "%s\n", p->note);
-    for (size_t first = 0; first < p->columns; first += g.fits) {
-        size_t last = p->columns - first < g.fits ? p->columns : first + g.fits;
-        (void)fputc('\n', stream);
-        if (g.fits < p->columns) {
-            (void)fprintf(stream, "columns %zu to %zu of 0 to %zu\n", first, last - 1, p->columns - 1);
-        }
-        print_staircase(&g, first, last);
-        for (size_t row = 0; row < p->rows; ++row) print_row(&g, row, first, last);
-    }
+    for (size_t i = 0; i < p->count; ++i) print_matrix(&g, &p->matrices[i]);
     print_legend(&g);
+    free(title);
+    free_words(g.row_words, p->rows);
+    free_words(g.column_words, p->columns);
 }

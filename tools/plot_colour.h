@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * plot_colour.h: the ramp of colours of every picture: from white to dark blue, equal steps of lightness for equal
+ * steps of weight.
+ */
+#ifndef ATTN_TOOLS_PLOT_COLOUR_H
+#define ATTN_TOOLS_PLOT_COLOUR_H
+
+/* sRGB, 0 to 1. */
+typedef struct plot_colour {
+    double red, green, blue;
+} plot_colour;
+
+/* The colour of a part of the largest weight, 0 to 1. */
+plot_colour plot_colour_of(double part);
+
+/* 0 to 255. */
+int plot_colour_byte(double intensity);
+
+#endif
