@@ -4,6 +4,7 @@
  */
 #include "input.h"
 
+#include "claims.h"
 #include "fail.h"
 
 #include <errno.h>
@@ -14,17 +15,24 @@
 
 enum { FIRST_PIECE = 64 * 1024 };
 
+static input opened(const char *name, FILE *stream)
+{
+    struct stat status;
+    if (fstat(fileno(stream), &status) == 0) claim(CLAIM_READ, name, &status);
+    return (input){.name = name, .stream = stream};
+}
+
 input input_open(const char *path)
 {
     static bool standard_input_taken;
     if (strcmp(path, "-") == 0) {
         if (standard_input_taken) fail("standard input ('-') can be read for one argument only");
         standard_input_taken = true;
-        return (input){.name = "standard input", .stream = stdin};
+        return opened("standard input", stdin);
     }
     FILE *stream = fopen(path, "rb");
     if (stream == NULL) fail("cannot open %s: %s", path, strerror(errno));
-    return (input){.name = path, .stream = stream};
+    return opened(path, stream);
 }
 
 void input_close(input *in)

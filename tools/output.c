@@ -7,6 +7,7 @@
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "output.h"
 
+#include "claims.h"
 #include "fail.h"
 
 #include <errno.h>
@@ -102,11 +103,13 @@ static void look_up(output *out, const char *path, int *mode)
     if (strcmp(path, "-") == 0) {
         out->kind = STANDARD_OUTPUT;
         out->target = copy_string("standard output");
+        if (fstat(STDOUT_FILENO, &status) == 0) claim(CLAIM_WRITE, out->target, &status);
     } else if (stat(path, &status) == 0) {
         if (S_ISDIR(status.st_mode)) fail("cannot write %s: it is a directory", path);
         if (access(path, W_OK) != 0) fail("cannot write %s: %s", path, strerror(errno));
         out->target = realpath(path, NULL); /* through symbolic links: the link stays, its file is replaced */
         if (out->target == NULL) fail("cannot write %s: %s", path, strerror(errno));
+        claim(CLAIM_WRITE, path, &status);
         if (!S_ISREG(status.st_mode)) out->kind = DEVICE;
         *mode = (int)(status.st_mode & 0777);
     } else {
