@@ -263,7 +263,6 @@ class Refusals(InAnEmptyFolder):
         raw("header of gigabytes.npy", header % "(1,2)", b"", (2, 0), 4000000000)
         raw("version 4.npy", header % "(1,2)", bytes(8), (4, 0))
         raw("key missing.npy", "{'descr': '<f4', 'shape': (1,2)}", bytes(8))
-        raw("key twice.npy", "{'descr': '<f4', 'descr': '<f4','fortran_order': False, 'shape': (1,2)}", bytes(8))
         raw("program.npy", "import os; os.system('touch x')")
         raw("short.npy", header % "(1,2)", bytes(7))
         raw("long.npy", header % "(1,2)", bytes(9))

@@ -2,13 +2,148 @@
 """command_files.py COMMAND: which .npy files are taken, by NumPy's own word, and that no output takes the place of an
 input."""
 
+import io
 import os
+import random
+import struct
 import subprocess
 import unittest
+import warnings
 from pathlib import Path
 
 import numpy as np
-from command_support import COMMAND, ENVIRONMENT, InAnEmptyFolder
+from command_support import COMMAND, ENVIRONMENT, InAnEmptyFolder, attn
+
+OURS = {np.dtype(t) for t in ("f4", "f8", "?", "i4", "i8")}
+
+
+def npy(header, version=1, data=b""):
+    header = header if isinstance(header, bytes) else header.encode("utf-8" if version == 3 else "latin1")
+    return b"\x93NUMPY" + bytes((version, 0)) + struct.pack("<H" if version == 1 else "<I", len(header)) + header + data
+
+
+def numpys(header, version=1):
+    """The array that NumPy reads from a file of that header, and the file; None where it takes no such header."""
+    numbers = np.random.default_rng(1).choice([0x3f, 0x40], 512).astype("u1").tobytes()  # of 0.5 to 4 in any type and order
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            array = np.load(io.BytesIO(npy(header, version, numbers)))
+        except Exception:  # whatever NumPy or Python says of it
+            return None, npy(header, version, bytes(24))
+    return array, npy(header, version, numbers[:array.nbytes])
+
+
+class Headers(InAnEmptyFolder):
+    """What NumPy takes as a header, attn takes, and nothing else: of arrays that attn reads at all."""
+    PLAIN = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
+
+    def check(self, header, version=1):
+        """Whether both take it; None where NumPy takes it for an array that attn does not read."""
+        array, file = numpys(header, version)
+        if array is not None and (array.ndim not in (1, 2, 3, 4) or array.dtype.newbyteorder("=") not in OURS):
+            return None
+        Path("x.npy").write_bytes(file)
+        done = attn("run", "--score", "dot", "--query", "x.npy", "--key", "x.npy", "--scores", "raw=-")
+        taken = done.returncode == 0 or b"whole numbers" in done.stderr
+        self.assertEqual(taken, array is not None, (header, version, done.stderr))
+        if done.returncode == 0:
+            got = np.load(io.BytesIO(done.stdout))
+            want = array.astype("f8")
+            want = want @ want.swapaxes(-1, -2) if array.ndim > 1 else np.array([want @ want])
+            np.testing.assert_allclose(got, want, rtol=1e-4, err_msg=repr(header))
+        return taken
+
+    def each(self, headers, taken, versions=(1, 2, 3)):
+        for header in headers:
+            for version in versions:
+                self.assertIs(self.check(header, version), taken, (header, version))
+
+    def put(self, old, *new):
+        return [self.PLAIN.replace(old, value) for value in new]
+
+    def test_space_and_comments(self):
+        self.each([
+            self.PLAIN, self.PLAIN + "\n", self.PLAIN + "   \n", "{'descr':'<f4','fortran_order':False,'shape':(2,3)}",
+            *self.put(" ", "\t", "\n", "\r\n", "\r", "\f", " # what } ' it is\n", "\\\n", "\n\n   \n"),
+            " \t" + self.PLAIN, "\n\n" + self.PLAIN, "# no\n" + self.PLAIN, self.PLAIN + "# no",
+            self.PLAIN + "\n  # no\n\t\n", "(" + self.PLAIN + ")", "((\n" + self.PLAIN + "\n))\r\n", self.PLAIN + "\f \t"], True)
+        self.each([
+            *self.put(" ", "\v", "\0", "\\ \n", "\x85"), "\n " + self.PLAIN, self.PLAIN + " x",
+            self.PLAIN + ",", self.PLAIN + "\n1", "", self.PLAIN + "\\\n", self.PLAIN + "\\", "(" + self.PLAIN, self.PLAIN + ")",
+            self.PLAIN[:-1], "[" + self.PLAIN + "]", "()", "{}", "{1, 2}", "1", "'descr'"], False)
+
+    def test_keys_and_strings(self):
+        self.each(self.put("'descr'", *(
+            '"descr"', "'''descr'''", '"""descr"""', "u'descr'", "U'descr'", "r'descr'", "R'descr'", "'de' 'scr'", "('descr')",
+            r"'\x64escr'", r"'\144escr'", r"'\u0064escr'", r"'\U00000064escr'", "'desc\\\nr'", "'desc\\\r\nr'", "'des' u'c' r'r'",
+            "'descr': 3, 'descr'", r"'descr': '\'\d\N{DIGIT ONE}\777', 'descr'", r"'descr': r'\'', 'descr'", "'descr': br'x' RB'y', 'descr'",
+            "'descr': '''\n'x''y''', 'descr'",
+            "'descr': [1.5, {'a': None}, {1, 2}, b'x', ..., -1j, 1 - 2j, -1.5 + 2j, 0xff, 1_0, (), 1., .5, 1e5, 1.5E-3, 00, 007j], 'descr'",
+        )), True)
+        self.each(self.put("'descr'", *(
+            "'Descr'", "b'descr'", "f'descr'", "ur'descr'", "rr'descr'", "'descr", "descr", "1", "'descr' b''", r"'\x6escr'",
+            "'desc\nr'", "'descr' 'r'", r"'\descr'", r"r'\x64escr'", "**{}, 'descr'", "'descr': 1.5.5, 'descr'",
+            "'descr': 1 2, 'descr'", "'descr': -True, 'descr'", "'descr': --1, 'descr'", "'descr': 1 + 2, 'descr'",
+            "'descr': (1,,), 'descr'", "'descr': x, 'descr'", "'descr': 0x, 'descr'", "'descr': 1__0, 'descr'", "'descr': 1_, 'descr'",
+            "'descr': 007, 'descr'", "'descr': {1: 2, 3}, 'descr'", r"'descr': '\N{}', 'descr'", "'descr': ., 'descr'",
+            "'descr': {1, 2: 3}, 'descr'", "'descr': , 'descr'", "'descr': 1e, 'descr'", "'descr': -'x', 'descr'",
+            "'descr': -None, 'descr'", "'descr': -[], 'descr'", "'descr': 1j + 2j, 'descr'", r"'descr': '\U00110000', 'descr'",
+            r"'descr': '\'", "'descr': '''x'', 'descr'", "'descr': b'\xe9', 'descr'", "'x': 1, 'descr'")), False)
+        self.each(["{'shape': (2, 3), 'descr': '<f4', 'fortran_order': False}",
+                   "{'shape': (2, 3), 'shape': (3,), 'descr': '<f4', 'fortran_order': True}"], True)
+        self.each(["{'shape': (2, 3), 'descr': '<f4'}", "{'shape': (2, 3) 'descr': '<f4', 'fortran_order': False}"], False)
+
+    def test_shapes_and_orders(self):
+        self.each(self.put("(2, 3)", *(
+            "(2,3)", "(2, 3,)", "(6,)", "((2), (3))", "((2, 3))", "(+2, 3)", "(0x2, 0b11)", "(0o2, 0X3)", "(1_0,)", "(+(2), 3)",
+            "(2, 3, 1, 1)", "(0, 3)", "(00, 2)", "(0_0, 3)", "(0x_2, 3)", "(- 0, 3)")), True)
+        self.each(self.put("(2, 3)", *(
+            "(2)", "2, 3", "[2, 3]", "(True, 3)", "(2., 3)", "(02, 3)", "(2 3)", "(2, 3", "('2', 3)", "(2,, 3)", "(,)", "(2e0,)", "(None,)", "{2, 3}",
+            "(2j,)", "(2l, 3)", "(99999999999999999999,)", "(2, 99999999999999999999)", "(4611686018427387904, 4611686018427387904)",
+            "(2, 3)L", "(2 + 0, 3)", "(2 + 0j, 3)", "(2\n, 3", "(2, 3]")), False)
+        self.each(self.put("(2, 3)", "(2L, 3L)", "(2 L, 3)", "(0x2L, 3)"), True, (1, 2))
+        self.each(self.put("(2, 3)", "(2L, 3L)", "(2 L, 3)"), False, (3,))
+        self.each(self.put("(2, 3)", "(2LL, 3)", "(02L, 3)", "(2l, 3)", "('2'L, 3)", "(2\nL, 3)"), False)
+        self.each(self.put("False", "True", "(False)", "((True))"), True)
+        self.each(self.put("False", "true", "0", "None", "'False'", "Falsely", "(True,)", "not True", "False\xe9"), False)
+
+    def test_types(self):
+        letters = ("f4", "f8", "i4", "i8", "b1", "?", "f", "d", "i", "l", "q", "p", "f04", "f 4", "f+4")
+        self.each(self.put("<f4", *(mark + letter for mark in ("", "<", ">", "=", "|") for letter in letters)), True, (1,))
+        self.each(self.put("<f4", "float", "float32", "float64", "single", "double", "int", "int_", "intc", "intp", "int32", "int64",
+                           "longlong", "bool", "bool_"), True, (1,))
+        self.each(self.put("<f4", "<", "4", "f3", "f-4", "f4 ", " f4", "f4x", "<<f4", "=<f4", "?1", "d8", "Float32", "<float32",
+                           "=int", " int", "O", "|O", "!f4", "@f4", "f4\\0", "é"), False, (1,))
+        self.each(self.put("'<f4'", "None", "b'<f4'", "4", "'<f4' 'x'", "'<f4'.x", "('<f4')x", "('<f4',)"), False)
+        self.each(self.put("'<f4'", "('<f4')", "'<' 'f4'", "u'<f4'", '"<f4"', r"'\x3cf4'"), True)
+
+    def test_encodings_and_lengths(self):
+        self.each([self.PLAIN + "# é", self.PLAIN.replace("'descr'", "'descr': 'é', 'descr'"), self.PLAIN.ljust(10000),
+                   self.PLAIN.ljust(9990) + "#" + 9 * "é"], True)
+        self.each([self.PLAIN.ljust(10001), self.PLAIN.ljust(60000)], False)
+        self.each([self.PLAIN.encode() + b"# \xff"], True, (1, 2))
+        self.each([self.PLAIN.encode() + b"# \xff"], False, (3,))
+        self.each([self.PLAIN], False, (0, 4, 255))
+
+    def test_brackets_within_brackets(self):
+        self.each([50 * "(" + self.PLAIN + 50 * ")"], True)
+        self.bad("plot", "-", stdin=npy(5000 * "(" + self.PLAIN), sentence="brackets")
+
+    def test_headers_put_together_at_random(self):
+        numbers = random.Random(5)
+        pieces = ["{", "}", "(", ")", "[", "]", ",", ":", "'", '"', "\\", "#", "L", "u", "r", "b", "+", "-", "0", "1", "2", "_", ".", "e", "j",
+                  "x", "True", "'descr'", "'<f4'", "2,", "''", "'''", "é", "None", "f8", "\\x33", "(3,)", "1j", ""]
+        pieces += 4 * [" ", "\n", "\t", "\r\n", "#\n"]
+        borders = [i for i, c in enumerate(self.PLAIN) if c in " {}(),:"]
+        counts = {True: 0, False: 0, None: 0}
+        for _ in range(300):
+            header = self.PLAIN
+            for _ in range(numbers.choice((1, 1, 1, 2, 3))):
+                at, cut = numbers.choice((*borders, numbers.randrange(len(header)))), numbers.choice((0, 0, 0, 1, 2))
+                header = header[:at] + numbers.choice(pieces) + header[at + cut:]
+            counts[self.check(header, numbers.choice((1, 2, 3)))] += 1
+        self.assertGreater(min(counts[True], counts[False]), 30)
 
 
 class Inputs(InAnEmptyFolder):

@@ -7,6 +7,7 @@
 
 #include "fail.h"
 #include "input.h"
+#include "npy_header.h"
 #include "output.h"
 
 #include <stdint.h>
@@ -15,7 +16,7 @@
 
 /* "\x93NUMPY", major, minor; then the header's length, 2 bytes in format 1.0 and 4 later, little-endian. */
 static const unsigned char magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
-enum { PREAMBLE = 8, LONGEST_HEADER = 64 * 1024, ALIGNMENT = 64 };
+enum { PREAMBLE = 8, LONGEST_HEADER = 40000, ALIGNMENT = 64 };
 
 /* Reads exactly bytes bytes. */
 static void *read_whole(const input *in, size_t bytes, const char *what)
@@ -41,7 +42,7 @@ static npy_header read_header(const input *in)
         fail("%s has a .npy header of %zu bytes; attn reads at most %d", in->name, length, LONGEST_HEADER);
     }
     char *text = read_whole(in, length, ".npy header");
-    npy_header header = npy_parse_header(in->name, text, length);
+    npy_header header = npy_parse_header(in->name, major, text, length);
     free(preamble);
     free(digits);
     free(text);
@@ -97,22 +98,6 @@ attn_tensor npy_create(attn_dtype dtype, int32_t ndim, const int64_t *shape)
     void *data = allocate(elements_of(ndim, shape), npy_element_bytes(dtype));
     require(attn_tensor_init(&tensor, data, dtype, ndim, shape));
     return tensor;
-}
-
-size_t npy_element_bytes(attn_dtype dtype)
-{
-    switch (dtype) {
-    case ATTN_BOOL:
-        return 1;
-    case ATTN_F32:
-    case ATTN_I32:
-        return 4;
-    case ATTN_F64:
-    case ATTN_I64:
-        return 8;
-    default:
-        return 0;
-    }
 }
 
 void npy_write(FILE *stream, const attn_tensor *tensor)

@@ -2,145 +2,106 @@
  *
  * npy_header.c: the header of a .npy file, a Python dictionary like
  *     {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
- * with exactly these keys, in any order. Nothing is allocated here, and nothing past the text is looked at.
+ * with exactly these keys; written in any way that NumPy reads it.
  */
+#include "npy_header.h"
+
 #include "fail.h"
-#include "npy.h"
+#include "literal.h"
 
+#include <limits.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistr.h>
 
-/* Where the parser stands. */
-typedef struct cursor {
-    const char *at;
-    const char *end;
-    const char *name;
-} cursor;
+enum { LATIN_VERSIONS = 2, LONGEST_HEADER = 10000 }; /* NumPy's own limit, in characters */
 
-/* A piece of the text. */
-typedef struct span {
-    const char *start;
-    size_t length;
-} span;
-
-static _Noreturn void malformed(const cursor *c, const char *wanted)
+static _Noreturn void malformed(const char *name, const char *wanted)
 {
-    fail("%s is not a valid .npy file: its header has no %s where one belongs", c->name, wanted);
+    fail("%s is not a valid .npy file: its header has no %s", name, wanted);
 }
 
-static void skip_space(cursor *c)
+/* The value of a key; of several, Python takes the last one. */
+static const literal *value_of(const literal *dictionary, const char *key)
 {
-    while (c->at < c->end && (*c->at == ' ' || *c->at == '\n')) ++c->at;
-}
-
-/* Takes the character if it comes next. */
-static bool take(cursor *c, char wanted)
-{
-    skip_space(c);
-    if (c->at == c->end || *c->at != wanted) return false;
-    ++c->at;
-    return true;
-}
-
-static void expect(cursor *c, char wanted)
-{
-    if (!take(c, wanted)) malformed(c, (const char[]){'\'', wanted, '\'', '\0'});
-}
-
-static bool is(span s, const char *word)
-{
-    return s.length == strlen(word) && memcmp(s.start, word, s.length) == 0;
-}
-
-static span parse_string(cursor *c)
-{
-    char quote = '\'';
-    if (!take(c, quote)) {
-        quote = '"';
-        expect(c, quote);
+    const literal *found = NULL;
+    for (const literal *k = dictionary->members; k != NULL; k = k->next->next) {
+        if (literal_is(k, key)) found = k->next;
     }
-    span s = {c->at, 0};
-    const char *close = memchr(c->at, quote, (size_t)(c->end - c->at));
-    if (close == NULL) malformed(c, "closing quotation mark");
-    s.length = (size_t)(close - s.start);
-    c->at = close + 1;
-    return s;
+    return found;
 }
 
-static bool parse_bool(cursor *c)
+static void check_keys(const literal *header, const char *name)
 {
-    if (take(c, 'T') && c->end - c->at >= 3 && memcmp(c->at, "rue", 3) == 0) {
-        c->at += 3;
-        return true;
+    static const char *const keys[] = {"descr", "fortran_order", "shape"};
+    if (header->kind != LITERAL_DICTIONARY) malformed(name, "dictionary");
+    for (const literal *k = header->members; k != NULL; k = k->next->next) {
+        bool known = false;
+        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; ++i) known = known || literal_is(k, keys[i]);
+        if (!known)
+            fail("%s is not a valid .npy file: its header has a key besides descr, fortran_order and shape", name);
     }
-    if (take(c, 'F') && c->end - c->at >= 4 && memcmp(c->at, "alse", 4) == 0) {
-        c->at += 4;
-        return false;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; ++i) {
+        if (value_of(header, keys[i]) == NULL) malformed(name, keys[i]);
     }
-    malformed(c, "True or False");
 }
 
-static int64_t parse_dimension(cursor *c)
+static void take_shape(const literal *shape, const char *name, npy_header *header)
 {
-    if (take(c, '-')) fail("%s has a negative dimension in its shape", c->name);
-    if (c->at == c->end || *c->at < '0' || *c->at > '9') malformed(c, "number");
-    int64_t number = 0;
-    for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; ++c->at) {
-        int digit = *c->at - '0';
-        if (number > (INT64_MAX - digit) / 10) fail("%s has a dimension that does not fit in 64 bits", c->name);
-        number = number * 10 + digit;
+    if (shape->kind != LITERAL_TUPLE) malformed(name, "tuple as its shape");
+    for (const literal *dimension = shape->members; dimension != NULL; dimension = dimension->next) {
+        if (dimension->kind != LITERAL_INTEGER) malformed(name, "whole number for each dimension");
+        if (dimension->huge) fail("%s has a dimension that does not fit in 64 bits", name);
+        if (dimension->number < 0) fail("%s has a negative dimension in its shape", name);
+        if (header->ndim == 4) fail("%s has more than the 4 dimensions that attn reads", name);
+        header->shape[header->ndim++] = dimension->number;
     }
-    if (c->at < c->end && *c->at == 'L') ++c->at; /* Python 2 */
-    return number;
+    if (header->ndim == 0) fail("%s holds a single number without dimensions; attn reads arrays of rank 1 to 4", name);
 }
 
-static void parse_shape(cursor *c, npy_header *header)
+/* A type without its byte order: a letter that names it, a letter and its bytes, or, where no byte order is given, a
+ * name. */
+static attn_dtype dtype_of(const char *code, bool ordered)
 {
-    expect(c, '(');
-    int32_t ndim = 0;
-    bool more = true;
-    while (!take(c, ')')) {
-        if (!more) malformed(c, "',' or ')'");
-        int64_t dimension = parse_dimension(c);
-        if (ndim == 4) fail("%s has more than the 4 dimensions that attn reads", c->name);
-        header->shape[ndim++] = dimension;
-        more = take(c, ',');
-    }
-    if (ndim == 0) fail("%s holds a single number without dimensions; attn reads arrays of rank 1 to 4", c->name);
-    if (ndim == 1 && !more) malformed(c, "',' after a single dimension");
-    header->ndim = ndim;
-}
-
-bool npy_machine_is_little_endian(void)
-{
-    const uint16_t one = 1;
-    unsigned char first;
-    memcpy(&first, &one, 1);
-    return first == 1;
-}
-
-static void parse_dtype(cursor *c, npy_header *header)
-{
-    static const struct {
-        const char *code;
+    const attn_dtype of_long = sizeof(long) == 8 ? ATTN_I64 : ATTN_I32;
+    const attn_dtype of_pointer = sizeof(void *) == 8 ? ATTN_I64 : ATTN_I32;
+    const struct {
+        const char *name;
         attn_dtype dtype;
-    } known[] = {{"f4", ATTN_F32}, {"f8", ATTN_F64}, {"b1", ATTN_BOOL}, {"i4", ATTN_I32}, {"i8", ATTN_I64}};
-
-    if (take(c, '[')) fail("%s holds records with named fields, which attn does not read", c->name);
-    span s = parse_string(c);
-    if (s.length >= 2 && s.start[1] == 'O') fail("%s holds pickled Python objects, which attn does not load", c->name);
-    for (size_t i = 0; s.length == 3 && i < sizeof known / sizeof known[0]; ++i) {
-        if (!is((span){s.start + 1, 2}, known[i].code)) continue;
-        size_t bytes = npy_element_bytes(known[i].dtype);
-        bool little = s.start[0] == '<', big = s.start[0] == '>';
-        if (!little && !big && !(bytes == 1 && s.start[0] == '|')) break;
-        header->dtype = known[i].dtype;
-        header->element_bytes = bytes;
-        header->swapped = bytes > 1 && little != npy_machine_is_little_endian();
-        return;
+    } named[] = {{"?", ATTN_BOOL},     {"f", ATTN_F32},       {"d", ATTN_F64},       {"i", ATTN_I32},
+                 {"l", of_long},       {"q", ATTN_I64},       {"p", of_pointer},     {"n", of_pointer},
+                 {"bool", ATTN_BOOL},  {"bool_", ATTN_BOOL},  {"float", ATTN_F64},   {"float32", ATTN_F32},
+                 {"single", ATTN_F32}, {"float64", ATTN_F64}, {"double", ATTN_F64},  {"int", of_pointer},
+                 {"int_", of_pointer}, {"intp", of_pointer},  {"intc", ATTN_I32},    {"int32", ATTN_I32},
+                 {"int64", ATTN_I64},  {"long", of_long},     {"longlong", ATTN_I64}};
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; ++i) {
+        bool letter = named[i].name[1] == '\0';
+        if ((letter || !ordered) && strcmp(code, named[i].name) == 0) return named[i].dtype;
     }
-    int shown = s.length < 20 ? (int)s.length : 20;
-    fail("%s holds elements of type '%.*s'; attn reads f4, f8, b1 (bool), i4 and i8", c->name, shown, s.start);
+    char *end;
+    long bytes = code[0] != '\0' && code[1] != '\0' ? strtol(code + 1, &end, 10) : 0;
+    if (bytes == 0 || *end != '\0') return 0;
+    if (code[0] == 'f') return bytes == 4 ? ATTN_F32 : bytes == 8 ? ATTN_F64 : 0;
+    if (code[0] == 'i') return bytes == 4 ? ATTN_I32 : bytes == 8 ? ATTN_I64 : 0;
+    return code[0] == 'b' && bytes == 1 ? ATTN_BOOL : 0;
+}
+
+static void take_dtype(const literal *descr, const char *name, npy_header *header)
+{
+    if (descr->kind == LITERAL_LIST) fail("%s holds records with named fields, which attn does not read", name);
+    if (descr->kind != LITERAL_STRING) malformed(name, "type of elements");
+    const char *code = descr->text;
+    bool ordered = code[0] != '\0' && strchr("<>=|", code[0]) != NULL;
+    bool big = ordered && code[0] == '>', little = ordered && code[0] == '<';
+    if (code[ordered] == 'O') fail("%s holds pickled Python objects, which attn does not load", name);
+    header->dtype = dtype_of(code + ordered, ordered);
+    if (header->dtype == 0) {
+        fail("%s holds elements of type '%.20s'; attn reads f4, f8, b1 (bool), i4 and i8", name, code);
+    }
+    header->element_bytes = npy_element_bytes(header->dtype);
+    bool other = npy_machine_is_little_endian() ? big : little;
+    header->swapped = header->element_bytes > 1 && other;
 }
 
 /* Sets payload_bytes. Zero dimensions count as 1 here: strides past them must be addressable too. */
@@ -160,29 +121,53 @@ static void measure(npy_header *header, const char *name)
     header->payload_bytes = empty ? 0 : bytes;
 }
 
-npy_header npy_parse_header(const char *name, const char *text, size_t length)
+static void check_text(const char *name, unsigned version, const char *text, size_t length)
 {
-    enum { DESCR = 1, ORDER = 2, SHAPE = 4, ALL = 7 };
-    cursor c = {.at = text, .end = text + length, .name = name};
-    npy_header header = {0};
-    unsigned seen = 0;
-    bool more = true;
-    expect(&c, '{');
-    while (!take(&c, '}')) {
-        if (!more) malformed(&c, "',' or '}'");
-        span key = parse_string(&c);
-        unsigned which = is(key, "descr") ? DESCR : is(key, "fortran_order") ? ORDER : is(key, "shape") ? SHAPE : 0;
-        if (which == 0 || (seen & which) != 0) malformed(&c, "key out of descr, fortran_order and shape, each once,");
-        seen |= which;
-        expect(&c, ':');
-        if (which == DESCR) parse_dtype(&c, &header);
-        if (which == ORDER) header.fortran_order = parse_bool(&c);
-        if (which == SHAPE) parse_shape(&c, &header);
-        more = take(&c, ',');
+    const uint8_t *bytes = (const uint8_t *)text;
+    if (version > LATIN_VERSIONS && u8_check(bytes, length) != NULL) malformed(name, "UTF-8");
+    size_t characters = version > LATIN_VERSIONS ? u8_mbsnlen(bytes, length) : length;
+    if (characters > LONGEST_HEADER) {
+        fail("%s has a .npy header of %zu characters; NumPy and attn read at most %d", name, characters,
+             LONGEST_HEADER);
     }
-    if (seen != ALL) malformed(&c, "key out of descr, fortran_order and shape");
-    skip_space(&c);
-    if (c.at != c.end) malformed(&c, "end");
+}
+
+npy_header npy_parse_header(const char *name, unsigned version, const char *text, size_t length)
+{
+    npy_header header = {0};
+    check_text(name, version, text, length);
+    literal *said = literal_read(name, text, length, version <= LATIN_VERSIONS);
+    check_keys(said, name);
+    const literal *order = value_of(said, "fortran_order");
+    if (order->kind != LITERAL_BOOL) malformed(name, "True or False as its fortran_order");
+    header.fortran_order = order->number != 0;
+    take_shape(value_of(said, "shape"), name, &header);
+    take_dtype(value_of(said, "descr"), name, &header);
     measure(&header, name);
+    literal_free(said);
     return header;
+}
+
+size_t npy_element_bytes(attn_dtype dtype)
+{
+    switch (dtype) {
+    case ATTN_BOOL:
+        return 1;
+    case ATTN_F32:
+    case ATTN_I32:
+        return 4;
+    case ATTN_F64:
+    case ATTN_I64:
+        return 8;
+    default:
+        return 0;
+    }
+}
+
+bool npy_machine_is_little_endian(void)
+{
+    const uint16_t one = 1;
+    unsigned char first;
+    memcpy(&first, &one, 1);
+    return first == 1;
 }

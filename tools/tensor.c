@@ -5,7 +5,7 @@
 #include "tensor.h"
 
 #include "fail.h"
-#include "npy.h"
+#include "npy_header.h"
 
 #include <stddef.h>
 
