@@ -14,6 +14,10 @@ typedef struct plot_colour {
 /* The colour of a part of the largest weight, 0 to 1. */
 plot_colour plot_colour_of(double part);
 
+/* The same ramp in the palette of terminals with 256 colours, of which it has so many. */
+enum { PLOT_PALETTE_COLOURS = 7 };
+int plot_palette_colour(double part);
+
 /* 0 to 255. */
 int plot_colour_byte(double intensity);
 

@@ -16,7 +16,15 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { CELL = 2, USUAL_WIDTH = 80, NARROWEST = 40, BROADEST = 10000, WIDEST_WORD = 24, LEGEND_CELLS = 12 };
+enum {
+    CELL = 2,
+    USUAL_WIDTH = 80,
+    NARROWEST = 40,
+    BROADEST = 10000,
+    WIDEST_WORD = 24,
+    LEGEND_CELLS = 12,
+    SHADE_COUNT = 5
+};
 
 typedef enum { SHADES, COLOURS_256, COLOURS_24_BIT } paint;
 
@@ -100,24 +108,16 @@ static page lay_out(const plot *p, FILE *out)
     return g;
 }
 
-/* The step of 0 to 5 in the 256-colour cube, whose levels are 0, 95, 135, 175, 215, 255. */
-static int cube_step(double intensity)
-{
-    int value = plot_colour_byte(intensity);
-    return value < 48 ? 0 : value < 115 ? 1 : (value - 35) / 40;
-}
-
 static void print_cell(const page *g, double part)
 {
-    static const char *const shades[] = {"  ", "░░", "▒▒", "▓▓", "██"};
+    static const char *const shades[SHADE_COUNT] = {"  ", "░░", "▒▒", "▓▓", "██"};
     plot_colour c = plot_colour_of(part);
     switch (g->paint) {
     case SHADES:
-        (void)fputs(shades[(int)(part * 4 + 0.5)], g->out);
+        (void)fputs(shades[(int)(part * (SHADE_COUNT - 1) + 0.5)], g->out);
         break;
     case COLOURS_256:
-        (void)fprintf(g->out, "\033[48;5;%dm  ",
-                      16 + 36 * cube_step(c.red) + 6 * cube_step(c.green) + cube_step(c.blue));
+        (void)fprintf(g->out, "\033[48;5;%dm  ", plot_palette_colour(part));
         break;
     case COLOURS_24_BIT:
         (void)fprintf(g->out, "\033[48;2;%d;%d;%dm  ", plot_colour_byte(c.red), plot_colour_byte(c.green),
@@ -171,7 +171,7 @@ static void print_row(const page *g, const plot_matrix *m, size_t row, size_t fi
 static void print_legend(const page *g)
 {
     (void)fprintf(g->out, "\n%*s0 ", g->gutter + 1, "");
-    int cells = g->paint == SHADES ? 5 : LEGEND_CELLS;
+    int cells = g->paint == SHADES ? SHADE_COUNT : g->paint == COLOURS_256 ? PLOT_PALETTE_COLOURS : LEGEND_CELLS;
     for (int i = 0; i < cells; ++i) print_cell(g, i / (double)(cells - 1));
     end_cells(g);
     (void)fprintf(g->out, " %s\n", plot_format(g->p, g->p->largest).text);
