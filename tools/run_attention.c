@@ -6,6 +6,7 @@
 #include "attentional.h"
 #include "fail.h"
 #include "incremental.h"
+#include "inner_gradients.h"
 #include "mechanism.h"
 #include "modifiers.h"
 #include "results.h"
@@ -22,9 +23,6 @@ static const request_option attention_options[] = {{.name = "query"},
                                                    {.name = "value"},
                                                    {.name = "context"},
                                                    {.name = "d-context", .needs = "grad-out"},
-                                                   {.name = "d-weights", .needs = "grad-out"},
-                                                   {.name = "d-logsumexp", .needs = "grad-out"},
-                                                   {.name = "grad-out"},
                                                    {.name = NULL}};
 static const char *const outputs[] = {"context", "output", "weights", "scores", "logsumexp", "grad-out", NULL};
 static const char *const flows[] = {"d-context", "d-output", "d-weights", "d-logsumexp", NULL};
@@ -94,15 +92,16 @@ static void add_gradients(call *c)
     c->backward = (attn_backward_args)ATTN_BACKWARD_ARGS_INIT;
     c->backward.forward = &c->args;
     c->backward.d_context = request_tensor(c->r, "d-context");
-    c->backward.d_weights = request_tensor(c->r, "d-weights");
-    c->backward.d_logsumexp = request_tensor(c->r, "d-logsumexp");
     c->backward.d_query = results_add_gradient(all, directory, "query", c->query);
     c->backward.d_key = results_add_gradient(all, directory, "key", c->key);
     c->backward.d_value = results_add_gradient(all, is_parted(c) ? NULL : directory, "value", c->args.value);
-    c->backward.d_bias = results_add_gradient(all, directory, "bias", c->args.bias);
-    c->backward.d_alibi = results_add_gradient(all, directory, "alibi", request_tensor(c->r, "alibi"));
-    c->backward.d_relative = results_add_gradient(all, directory, "relative", request_tensor(c->r, "relative"));
-    c->backward.d_params = c->d_params = mechanism_add_gradients(all, directory, c->r, c->mechanism);
+    inner_gradients inner = inner_gradients_add(all, directory, c->r, &c->args, c->mechanism);
+    c->backward.d_weights = inner.d_weights;
+    c->backward.d_logsumexp = inner.d_logsumexp;
+    c->backward.d_bias = inner.d_bias;
+    c->backward.d_alibi = inner.d_alibi;
+    c->backward.d_relative = inner.d_relative;
+    c->backward.d_params = c->d_params = inner.d_params;
     attentional_add_gradients(&c->step, all, directory, c->r);
 }
 
@@ -156,9 +155,9 @@ static void run(request *r, attn_engine *engine)
     free(c.d_params);
 }
 
-static const request_option *const options[] = {mechanism_options,   modifiers_options,   rotary_options,
-                                                incremental_options, attentional_options, rows_options,
-                                                attention_options,   run_engine_options,  NULL};
+static const request_option *const options[] = {
+    mechanism_options, modifiers_options, rotary_options,          incremental_options, attentional_options,
+    rows_options,      attention_options, inner_gradients_options, run_engine_options,  NULL};
 const run_call run_attention = {.options = options, .run = run};
 
 const char run_attention_help[] =

@@ -5,6 +5,7 @@
  */
 #include "fail.h"
 #include "incremental.h"
+#include "inner_gradients.h"
 #include "layer_params.h"
 #include "mechanism.h"
 #include "modifiers.h"
@@ -21,9 +22,6 @@ static const request_option layer_options[] = {{.name = "query"},
                                                {.name = "value", .needs = "key"},
                                                {.name = "output"},
                                                {.name = "d-output", .needs = "grad-out"},
-                                               {.name = "d-weights", .needs = "grad-out"},
-                                               {.name = "d-logsumexp", .needs = "grad-out"},
-                                               {.name = "grad-out"},
                                                {.name = NULL}};
 static const char *const outputs[] = {"output", "weights", "scores", "logsumexp", "grad-out", NULL};
 static const char *const flows[] = {"d-output", "d-weights", "d-logsumexp", NULL};
@@ -91,16 +89,17 @@ static void add_gradients(call *c, const char *directory)
     *b = (attn_multihead_backward_args)ATTN_MULTIHEAD_BACKWARD_ARGS_INIT;
     b->forward = &c->args;
     b->d_output = request_tensor(c->r, "d-output");
-    b->d_weights = request_tensor(c->r, "d-weights");
-    b->d_logsumexp = request_tensor(c->r, "d-logsumexp");
     b->d_query = results_add_gradient(all, directory, "query", c->args.query);
     b->d_key = results_add_gradient(all, directory, "key", c->args.key);
     b->d_value = results_add_gradient(all, directory, "value", c->args.value);
-    b->d_bias = results_add_gradient(all, directory, "bias", c->attention.bias);
-    b->d_alibi = results_add_gradient(all, directory, "alibi", request_tensor(c->r, "alibi"));
-    b->d_relative = results_add_gradient(all, directory, "relative", request_tensor(c->r, "relative"));
     b->d_params = c->d_params = layer_params_add_gradients(all, directory, c->r, c->layer);
-    b->d_mechanism_params = c->d_mechanism_params = mechanism_add_gradients(all, directory, c->r, c->mechanism);
+    inner_gradients inner = inner_gradients_add(all, directory, c->r, &c->attention, c->mechanism);
+    b->d_weights = inner.d_weights;
+    b->d_logsumexp = inner.d_logsumexp;
+    b->d_bias = inner.d_bias;
+    b->d_alibi = inner.d_alibi;
+    b->d_relative = inner.d_relative;
+    b->d_mechanism_params = c->d_mechanism_params = inner.d_params;
     require(attn_multihead_saved(c->layer, &c->args, &c->args.saved_size));
     c->args.saved = allocate(c->args.saved_size, 1);
 }
@@ -129,8 +128,8 @@ static void run(request *r, attn_engine *engine)
 }
 
 static const request_option *const options[] = {
-    mechanism_options,    modifiers_options, incremental_options, rows_options,
-    layer_params_options, layer_options,     run_engine_options,  NULL};
+    mechanism_options, modifiers_options,       incremental_options, rows_options, layer_params_options,
+    layer_options,     inner_gradients_options, run_engine_options,  NULL};
 const run_call run_layer = {.selector = "heads", .options = options, .run = run};
 
 const char run_layer_help[] =
