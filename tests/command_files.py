@@ -44,7 +44,8 @@ class Headers(InAnEmptyFolder):
         if array is not None and (array.ndim not in (1, 2, 3, 4) or array.dtype.newbyteorder("=") not in OURS):
             return None
         Path("x.npy").write_bytes(file)
-        done = attn("run", "--score", "dot", "--query", "x.npy", "--key", "x.npy", "--scores", "raw=-")
+        done = attn("run", "--score", "dot", "--query", "x.npy", "--key", "x.npy", "--scores", "raw=-",
+                    "--threads", "1")
         taken = done.returncode == 0 or b"whole numbers" in done.stderr
         self.assertEqual(taken, array is not None, (header, version, done.stderr))
         if done.returncode == 0:

@@ -88,13 +88,17 @@ static literal *create(literal_kind kind)
     return value;
 }
 
+static int digit_value(int letter)
+{
+    return letter <= '9' ? letter - '0' : (letter | 0x20) - 'a' + 10;
+}
+
 /* A digit or more in that base, with single underscores between; adds them to value. */
 static void read_digits(cursor *c, int base, literal *value)
 {
     if (!is_digit(peek(c), base)) malformed(c, "digit");
     while (is_digit(peek(c), base)) {
-        int letter = *c->at++;
-        int digit = letter <= '9' ? letter - '0' : (letter | 0x20) - 'a' + 10;
+        int digit = digit_value((unsigned char)*c->at++);
         value->huge = value->huge || value->number > (INT64_MAX - digit) / base;
         if (!value->huge) value->number = value->number * base + digit;
         if (peek(c) == '_' && c->end - c->at > 1 && is_digit((unsigned char)c->at[1], base)) ++c->at;
@@ -165,18 +169,13 @@ static literal *read_signed(cursor *c)
     return value;
 }
 
-static int digit_value(int letter)
-{
-    return letter <= '9' ? letter - '0' : (letter | 0x20) - 'a' + 10;
-}
-
 /* The character that so many digits in that base stand for, as a byte of a string. */
 static unsigned char read_code(cursor *c, int base, int least, int most)
 {
     unsigned long code = 0;
     int count = 0;
     for (; count < most && is_digit(peek(c), base); ++count) {
-        code = code * (unsigned long)base + (unsigned long)digit_value(*c->at++);
+        code = code * (unsigned long)base + (unsigned long)digit_value((unsigned char)*c->at++);
     }
     if (count < least || code > 0x10ffff) malformed(c, "number of a character");
     return code > 0 && code < 0x80 ? (unsigned char)code : NOT_ASCII;
@@ -241,7 +240,7 @@ static int string_prefix(const cursor *c, bool *raw, bool *bytes)
     bool unicode = false;
     *raw = *bytes = false;
     for (; length < 3 && c->at + length < c->end; ++length) {
-        int letter = c->at[length];
+        int letter = (unsigned char)c->at[length];
         if (letter == '\'' || letter == '"') return unicode && length > 1 ? -1 : length;
         bool *said = letter == 'r' || letter == 'R'   ? raw
                      : letter == 'b' || letter == 'B' ? bytes

@@ -110,7 +110,7 @@ static dictionary create(const tokens *first, const tokens *second)
     dictionary d = {.words = allocate(first->count + second->count, sizeof *d.words), .first_count = first->count};
     for (size_t i = 0; i < first->count; ++i) add_word(&d, first->items[i]);
     for (size_t i = 0; i < second->count; ++i) add_word(&d, second->items[i]);
-    qsort(d.grams, d.count, sizeof *d.grams, compare);
+    if (d.count > 0) qsort(d.grams, d.count, sizeof *d.grams, compare);
     size_t kept = 0;
     for (size_t i = 0; i < d.count; ++i) {
         if (kept > 0 && compare(&d.grams[i], &d.grams[kept - 1]) == 0) continue;

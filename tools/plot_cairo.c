@@ -83,10 +83,11 @@ static void draw_matrices(drawing *d)
         if (l->grid) draw_grid(d, corner);
         draw_frame(d->cr, corner.x, corner.y, l->matrix_width, l->matrix_height);
     }
-    for (size_t i = 0; l->values && i < d->p->rows * d->p->columns; ++i) {
-        plot_number number;
-        plot_line line = plot_layout_value(l, d->p, d->letters, i / d->p->columns, i % d->p->columns, &number);
-        draw_line(d, line);
+    for (size_t row = 0; l->values && row < d->p->rows; ++row) {
+        for (size_t column = 0; column < d->p->columns; ++column) {
+            plot_number number;
+            draw_line(d, plot_layout_value(l, d->p, d->letters, row, column, &number));
+        }
     }
 }
 

@@ -249,8 +249,8 @@ void plot_layout_free(plot_layout *l)
 
 plot_point plot_layout_corner(const plot_layout *l, size_t matrix)
 {
-    return (plot_point){.x = l->x + l->right * (double)(matrix % l->across),
-                        .y = l->y + l->down * (double)(matrix / l->across)};
+    size_t column = matrix % l->across, row = matrix / l->across;
+    return (plot_point){.x = l->x + l->right * (double)column, .y = l->y + l->down * (double)row};
 }
 
 plot_line plot_layout_value(const plot_layout *l, const plot *p, lettering *letters, size_t row, size_t column,

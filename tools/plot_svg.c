@@ -103,7 +103,7 @@ static const plot_run *write_path(FILE *out, const plot_run *run, const plot_run
     (void)fprintf(out, "<path stroke=\"#%06lx\" d=\"M0 0", (unsigned long)colour_of(run));
     for (; run < end && same_path(run, first); ++run) {
         (void)fprintf(out, "m%lld %lldh%zu", (long long)run->column - column, (long long)run->row - row, run->length);
-        column = (long long)(run->column + run->length);
+        column = (long long)run->column + (long long)run->length;
         row = (long long)run->row;
     }
     (void)fputs("\"/>\n", out);
@@ -169,10 +169,12 @@ void plot_write_svg(const plot *p, FILE *stream)
     plot_layout layout = plot_layout_create(p, letters);
     write_heading(p, &layout, stream);
     write_matrices(p, &layout, stream);
-    for (size_t i = 0; layout.values && i < p->rows * p->columns; ++i) {
-        plot_number number;
-        plot_line line = plot_layout_value(&layout, p, letters, i / p->columns, i % p->columns, &number);
-        write_line(stream, &line);
+    for (size_t row = 0; layout.values && row < p->rows; ++row) {
+        for (size_t column = 0; column < p->columns; ++column) {
+            plot_number number;
+            plot_line line = plot_layout_value(&layout, p, letters, row, column, &number);
+            write_line(stream, &line);
+        }
     }
     write_bar(&layout, stream);
     for (size_t i = 0; i < layout.count; ++i) write_line(stream, &layout.lines[i]);
