@@ -40,21 +40,43 @@ fn too_large(shape: &[usize]) -> Error {
     Error::new(Status::Overflow, sentence)
 }
 
+#[cold]
+fn no_rank(shape: &[usize]) -> Error {
+    let sentence = format!(
+        "a shape has 1 to 4 dimensions, but {shape:?} has {}",
+        shape.len()
+    );
+    Error::new(Status::Shape, sentence)
+}
+
 impl Layout {
-    /// Row-major, without gaps.
-    #[inline]
+    /// Row-major, without gaps. Small calls make a few of these each: it is one pass over a shape whose rank is usually
+    /// known where this is inlined.
+    #[inline(always)]
     pub fn contiguous(shape: &[usize]) -> Result<Self> {
-        let mut layout = Self::of_shape(shape)?;
-        let mut count = 1usize;
-        for d in (0..shape.len()).rev() {
-            layout.stride[d] = count as i64;
-            count = match count.checked_mul(shape[d]) {
-                Some(count) if count <= isize::MAX as usize => count,
-                _ => return Err(too_large(shape)),
-            };
+        const MOST: usize = isize::MAX as usize;
+        let ndim = shape.len();
+        if ndim == 0 || ndim > 4 {
+            return Err(no_rank(shape));
         }
-        layout.reach.least = count;
-        Ok(layout)
+        let (mut sizes, mut stride, mut count) = ([0; 4], [0; 4], 1usize);
+        for d in (0..ndim).rev() {
+            let product = count.checked_mul(shape[d]);
+            if shape[d] > MOST || product.map_or(true, |product| product > MOST) {
+                return Err(too_large(shape));
+            }
+            (sizes[d], stride[d]) = (shape[d] as i64, count as i64);
+            count = product.unwrap_or(0);
+        }
+        Ok(Self {
+            ndim,
+            shape: sizes,
+            stride,
+            reach: Reach {
+                offset: 0,
+                least: count,
+            },
+        })
     }
 
     /// Element (i, j, ..) at offset + i strides[0] + j strides[1] + ..
@@ -91,11 +113,7 @@ impl Layout {
 
     fn of_shape(shape: &[usize]) -> Result<Self> {
         if shape.is_empty() || shape.len() > 4 {
-            let sentence = format!(
-                "a shape has 1 to 4 dimensions, but {shape:?} has {}",
-                shape.len()
-            );
-            return Err(Error::new(Status::Shape, sentence));
+            return Err(no_rank(shape));
         }
         let (mut sizes, mut stride) = ([0; 4], [0; 4]);
         stride[..shape.len()].fill(1);
