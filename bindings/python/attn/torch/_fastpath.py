@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from ._replace import Replacement
 
 Tensor = torch.Tensor
-LONG, MUCH = 256, 1 << 24  # below this length, or for fewer products than this, torch's one operation is faster than several
+# Below this length, or for fewer products than this, torch's one operation is faster than several.
+LONG, MUCH = 256, 1 << 24
 
 
 def _mask(mask: Tensor | None, kind: int | None) -> Tensor | None:
-    """What may be seen, or a bias, of torch's mask: whole, or of the keys alone (kind 1). True, or minus infinity, hides."""
+    """What may be seen, or a bias, of torch's mask: whole, or of the keys alone (kind 1). True, or minus infinity,
+    hides."""
     if mask is None:
         return None
     if kind == 1:
@@ -58,8 +60,8 @@ class Layers:
     def _attend(self, x: Tensor, heads: int, packed: tuple[Tensor, Tensor], out: tuple[Tensor, Tensor],
                 mask: Tensor | None, kind: int | None) -> Tensor:
         batch, length, dim = x.shape
-        parts = F.linear(x, *packed).view(batch, length, 3, heads, dim // heads).permute(2, 0, 3, 1, 4)
-        context = self.active().attend(*parts, _mask(mask, kind))
+        query, key, value = F.linear(x, *packed).view(batch, length, 3, heads, dim // heads).permute(2, 0, 3, 1, 4)
+        context = self.active().attend(query, key, value, _mask(mask, kind))
         return F.linear(context.transpose(1, 2).reshape(batch, length, dim), *out)
 
     def multi_head_attention(self, below: Function) -> Function:

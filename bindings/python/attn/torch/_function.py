@@ -72,7 +72,7 @@ class _Attention(torch.autograd.Function):
         def compute() -> tuple[Any, ...]:
             arrays = {name: array_of(tensor) for name, tensor in zip(ctx.names, tensors)}
             wanted = [name for name, need in zip(ctx.names, needs) if need]
-            into = {name: None if flow is None else array_of(flow) for name, flow in flows.items()}
+            into: dict[str, Any] = {name: None if flow is None else array_of(flow) for name, flow in flows.items()}
             gradients = _attention.attention_grad(**into, **_arguments(ctx.rule, arrays), wanted=wanted,
                                                   result=Result(array_of(context), None, logsumexp.numpy()))
             made = {**gradients._asdict(), **gradients.params}
@@ -101,7 +101,8 @@ def attend(rule: dict[str, Any], tensors: Mapping[str, torch.Tensor], laid: bool
         made = _forward(rule, arrays, laid, **returns, return_logsumexp="exact" if return_logsumexp else False)
         if not isinstance(made, Result):
             return torch.from_numpy(made)
-        context, weights, logsumexp, scores = (None if array is None else torch.from_numpy(array) for array in made)
+        outputs: list[Any] = [None if array is None else torch.from_numpy(array) for array in made]
+        context, weights, logsumexp, scores = outputs
         if logsumexp is not None:
             logsumexp = logsumexp.to(context.dtype)
     if not (return_logsumexp or any(returns.values())):
@@ -137,10 +138,10 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
     tensors = {name: plain(tensor, name) for name, tensor in given.items() if tensor is not None}
     if has_gradients(*tensors.values()) and score in ("additive", "general", "concat"):
         own = {name: tensors.pop(name) for name in params or {}}
-        score, query, key, own = _projected.project(_projected.Call(score, query, key, own))
         if key is not None and value is None:
             tensors["value"] = tensors["key"]
-        tensors.update({"query": query, **({} if key is None else {"key": key}), **own})
+        score, tensors["query"], projected, own = _projected.project(_projected.Call(score, query, key, own))
+        tensors.update(own if projected is None else {"key": projected, **own})
     rule: dict[str, Any] = {
         "score": score, "scale": scale, "softcap": softcap, "temperature": temperature, "causal": causal,
         "window": tuple(window) if isinstance(window, list) else window,

@@ -12,6 +12,7 @@ import torch
 import torch.jit._builtins
 
 Function = Callable[..., Any]
+_builtins: Any = torch.jit._builtins
 
 
 class Place:
@@ -37,9 +38,9 @@ class Place:
             return work(*given, **named)
 
         self._below, self._ours = below, ours
-        builtin = torch.jit._builtins._find_builtin(below)
+        builtin = _builtins._find_builtin(below)
         if builtin is not None:  # so that torch.jit.script takes it for the operation that is below
-            torch.jit._builtins._register_builtin(ours, builtin)
+            _builtins._register_builtin(ours, builtin)
         setattr(self.module, self.name, ours)
 
     def clear(self) -> None:
@@ -48,7 +49,7 @@ class Place:
         ours, self._ours = self._ours, None
         if ours is None:
             return
-        torch.jit._builtins._get_builtin_table().pop(id(ours), None)
+        _builtins._get_builtin_table().pop(id(ours), None)
         if getattr(self.module, self.name) is ours:
             setattr(self.module, self.name, self._below)
         self._below = None

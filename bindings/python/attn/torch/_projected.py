@@ -19,7 +19,7 @@ class Call(NamedTuple):
     score: Any
     query: torch.Tensor
     key: torch.Tensor | None
-    params: Tensors
+    params: dict[str, torch.Tensor]
 
 
 def product(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
@@ -54,7 +54,7 @@ def keys(score: str, key: torch.Tensor, params: Tensors, query_dim: int | None) 
     return product(key, params["W"]) if score == "general" else key
 
 
-def with_keys(score: str, params: Tensors, query_dim: int | None) -> tuple[Any, Tensors]:
+def with_keys(score: str, params: Tensors, query_dim: int | None) -> tuple[Any, dict[str, torch.Tensor]]:
     """The score, and its parameters, of keys that are keys() already."""
     if score == "general":
         return "dot", without(params, "W")

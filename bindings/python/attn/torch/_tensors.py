@@ -55,7 +55,8 @@ def outside_graphs(function: Function) -> Function:
     @functools.wraps(function)
     def called(*given: Any, **named: Any) -> Any:
         if torch.compiler.is_compiling():
-            return torch.compiler.disable(function)(*given, **named)
+            disable: Any = torch.compiler.disable
+            return disable(function)(*given, **named)
         by = recorded()
         if by is not None:
             raise RuntimeError(f"attn.torch.{function.__name__} cannot be recorded by {by}: it is no operation of torch's, "
