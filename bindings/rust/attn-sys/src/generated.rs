@@ -80,7 +80,7 @@ pub const ATTN_I64: attn_dtype = 8;
 /// data + (i * stride[0] + j * stride[1] + ...) * size of the dtype, and must be aligned to that size. Strides count
 /// elements, may have any order and sign, and may be 0 to broadcast an input. The elements of an output must lie apart
 /// in the plain way: sorted by stride, each dimension steps past all that the smaller ones cover. Entries past ndim are
-/// not read. data may be NULL when a dimension is 0.
+/// not read. When a dimension is 0, data may be anything, NULL too.
 /// ```
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -182,7 +182,10 @@ pub type attn_log_fn = Option<unsafe extern "C" fn(data: *mut c_void, level: att
 pub struct attn_engine_options {
     /// sizeof(attn_engine_options), set by ATTN_ENGINE_OPTIONS_INIT
     pub struct_size: u32,
-    /// the caller included; 0: one per CPU that this process may use; at most 1024
+    /// ```text
+    /// the caller included, at most 1024; 0: one per CPU that this process may use, as far as its
+    /// control groups (Linux) give it time
+    /// ```
     pub threads: i32,
     pub way: attn_way,
     /// 0
@@ -1215,8 +1218,9 @@ extern "C" {
     ///
     /// The gradient by from is that by to, turned back: the same call with inverse = 1.
     ///
-    /// Memory beside the arguments is 8 bytes for each pair of one row. The result has the same bits for any number of
-    /// engine threads, and a row the same at a position that is counted from first and at one that is given.
+    /// Memory beside the arguments is 8 bytes for each pair of one row and at most 16 KB for each thread, asked for once,
+    /// and not where it is at most 16 KB. The result has the same bits for any number of engine threads, and a row the same
+    /// at a position that is counted from first and at one that is given.
     ///
     /// ATTN_ERR_ARGUMENT: a NULL, no layout, an option or a position out of range. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE,
     /// ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1.
