@@ -334,6 +334,51 @@ static void forward_and_backward_round_scores_alike(void **state)
     }
 }
 
+/* A distant key has by far the greatest product, and nearer ones have ALiBi's part: the greatest score of all is
+ * neither's own, nor their sum. */
+static void a_distant_great_product_does_not_hide_what_is_near(void **state)
+{
+    static const struct {
+        float product, slope;
+        int64_t keys;
+    } cases[] = {{46, 0.5F, 101}, {46, 0.5F, 700}, {300, 1, 290}, {120, 0.25F, 600}, {80, 4, 128}, {0, 0.5F, 300}};
+    (void)state;
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        for (size_t k = 0; k < COUNTS; k++) {
+            struct call c;
+            const int64_t queries = counts[k], keys = cases[n].keys;
+            float slope = cases[n].slope;
+            attn_tensor slopes;
+            begin(&c, queries, keys, 1, 1, ATTN_F64);
+            MUST(attn_tensor_init(&slopes, &slope, ATTN_F32, 1, (int64_t[]){1}));
+            MUST(attn_mechanism_set_alibi(c.mechanism, &slopes, ATTN_ALIGN_TOP_LEFT));
+            c.args.query_start = keys - queries;
+            for (int64_t i = 0; i < queries; i++) query[i] = 1;
+            for (int64_t j = 0; j < keys; j++) value[j] = (float)j;
+            key[0] = cases[n].product;
+            MUST(attn_forward(c.mechanism, &c.args));
+            MUST(attn_backward(c.mechanism, &c.back));
+            double first = 0; /* the weights of key 0, of all queries */
+            for (int64_t i = 0; i < queries; i++) {
+                double most = -INFINITY, sum = 0, mean = 0;
+                for (int pass = 0; pass < 2; pass++) {
+                    for (int64_t j = 0; j < keys; j++) {
+                        const double distance = fabs((double)(keys - queries + i - j));
+                        const double score = (double)key[j] - (double)slope * distance, weight = exp(score - most);
+                        if (pass == 0) most = fmax(most, score);
+                        if (pass == 1) sum += weight, mean += weight * (double)j;
+                    }
+                }
+                first += exp((double)key[0] - (double)slope * (double)(keys - queries + i) - most) / sum;
+                assert_is("context", (int)n, (double)context[i], mean / sum, 2e-5 * (double)keys);
+                assert_is("log-sum-exp", (int)n, exact_logsumexp[i], most + log(sum), 1e-4);
+            }
+            assert_is("d_value", (int)n, (double)d_value[0], first, 2e-5 * (double)queries);
+            attn_mechanism_destroy(c.mechanism);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +391,7 @@ int main(void)
         cmocka_unit_test(scores_that_grow_late_make_nothing_infinite),
         cmocka_unit_test(decomposable_sums_are_no_greater_than_what_they_are_of),
         cmocka_unit_test(forward_and_backward_round_scores_alike),
+        cmocka_unit_test(a_distant_great_product_does_not_hide_what_is_near),
     };
     return cmocka_run_group_tests_name("great", tests, engine_setup, engine_teardown);
 }

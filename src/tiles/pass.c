@@ -28,6 +28,7 @@ typedef struct pass {
     int clean;                /* values that are not finite are kept apart */
     int late;                 /* the context is left to attn_i_tile_finish */
     int preset;               /* references are what they should have been before */
+    int by_passes;            /* no weights are made with products */
 } pass;
 
 /* Elements of the context that the pass makes. */
@@ -262,9 +263,20 @@ static void run(pass *t, attn_i_span keys)
             if (t->late) begin(t, 0);
             continue;
         }
-        if (mask == ATTN_I_SOMETHING || !weights_with_products(t)) weights_by_passes(t, mask);
+        if (t->by_passes || mask == ATTN_I_SOMETHING || !weights_with_products(t)) weights_by_passes(t, mask);
         add_context(t);
     }
+}
+
+/* 1 if some lane's reference lies so far above its scores that the least that a weight is held at counts beside the
+ * sum: ALiBi's part was added to it, and the key that had the greatest product was a distant one. */
+static int is_held(const pass *t, attn_i_span keys)
+{
+    const float least = (float)(keys.end - keys.first) * 0x1p-38f; /* 2^-ROOM for each key is 2^-26 of it */
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        if (t->v.lanes->sum[l] > 0 && t->v.lanes->sum[l] < least) return 1;
+    }
+    return 0;
 }
 
 /* 1 if some lane's context is not finite though its weights are numbers: a value that is not, perhaps of a key that the
@@ -370,6 +382,10 @@ void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s
     attn_i_fetch_begin(fetch, (keys.end - keys.first - LOOK_KEYS) / ATTN_I_BLOCK_ROWS);
     attn_i_tile_load_queries(&t.v);
     run(&t, keys);
+    if (is_held(&t, keys)) {
+        t.by_passes = 1;
+        run(&t, keys);
+    }
     attn_i_tile_plan great;
     if (plan->great == 0 && has_lost_scores(&t)) run_great(&t, keys, &great);
     if (is_poisoned(&t)) {
