@@ -6,9 +6,19 @@
 set(attn_instrument_flags "")
 if(ATTN_SANITIZE)
   list(APPEND attn_instrument_flags -fsanitize=${ATTN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  if(ATTN_SANITIZE_RECOVER)
+    list(APPEND attn_instrument_flags -fsanitize-recover=${ATTN_SANITIZE_RECOVER})
+  endif()
 endif()
 if(ATTN_COVERAGE)
   list(APPEND attn_instrument_flags --coverage -fprofile-update=atomic)
+endif()
+
+# What kernels are compiled with beside that. Counters for a fuzzer would make clang take minutes for single files, and
+# calls ten times slower; what a kernel is called with is counted where it is called from.
+set(attn_kernel_instrument_flags "")
+if(ATTN_SANITIZE MATCHES fuzzer)
+  list(APPEND attn_kernel_instrument_flags -fno-sanitize=fuzzer-no-link -O2)
 endif()
 
 function(attn_compile_options target)
