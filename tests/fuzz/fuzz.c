@@ -51,6 +51,15 @@ struct rng take_rng(struct bytes *b)
 
 /* --------------------------------------------------------------------------------------------- failing */
 
+static void (*describe_failure)(const void *of);
+static const void *described;
+
+void fuzz_describe_with(void (*describe)(const void *of), const void *of)
+{
+    describe_failure = describe;
+    described = of;
+}
+
 void fuzz_failed(const char *file, int line, const char *format, ...)
 {
     va_list arguments;
@@ -59,6 +68,7 @@ void fuzz_failed(const char *file, int line, const char *format, ...)
     vfprintf(stderr, format, arguments);
     fprintf(stderr, "\n");
     va_end(arguments);
+    if (describe_failure != NULL) describe_failure(described);
     abort();
 }
 
@@ -214,6 +224,7 @@ void fuzz_begin(void)
     executions++;
     fuzz_count_allocations(-1);
     fuzz_arrays_begin();
+    describe_failure = NULL;
 }
 
 /* Engines keep what their threads need, which start with the first large job: that may have grown. */

@@ -34,6 +34,9 @@ struct rng take_rng(struct bytes *bytes);                           /* numbers a
     } while (0)
 __attribute__((noreturn, format(printf, 3, 4))) void fuzz_failed(const char *file, int line, const char *format, ...);
 
+/* What a failure tells beside its sentence: a function that prints what the input was made into. */
+void fuzz_describe_with(void (*describe)(const void *of), const void *of);
+
 /* A call that may not fail. */
 #define OK(expression) fuzz_ok((expression), #expression, __FILE__, __LINE__)
 void fuzz_ok(attn_status status, const char *expression, const char *file, int line);

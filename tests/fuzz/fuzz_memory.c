@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_twin.h"
 #include "problem.h"
 
 enum { MOST_ROWS = 4, MOST_KEYS = 48, MOST_HEADS = 2, MOST_DIM = 24 };
@@ -341,8 +342,7 @@ static void attend(struct world *w, struct bytes *b)
     CHECK(fuzz_allocations().asked <= 1, "%d allocations", (int)fuzz_allocations().asked);
     CHECK(fuzz_gaps_untouched(&context) && (!(choice & 1) || fuzz_gaps_untouched(&weights)), "written between elements");
     const struct twin_problem t = plain_problem(w, queries, query_numbers, &key, &value);
-    fuzz_counted(COUNT_TWINS);
-    twin_run(&t, &want);
+    fuzz_run_twin(&t, p->scene.dtype, &want);
     check(w, &context, want.context, want.context_magnitude, "context");
     if (choice & 1) check(w, &weights, want.scores[TWIN_WEIGHTS], want.scores_magnitude[TWIN_WEIGHTS], "weights");
     if (choice & 2) {

@@ -4,8 +4,11 @@
  */
 #include "problem.h"
 
+#include "fuzz_twin.h"
+
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -346,11 +349,27 @@ static void take_lengths(struct problem *p, struct bytes *b)
 
 /* ----------------------------------------------------------------------------------------------- whole */
 
+static void describe(const void *of)
+{
+    const struct problem *p = of;
+    const struct twin_problem *t = &p->scene.twin;
+    fprintf(stderr,
+            "the problem: %s %s, numbers %d, modifiers %#x; B %d Hq %d Hk %d Tq %d Tk %d Dq %d Dk %d Dv %d A %d%s\n",
+            scene_score_names[t->score], p->scene.dtype == ATTN_F32 ? "f32" : "f64", (int)p->numbers,
+            p->scene.modifiers, (int)t->batch, (int)t->query_heads, (int)t->key_heads, (int)t->queries, (int)t->keys,
+            (int)t->query_dim, (int)t->key_dim, (int)t->value_dim, (int)t->hidden_dim,
+            t->value == NULL ? ", keys alone" : "");
+    fprintf(stderr, "scale %g cap %g tau %g dropout %g local %d %d causal %d window %d %d %d alibi %d relative %d start %d\n",
+            t->scale, t->softcap, t->temperature, t->dropout, (int)t->local, (int)t->half_width, (int)t->causal,
+            (int)t->window, (int)t->left, (int)t->right, (int)t->alibi, (int)t->relative, (int)t->query_start);
+}
+
 /* What all else depends on. */
 static void begin(struct problem *p, struct bytes *b, unsigned allowed)
 {
     struct scene *s = &p->scene;
     memset(p, 0, sizeof *p);
+    fuzz_describe_with(describe, p);
     const unsigned first = take(b), modifiers = take(b);
     s->score = s->twin.score = (enum twin_score)(first % 6);
     s->dtype = first / 6 % 4 == 3 ? ATTN_F64 : ATTN_F32;
@@ -425,10 +444,7 @@ void problem_destroy(struct problem *p)
 
 void problem_run_twin(struct problem *p)
 {
-    if (p->scene.want.context == NULL) {
-        fuzz_counted(COUNT_TWINS);
-        twin_run(&p->scene.twin, &p->scene.want);
-    }
+    if (p->scene.want.context == NULL) fuzz_run_twin(&p->scene.twin, p->scene.dtype, &p->scene.want);
 }
 
 bool problem_in_reach(const struct problem *p)
