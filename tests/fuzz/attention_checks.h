@@ -27,12 +27,12 @@ void forward_bind(struct forward_call *call);
 /* Calls attn_forward, which must succeed. */
 void forward_run(struct problem *problem, struct forward_call *call);
 
-/* What was written is all of the outputs and nothing else, and is within the twin's bounds, where they hold; weights are
- * not negative and add up to 1 or to nothing; finite inputs have finite results. */
+/* What was written is all of the outputs and nothing else, and is within the twin's bounds, where they hold; weights
+ * are not negative and add up to 1 or to nothing; finite inputs have finite results. */
 void forward_check_result(struct problem *problem, const struct forward_call *call);
 
-/* The same bits with other threads and executors; in a workspace of exactly what is needed; and whatever is in keys that
- * no query sees, and in their values. */
+/* The same bits with other threads and executors; in a workspace of exactly what is needed; and whatever is in keys
+ * that no query sees, and in their values. */
 void forward_check_alike(struct problem *problem, const struct forward_call *call, unsigned choice);
 void forward_check_workspace(struct problem *problem, const struct forward_call *call, struct bytes *bytes);
 void forward_check_unseen(struct problem *problem, const struct forward_call *call);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * decomposable_checks.c: the decomposable stage beside two problems of the twin's, one for each way between the sentences:
- * beta is attention of f over g, alpha of g over f, and gradients of the two add up.
+ * decomposable_checks.c: the decomposable stage beside two problems of the twin's, one for each way between the
+ * sentences: beta is attention of f over g, alpha of g over f, and gradients of the two add up.
  */
 #include "decomposable_checks.h"
 
@@ -63,7 +63,8 @@ static void create(struct stage *s, struct bytes *b, attn_dtype dtype, enum fuzz
     for (int side = 0; side < 2; side++) {
         const int64_t most = side == 0 ? s->ta : s->tb;
         const bool given = choice >> (2 + side) & 1;
-        if (given) fuzz_array(&s->length_arrays[side], b, take(b) % 2 == 0 ? ATTN_I64 : ATTN_I32, 1, &s->batch, LAYOUT_OUTPUT);
+        if (given)
+            fuzz_array(&s->length_arrays[side], b, take(b) % 2 == 0 ? ATTN_I64 : ATTN_I32, 1, &s->batch, LAYOUT_OUTPUT);
         for (int64_t r = 0; r < s->batch; r++) {
             s->lengths[side][r] = given ? take_range(b, 0, most) : most;
             if (given) array_set(&s->length_arrays[side], r, (double)s->lengths[side][r]);
@@ -74,9 +75,13 @@ static void create(struct stage *s, struct bytes *b, attn_dtype dtype, enum fuzz
     const attn_tensor **slots[INPUTS] = {&s->args.f, &s->args.g, &s->args.a, &s->args.b};
     for (int i = 0; i < INPUTS; i++) {
         if ((i == A && !s->with_a) || (i == B && !s->with_b)) continue;
-        const int64_t shape[4] = {s->batch, s->heads, i % 2 == 0 ? s->ta : s->tb, i < A ? s->dim : i == A ? s->da : s->db};
+        const int64_t shape[4] = {s->batch, s->heads, i % 2 == 0 ? s->ta : s->tb,
+                                  i < A    ? s->dim
+                                  : i == A ? s->da
+                                           : s->db};
         fuzz_array(&s->inputs[i], b, dtype, 4, shape, LAYOUT_INPUT);
-        for (int64_t k = 0, n = array_count(&s->inputs[i]); k < n; k++) array_set(&s->inputs[i], k, 0.7 * rng_normal(&rng));
+        for (int64_t k = 0, n = array_count(&s->inputs[i]); k < n; k++)
+            array_set(&s->inputs[i], k, 0.7 * rng_normal(&rng));
         s->numbers[i] = array_read(&s->inputs[i]);
         *slots[i] = &s->inputs[i].tensor;
     }
@@ -128,7 +133,8 @@ static void check_close(const struct array *got, const double *want, const doubl
 
 /* --------------------------------------------------------------------------------------------- forward */
 
-static void check_refused(const attn_decomposable_args *args, struct stage *s, struct array *outputs, attn_status status)
+static void check_refused(const attn_decomposable_args *args, struct stage *s, struct array *outputs,
+                          attn_status status)
 {
     (void)args;
     CHECK(status != ATTN_OK, "a spoilt call was accepted on %s", fuzz_engine_name(s->engine));
@@ -177,8 +183,9 @@ static void check_forward(struct stage *s, struct bytes *b)
     }
     if (checks & 2) { /* one tensor wrong */
         attn_tensor wrong;
-        const attn_tensor **slots[] = {&args.f,         &args.g,           &args.a,          &args.b,    &args.a_lengths,
-                                       &args.b_lengths, &args.a_logsumexp, &args.b_logsumexp, &args.beta, &args.alpha};
+        const attn_tensor **slots[] = {&args.f,         &args.g,         &args.a,           &args.b,
+                                       &args.a_lengths, &args.b_lengths, &args.a_logsumexp, &args.b_logsumexp,
+                                       &args.beta,      &args.alpha};
         const attn_tensor **slot = slots[take(b) % 10], *right = *slot;
         if (right != NULL) {
             wrong = *right;
@@ -236,7 +243,8 @@ static void check_backward(struct stage *s, struct bytes *b)
         if (flows_in[side]) twin_gradient_run(&s->twins[side], &s->want[side], &flow, &twins[side]);
         free(numbers);
     }
-    const struct twin_gradient_result *of_beta = flows_in[0] ? &twins[0] : NULL, *of_alpha = flows_in[1] ? &twins[1] : NULL;
+    const struct twin_gradient_result *of_beta = flows_in[0] ? &twins[0] : NULL,
+                                      *of_alpha = flows_in[1] ? &twins[1] : NULL;
     const attn_tensor **slots[INPUTS] = {&args.d_f, &args.d_g, &args.d_a, &args.d_b};
     args.accumulate = choice / 4 % 4 == 3;
     for (int i = 0; i < INPUTS; i++) {
@@ -244,7 +252,8 @@ static void check_backward(struct stage *s, struct bytes *b)
         if (wanted % 16 != 15 && (wanted >> i & 1)) continue;
         fuzz_array(&gradients[i], b, s->dtype, 4, s->inputs[i].tensor.shape, LAYOUT_OUTPUT);
         *slots[i] = &gradients[i].tensor;
-        for (int64_t k = array_count(&gradients[i]) - 1; k >= 0 && args.accumulate; k--) array_set(&gradients[i], k, 2.0);
+        for (int64_t k = array_count(&gradients[i]) - 1; k >= 0 && args.accumulate; k--)
+            array_set(&gradients[i], k, 2.0);
     }
     fuzz_counted(COUNT_GRADIENTS);
     const attn_status status = attn_decomposable_backward(fuzz_engine(s->engine), &args);
@@ -252,7 +261,8 @@ static void check_backward(struct stage *s, struct bytes *b)
     for (int i = 0; i < INPUTS; i++) {
         if (*slots[i] == NULL) continue;
         const int64_t count = array_count(&gradients[i]);
-        double *want = calloc((size_t)count + 1, sizeof *want), *magnitude = calloc((size_t)count + 1, sizeof *magnitude);
+        double *want = calloc((size_t)count + 1, sizeof *want),
+               *magnitude = calloc((size_t)count + 1, sizeof *magnitude);
         if (i == F) expect(want, magnitude, count, of_beta, TWIN_D_QUERY, of_alpha, TWIN_D_KEY);
         if (i == G) expect(want, magnitude, count, of_beta, TWIN_D_KEY, of_alpha, TWIN_D_QUERY);
         /* Where a is f, d_f is of both; the twin's key is then its value, too, and has that gradient already. */
@@ -270,7 +280,8 @@ static void check_backward(struct stage *s, struct bytes *b)
         if (choice & 64 && fuzz_allocations().asked > 0) {
             CHECK(other == ATTN_ERR_NOMEM, "%s without memory", attn_status_string(other));
             fuzz_check_sentence(other);
-            for (int i = 0; i < INPUTS; i++) CHECK(*slots[i] == NULL || fuzz_untouched(&again[i]), "%s was written", names[i]);
+            for (int i = 0; i < INPUTS; i++)
+                CHECK(*slots[i] == NULL || fuzz_untouched(&again[i]), "%s was written", names[i]);
         }
         fuzz_count_allocations(-1);
         OK(attn_decomposable_backward(fuzz_engine(fuzz_engine_alike(s->engine, wanted / 16)), &args));

@@ -180,8 +180,8 @@ attn_engine *fuzz_engine(enum fuzz_engine which)
 const char *fuzz_engine_name(enum fuzz_engine which)
 {
     static const char *const names[FUZZ_ENGINES] = {
-        "BLAS, one thread",        "tiles, one thread",        "BLAS, three threads",         "tiles, three threads",
-        "BLAS, backwards", "tiles, backwards", "tiles, portable kernels"};
+        "BLAS, one thread", "tiles, one thread", "BLAS, three threads",    "tiles, three threads",
+        "BLAS, backwards",  "tiles, backwards",  "tiles, portable kernels"};
     return names[which];
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * fuzz_attention.c: attn_forward, attn_backward and their workspaces, with any mechanism, modifiers, layouts and outputs.
- * What is checked of a call is in attention_checks.c, what of calls that must be refused in spoil.c.
+ * fuzz_attention.c: attn_forward, attn_backward and their workspaces, with any mechanism, modifiers, layouts and
+ * outputs. What is checked of a call is in attention_checks.c, what of calls that must be refused in spoil.c.
  */
 #include "attention_checks.h"
 #include "spoil.h"

@@ -213,8 +213,7 @@ static void backward(struct layer *l)
     fuzz_count_allocations(-1);
     fuzz_counted(COUNT_GRADIENTS);
     OK(attn_multihead_backward(l->multihead, &l->backward));
-    CHECK(fuzz_allocations().asked <= (l->backward.workspace == NULL), "%d allocations",
-          (int)fuzz_allocations().asked);
+    CHECK(fuzz_allocations().asked <= (l->backward.workspace == NULL), "%d allocations", (int)fuzz_allocations().asked);
 }
 
 static void check_same_gradients(const struct layer *got, const struct layer *want, const char *what)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * fuzz_readers.c: what the command attn reads and draws: .npy files, words, and plots of weights with words beside them.
+ * fuzz_readers.c: what the command attn reads and draws: .npy files, words, and plots of weights with words beside
+ * them.
  */
 #define _GNU_SOURCE
 #include <math.h>
@@ -152,8 +153,10 @@ static void check_npy(struct bytes *b)
     if (choice >= 128) { /* the file is wrong somewhere, or may be */
         npy.known = false;
         const size_t where = (size_t)take_range(b, 0, 255) % at;
-        if (choice & 64) file[where] = (uint8_t)take(b);
-        else npy.size = where;
+        if (choice & 64)
+            file[where] = (uint8_t)take(b);
+        else
+            npy.size = where;
     }
     npy.path = box_file(file, npy.size);
     const bool read = in_a_box(read_npy, &npy);
@@ -241,8 +244,10 @@ static void draw(void *data)
         if (kind / 2 % 4 == 2) w *= 1e-30;
         if (kind / 2 % 4 == 3) w *= 1e30;
         if (kind >= 224 && rng_chance(&rng, 0.01)) w = rng_chance(&rng, 0.5) ? NAN : -1.0;
-        if (kind & 1) ((double *)weights.data)[i] = w;
-        else ((float *)weights.data)[i] = (float)w;
+        if (kind & 1)
+            ((double *)weights.data)[i] = w;
+        else
+            ((float *)weights.data)[i] = (float)w;
     }
     plot_take(&p, "weights", &weights, 0, head);
     for (size_t i = 0; i < p.rows * p.columns; i++) {

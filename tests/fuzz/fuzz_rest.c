@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * fuzz_rest.c: what is not attention by a mechanism: the decomposable stage (decomposable_checks.c), the attentional step,
- * sinusoids, slopes and rotary positions.
+ * fuzz_rest.c: what is not attention by a mechanism: the decomposable stage (decomposable_checks.c), the attentional
+ * step, sinusoids, slopes and rotary positions.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -59,7 +59,8 @@ static const double *input(struct array *array, struct bytes *b, attn_dtype dtyp
 
 static void check_attentional_backward(struct bytes *b, attn_attentional_args *args, enum fuzz_engine on,
                                        attn_dtype dtype, struct rng *rng, const double *x, const double *weight,
-                                       const struct array *written, int64_t rows, int64_t columns, int64_t h, int64_t dv)
+                                       const struct array *written, int64_t rows, int64_t columns, int64_t h,
+                                       int64_t dv)
 {
     const unsigned wanted = take(b);
     double *d_output, *output = array_read(written);
@@ -75,7 +76,8 @@ static void check_attentional_backward(struct bytes *b, attn_attentional_args *a
     for (int g = 0; g < 4; g++) {
         if (of[g] == NULL || (wanted >> g & 1)) continue;
         fuzz_array(&gradients[g], b, dtype, of[g]->ndim, of[g]->shape, LAYOUT_OUTPUT);
-        for (int64_t i = array_count(&gradients[g]) - 1; i >= 0 && args->accumulate; i--) array_set(&gradients[g], i, 2.0);
+        for (int64_t i = array_count(&gradients[g]) - 1; i >= 0 && args->accumulate; i--)
+            array_set(&gradients[g], i, 2.0);
         *slots[g] = &gradients[g].tensor;
         any = true;
     }
@@ -107,7 +109,8 @@ static void check_attentional_backward(struct bytes *b, attn_attentional_args *a
     static const char *const names[] = {"d_weight", "d_bias", "d_context", "d_query"};
     for (int g = 0; g < 4; g++) {
         if (*slots[g] != NULL) {
-            for (int64_t i = 0; i < counts[g] && args->accumulate; i++) add(want[g], i, 2.0, 2.0 + fabs(want[g].value[i]));
+            for (int64_t i = 0; i < counts[g] && args->accumulate; i++)
+                add(want[g], i, 2.0, 2.0 + fabs(want[g].value[i]));
             check_close(&gradients[g], want[g].value, want[g].magnitude, names[g], on);
             fuzz_array_again(&again[g], &gradients[g]);
             *slots[g] = &again[g].tensor;
@@ -116,7 +119,8 @@ static void check_attentional_backward(struct bytes *b, attn_attentional_args *a
     }
     if (!args->accumulate) {
         OK(attn_attentional_backward(fuzz_engine(fuzz_engine_alike(on, wanted / 16)), args));
-        for (int g = 0; g < 4; g++) CHECK(*slots[g] == NULL || fuzz_same(&again[g], &gradients[g]), "other bits in %s", names[g]);
+        for (int g = 0; g < 4; g++)
+            CHECK(*slots[g] == NULL || fuzz_same(&again[g], &gradients[g]), "other bits in %s", names[g]);
     }
     free(d_output), free(output);
 }
@@ -249,8 +253,10 @@ static void check_rope(struct bytes *b, attn_dtype dtype, enum fuzz_engine on)
     fill(&from, &rng);
     double *before = array_read(&from);
     if (given) {
-        fuzz_array(&positions, b, choice & 64 ? ATTN_I32 : ATTN_I64, of_all ? 1 : 2, positions_shape + of_all, LAYOUT_INPUT);
-        for (int64_t i = array_count(&positions) - 1; i >= 0; i--) array_set(&positions, i, (double)rng_integer(&rng, -50, 5000));
+        fuzz_array(&positions, b, choice & 64 ? ATTN_I32 : ATTN_I64, of_all ? 1 : 2, positions_shape + of_all,
+                   LAYOUT_INPUT);
+        for (int64_t i = array_count(&positions) - 1; i >= 0; i--)
+            array_set(&positions, i, (double)rng_integer(&rng, -50, 5000));
         options.positions = &positions.tensor;
     }
     fuzz_array(&to, b, dtype, 4, shape, LAYOUT_OUTPUT);

@@ -66,7 +66,8 @@ static int64_t elements(const attn_tensor *t)
 
 /* A tensor of this shape. Where data will be read it is one element, again and again; elsewhere it is contiguous, at an
  * address far from all others, or has any strides. */
-static attn_tensor *input(struct bytes *b, attn_dtype dtype, int32_t ndim, int64_t s0, int64_t s1, int64_t s2, int64_t s3)
+static attn_tensor *input(struct bytes *b, attn_dtype dtype, int32_t ndim, int64_t s0, int64_t s1, int64_t s2,
+                          int64_t s3)
 {
     _Alignas(64) static const double zeros[8];
     const int64_t shape[4] = {s0, s1, s2, s3};
@@ -134,7 +135,8 @@ static attn_mechanism *take_mechanism(struct bytes *b, const struct sizes *n, at
     if (score == 3) {
         status = attn_mechanism_create_additive(engine_of, n->query_dim, n->key_dim, n->hidden_dim, flags, &mechanism);
     }
-    if (score == 4) status = attn_mechanism_create_concat(engine_of, n->query_dim, n->key_dim, n->hidden_dim, &mechanism);
+    if (score == 4)
+        status = attn_mechanism_create_concat(engine_of, n->query_dim, n->key_dim, n->hidden_dim, &mechanism);
     if (score == 5) status = attn_mechanism_create_location(engine_of, n->query_dim, n->keys, &mechanism);
     if (status != ATTN_OK) {
         fuzz_check_sentence(status);
@@ -144,7 +146,8 @@ static attn_mechanism *take_mechanism(struct bytes *b, const struct sizes *n, at
     if (modifiers & 1) (void)attn_mechanism_set_causal(mechanism, ATTN_ALIGN_BOTTOM_RIGHT);
     if (modifiers & 2) (void)attn_mechanism_set_window(mechanism, take_size(b), take_size(b), ATTN_ALIGN_TOP_LEFT);
     if (modifiers & 4) {
-        (void)attn_mechanism_set_local(mechanism, 1 + (attn_local)(take(b) % 3), take_size(b), n->query_dim, take_size(b));
+        (void)attn_mechanism_set_local(mechanism, 1 + (attn_local)(take(b) % 3), take_size(b), n->query_dim,
+                                       take_size(b));
     }
     const bool many = n->query_heads > 1 << 20 && fuzz_leaves_out("empty-calls");
     if (modifiers & 8 && !many) { /* their numbers are looked at, to choose a way */
@@ -276,7 +279,8 @@ static void layer(struct bytes *b, struct sizes n, attn_dtype dtype, enum fuzz_e
     for (int32_t i = 0; i < count; i++) {
         attn_param_info info = ATTN_PARAM_INFO_INIT;
         OK(attn_multihead_param_info(multihead, i, &info));
-        (void)attn_multihead_bind_param(multihead, info.name, input(b, dtype, info.ndim, info.shape[0], info.shape[1], 0, 0));
+        (void)attn_multihead_bind_param(multihead, info.name,
+                                        input(b, dtype, info.ndim, info.shape[0], info.shape[1], 0, 0));
     }
     const int64_t key_dim = options.key_dim > 0 ? options.key_dim : options.query_dim;
     const int64_t value_dim = options.value_dim > 0 ? options.value_dim : key_dim;
@@ -297,7 +301,8 @@ static void layer(struct bytes *b, struct sizes n, attn_dtype dtype, enum fuzz_e
         if (args.value != NULL) backward.d_value = output(b, dtype, 3, n.batch, n.keys, value_dim, 0);
     }
     if (computes) {
-        status = function >= 2 ? attn_multihead_backward(multihead, &backward) : attn_multihead_forward(multihead, &args);
+        status =
+            function >= 2 ? attn_multihead_backward(multihead, &backward) : attn_multihead_forward(multihead, &args);
         if (status != ATTN_OK) fuzz_check_sentence(status);
     } else {
         status = function == 0   ? attn_multihead_workspace(multihead, &args, &bytes)
@@ -386,8 +391,9 @@ static void positions(struct bytes *b, const struct sizes *n, attn_dtype dtype, 
         options.layout = (attn_rope_layout)(take(b) % 2);
         if (choice == 3) options.positions = input(b, ATTN_I64, 2, n->batch, n->queries, 0, 0);
         if (choice == 3) options.first = 0;
-        status = attn_rope(fuzz_engine(on), &options, input(b, dtype, 4, n->batch, n->key_heads, n->queries, n->query_dim),
-                           output(b, dtype, 4, n->batch, n->key_heads, n->queries, n->query_dim));
+        status =
+            attn_rope(fuzz_engine(on), &options, input(b, dtype, 4, n->batch, n->key_heads, n->queries, n->query_dim),
+                      output(b, dtype, 4, n->batch, n->key_heads, n->queries, n->query_dim));
     }
     if (status != ATTN_OK) fuzz_check_sentence(status);
 }
@@ -450,10 +456,14 @@ void fuzz_one(struct bytes *b)
     computes = function % 10 >= 3;
     if (computes && function % 10 != 9 && fuzz_leaves_out("empty-calls")) return;
     if (computes && function % 10 != 9) { /* nothing to compute */
-        if (choice / 16 % 4 == 0) n.batch = 0;
-        else if (choice / 16 % 4 == 1 && n.value_dim > 0) n.queries = 0;
-        else if (choice / 16 % 4 == 2) n.key_heads = n.query_heads = 1, n.queries = 0;
-        else n.queries = 0;
+        if (choice / 16 % 4 == 0)
+            n.batch = 0;
+        else if (choice / 16 % 4 == 1 && n.value_dim > 0)
+            n.queries = 0;
+        else if (choice / 16 % 4 == 2)
+            n.key_heads = n.query_heads = 1, n.queries = 0;
+        else
+            n.queries = 0;
     }
     switch (function % 10) {
     case 0:

@@ -318,11 +318,17 @@ static void take_mask(struct problem *p, struct bytes *b)
     struct scene *s = &p->scene;
     int64_t shape[4];
     take_broadcast_shape(b, p->shape, shape);
-    const unsigned share = take(b) % 8, runs = take(b) % 4;
+    const unsigned share = take(b) % 12, runs = take(b) % 4;
     fuzz_array(&s->mask, b, ATTN_BOOL, 4, shape, LAYOUT_INPUT);
+    const int64_t count_of_mask = array_count(&s->mask);
+    const int64_t one = count_of_mask > 0 ? rng_integer(&s->rng, 0, count_of_mask - 1) : 0;
     bool seen = true;
-    for (int64_t i = 0, n = array_count(&s->mask); i < n; i++) { /* single keys, or stretches of them */
-        if (runs == 0 || rng_chance(&s->rng, runs == 1 ? 0.1 : 0.01)) seen = rng_chance(&s->rng, shares[share]);
+    for (int64_t i = 0; i < count_of_mask; i++) { /* all but one, one alone, single keys, or stretches of them */
+        if (share >= 8) {
+            seen = (i == one) == (share == 11);
+        } else if (runs == 0 || rng_chance(&s->rng, runs == 1 ? 0.1 : 0.01)) {
+            seen = rng_chance(&s->rng, shares[share]);
+        }
         array_set(&s->mask, i, seen ? trues[rng_integer(&s->rng, 0, 3)] : 0);
     }
     double *values = expand(&s->mask, p->shape);
@@ -359,7 +365,8 @@ static void describe(const void *of)
             p->scene.modifiers, (int)t->batch, (int)t->query_heads, (int)t->key_heads, (int)t->queries, (int)t->keys,
             (int)t->query_dim, (int)t->key_dim, (int)t->value_dim, (int)t->hidden_dim,
             t->value == NULL ? ", keys alone" : "");
-    fprintf(stderr, "scale %g cap %g tau %g dropout %g local %d %d causal %d window %d %d %d alibi %d relative %d start %d\n",
+    fprintf(stderr,
+            "scale %g cap %g tau %g dropout %g local %d %d causal %d window %d %d %d alibi %d relative %d start %d\n",
             t->scale, t->softcap, t->temperature, t->dropout, (int)t->local, (int)t->half_width, (int)t->causal,
             (int)t->window, (int)t->left, (int)t->right, (int)t->alibi, (int)t->relative, (int)t->query_start);
 }
@@ -370,10 +377,14 @@ static void begin(struct problem *p, struct bytes *b, unsigned allowed)
     struct scene *s = &p->scene;
     memset(p, 0, sizeof *p);
     fuzz_describe_with(describe, p);
-    const unsigned first = take(b), modifiers = take(b);
+    const unsigned first = take(b);
+    unsigned modifiers = take(b) << 8;
+    modifiers |= take(b);
+    unsigned also = take(b) << 8; /* a quarter of them at a time, mostly */
+    also |= take(b);
     s->score = s->twin.score = (enum twin_score)(first % 6);
     s->dtype = first / 6 % 4 == 3 ? ATTN_F64 : ATTN_F32;
-    s->modifiers = (modifiers << 8 | take(b)) & ((1U << HAS_MODIFIERS) - 1) & allowed;
+    s->modifiers = modifiers & also & ((1U << HAS_MODIFIERS) - 1) & allowed;
     p->numbers = (enum numbers)(take(b) % 16);
     if (p->numbers >= NUMBERS_KINDS) p->numbers = NUMBERS_NORMAL;
     s->layout = LAYOUT_INPUT;

@@ -13,10 +13,10 @@
 /* What the numbers are like. Up to IN_REACH - 1 the twin's bounds hold; past that, only what is promised of any. */
 enum numbers {
     NUMBERS_NORMAL,
-    NUMBERS_INTEGERS,   /* -2 .. 2: ties, and exact sums */
-    NUMBERS_SPARSE,     /* mostly 0 */
-    NUMBERS_SMALL,      /* queries, keys and parameters of one power of ten, down to 1e-8 */
-    NUMBERS_PEAKED,     /* scores so great that a few keys have all the weight */
+    NUMBERS_INTEGERS, /* -2 .. 2: ties, and exact sums */
+    NUMBERS_SPARSE,   /* mostly 0 */
+    NUMBERS_SMALL,    /* queries, keys and parameters of one power of ten, down to 1e-8 */
+    NUMBERS_PEAKED,   /* scores so great that a few keys have all the weight */
     NUMBERS_IN_REACH,
     NUMBERS_FAR_BIAS = NUMBERS_IN_REACH, /* biases up to the end of float32 */
     NUMBERS_FAR_VALUES,                  /* values likewise */
@@ -33,7 +33,6 @@ struct problem {
     int64_t shape[4], context_shape[4]; /* of the scores and of the context */
     attn_mechanism *mechanisms[FUZZ_ENGINES];
 };
-
 
 void problem_create(struct problem *problem, struct bytes *bytes);
 

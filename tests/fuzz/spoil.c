@@ -10,7 +10,7 @@
 /* One input or output of the call, by number, copied so that it may be spoilt. */
 static const attn_tensor **slot(attn_forward_args *args, unsigned which)
 {
-    const attn_tensor **all[] = {&args->query,       &args->key,     &args->value,   &args->mask,  &args->bias,
+    const attn_tensor **all[] = {&args->query,       &args->key,     &args->value,   &args->mask,   &args->bias,
                                  &args->key_lengths, &args->context, &args->weights, &args->scores, &args->logsumexp};
     return all[which % 10];
 }

@@ -9,8 +9,8 @@
 
 int64_t tensor_count(const attn_tensor *tensor);
 
-/* Makes the tensor wrong, in a way that `way` chooses; false where this way does not apply. No element of what comes out
- * can be read. */
+/* Makes the tensor wrong, in a way that `way` chooses; false where this way does not apply. No element of what comes
+ * out can be read. */
 bool spoil_tensor(attn_tensor *tensor, unsigned way);
 
 #endif

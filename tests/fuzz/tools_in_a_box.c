@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tools_in_a_box.c: what stands for tools/fail.c and tools/output.c here. The command's sources are compiled with fopen,
- * fclose and free renamed to what is defined below (CMakeLists.txt).
+ * tools_in_a_box.c: what stands for tools/fail.c and tools/output.c here. The command's sources are compiled with
+ * fopen, fclose and free renamed to what is defined below (CMakeLists.txt).
  */
 #define _GNU_SOURCE
 #include "tools_in_a_box.h"
@@ -75,9 +75,7 @@ FILE *output_open(const char *path)
     fail("%s is not for harnesses", path);
 }
 
-void output_commit(void)
-{
-}
+void output_commit(void) {}
 
 FILE *box_fopen(const char *path, const char *mode);
 int box_fclose(FILE *stream);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * tools_in_a_box.h: parts of the command attn, which end the program when something is wrong, run within a harness: they
- * come back instead, and what they had taken is given back.
+ * tools_in_a_box.h: parts of the command attn, which end the program when something is wrong, run within a harness:
+ * they come back instead, and what they had taken is given back.
  */
 #ifndef ATTN_TESTS_FUZZ_TOOLS_IN_A_BOX_H
 #define ATTN_TESTS_FUZZ_TOOLS_IN_A_BOX_H
