@@ -136,7 +136,8 @@ static void expect(struct problem *p, const struct backward_call *c, const struc
     }
     for (int64_t i = 0; i < count && c->args.accumulate; i++) magnitude[i] += fabs(want[i]);
     if (p->scene.dtype != ATTN_F32) return;
-    for (int64_t i = 0; i < count; i++) magnitude[i] += least_sum(p, c);
+    const double least = least_sum(p, c);
+    for (int64_t i = 0; i < count; i++) magnitude[i] += least;
 }
 
 static void check_against_twin(struct problem *p, const struct backward_call *c,
