@@ -167,6 +167,36 @@ static void check_gaps(const struct backward_call *c)
 
 /* ------------------------------------------------------------------------------------------ other checks */
 
+/* However great the scores are, weights that are made anew from a log-sum-exp in float64 are those that forward writes:
+ * d_value is their sum over what flows in. A relative error of 2^-10 is far more than a weight's own roundings. */
+static void check_weights_anew(struct problem *p, const struct backward_call *c, const double *d_context)
+{
+    const struct twin_problem *t = &p->scene.twin;
+    struct forward_call forward;
+    struct bytes none = {NULL, 0};
+    if (!(c->wanted >> TWIN_D_VALUE & 1) || d_context == NULL || c->args.accumulate) return;
+    forward_outputs_create(&forward, p, &none, 1U << WEIGHTS);
+    forward.engine = c->engine;
+    forward_run(p, &forward);
+    const struct array *weights = &forward.outputs[WEIGHTS];
+    const int64_t group = t->query_heads / t->key_heads;
+    for (int64_t at = 0, n = array_count(&c->gradients[TWIN_D_VALUE]); at < n; at++) {
+        const int64_t d = at % t->value_dim, j = at / t->value_dim % t->keys, key_head = at / t->value_dim / t->keys;
+        double sum = 0.0, magnitude = 0x1p-50;
+        for (int64_t h = 0; h < group; h++) {
+            for (int64_t i = 0; i < t->queries; i++) {
+                const int64_t row = (key_head * group + h) * t->queries + i;
+                const double term = array_get(weights, row * t->keys + j) * d_context[row * t->value_dim + d];
+                sum += term;
+                magnitude += fabs(term);
+            }
+        }
+        const double got = array_get(&c->gradients[TWIN_D_VALUE], at);
+        CHECK(fabs(got - sum) <= 0x1p-10 * magnitude, "%s: d_value[%d] is %.9g, but the weights make it %.9g",
+              fuzz_engine_name(c->engine), (int)at, got, sum);
+    }
+}
+
 static void check_workspace(struct problem *p, const struct backward_call *c, struct bytes *b)
 {
     struct backward_call other = again(c);
@@ -302,6 +332,10 @@ void check_backward(struct problem *p, struct bytes *b, const struct forward_cal
             twin_gradient_run(&p->scene.twin, &p->scene.want, &flow, &twin);
             check_against_twin(p, &c, &twin);
             twin_gradient_free(&twin);
+        }
+        const bool exact_sum = saved.call.outputs[LOGSUMEXP].tensor.dtype == ATTN_F64;
+        if (p->numbers == NUMBERS_PEAKED && exact_sum && !fuzz_leaves_out("great-scores")) {
+            check_weights_anew(p, &c, flow_numbers[FLOW_CONTEXT]);
         }
         if (checks & 1) {
             struct backward_call other = again(&c);

@@ -81,9 +81,9 @@ static void take_shape(struct twin_problem *t, struct bytes *b)
         t->batch = t->query_heads = t->key_heads = 1;
         t->queries = take_range(b, 1, 80);
         t->keys = take_range(b, 1, 300);
-    } else if (mode == 14) { /* a step of decoding over many keys */
+    } else if (mode == 14 || mode == 11) { /* a step of decoding over many keys */
         t->queries = 1 + take(b) % 2;
-        t->keys = take_range(b, 1, 2600);
+        t->keys = take_range(b, 1, mode == 14 ? 2600 : 800);
     } else if (mode == 13) { /* many queries */
         t->queries = take_range(b, 1, 700);
         t->keys = take_range(b, 0, 5);
@@ -97,7 +97,7 @@ static void take_shape(struct twin_problem *t, struct bytes *b)
     t->hidden_dim = take_range(b, 1, 20);
     if (same_dims(t->score)) t->key_dim = t->query_dim;
     if (take_one_in(b, 24)) t->batch = 0;
-    const int64_t most = mode > 12 ? 400000 : 60000;
+    const int64_t most = mode > 12 ? 400000 : mode == 11 ? 150000 : 60000;
     while (cost(t) > most) {
         if (t->batch > 1) {
             t->batch = 1;
@@ -413,7 +413,7 @@ void problem_create(struct problem *p, struct bytes *b)
     s->rng = take_rng(b);
     const unsigned optional = take(b);
     const double small = p->numbers == NUMBERS_SMALL ? pow(10.0, -(double)(optional / 8 % 9)) : 1.0;
-    const double peaked = p->numbers == NUMBERS_PEAKED ? 1 << optional / 8 % 8 : 1.0;
+    const double peaked = p->numbers == NUMBERS_PEAKED ? 1 << optional / 8 % 16 : 1.0;
 
     const int64_t query[4] = {t->batch, t->query_heads, t->queries, t->query_dim};
     const int64_t key[4] = {t->batch, t->key_heads, t->keys, t->key_dim};
