@@ -165,9 +165,7 @@ void forward_check_result(struct problem *p, const struct forward_call *call)
     if (!problem_is_finite(p)) return;
     if (p->scene.twin.alibi != TWIN_NONE && on_tiles(call) && fuzz_leaves_out("alibi-reference")) return;
     if (problem_in_reach(p)) {
-        const bool small_projections = p->numbers == NUMBERS_SMALL &&
-                                       (p->scene.score == TWIN_ADDITIVE || p->scene.score == TWIN_CONCAT) &&
-                                       on_tiles(call) && fuzz_leaves_out("small-projections");
+        const bool small_projections = on_tiles(call) && problem_projects_to_little(p);
         if (!small_projections) check_against_twin(p, call);
     }
     if (p->numbers == NUMBERS_FAR_BIAS && fuzz_leaves_out("far-biases")) return;
