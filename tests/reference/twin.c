@@ -295,6 +295,12 @@ double twin_keep(const struct twin_problem *p, int64_t row, int64_t j)
     return philox(counter, p->dropout_seed, j % 4) < floor(p->dropout * 4294967296.0) ? 0.0 : 1.0 / (1.0 - p->dropout);
 }
 
+/* Roundings decide which of two scores is the greater. */
+static bool rivals(const struct twin_problem *p, const double *e, const double *m, int64_t j, int64_t best)
+{
+    return e[best] - e[j] <= p->tie * (m[j] + m[best]);
+}
+
 /* The weights and the log-sum-exp of one row. A score of minus infinity is a key that is not seen. */
 static void normalise_row(const struct twin_problem *p, struct twin_result *r, int64_t row)
 {
@@ -305,6 +311,7 @@ static void normalise_row(const struct twin_problem *p, struct twin_result *r, i
     int64_t best = -1;
     struct twin_sum total = {0.0, 0.0};
     double mean = 0.0; /* sum_j a_ij X_ij */
+    bool tied = false; /* under hardmax: roundings decide whether it is the best that gets the weight */
 
     for (int64_t j = 0; j < p->keys; j++) {
         bool seen = e[j] != -INFINITY;
@@ -324,16 +331,15 @@ static void normalise_row(const struct twin_problem *p, struct twin_result *r, i
         weight[j] /= twin_sum_total(total);
         bound[j] = (m[j] + fabs(e[j] - e[best])) / tau;
         mean += weight[j] * bound[j];
+        tied |= p->hardmax && j != best && rivals(p, e, m, j, best);
     }
     r->logsumexp[row] = e[best] / tau + log(twin_sum_total(total));
     r->logsumexp_magnitude[row] = mean + fabs(e[best]) / tau + fabs(r->logsumexp[row]) + 1.0;
     for (int64_t j = 0; j < p->keys; j++) {
         if (e[j] == -INFINITY) continue;
         if (p->hardmax) {
-            bool near = e[best] - e[j] <= p->tie * (m[j] + m[best]);
             weight[j] = isnan(e[best]) ? e[best] : (j == best ? 1.0 : 0.0);
-            bound[j] = near && j != best ? INFINITY : 0.0;
-            if (near && j != best) bound[best] = INFINITY;
+            bound[j] = j == best ? (tied ? INFINITY : 0.0) : rivals(p, e, m, j, best) ? INFINITY : 0.0;
         } else {
             bound[j] = weight[j] * (bound[j] + mean + 3.0);
         }

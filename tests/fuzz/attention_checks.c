@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * attention_checks.c: what must hold of attn_forward (attention_checks.h).
+ */
+#include "attention_checks.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const output_names[OUTPUTS] = {"context", "weights", "scores", "logsumexp"};
+
+/* --------------------------------------------------------------------------------------------- outputs */
+
+void forward_bind(struct forward_call *call)
+{
+    const attn_tensor **slots[OUTPUTS] = {&call->args.context, &call->args.weights, &call->args.scores,
+                                          &call->args.logsumexp};
+    for (int o = 0; o < OUTPUTS; o++) *slots[o] = call->wanted >> o & 1 ? &call->outputs[o].tensor : NULL;
+}
+
+void forward_outputs_create(struct forward_call *call, struct problem *p, struct bytes *b, unsigned choice)
+{
+    memset(call, 0, sizeof *call);
+    call->args = p->scene.args;
+    call->wanted = choice % 16 == 0 ? 1U << CONTEXT : choice % 16;
+    call->args.scores_stage = (attn_scores_stage)(choice / 16 % 4);
+    if (p->scene.twin.local >= TWIN_PREDICTIVE && call->args.scores_stage < ATTN_SCORES_MASKED) { /* is refused */
+        call->args.scores_stage = ATTN_SCORES_MASKED;
+    }
+    for (int o = 0; o < OUTPUTS; o++) {
+        if (!(call->wanted >> o & 1)) continue;
+        const attn_dtype dtype = o == LOGSUMEXP && choice >= 128 ? ATTN_F64 : p->scene.dtype;
+        fuzz_array(&call->outputs[o], b, dtype, o == LOGSUMEXP ? 3 : 4, o == CONTEXT ? p->context_shape : p->shape,
+                   LAYOUT_OUTPUT);
+        fuzz_lower_rank(&call->outputs[o], b);
+    }
+    forward_bind(call);
+}
+
+struct forward_call forward_outputs_again(const struct forward_call *call)
+{
+    struct forward_call again = *call;
+    for (int o = 0; o < OUTPUTS; o++) {
+        if (call->wanted >> o & 1) fuzz_array_again(&again.outputs[o], &call->outputs[o]);
+    }
+    return again; /* to be bound where it will stay */
+}
+
+void forward_run(struct problem *p, struct forward_call *call)
+{
+    forward_bind(call);
+    const attn_mechanism *mechanism = problem_mechanism(p, call->engine);
+    fuzz_count_allocations(-1);
+    OK(attn_forward(mechanism, &call->args));
+    CHECK(fuzz_allocations().asked <= (call->args.workspace == NULL), "%d allocations", (int)fuzz_allocations().asked);
+}
+
+/* --------------------------------------------------------------------------------------------- results */
+
+static void check_against_twin(struct problem *p, const struct forward_call *call)
+{
+    problem_run_twin(p);
+    const struct twin_result *want = &p->scene.want;
+    const int stage = call->args.scores_stage; /* the twin's stages have the library's numbers */
+    const double *values[OUTPUTS] = {want->context, want->scores[TWIN_WEIGHTS], want->scores[stage], want->logsumexp};
+    const double *magnitudes[OUTPUTS] = {want->context_magnitude, want->scores_magnitude[TWIN_WEIGHTS],
+                                         want->scores_magnitude[stage], want->logsumexp_magnitude};
+    for (int o = 0; o < OUTPUTS; o++) {
+        if (!(call->wanted >> o & 1)) continue;
+        struct array got = call->outputs[o];
+        /* A log-sum-exp in float64 of a float32 query carries the roundings of float32. */
+        const double unit = dtype_epsilon(p->scene.dtype) / dtype_epsilon(got.tensor.dtype);
+        const struct worst worst = compare(&got, values[o], magnitudes[o]);
+        CHECK(worst.ratio <= SCENE_FACTOR * unit, "%s, %s[%d] is %.9g, wanted %.9g: %.3g times the unit",
+              fuzz_engine_name(call->engine), output_names[o], (int)worst.index, worst.got, worst.want,
+              worst.ratio / unit);
+    }
+}
+
+/* Whether everything that comes of these inputs is within float32, with room for the roundings. */
+static bool representable(struct problem *p)
+{
+    const struct twin_problem *t = &p->scene.twin;
+    const struct twin_result *want = &p->scene.want;
+    const double most = p->scene.dtype == ATTN_F32 ? (double)FLT_MAX : DBL_MAX;
+    const double tau = t->temperature > 0 ? t->temperature : 1.0;
+    problem_run_twin(p);
+    for (int64_t i = p->shape[0] * p->shape[1] * p->shape[2] * p->shape[3] - 1; i >= 0; i--) {
+        const double masked = want->scores[TWIN_MASKED][i];
+        if (!(want->scores_magnitude[TWIN_RAW][i] < most / 4)) return false;
+        if (masked != -INFINITY && !(fabs(masked) <= most && fabs(masked) / tau <= most)) return false;
+    }
+    return true;
+}
+
+static bool plain_weights(const struct problem *p)
+{
+    return p->scene.twin.dropout == 0.0 && p->scene.twin.local < TWIN_PREDICTIVE;
+}
+
+/* The least and the greatest of the values that a query of this head may mix. */
+static void hull(const struct problem *p, int64_t row, int64_t d, double *least, double *greatest)
+{
+    const struct twin_problem *t = &p->scene.twin;
+    const int64_t head = row / t->queries, b = head / t->query_heads, h = head % t->query_heads;
+    const int64_t key_head = b * t->key_heads + h / (t->query_heads / t->key_heads);
+    const double *values = (t->value != NULL ? t->value : t->key) + key_head * t->keys * t->value_dim + d;
+    *least = INFINITY, *greatest = -INFINITY;
+    for (int64_t j = 0; j < t->keys; j++) {
+        if (p->scene.want.scores[TWIN_MASKED][row * t->keys + j] == -INFINITY) continue;
+        *least = fmin(*least, values[j * t->value_dim]);
+        *greatest = fmax(*greatest, values[j * t->value_dim]);
+    }
+}
+
+static void check_weights(const struct problem *p, const struct forward_call *call)
+{
+    const struct array *weights = &call->outputs[WEIGHTS];
+    const int64_t rows = p->shape[0] * p->shape[1] * p->shape[2], keys = p->shape[3];
+    const double unit = dtype_epsilon(p->scene.dtype), slack = p->scene.dtype == ATTN_F32 ? 2e-3 : 1e-9;
+    for (int64_t row = 0; row < rows; row++) {
+        double sum = 0.0;
+        for (int64_t j = 0; j < keys; j++) {
+            const double w = array_get(weights, row * keys + j);
+            CHECK(w >= 0.0, "%s: weight %g", fuzz_engine_name(call->engine), w);
+            sum += w;
+        }
+        if (!plain_weights(p) || (problem_in_reach(p) && p->numbers != NUMBERS_PEAKED)) continue; /* the twin has */
+        CHECK(sum == 0.0 || fabs(sum - 1.0) <= slack + (double)keys * unit, "%s: weights of row %d add up to %.9g",
+              fuzz_engine_name(call->engine), (int)row, sum);
+    }
+}
+
+/* A mean of values lies among them. */
+static void check_context(const struct problem *p, const struct forward_call *call)
+{
+    const int64_t rows = p->shape[0] * p->shape[1] * p->shape[2], dim = p->context_shape[3];
+    for (int64_t i = 0; i < rows * dim; i++) {
+        const double got = array_get(&call->outputs[CONTEXT], i);
+        double least, greatest;
+        hull(p, i / dim, i % dim, &least, &greatest);
+        if (least > greatest) {
+            CHECK(got == 0.0, "%s: context %g of no keys", fuzz_engine_name(call->engine), got);
+            continue;
+        }
+        const double slack = 2e-3 * fmax(fabs(least), fabs(greatest)) + 1e-37;
+        CHECK(got >= least - slack && got <= greatest + slack, "%s: context[%d] %.9g is not within %.9g .. %.9g",
+              fuzz_engine_name(call->engine), (int)i, got, least, greatest);
+    }
+}
+
+static bool on_tiles(const struct forward_call *call)
+{
+    return call->engine != BLAS_ONE && call->engine != BLAS_THREE && call->engine != BLAS_BACKWARDS;
+}
+
+void forward_check_result(struct problem *p, const struct forward_call *call)
+{
+    for (int o = 0; o < OUTPUTS; o++) {
+        CHECK(!(call->wanted >> o & 1) || fuzz_gaps_untouched(&call->outputs[o]), "%s: written outside of %s",
+              fuzz_engine_name(call->engine), output_names[o]);
+    }
+    if (!problem_is_finite(p)) return;
+    if (p->scene.twin.alibi != TWIN_NONE && on_tiles(call) && fuzz_leaves_out("alibi-reference")) return;
+    if (problem_in_reach(p)) {
+        const bool small_projections = on_tiles(call) && problem_projects_to_little(p);
+        if (!small_projections) check_against_twin(p, call);
+    }
+    if (p->numbers == NUMBERS_FAR_BIAS && fuzz_leaves_out("far-biases")) return;
+    if (p->numbers == NUMBERS_FAR_VALUES && fuzz_leaves_out("far-values")) return;
+    if (!representable(p)) return;
+    if (call->wanted >> WEIGHTS & 1) check_weights(p, call);
+    if (call->wanted >> CONTEXT & 1 && plain_weights(p)) check_context(p, call);
+}
+
+/* ---------------------------------------------------------------------------------------- the same bits */
+
+static void check_same(const struct forward_call *got, const struct forward_call *want, const char *what)
+{
+    for (int o = 0; o < OUTPUTS; o++) {
+        if (!(want->wanted >> o & 1)) continue;
+        CHECK(fuzz_same(&got->outputs[o], &want->outputs[o]), "%s: %s: other bits in %s",
+              fuzz_engine_name(want->engine), what, output_names[o]);
+    }
+}
+
+void forward_check_alike(struct problem *p, const struct forward_call *call, unsigned choice)
+{
+    struct forward_call other = forward_outputs_again(call);
+    other.engine = fuzz_engine_alike(call->engine, choice);
+    forward_run(p, &other);
+    check_same(&other, call, fuzz_engine_name(other.engine));
+}
+
+void forward_check_workspace(struct problem *p, const struct forward_call *call, struct bytes *b)
+{
+    struct forward_call other = forward_outputs_again(call);
+    size_t needed = 0;
+    forward_bind(&other);
+    OK(attn_forward_workspace(problem_mechanism(p, other.engine), &other.args, &needed));
+    if (needed > (size_t)1 << 18) return; /* a guarded block has no more */
+    unsigned char *workspace = fuzz_block(b, needed);
+    other.args.workspace = workspace;
+    other.args.workspace_size = needed;
+    forward_run(p, &other);
+    check_same(&other, call, "in a workspace");
+}
+
+/* A key of a key head that no query of its group sees. */
+static bool unseen(const struct problem *p, int64_t b, int64_t key_head, int64_t j)
+{
+    const struct twin_problem *t = &p->scene.twin;
+    const int64_t group = t->query_heads / t->key_heads;
+    for (int64_t h = key_head * group; h < (key_head + 1) * group; h++) {
+        for (int64_t i = 0; i < t->queries; i++) {
+            const int64_t at = ((b * t->query_heads + h) * t->queries + i) * t->keys + j;
+            if (p->scene.want.scores[TWIN_MASKED][at] != -INFINITY) return false;
+        }
+    }
+    return true;
+}
+
+static bool has_zero_stride(const struct array *array)
+{
+    for (int32_t d = 0; d < array->tensor.ndim; d++) {
+        if (array->tensor.shape[d] > 1 && array->tensor.stride[d] == 0) return true;
+    }
+    return false;
+}
+
+/* Keys that a bias of minus infinity hides keep their own numbers: NaN plus that is NaN. */
+void forward_check_unseen(struct problem *p, const struct forward_call *call)
+{
+    struct scene *s = &p->scene;
+    const struct twin_problem *t = &s->twin;
+    struct array key = {0}, value = {0};
+    bool any = false;
+    if (!problem_is_finite(p) || has_zero_stride(&s->key) || has_zero_stride(&s->value)) return;
+    if (call->wanted >> SCORES & 1 && call->args.scores_stage < ATTN_SCORES_MASKED) return;
+    problem_run_twin(p);
+    if (s->args.key != NULL) fuzz_array_again(&key, &s->key);
+    if (s->args.value != NULL) fuzz_array_again(&value, &s->value);
+    for (int64_t row = 0; row < t->batch * t->key_heads * t->keys; row++) { /* what is again is NaN */
+        const bool hidden = unseen(p, row / t->keys / t->key_heads, row / t->keys % t->key_heads, row % t->keys);
+        any |= hidden;
+        for (int64_t d = 0; key.memory && (!hidden || t->bias != NULL) && d < t->key_dim; d++) {
+            array_set(&key, row * t->key_dim + d, array_get(&s->key, row * t->key_dim + d));
+        }
+        for (int64_t d = 0; value.memory && !hidden && d < t->value_dim; d++) {
+            array_set(&value, row * t->value_dim + d, array_get(&s->value, row * t->value_dim + d));
+        }
+    }
+    if (!any) return;
+    struct forward_call other = forward_outputs_again(call);
+    if (s->args.key != NULL) other.args.key = &key.tensor;
+    if (s->args.value != NULL) other.args.value = &value.tensor;
+    forward_run(p, &other);
+    check_same(&other, call, "unseen keys are NaN");
+}
+
+/* ----------------------------------------------------------------------------------------- allocations */
+
+void forward_check_allocations(struct problem *p, const struct forward_call *call)
+{
+    struct forward_call other = forward_outputs_again(call);
+    const attn_mechanism *mechanism = problem_mechanism(p, call->engine);
+    forward_bind(&other);
+    fuzz_count_allocations(0);
+    const attn_status status = attn_forward(mechanism, &other.args);
+    const bool asked = fuzz_allocations().asked > 0;
+    fuzz_count_allocations(-1);
+    if (!asked) {
+        check_same(&other, call, "once more");
+        return;
+    }
+    CHECK(status == ATTN_ERR_NOMEM, "%s when memory ran out", attn_status_string(status));
+    fuzz_check_sentence(status);
+    for (int o = 0; o < OUTPUTS; o++) {
+        CHECK(!(call->wanted >> o & 1) || fuzz_untouched(&other.outputs[o]), "%s was written by a call without memory",
+              output_names[o]);
+    }
+    forward_run(p, &other);
+    check_same(&other, call, "after a failure");
+}

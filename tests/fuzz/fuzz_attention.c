@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * fuzz_attention.c: attn_forward, attn_backward and their workspaces, with any mechanism, modifiers, layouts and
+ * outputs. What is checked of a call is in attention_checks.c, what of calls that must be refused in spoil.c.
+ */
+#include "attention_checks.h"
+#include "spoil.h"
+
+void fuzz_one(struct bytes *b)
+{
+    static struct problem p;
+    static struct forward_call ways[2];
+    problem_create(&p, b);
+    const unsigned outputs = take(b), checks = take(b), choice = take(b);
+
+    forward_outputs_create(&ways[0], &p, b, outputs);
+    ways[1] = forward_outputs_again(&ways[0]);
+    for (int way = 0; way < 2; way++) {
+        struct forward_call *call = &ways[way];
+        call->engine = way == 0 ? BLAS_ONE : choice % 16 == 15 ? TILES_PORTABLE : TILES_ONE;
+        forward_run(&p, call);
+        forward_check_result(&p, call);
+        if (checks & 1) forward_check_alike(&p, call, choice / 16);
+        if (checks & 2) forward_check_workspace(&p, call, b);
+        if (checks & 4) forward_check_unseen(&p, call);
+    }
+    if (checks & 8) spoil_forward(&p, &ways[choice % 2], b);
+    if (checks & 16) forward_check_allocations(&p, &ways[choice % 2]);
+    if (checks & 32) check_backward(&p, b, &ways[choice % 2], checks / 64);
+    problem_destroy(&p);
+}

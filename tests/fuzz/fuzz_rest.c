@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * fuzz_rest.c: what is not attention by a mechanism: the decomposable stage (decomposable_checks.c), the attentional
+ * step, sinusoids, slopes and rotary positions.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "decomposable_checks.h"
+#include "spoil_tensor.h"
+
+enum { BOUND = 16 };
+
+static void fill(struct array *array, struct rng *rng)
+{
+    for (int64_t i = 0, n = array_count(array); i < n; i++) array_set(array, i, rng_normal(rng));
+}
+
+static void check_close(const struct array *got, const double *want, const double *magnitude, const char *what,
+                        enum fuzz_engine on)
+{
+    const struct worst worst = compare(got, want, magnitude);
+    CHECK(worst.ratio <= BOUND, "%s, %s[%d] is %.9g, wanted %.9g: %.3g times the unit", fuzz_engine_name(on), what,
+          (int)worst.index, worst.got, worst.want, worst.ratio);
+    CHECK(fuzz_gaps_untouched(got), "%s: written outside of %s", fuzz_engine_name(on), what);
+}
+
+/* ----------------------------------------------------------------------------------- the attentional step */
+
+/* Results in plain order, with their magnitudes (see twin.c). */
+struct numbers_of {
+    double *value, *magnitude;
+};
+
+static struct numbers_of zeros(int64_t count)
+{
+    return (struct numbers_of){calloc((size_t)count + 1, sizeof(double)), calloc((size_t)count + 1, sizeof(double))};
+}
+
+static void numbers_free(struct numbers_of n)
+{
+    free(n.value), free(n.magnitude);
+}
+
+static void add(struct numbers_of n, int64_t at, double value, double magnitude)
+{
+    n.value[at] += value;
+    n.magnitude[at] += magnitude;
+}
+
+static const double *input(struct array *array, struct bytes *b, attn_dtype dtype, int32_t ndim, const int64_t *shape,
+                           struct rng *rng, double **owned)
+{
+    fuzz_array(array, b, dtype, ndim, shape, LAYOUT_INPUT);
+    fill(array, rng);
+    return *owned = array_read(array);
+}
+
+static void check_attentional_backward(struct bytes *b, attn_attentional_args *args, enum fuzz_engine on,
+                                       attn_dtype dtype, struct rng *rng, const double *x, const double *weight,
+                                       const struct array *written, int64_t rows, int64_t columns, int64_t h,
+                                       int64_t dv)
+{
+    const unsigned wanted = take(b);
+    double *d_output, *output = array_read(written);
+    struct array flow, gradients[4], again[4];
+    const attn_tensor **slots[4] = {&args->d_weight, &args->d_bias, &args->d_context, &args->d_query};
+    const attn_tensor *of[4] = {args->weight, args->bias, args->context, args->query};
+    struct numbers_of want[4];
+    input(&flow, b, dtype, written->tensor.ndim, written->tensor.shape, rng, &d_output);
+    args->output = &written->tensor;
+    args->d_output = &flow.tensor;
+    args->accumulate = take(b) % 4 == 3;
+    bool any = false;
+    for (int g = 0; g < 4; g++) {
+        if (of[g] == NULL || (wanted >> g & 1)) continue;
+        fuzz_array(&gradients[g], b, dtype, of[g]->ndim, of[g]->shape, LAYOUT_OUTPUT);
+        for (int64_t i = array_count(&gradients[g]) - 1; i >= 0 && args->accumulate; i--)
+            array_set(&gradients[g], i, 2.0);
+        *slots[g] = &gradients[g].tensor;
+        any = true;
+    }
+    const attn_status status = attn_attentional_backward(fuzz_engine(on), args);
+    if (!any) {
+        CHECK(status == ATTN_ERR_ARGUMENT, "nothing was wanted: %s", attn_status_string(status));
+        free(d_output), free(output);
+        return;
+    }
+    OK(status);
+    const int64_t counts[4] = {h * columns, h, rows * dv, rows * (columns - dv)};
+    for (int g = 0; g < 4; g++) want[g] = zeros(counts[g]);
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t o = 0; o < h; o++) {
+            const double y = output[r * h + o], d = d_output[r * h + o];
+            const double dz = d * (1.0 - y * y), m = fabs(d) * (1.0 + y * y);
+            add(want[1], o, dz, m);
+            for (int64_t c = 0; c < columns; c++) {
+                const double w = weight[o * columns + c], in = x[r * columns + c];
+                add(want[0], o * columns + c, dz * in, m * fabs(in));
+                if (c < dv) {
+                    add(want[2], r * dv + c, dz * w, m * fabs(w));
+                } else {
+                    add(want[3], r * (columns - dv) + c - dv, dz * w, m * fabs(w));
+                }
+            }
+        }
+    }
+    static const char *const names[] = {"d_weight", "d_bias", "d_context", "d_query"};
+    for (int g = 0; g < 4; g++) {
+        if (*slots[g] != NULL) {
+            for (int64_t i = 0; i < counts[g] && args->accumulate; i++)
+                add(want[g], i, 2.0, 2.0 + fabs(want[g].value[i]));
+            check_close(&gradients[g], want[g].value, want[g].magnitude, names[g], on);
+            fuzz_array_again(&again[g], &gradients[g]);
+            *slots[g] = &again[g].tensor;
+        }
+        numbers_free(want[g]);
+    }
+    if (!args->accumulate) {
+        OK(attn_attentional_backward(fuzz_engine(fuzz_engine_alike(on, wanted / 16)), args));
+        for (int g = 0; g < 4; g++)
+            CHECK(*slots[g] == NULL || fuzz_same(&again[g], &gradients[g]), "other bits in %s", names[g]);
+    }
+    free(d_output), free(output);
+}
+
+static void check_attentional(struct bytes *b, attn_dtype dtype, enum fuzz_engine on)
+{
+    attn_attentional_args args = ATTN_ATTENTIONAL_ARGS_INIT;
+    const unsigned choice = take(b);
+    const int64_t outer = 1 + take(b) % 2, t = take_range(b, 0, choice % 16 == 15 ? 600 : 9);
+    const int64_t dv = take_range(b, 0, 20), dq = take_range(b, 0, 20), h = take_range(b, 0, 20);
+    const int64_t columns = dv + dq, rows = outer * t;
+    const int64_t weight_shape[2] = {h, columns}, context_shape[3] = {outer, t, dv}, query_shape[3] = {outer, t, dq};
+    const int64_t output_shape[3] = {outer, t, h};
+    struct array weight, bias, context, query, output, again;
+    double *owned[4] = {NULL};
+    struct rng rng = take_rng(b);
+    const double *w = input(&weight, b, dtype, 2, weight_shape, &rng, &owned[0]);
+    const double *z = choice & 1 ? input(&bias, b, dtype, 1, &h, &rng, &owned[1]) : NULL;
+    const double *c = input(&context, b, dtype, 3, context_shape, &rng, &owned[2]);
+    const double *q = input(&query, b, dtype, 3, query_shape, &rng, &owned[3]);
+    fuzz_array(&output, b, dtype, 3, output_shape, LAYOUT_OUTPUT);
+    args.weight = &weight.tensor, args.bias = z != NULL ? &bias.tensor : NULL;
+    args.context = &context.tensor, args.query = &query.tensor, args.output = &output.tensor;
+    fuzz_count_allocations(choice & 2 ? 0 : -1);
+    attn_status status = attn_attentional_forward(fuzz_engine(on), &args);
+    if (fuzz_allocations().asked > 0 && choice & 2) {
+        CHECK(status == ATTN_ERR_NOMEM && fuzz_untouched(&output), "%s without memory", attn_status_string(status));
+        fuzz_check_sentence(status);
+        fuzz_count_allocations(-1);
+        status = attn_attentional_forward(fuzz_engine(on), &args);
+    }
+    fuzz_count_allocations(-1);
+    OK(status);
+    double *x = must_allocate((size_t)(rows * columns + 1) * sizeof *x);
+    struct numbers_of want = zeros(rows * h);
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t k = 0; k < columns; k++) x[r * columns + k] = k < dv ? c[r * dv + k] : q[r * dq + k - dv];
+        for (int64_t o = 0; o < h; o++) {
+            double sum = z != NULL ? z[o] : 0.0, m = fabs(sum);
+            for (int64_t k = 0; k < columns; k++) {
+                sum += w[o * columns + k] * x[r * columns + k];
+                m += fabs(w[o * columns + k] * x[r * columns + k]);
+            }
+            const double y = tanh(sum);
+            add(want, r * h + o, y, fabs(y) + (1.0 - y * y) * m);
+        }
+    }
+    check_close(&output, want.value, want.magnitude, "output", on);
+    fuzz_array_again(&again, &output);
+    args.output = &again.tensor;
+    OK(attn_attentional_forward(fuzz_engine(fuzz_engine_alike(on, choice / 16)), &args));
+    CHECK(fuzz_same(&again, &output), "other bits with other threads");
+    if (choice & 4) { /* one tensor wrong */
+        attn_tensor wrong;
+        const attn_tensor **slots[] = {&args.weight, &args.context, &args.query, &args.output, &args.bias};
+        const attn_tensor **slot = slots[take(b) % 5], *right = *slot;
+        if (right != NULL) {
+            wrong = *right;
+            *slot = &wrong;
+            fuzz_wipe(&again);
+            if (spoil_tensor(&wrong, take(b))) {
+                status = attn_attentional_forward(fuzz_engine(on), &args);
+                CHECK(status != ATTN_OK && fuzz_untouched(&again), "a spoilt call: %s", attn_status_string(status));
+                fuzz_check_sentence(status);
+            }
+            *slot = right;
+        }
+    }
+    check_attentional_backward(b, &args, on, dtype, &rng, x, w, &output, rows, columns, h, dv);
+    numbers_free(want);
+    free(x);
+    for (int i = 0; i < 4; i++) free(owned[i]);
+}
+
+/* ------------------------------------------------------------------------------------------- positions */
+
+static void check_sinusoids(struct bytes *b, attn_dtype dtype, enum fuzz_engine on)
+{
+    static const double bases[] = {10000.0, 2.0, 1.0, 0.5, 1e100, 1e-100, 500000.0, 10.0};
+    const int64_t shape[2] = {take_range(b, 0, 40), take_range(b, 0, 40)};
+    const unsigned choice = take(b);
+    const int64_t far[] = {0, 1, -5, 1000000, ((int64_t)1 << 53) - 50, -((int64_t)1 << 53)};
+    const int64_t first = far[take(b) % 6];
+    const double base = bases[choice % 8];
+    struct array table;
+    fuzz_array(&table, b, dtype, 2, shape, LAYOUT_OUTPUT);
+    OK(attn_position_sinusoidal(&table.tensor, first, base));
+    CHECK(fuzz_gaps_untouched(&table), "%s: written between elements", fuzz_engine_name(on));
+    for (int64_t at = 0; at < shape[0] * shape[1]; at++) {
+        const int64_t d = at % shape[1], t = at / shape[1];
+        const double angle = (double)(first + t) / pow(base, (double)(d / 2 * 2) / (double)shape[1]);
+        const double got = array_get(&table, at), want = d % 2 == 0 ? sin(angle) : cos(angle);
+        CHECK(fabs(got) <= 1.0, "sinusoid %g", got);
+        CHECK(!isfinite(angle) || fabs(got - want) <= dtype_epsilon(dtype) + fabs(angle) * 0x1p-48,
+              "sinusoid[%d][%d] is %.9g, wanted %.9g", (int)t, (int)d, got, want);
+    }
+    struct array slopes;
+    const int64_t heads = take_range(b, 0, 40);
+    fuzz_array(&slopes, b, dtype, 1, &heads, LAYOUT_OUTPUT);
+    OK(attn_position_alibi_slopes(&slopes.tensor));
+    CHECK(fuzz_gaps_untouched(&slopes), "slopes: written between elements");
+    int64_t power = 1;
+    while (power * 2 <= heads) power *= 2;
+    for (int64_t h = 0; h < heads; h++) {
+        const double want = h < power ? pow(2.0, -8.0 * (double)(h + 1) / (double)power)
+                                      : pow(2.0, -4.0 * (double)(2 * (h - power) + 1) / (double)power);
+        CHECK(fabs(array_get(&slopes, h) - want) <= 2 * dtype_epsilon(dtype) * want, "slope %d of %d is %g, wanted %g",
+              (int)h, (int)heads, array_get(&slopes, h), want);
+    }
+}
+
+static void check_rope(struct bytes *b, attn_dtype dtype, enum fuzz_engine on)
+{
+    attn_rope_options options = ATTN_ROPE_OPTIONS_INIT;
+    const unsigned choice = take(b);
+    const bool large = choice >= 240; /* many rows of one head */
+    const int64_t batch = 1 + take(b) % 2 * !large, heads = 1 + take(b) % 3 * !large;
+    const int64_t t = take_range(b, 0, large ? 700 : 12);
+    const int64_t dim = 2 * take_range(b, 1, 24) + (choice & 1), shape[4] = {batch, heads, t, dim};
+    const int64_t positions_shape[2] = {batch, t};
+    struct array from, to, positions, again;
+    struct rng rng = take_rng(b);
+    options.layout = (attn_rope_layout)(choice / 2 % 2);
+    options.dimensions = choice & 1 ? 2 * take_range(b, 1, dim / 2) : 2 * take_range(b, 0, dim / 2);
+    options.inverse = choice / 4 % 2;
+    options.base = choice & 8 ? 0 : 500000.0;
+    const bool given = (choice & 16) != 0, of_all = (choice & 32) != 0;
+    options.first = given ? 0 : take_range(b, -100, 1000);
+    fuzz_array(&from, b, dtype, 4, shape, LAYOUT_OUTPUT);
+    fill(&from, &rng);
+    double *before = array_read(&from);
+    if (given) {
+        fuzz_array(&positions, b, choice & 64 ? ATTN_I32 : ATTN_I64, of_all ? 1 : 2, positions_shape + of_all,
+                   LAYOUT_INPUT);
+        for (int64_t i = array_count(&positions) - 1; i >= 0; i--)
+            array_set(&positions, i, (double)rng_integer(&rng, -50, 5000));
+        options.positions = &positions.tensor;
+    }
+    fuzz_array(&to, b, dtype, 4, shape, LAYOUT_OUTPUT);
+    fuzz_count_allocations(choice & 128 ? 0 : -1);
+    attn_status status = attn_rope(fuzz_engine(on), &options, &from.tensor, &to.tensor);
+    if (choice & 128 && fuzz_allocations().asked > 0) {
+        CHECK(status == ATTN_ERR_NOMEM && fuzz_untouched(&to), "%s without memory", attn_status_string(status));
+        fuzz_check_sentence(status);
+        fuzz_count_allocations(-1);
+        status = attn_rope(fuzz_engine(on), &options, &from.tensor, &to.tensor);
+    }
+    fuzz_count_allocations(-1);
+    OK(status);
+    CHECK(fuzz_gaps_untouched(&to), "written between elements");
+    const int64_t n = options.dimensions > 0 ? options.dimensions : dim;
+    for (int64_t at = 0; at < batch * heads * t * dim; at++) {
+        const int64_t d = at % dim, row = at / dim % t, sequence = at / dim / t / heads;
+        const double got = array_get(&to, at);
+        if (d >= n) {
+            CHECK(got == before[at], "what is not turned has changed");
+            continue;
+        }
+        const bool halves = options.layout == ATTN_ROPE_HALVES, first = halves ? d < n / 2 : d % 2 == 0;
+        const int64_t other = halves ? (first ? at + n / 2 : at - n / 2) : (first ? at + 1 : at - 1);
+        const int64_t i = halves ? d % (n / 2) : d / 2;
+        const double position =
+            given ? array_get(&positions, (of_all ? 0 : sequence) * t + row) : (double)(options.first + row);
+        const double base = options.base > 0 ? options.base : 10000.0;
+        double angle = position * pow(base, -2.0 * (double)i / (double)n);
+        if (options.inverse) angle = -angle;
+        const double want = first ? before[at] * cos(angle) - before[other] * sin(angle)
+                                  : before[at] * cos(angle) + before[other] * sin(angle);
+        const double size = fabs(before[at]) + fabs(before[other]);
+        CHECK(fabs(got - want) <= (4 * dtype_epsilon(dtype) + fabs(angle) * 0x1p-48) * size,
+              "element %d is %.9g, wanted %.9g", (int)at, got, want);
+    }
+    fuzz_array_again(&again, &to);
+    OK(attn_rope(fuzz_engine(fuzz_engine_alike(on, choice)), &options, &from.tensor, &again.tensor));
+    CHECK(fuzz_same(&again, &to), "other bits with other threads");
+    OK(attn_rope(fuzz_engine(on), &options, &from.tensor, &from.tensor));
+    for (int64_t at = 0; at < batch * heads * t * dim; at++) {
+        CHECK(array_get(&from, at) == array_get(&to, at), "in place it is another number");
+    }
+    attn_tensor wrong = to.tensor;
+    if (spoil_tensor(&wrong, take(b))) {
+        fuzz_wipe(&to);
+        status = attn_rope(fuzz_engine(on), &options, &from.tensor, &wrong);
+        CHECK(status != ATTN_OK && fuzz_untouched(&to), "a spoilt call: %s", attn_status_string(status));
+        fuzz_check_sentence(status);
+    }
+    free(before);
+}
+
+void fuzz_one(struct bytes *b)
+{
+    const unsigned which = take(b), choice = take(b);
+    const attn_dtype dtype = choice % 4 == 3 ? ATTN_F64 : ATTN_F32;
+    const enum fuzz_engine on = choice / 4 % 2 == 0 ? TILES_ONE : BLAS_ONE;
+    if (which % 8 < 5) check_decomposable(b, dtype, on);
+    if (which % 8 == 5) check_attentional(b, dtype, on);
+    if (which % 8 == 6) check_sinusoids(b, dtype, on);
+    if (which % 8 == 7) check_rope(b, dtype, on);
+}

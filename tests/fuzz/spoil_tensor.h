@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * spoil_tensor.h: tensors that every call must refuse.
+ */
+#ifndef ATTN_TESTS_FUZZ_SPOIL_TENSOR_H
+#define ATTN_TESTS_FUZZ_SPOIL_TENSOR_H
+
+#include "fuzz.h"
+
+int64_t tensor_count(const attn_tensor *tensor);
+
+/* Makes the tensor wrong, in a way that `way` chooses; false where this way does not apply. No element of what comes
+ * out can be read. */
+bool spoil_tensor(attn_tensor *tensor, unsigned way);
+
+#endif
