@@ -388,9 +388,12 @@ void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s
     }
     attn_i_tile_plan great;
     if (plan->great == 0 && has_lost_scores(&t)) run_great(&t, keys, &great);
-    if (is_poisoned(&t)) {
-        if (t.v.plan->great == 0 && any_far(&t)) run_great(&t, keys, &great);
+    if (is_poisoned(&t)) { /* what is hidden is kept apart, which changes no bit of the rest; */
         t.clean = 1;
+        run(&t, keys);
+    }
+    if (t.clean && is_poisoned(&t)) { /* then the values may be too great */
+        if (t.v.plan->great == 0 && any_far(&t)) run_great(&t, keys, &great);
         preset_references(&t);
         run(&t, keys);
     }

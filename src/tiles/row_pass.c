@@ -242,10 +242,12 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
         t.great = great;
         run(&t, keys, 0);
     }
+    /* First what is hidden is kept apart, which changes no bit of the rest; then the values may be too great. */
+    if (!t.p->kernels->is_finite(work->rows * dim, part->context)) run(&t, keys, 1);
     if (!t.p->kernels->is_finite(work->rows * dim, part->context)) {
         if (t.great == 0 && any_far(&t)) {
             t.great = great;
-            run(&t, keys, 0);
+            run(&t, keys, 1);
         }
         preset_references(&t);
         run(&t, keys, 1);

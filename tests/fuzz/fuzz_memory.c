@@ -56,7 +56,7 @@ static void take_options(struct world *w, struct bytes *b)
                        t->score != TWIN_LOCATION && t->key_dim >= 2;
     if (turns) {
         w->rope = (attn_rope_options)ATTN_ROPE_OPTIONS_INIT;
-        w->rope.layout = (attn_rope_layout)(take(b) % 2);
+        w->rope.layout = take(b) % 2 != 0 ? ATTN_ROPE_HALVES : ATTN_ROPE_INTERLEAVED;
         w->rope.dimensions = 2 * take_range(b, 1, t->key_dim / 2);
         w->options.rope = &w->rope;
     }

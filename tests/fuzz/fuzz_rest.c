@@ -243,7 +243,7 @@ static void check_rope(struct bytes *b, attn_dtype dtype, enum fuzz_engine on)
     const int64_t positions_shape[2] = {batch, t};
     struct array from, to, positions, again;
     struct rng rng = take_rng(b);
-    options.layout = (attn_rope_layout)(choice / 2 % 2);
+    options.layout = choice / 2 % 2 != 0 ? ATTN_ROPE_HALVES : ATTN_ROPE_INTERLEAVED;
     options.dimensions = choice & 1 ? 2 * take_range(b, 1, dim / 2) : 2 * take_range(b, 0, dim / 2);
     options.inverse = choice / 4 % 2;
     options.base = choice & 8 ? 0 : 500000.0;

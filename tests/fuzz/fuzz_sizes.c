@@ -388,7 +388,7 @@ static void positions(struct bytes *b, const struct sizes *n, attn_dtype dtype, 
         attn_rope_options options = ATTN_ROPE_OPTIONS_INIT;
         options.dimensions = take_size(b);
         options.first = take_size(b);
-        options.layout = (attn_rope_layout)(take(b) % 2);
+        options.layout = take(b) % 2 != 0 ? ATTN_ROPE_HALVES : ATTN_ROPE_INTERLEAVED;
         if (choice == 3) options.positions = input(b, ATTN_I64, 2, n->batch, n->queries, 0, 0);
         if (choice == 3) options.first = 0;
         status =

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../../tools/claims.h"
 #include "../../tools/fail.h"
 #include "../../tools/output.h"
 #include "fuzz.h"
@@ -76,6 +77,12 @@ FILE *output_open(const char *path)
 }
 
 void output_commit(void) {}
+
+/* Nothing is written here that was read. */
+void claim(claim_purpose purpose, const char *name, const struct stat *status)
+{
+    (void)purpose, (void)name, (void)status;
+}
 
 FILE *box_fopen(const char *path, const char *mode);
 int box_fclose(FILE *stream);
