@@ -98,7 +98,7 @@ bool fuzz_leaves_out(const char *kind)
 /* ----------------------------------------------------------------------------------------- the allocator */
 
 /* A larger block would be the fault of whoever asks: no input needs one. */
-static const size_t most_bytes = (size_t)1 << 28;
+static const size_t most_bytes = (size_t)1 << 25;
 
 static struct {
     atomic_int_least64_t fail_at, asked, greatest, alive, failed;

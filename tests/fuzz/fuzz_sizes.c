@@ -491,5 +491,5 @@ void fuzz_one(struct bytes *b)
         memories(b, n, dtype, which);
         break;
     }
-    CHECK(seconds() - start < 0.5, "it took %.1f seconds", seconds() - start);
+    CHECK(seconds() - start < 5.0, "it took %.1f seconds", seconds() - start);
 }

@@ -147,6 +147,13 @@ static void take_parameters(struct problem *p, struct bytes *b, double small)
         if (!(p->additive_flags & ATTN_ADDITIVE_KEY_PROJECTED)) t->U = parameter(p, b, "U", 2, hidden, dk, 1.0);
     }
     if (t->score == TWIN_ADDITIVE || t->score == TWIN_CONCAT) t->v = parameter(p, b, "v", 1, hidden, 1, 1.0);
+    if (p->additive_flags & ATTN_ADDITIVE_NORMALISED) { /* no v without a direction: v / |v| would be NaN */
+        struct array *v = &p->scene.params[p->scene.param_count - 1];
+        bool any = false;
+        for (int64_t i = 0; i < hidden; i++) any |= fabs(array_get(v, i)) > 1e-30;
+        if (!any) array_set(v, 0, 1.0);
+        if (!any) t->v = own(&p->scene, array_read(v));
+    }
     if (p->additive_flags & ATTN_ADDITIVE_BIAS) t->b = parameter(p, b, "b", 1, hidden, 1, small);
     if (p->additive_flags & ATTN_ADDITIVE_NORMALISED) t->g = parameter(p, b, "g", 1, 1, 1, 1.0);
     if (t->local >= TWIN_PREDICTIVE) {
