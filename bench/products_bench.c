@@ -6,8 +6,8 @@
  *     products_bench [--threads N] [SIZE...]     square products; 512, 1024, 2048 and 4096 on one thread unless told */
 #define _GNU_SOURCE
 #include "limits.h"
-#include "score/projection.h"
 #include "runtime/blas.h"
+#include "score/projection.h"
 #include "statistics.h"
 
 #include <inttypes.h>

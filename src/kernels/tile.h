@@ -28,8 +28,9 @@ enum {
 
 #define ATTN_I_FAR           0x1p21f /* references up to here are exact parts of the offset that rounds a score */
 #define ATTN_I_FACTORED_MOST 40.0f   /* past it, exp(2 x) of a query or key is not used */
-#define ATTN_I_FACTORED_NEAR 0.5f /* up to it, exp(2 x) - 1 of a key takes its place: then exp(2 x) is its sum with 1  \
-                                   */
+#define ATTN_I_FACTORED_NEAR                                                                                           \
+    0.5f /* up to it, exp(2 x) - 1 of a key takes its place: then exp(2 x) is its sum with 1                           \
+          */
 
 /* Spans of lanes, first .. end - 1. */
 typedef struct attn_i_spans {
@@ -43,8 +44,8 @@ typedef struct attn_i_lanes {
     int32_t first_key[ATTN_I_LANES], end_key[ATTN_I_LANES]; /* the run of keys that it may see */
     int64_t late_first, late_end; /* keys whose weights are in the tile and not yet in the context */
     /* When a pass is through. By a plan for great scores a reference is a score, `great` is the plan's, and weights are
-     * 2^((score - reference) great - room); else great and room are 0. The reference as an exponent is past what a float
-     * holds, if scores are so great. */
+     * 2^((score - reference) great - room); else great and room are 0. The reference as an exponent is past what a
+     * float holds, if scores are so great. */
     double great, exponent[ATTN_I_LANES];
     float room[ATTN_I_LANES];
 } attn_i_lanes;
