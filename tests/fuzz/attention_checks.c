@@ -151,11 +151,6 @@ static void check_context(const struct problem *p, const struct forward_call *ca
     }
 }
 
-static bool on_tiles(const struct forward_call *call)
-{
-    return call->engine != BLAS_ONE && call->engine != BLAS_THREE && call->engine != BLAS_BACKWARDS;
-}
-
 void forward_check_result(struct problem *p, const struct forward_call *call)
 {
     for (int o = 0; o < OUTPUTS; o++) {
@@ -163,13 +158,7 @@ void forward_check_result(struct problem *p, const struct forward_call *call)
               fuzz_engine_name(call->engine), output_names[o]);
     }
     if (!problem_is_finite(p)) return;
-    if (p->scene.twin.alibi != TWIN_NONE && on_tiles(call) && fuzz_leaves_out("alibi-reference")) return;
-    if (problem_in_reach(p)) {
-        const bool small_projections = on_tiles(call) && problem_projects_to_little(p);
-        if (!small_projections) check_against_twin(p, call);
-    }
-    if (p->numbers == NUMBERS_FAR_BIAS && fuzz_leaves_out("far-biases")) return;
-    if (p->numbers == NUMBERS_FAR_VALUES && fuzz_leaves_out("far-values")) return;
+    if (problem_in_reach(p)) check_against_twin(p, call);
     if (!representable(p)) return;
     if (call->wanted >> WEIGHTS & 1) check_weights(p, call);
     if (call->wanted >> CONTEXT & 1 && plain_weights(p)) check_context(p, call);
@@ -237,7 +226,6 @@ void forward_check_unseen(struct problem *p, const struct forward_call *call)
     const struct twin_problem *t = &s->twin;
     struct array key = {0}, value = {0};
     bool any = false;
-    if (p->numbers == NUMBERS_FAR_BIAS && fuzz_leaves_out("far-biases")) return;
     if (!problem_is_finite(p) || has_zero_stride(&s->key) || has_zero_stride(&s->value)) return;
     if (call->wanted >> SCORES & 1 && call->args.scores_stage < ATTN_SCORES_MASKED) return;
     problem_run_twin(p);

@@ -324,9 +324,7 @@ void check_backward(struct problem *p, struct bytes *b, const struct forward_cal
     } else {
         run(p, &c);
         check_gaps(&c);
-        const bool left_out = (c.engine == TILES_ONE && problem_projects_to_little(p)) ||
-                              (p->scene.twin.alibi != TWIN_NONE && fuzz_leaves_out("alibi-reference"));
-        if (problem_in_reach(p) && !left_out) {
+        if (problem_in_reach(p)) {
             const struct twin_flow flow = {flow_numbers[0], flow_numbers[1], flow_numbers[2]};
             problem_run_twin(p);
             twin_gradient_run(&p->scene.twin, &p->scene.want, &flow, &twin);
@@ -334,7 +332,7 @@ void check_backward(struct problem *p, struct bytes *b, const struct forward_cal
             twin_gradient_free(&twin);
         }
         const bool exact_sum = saved.call.outputs[LOGSUMEXP].tensor.dtype == ATTN_F64;
-        if (p->numbers == NUMBERS_PEAKED && exact_sum && !fuzz_leaves_out("great-scores")) {
+        if (p->numbers == NUMBERS_PEAKED && exact_sum) {
             check_weights_anew(p, &c, flow_numbers[FLOW_CONTEXT]);
         }
         if (checks & 1) {

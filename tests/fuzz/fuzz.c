@@ -87,14 +87,6 @@ void fuzz_check_sentence(attn_status status)
     CHECK(strlen(sentence) > 10 && strchr(sentence, '\n') == NULL, "the sentence is \"%s\"", sentence);
 }
 
-bool fuzz_leaves_out(const char *kind)
-{
-    static const char *words;
-    if (words == NULL) words = getenv("FUZZ_LEAVE_OUT");
-    if (words == NULL) words = "";
-    return strstr(words, kind) != NULL;
-}
-
 /* ----------------------------------------------------------------------------------------- the allocator */
 
 /* A larger block would be the fault of whoever asks: no input needs one. */

@@ -108,9 +108,6 @@ void fuzz_one(struct bytes *bytes);
 void fuzz_begin(void);
 void fuzz_end(void);
 
-/* Kinds of checks that can be left out, by words in FUZZ_LEAVE_OUT, while the library is known not to pass them. */
-bool fuzz_leaves_out(const char *kind);
-
 /* What the harness has done, written when the program ends if FUZZ_COUNTS names a file to append to. */
 enum fuzz_count { COUNT_CALLS, COUNT_REFUSED, COUNT_FAILED_ALLOCATIONS, COUNT_TWINS, COUNT_GRADIENTS, FUZZ_COUNTS };
 void fuzz_counted(enum fuzz_count what);

@@ -470,12 +470,6 @@ bool problem_in_reach(const struct problem *p)
     return p->numbers < NUMBERS_IN_REACH;
 }
 
-bool problem_projects_to_little(const struct problem *p)
-{
-    return (p->scene.score == TWIN_ADDITIVE || p->scene.score == TWIN_CONCAT) &&
-           (p->numbers == NUMBERS_SMALL || p->numbers == NUMBERS_SPARSE) && fuzz_leaves_out("small-projections");
-}
-
 bool problem_is_finite(const struct problem *p)
 {
     return p->numbers != NUMBERS_SPECIAL;

@@ -53,9 +53,6 @@ void problem_run_twin(struct problem *problem);
 /* True if the twin's bounds on rounding hold. */
 bool problem_in_reach(const struct problem *problem);
 
-/* True if that is left out ("small-projections"), and an additive score is of projections near 0. */
-bool problem_projects_to_little(const struct problem *problem);
-
 /* True if no input holds an infinity or a NaN. */
 bool problem_is_finite(const struct problem *problem);
 
