@@ -81,6 +81,8 @@ install_packages() {
 build_packages="gcc g++ libc6-dev make cmake pkg-config libopenblas-dev libpango1.0-dev libunistring-dev fonts-dejavu-core"
 test_packages="libcmocka-dev libopenblas0-openmp libopenblas0-serial libopenblas64-0 libblas-dev libblas64-3 python3 python3-numpy python3-cffi mandoc rustc cargo"
 check_packages="git clang clang-format clang-tidy shellcheck ninja-build rustfmt chromium"
+# What the sanitizers and the fuzzer of clang need beside it: Debian 12 has version 14.
+clang_packages="clang libclang-rt-14-dev ninja-build"
 cross_packages="gcc-aarch64-linux-gnu qemu-user"
 debian_packages="debootstrap autopkgtest"
 
