@@ -26,10 +26,11 @@
  *   Threads    Any number of threads may use one engine, and call attn_forward with one mechanism, at the same time.
  *              Changing a handle (bind, set, destroy) must not run beside any other use of that same handle.
  *              Small calls stay on the calling thread; what threads an engine has is told at attn_engine_options.
- *   Nothing    A call whose outputs have no elements, or into whose gradients nothing flows, takes no time, however
- * great its other sizes are. Exceptions On finite numbers, where nothing that is to be computed of them leaves the
- * range of its type, no thread raises FE_INVALID, FE_OVERFLOW or FE_DIVBYZERO: a program may trap them. (The BLAS
- * answers for itself.)
+ *   No work    A call whose outputs have no elements, or into whose gradients nothing flows, takes no time, however
+ *              great its other sizes are.
+ *   Traps      On finite numbers, where nothing that is to be computed of them leaves the range of its type, no
+ *              thread raises FE_INVALID, FE_OVERFLOW or FE_DIVBYZERO: a program may trap them. (The BLAS answers
+ *              for itself.)
  *
  * Before version 1.0 the ABI may change between minor releases; attn_abi_version() changes with it.
  *
