@@ -17,6 +17,11 @@ import attn
 from attn import _run, _tensors
 
 
+def halves(*given, **named):
+    """rope(), in the layout that most weights have."""
+    return attn.rope(*given, layout="halves", **named)
+
+
 class Foreign:
     """An array of some other library, which has __dlpack__ and nothing else; from_dlpack below is that library's."""
 
@@ -118,7 +123,7 @@ np.testing.assert_allclose(attn.attention(np.zeros((1, 2)), np.eye(2)), [[0.5, 0
 
     def test_what_a_list_is_made_into_lives_until_it_was_read(self):
         ones, many = np.ones((1, 50000, 2)), list(range(50000))  # so many that freed memory is the system's again
-        np.testing.assert_array_equal(attn.rope(ones, positions=many), attn.rope(ones))
+        np.testing.assert_array_equal(halves(ones, positions=many), halves(ones))
         mechanism, query, keys = attn.Mechanism(), np.ones((50000, 1, 1, 2)), np.ones((50000, 1, 2, 2))
         lengths = [1] * 50000
         context = np.empty_like(query)
@@ -141,7 +146,7 @@ np.testing.assert_allclose(attn.attention(np.zeros((1, 2)), np.eye(2)), [[0.5, 0
         big = np.random.default_rng(0).standard_normal((4, 500, 100))
         weight = big[0, :3].repeat(2, 1)
         output = attn.attentional(weight, big, big)
-        for function, given in ((attn.rope, (big,)), (attn.decomposable, (big, big)), (attn.attentional, (weight, big, big)),
+        for function, given in ((halves, (big,)), (attn.decomposable, (big, big)), (attn.attentional, (weight, big, big)),
                                 (attn.attentional_grad, (output, output, weight, big, big)), (attn.attention, (big, big, big)),
                                 (attn.decomposable_grad, (big, big, big, big)), (attn.attention_grad, (big, big, big, big))):
             got, want = function(*map(Lent, given)), function(*given)
@@ -169,7 +174,7 @@ np.testing.assert_allclose(attn.attention(np.zeros((1, 2)), np.eye(2)), [[0.5, 0
         record["row"] = query[0, 0]
         self.assertEqual(record["row"].shape, (1, 8))
         np.testing.assert_array_equal(attn.attention(record["row"], key[0, 0], value[0, 0]), want[0, 0])
-        np.testing.assert_array_equal(attn.rope(self.odd(query), first=3), attn.rope(query, first=3))
+        np.testing.assert_array_equal(halves(self.odd(query), first=3), halves(query, first=3))
 
     def test_an_empty_array_has_neither_steps_nor_a_place(self):
         empty = np.ndarray((0, 8), "f4", np.zeros(100, np.uint8), 1, (3, 5))

@@ -23,11 +23,16 @@ def imported(source, inside):
 
 
 def graph(sources):
-    """Whom each module imports, of a dict of sources by the modules' names; "attn.__init__" is the package itself, which
-    whoever imports a module of it does not mean."""
+    """Whom each module imports, of a dict of sources by the modules' names. A package that a module is in, "a.__init__"
+    of "a.b", is not meant by what imports another module of it."""
     plain = {name.removesuffix(".__init__"): name for name in sources}
+
+    def around(name):
+        parts = name.split(".")[:-1]
+        return {".".join([*parts[:i + 1], "__init__"]) for i in range(len(parts))}
+
     return {name: {plain[other] for other in imported(source, name.rpartition(".")[0]) if other in plain}
-            - {"attn.__init__", name}
+            - {name} - around(name)
             for name, source in sources.items()}
 
 

@@ -15,6 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attn
 
 
+def halves(*given, **named):
+    """rope(), in the layout that most weights have."""
+    return attn.rope(*given, layout="halves", **named)
+
+
 class Traced:
     """What JAX gives a function that it traces."""
 
@@ -70,9 +75,9 @@ class Refusals(unittest.TestCase):
             ("key_dim", attn.Memory, {"mechanism": mechanism, "key_dim": most + 4}),
             ("key_heads", attn.MultiHead, {**layer, "key_heads": most}),
             ("output_dim", attn.MultiHead, {**layer, "output_dim": most + 4}),
-            ("first", attn.rope, {"array": self.query, "first": most}),
-            ("dimensions", attn.rope, {"array": self.query, "dimensions": most + 2}),
-            ("positions", attn.rope, {"array": self.query, "positions": [0, 1, most]}),
+            ("first", halves, {"array": self.query, "first": most}),
+            ("dimensions", halves, {"array": self.query, "dimensions": most + 2}),
+            ("positions", halves, {"array": self.query, "positions": [0, 1, most]}),
             ("first", attn.sinusoidal, {"length": 2, "dimension": 4, "first": most}),
             ("length", attn.sinusoidal, {"length": -2, "dimension": 4}), ("heads", attn.alibi_slopes, {"heads": -1}),
         ):
@@ -86,11 +91,11 @@ class Refusals(unittest.TestCase):
                       {"query_start": "1"}, {"seed": 1.5, "dropout": 0.5}, {"threads": 1.0}, {"threads": True},
                       {"window": (1.0, 0, "top_left")}, {"local": ("monotonic", 1.5)}):
             self.refused(attn.DTypeError, "whole number", self.attention, **given)
-        self.refused(attn.ShapeError, "of one length", attn.rope, self.query, positions=[[0, 1], [2]])
+        self.refused(attn.ShapeError, "of one length", halves, self.query, positions=[[0, 1], [2]])
         np.testing.assert_array_equal(self.attention(key_lengths=(np.int8(2), np.array(3))),
                                       self.attention(key_lengths=[2, 3]))
-        np.testing.assert_array_equal(attn.rope(self.query, positions=range(3)), attn.rope(self.query))
-        np.testing.assert_array_equal(attn.rope(self.query, positions=[[0, 1, 2]] * 2), attn.rope(self.query))
+        np.testing.assert_array_equal(halves(self.query, positions=range(3)), halves(self.query))
+        np.testing.assert_array_equal(halves(self.query, positions=[[0, 1, 2]] * 2), halves(self.query))
 
     def test_what_equals_a_right_value_is_not_taken_for_it_afterwards(self):
         for right, wrong in (({"query_start": 1, "causal": "top_left"}, {"query_start": 1.0, "causal": "top_left"}),
@@ -105,7 +110,7 @@ class Refusals(unittest.TestCase):
                       {"scale": 1j}, {"dropout": []}, {"dropout": None}, {"scale": np.ma.masked},
                       {"scale": np.ones(2)}, {"scale": 10**400}):
             self.refused(attn.DTypeError, "but a number is needed", self.attention, **given)
-        self.refused(attn.DTypeError, "base is '3'", attn.rope, self.query, base="3")
+        self.refused(attn.DTypeError, "base is '3'", halves, self.query, base="3")
         self.refused(attn.DTypeError, "base is '3'", attn.sinusoidal, 2, 4, base="3")
         for scale in (1, np.float32(0.5), np.array(0.25)):
             np.testing.assert_array_equal(self.attention(scale=scale), self.attention(scale=float(scale)))
@@ -119,7 +124,7 @@ class Refusals(unittest.TestCase):
         layer = attn.MultiHead(4, 1, bias=False, params={name: np.eye(4) for name in ("W_q", "W_k", "W_v", "W_o")})
         call = mechanism.call(self.query, self.key, context=self.query.copy(), logsumexp=np.empty((2, 1, 3)))
         for name, function, given in (("fixed", attn.Memory, {"mechanism": mechanism, "key_dim": 4}),
-                                      ("inverse", attn.rope, {"array": self.query}), ("save", layer, {"query": x}),
+                                      ("inverse", halves, {"array": self.query}), ("save", layer, {"query": x}),
                                       ("bias", attn.MultiHead, {"query_dim": 4, "query_heads": 1}),
                                       ("packed", attn.MultiHead, {"query_dim": 4, "query_heads": 1}),
                                       ("return_weights", layer, {"query": x}), ("attend_only", layer, {"query": x}),
@@ -236,7 +241,7 @@ class Refusals(unittest.TestCase):
                       {"query": self.query[None]}, {"query": np.array(1.0), "score": "general", "params": {"W": np.eye(4)}}):
             self.refused(attn.ShapeError, r"has \d dimensions, but", self.attention, **given)
         for function in (attn.decomposable, lambda f, g: attn.attentional(f, g, g), lambda f, g: attn.attention(f, g),
-                         lambda f, g: attn.Memory.of(attn.Mechanism(), f), lambda f, g: attn.rope(f),
+                         lambda f, g: attn.Memory.of(attn.Mechanism(), f), lambda f, g: halves(f),
                          lambda f, g: attn.MultiHead(4, 1)(f), lambda f, g: attn.attention_grad(g, f, f)):
             self.refused(attn.ShapeError, " ", function, np.array(1.0), self.query)
         self.refused(attn.ArgumentError, "key or value is missing", self.attention, key=None, value=None)
@@ -263,7 +268,7 @@ class Refusals(unittest.TestCase):
             ("mechanism", attn.Memory.of, {"mechanism": memory, "key": self.key}),
             ("mechanism", attn.MultiHead, {"query_dim": 4, "query_heads": 1, "mechanism": engine}),
             ("call", attn.Gradient, {"call": mechanism}), ("engine", attn.Mechanism, {"engine": mechanism}),
-            ("engine", attn.rope, {"array": self.query, "engine": 1}),
+            ("engine", halves, {"array": self.query, "engine": 1}),
             ("engine", attn.decomposable, {"f": self.query, "g": self.key, "engine": 1}),
             ("engine", attn.attentional, {"weight": self.query, "context": self.query, "query": self.query, "engine": 1}),
             ("rope", attn.Memory, {"mechanism": mechanism, "key_dim": 4, "rope": "halves"}),
@@ -290,7 +295,7 @@ class Refusals(unittest.TestCase):
             (attn.Mechanism("general", query_dim=4, key_dim=4).bind, {"W": hidden(np.eye(4))}),
             (layer.bind, {"W_q": hidden(np.eye(4))}), (layer, {"query": hidden(self.query[:, 0])}),
             (memory.append, {"key": hidden(self.key)}), (memory.truncate, {"lengths": hidden(np.zeros(2, int))}),
-            (attn.rope, {"array": hidden(self.query)}), (attn.rope, {"array": self.query, "positions": hidden(np.arange(3))}),
+            (halves, {"array": hidden(self.query)}), (halves, {"array": self.query, "positions": hidden(np.arange(3))}),
             (attn.decomposable, {"f": hidden(self.query), "g": self.key}),
             (attn.attentional, {"weight": np.zeros((2, 8)), "context": hidden(self.query), "query": self.query}),
             (mechanism.call, {"query": self.query, "key": self.key, "context": hidden(self.query)}),

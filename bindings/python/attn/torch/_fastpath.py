@@ -4,17 +4,15 @@ with its projections, one for a layer of TransformerEncoder. Both have attention
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 
 from ._covers import not_plain, outside
 from ._places import Function
-
-if TYPE_CHECKING:
-    from ._replace import Replacement
 
 Tensor = torch.Tensor
 # Below this length, or for fewer products than this, torch's one operation is faster than several.
@@ -37,10 +35,19 @@ def _mask(mask: Tensor | None, kind: int | None) -> Tensor | None:
     return visible if bool(visible.logical_or(mask == -torch.inf).all()) else mask  # a mask hides whole tiles
 
 
-class Layers:
-    """Both operations, which are taken where they gain by it. active() gives the replacement that is asked."""
+class Taker(Protocol):
+    """Who attends, and counts."""
 
-    def __init__(self, active: Callable[[], Replacement]):
+    taken: int
+    left: Counter[str]
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor: ...
+
+
+class Layers:
+    """Both operations, which are taken where they gain by it. active() gives who is asked."""
+
+    def __init__(self, active: Callable[[], Taker]):
         self.active = active
 
     def _is_left(self, x: Tensor, *others: Tensor | None, weights: bool = False) -> bool:
