@@ -163,8 +163,9 @@ static void memory(const struct every_call *around, attn_dtype dtype)
             MUST(attn_mechanism_bind_param(mechanism, "U", &u.tensor));
             MUST(attn_mechanism_bind_param(mechanism, "v", &v.tensor));
         }
-        const attn_rope_options turned = ATTN_ROPE_OPTIONS_INIT;
+        attn_rope_options turned = ATTN_ROPE_OPTIONS_INIT;
         attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+        turned.layout = ATTN_ROPE_INTERLEAVED;
         options.dtype = dtype;
         options.batch = options.key_heads = 2;
         options.key_dim = options.value_dim = DIM;

@@ -426,6 +426,7 @@ static void tables_of_nothing_take_no_time(void **state)
             attn_tensor from = everywhere(dtype, 4, n[0], n[1], n[2], n[3]), to = from;
             attn_tensor positions = everywhere(ATTN_I32, 2, n[0], n[2], 0, 0);
             attn_rope_options options = ATTN_ROPE_OPTIONS_INIT;
+            options.layout = ATTN_ROPE_HALVES;
             MUST(attn_rope(engine, &options, &from, &to));
             options.positions = &positions;
             MUST(attn_rope(engine, &options, &from, &to));
