@@ -189,10 +189,13 @@ void attn_i_gradient_write_row(const attn_i_gradient *g, int64_t n, const void *
     if (!g->accumulate) g->problem.kernels->scatter(n, row, to, stride);
 }
 
+enum { FIXED = 6 }; /* gradients beside those of parameters */
+
 static int is_wanted(const attn_i_gradient *g)
 {
-    const attn_i_view *const fixed[] = {&g->d_query, &g->d_key, &g->d_value, &g->d_bias, &g->d_alibi, &g->d_relative};
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+    const attn_i_view *const fixed[FIXED] = {&g->d_query, &g->d_key,   &g->d_value,
+                                             &g->d_bias,  &g->d_alibi, &g->d_relative};
+    for (int i = 0; i < FIXED; i++) {
         if (!attn_i_view_is_empty(fixed[i])) return 1;
     }
     for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
@@ -210,9 +213,10 @@ int attn_i_gradient_flows(const attn_i_gradient *g)
 
 void attn_i_gradient_clear(const attn_i_gradient *g)
 {
-    const attn_i_view *const fixed[] = {&g->d_query, &g->d_key, &g->d_value, &g->d_bias, &g->d_alibi, &g->d_relative};
+    const attn_i_view *const fixed[FIXED] = {&g->d_query, &g->d_key,   &g->d_value,
+                                             &g->d_bias,  &g->d_alibi, &g->d_relative};
     const attn_i_kernels *kernels = g->problem.kernels;
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) attn_i_target_clear(fixed[i], g->accumulate, kernels);
+    for (int i = 0; i < FIXED; i++) attn_i_target_clear(fixed[i], g->accumulate, kernels);
     for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
         attn_i_target_clear(&g->d_params[i], g->accumulate, kernels);
     }

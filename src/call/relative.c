@@ -27,7 +27,7 @@ static int64_t common_divisor(int64_t a, int64_t b)
         a = b;
         b = rest;
     }
-    return a;
+    return a > 0 ? a : 1; /* so that it divides whatever came */
 }
 
 /* 1 if a^m is b^n, for positive numbers of which m and n share no factor: both are then powers of one number. */

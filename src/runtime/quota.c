@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * runtime/quota.c: how much CPU time the process' control groups let it use. A limit of any of them is one of the process. */
+ * runtime/quota.c: how much CPU time the process' control groups let it use. A limit of any of them is one of the
+ * process. */
 #include "runtime/quota.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * runtime/quota.h: how much CPU time the process' control groups (Linux) let it use. Threads beyond that are not faster: the
- * system stops all of them until the next period. */
+ * runtime/quota.h: how much CPU time the process' control groups (Linux) let it use. Threads beyond that are not
+ * faster: the system stops all of them until the next period. */
 #ifndef ATTN_I_RUNTIME_QUOTA_H
 #define ATTN_I_RUNTIME_QUOTA_H
 

@@ -36,9 +36,9 @@ typedef struct attn_i_tile_plan {
 /* 1 if the plan could be made. */
 int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan);
 
-/* The same plan for scores that are finite and whose exponents are not: what it counts in are scores themselves, divided
- * by nothing. Their greatest is taken off before they become exponents, and no bit of it matters for the result. It goes
- * by passes over the tile alone. */
+/* The same plan for scores that are finite and whose exponents are not: what it counts in are scores themselves,
+ * divided by nothing. Their greatest is taken off before they become exponents, and no bit of it matters for the
+ * result. It goes by passes over the tile alone. */
 attn_i_tile_plan attn_i_tile_plan_great(const attn_i_tile_plan *plan);
 
 /* The scratch of one pass, in which the result of the last one stays. */

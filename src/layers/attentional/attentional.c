@@ -206,11 +206,13 @@ static int is_wanted(const attn_i_step *s)
            !attn_i_view_is_empty(&s->d_context) || !attn_i_view_is_empty(&s->d_query);
 }
 
+enum { WANTED = 4 }; /* gradients */
+
 /* What is wanted where no gradient flows in. */
 static void clear(const attn_i_step *s)
 {
-    const attn_i_view *const wanted[] = {&s->d_weight, &s->d_bias, &s->d_context, &s->d_query};
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    const attn_i_view *const wanted[WANTED] = {&s->d_weight, &s->d_bias, &s->d_context, &s->d_query};
+    for (int i = 0; i < WANTED; i++) {
         attn_i_target_clear(wanted[i], s->accumulate, s->kernels);
     }
 }

@@ -283,10 +283,12 @@ static int flows(const attn_i_decomposable *d)
     return !attn_i_view_is_empty(&d->d_beta) || !attn_i_view_is_empty(&d->d_alpha);
 }
 
+enum { WANTED = 4 }; /* gradients */
+
 static void clear(const attn_i_decomposable *d)
 {
-    const attn_i_view *const wanted[] = {&d->d_f, &d->d_g, &d->d_a, &d->d_b};
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    const attn_i_view *const wanted[WANTED] = {&d->d_f, &d->d_g, &d->d_a, &d->d_b};
+    for (int i = 0; i < WANTED; i++) {
         attn_i_target_clear(wanted[i], d->accumulate, d->kernels);
     }
 }
