@@ -292,8 +292,9 @@ static void double_exponentials_less_one_keep_the_digits_of_small_numbers(void *
                 assert_true(kernels->double_exponentials_less_one(n, from, to) == most);
                 for (int64_t j = 0; j < n; j++) {
                     const double right = expm1(2 * (double)a[j]);
-                    assert_true(to[j] == beside[j]);
-                    if (right != 0) worst = fmax(worst, fabs((double)to[j] - right) / fabs(right) / UNIT);
+                    if (right == 0) continue;
+                    worst = fmax(worst, fabs((double)to[j] - right) / fabs(right) / UNIT);
+                    worst = fmax(worst, fabs((double)beside[j] - right) / fabs(right) / UNIT);
                 }
                 for (int64_t j = 1; j <= 16; j++) assert_true(is_untouched(to - j) && is_untouched(beside - j));
             }

@@ -133,7 +133,7 @@ static void write_matrices(const plot *p, const plot_layout *l, FILE *out)
     run_list runs = {0};
     plot_runs(p, collect, &runs);
     if (runs.count > 0) qsort(runs.items, runs.count, sizeof *runs.items, compare);
-    const plot_run *run = runs.items, *end = run + runs.count;
+    const plot_run *run = runs.items, *end = runs.count > 0 ? run + runs.count : run;
     for (size_t i = 0; i < p->count; ++i) {
         plot_point corner = plot_layout_corner(l, i);
         (void)fprintf(

@@ -188,7 +188,7 @@ static void fetch_share(const attn_i_tiles *way, int64_t pass, const attn_i_sour
     if (i >= way->passes / share || keys * width > FITS) return;
     const attn_i_rows rows = attn_i_source_rows(&way->sources, source, i);
     const int64_t first = keys * part / share, size = sizeof(float);
-    attn_i_fetch_add(fetch, (attn_i_fetched){.first = (const char *)(rows.data + first * rows.stride),
+    attn_i_fetch_add(fetch, (attn_i_fetched){.first = (const char *)attn_i_rows_from(rows, first).data,
                                              .runs = 1,
                                              .rows = keys * (part + 1) / share - first,
                                              .row_stride = rows.stride * size,

@@ -419,7 +419,7 @@ static void memories(struct bytes *b, struct sizes n, attn_dtype dtype, enum fuz
         const attn_tensor *value = input(b, dtype, 4, n.batch, n.key_heads, n.keys, n.value_dim);
         int64_t batch = 0;
         /* Positions that have to be copied are work. */
-        if (times(times(n.batch, n.key_heads), times(n.keys, times(n.key_dim + 1, n.value_dim + 1))) < 1 << 16) {
+        if (times(times(n.batch, n.key_heads), times(n.keys, times(n.key_dim | 1, n.value_dim | 1))) < 1 << 16) {
             status = attn_memory_append(memory, key, options.value_dim > 0 ? value : NULL, NULL);
             if (status != ATTN_OK) fuzz_check_sentence(status);
         }
