@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PATH_BYTES = 1024, LIMIT_MOST = 1 << 20 };
@@ -33,19 +34,18 @@ static double share(double quota, double period)
 
 static double limit_of_version_2(const char *directory)
 {
-    char line[PATH_BYTES];
-    double quota, period;
-    if (!read_line(directory, "cpu.max", line) || sscanf(line, "%lf %lf", &quota, &period) != 2) return INFINITY;
-    return share(quota, period);
+    char line[PATH_BYTES], *rest;
+    if (!read_line(directory, "cpu.max", line)) return INFINITY;
+    const double quota = strtod(line, &rest); /* 0 of "max" */
+    return share(quota, strtod(rest, NULL));
 }
 
 static double limit_of_version_1(const char *directory)
 {
-    char line[PATH_BYTES];
-    double quota, period;
-    if (!read_line(directory, "cpu.cfs_quota_us", line) || sscanf(line, "%lf", &quota) != 1) return INFINITY;
-    if (!read_line(directory, "cpu.cfs_period_us", line) || sscanf(line, "%lf", &period) != 1) return INFINITY;
-    return share(quota, period);
+    char quota[PATH_BYTES], period[PATH_BYTES];
+    if (!read_line(directory, "cpu.cfs_quota_us", quota)) return INFINITY;
+    if (!read_line(directory, "cpu.cfs_period_us", period)) return INFINITY;
+    return share(strtod(quota, NULL), strtod(period, NULL));
 }
 
 /* The least limit from a group up to the root of its hierarchy. In a container the group may have a name that is not
