@@ -234,26 +234,28 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
     const attn_i_span seen = attn_i_visible_to_all(t.p, work->b, work->first_row / t.p->group, last / t.p->group);
     attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
     if (keys.first >= keys.end) keys = (attn_i_span){0, 0};
-    const double great = attn_i_tile_plan_great(plan).great;
     t.great = plan->great;
     find_queries(&t);
     run(&t, keys, 0);
     if (t.great == 0 && any_lost(&t)) {
-        t.great = great;
+        t.great = attn_i_tile_plan_great(plan).great;
         run(&t, keys, 0);
     }
-    /* First what is hidden is kept apart, which changes no bit of the rest; then the values may be too great. */
-    if (!t.p->kernels->is_finite(work->rows * dim, part->context)) run(&t, keys, 1);
     if (!t.p->kernels->is_finite(work->rows * dim, part->context)) {
-        if (t.great == 0 && any_far(&t)) {
-            t.great = great;
+        /* First what is hidden is kept apart, which changes no bit of the rest; */
+        run(&t, keys, 1);
+        if (!t.p->kernels->is_finite(work->rows * dim, part->context)) {
+            /* then the values may be too great. */
+            if (t.great == 0 && any_far(&t)) {
+                t.great = attn_i_tile_plan_great(plan).great;
+                run(&t, keys, 1);
+            }
+            preset_references(&t);
             run(&t, keys, 1);
         }
-        preset_references(&t);
-        run(&t, keys, 1);
     }
     const double unit = t.great != 0 ? t.great : 1;
-    for (int64_t i = 0; i < ATTN_I_FEW; i++) {
+    for (int64_t i = 0; i < work->rows; i++) {
         part->exponent[i] = (double)part->reference[i] * unit + (double)part->room[i];
     }
 }
