@@ -28,9 +28,8 @@ enum {
 
 #define ATTN_I_FAR           0x1p21f /* references up to here are exact parts of the offset that rounds a score */
 #define ATTN_I_FACTORED_MOST 40.0f   /* past it, exp(2 x) of a query or key is not used */
-#define ATTN_I_FACTORED_NEAR                                                                                           \
-    0.5f /* up to it, exp(2 x) - 1 of a key takes its place: then exp(2 x) is its sum with 1                           \
-          */
+/* Up to it, exp(2 x) - 1 of a key takes its place: then exp(2 x) is its sum with 1. */
+#define ATTN_I_FACTORED_NEAR 0.5f
 
 /* Spans of lanes, first .. end - 1. */
 typedef struct attn_i_spans {
