@@ -189,17 +189,25 @@ void attn_i_gradient_write_row(const attn_i_gradient *g, int64_t n, const void *
     if (!g->accumulate) g->problem.kernels->scatter(n, row, to, stride);
 }
 
-enum { FIXED = 6 }; /* gradients beside those of parameters */
+/* Gradients that may be wanted: of the arguments and modifiers, and then of parameters. */
+enum { BESIDE_PARAMS = 6 };
+
+static int gradient_count(const attn_i_gradient *g)
+{
+    return BESIDE_PARAMS + g->problem.mechanism->param_count;
+}
+
+static const attn_i_view *gradient_at(const attn_i_gradient *g, int i)
+{
+    const attn_i_view *const beside[BESIDE_PARAMS] = {&g->d_query, &g->d_key,   &g->d_value,
+                                                      &g->d_bias,  &g->d_alibi, &g->d_relative};
+    return i < BESIDE_PARAMS ? beside[i] : &g->d_params[i - BESIDE_PARAMS];
+}
 
 static int is_wanted(const attn_i_gradient *g)
 {
-    const attn_i_view *const fixed[FIXED] = {&g->d_query, &g->d_key,   &g->d_value,
-                                             &g->d_bias,  &g->d_alibi, &g->d_relative};
-    for (int i = 0; i < FIXED; i++) {
-        if (!attn_i_view_is_empty(fixed[i])) return 1;
-    }
-    for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
-        if (!attn_i_view_is_empty(&g->d_params[i])) return 1;
+    for (int i = 0; i < gradient_count(g); i++) {
+        if (!attn_i_view_is_empty(gradient_at(g, i))) return 1;
     }
     return 0;
 }
@@ -213,12 +221,8 @@ int attn_i_gradient_flows(const attn_i_gradient *g)
 
 void attn_i_gradient_clear(const attn_i_gradient *g)
 {
-    const attn_i_view *const fixed[FIXED] = {&g->d_query, &g->d_key,   &g->d_value,
-                                             &g->d_bias,  &g->d_alibi, &g->d_relative};
-    const attn_i_kernels *kernels = g->problem.kernels;
-    for (int i = 0; i < FIXED; i++) attn_i_target_clear(fixed[i], g->accumulate, kernels);
-    for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
-        attn_i_target_clear(&g->d_params[i], g->accumulate, kernels);
+    for (int i = 0; i < gradient_count(g); i++) {
+        attn_i_target_clear(gradient_at(g, i), g->accumulate, g->problem.kernels);
     }
 }
 

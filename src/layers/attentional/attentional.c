@@ -199,22 +199,27 @@ static void run_backward(void *data, void *scratch)
     backward(data, &p);
 }
 
+enum { GRADIENTS = 4 };
+
+static const attn_i_view *gradient_at(const attn_i_step *s, int i)
+{
+    const attn_i_view *const all[GRADIENTS] = {&s->d_weight, &s->d_bias, &s->d_context, &s->d_query};
+    return all[i];
+}
+
 static int is_wanted(const attn_i_step *s)
 {
     if (!s->backward) return !attn_i_view_is_empty(&s->output);
-    return !attn_i_view_is_empty(&s->d_weight) || !attn_i_view_is_empty(&s->d_bias) ||
-           !attn_i_view_is_empty(&s->d_context) || !attn_i_view_is_empty(&s->d_query);
+    for (int i = 0; i < GRADIENTS; i++) {
+        if (!attn_i_view_is_empty(gradient_at(s, i))) return 1;
+    }
+    return 0;
 }
-
-enum { WANTED = 4 }; /* gradients */
 
 /* What is wanted where no gradient flows in. */
 static void clear(const attn_i_step *s)
 {
-    const attn_i_view *const wanted[WANTED] = {&s->d_weight, &s->d_bias, &s->d_context, &s->d_query};
-    for (int i = 0; i < WANTED; i++) {
-        attn_i_target_clear(wanted[i], s->accumulate, s->kernels);
-    }
+    for (int i = 0; i < GRADIENTS; i++) attn_i_target_clear(gradient_at(s, i), s->accumulate, s->kernels);
 }
 
 static attn_status run(attn_engine *engine, const attn_attentional_args *args, int is_backward)
