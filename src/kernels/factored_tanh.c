@@ -56,11 +56,24 @@ static float allowed(truth most)
     return magnitude <= ATTN_I_FACTORED_MOST ? magnitude : INFINITY;
 }
 
-static float greatest(int64_t n, const float *from)
+/* 1 if some number of these bits is past the limit, or none. */
+static int any_past(float limit, truth magnitudes)
+{
+    int32_t limit_bits;
+    memcpy(&limit_bits, &limit, sizeof limit_bits);
+    const truth past = magnitudes > (truth){0} + limit_bits;
+    uint64_t words[VECTOR_BYTES / sizeof(uint64_t)], any = 0;
+    memcpy(words, &past, sizeof words);
+    for (size_t i = 0; i < VECTOR_BYTES / sizeof(uint64_t); i++) any |= words[i];
+    return any != 0;
+}
+
+/* The greatest magnitudes, those of each lane of a vector. */
+static truth magnitudes(int64_t n, const float *from)
 {
     truth most = {0};
     for (int64_t a = 0; a < n; a += WIDTH) most = greater_bits(magnitude_bits(load_part(from + a, n - a, 0)), most);
-    return allowed(most);
+    return most;
 }
 
 enum {
@@ -71,7 +84,7 @@ enum {
 float KERNEL(double_exponentials)(int64_t n, const float *from, float *to, float *less_one)
 {
     truth most = {0};
-    if (from == to && greatest(n, from) == INFINITY) return INFINITY;
+    if (from == to && any_past(ATTN_I_FACTORED_MOST, magnitudes(n, from))) return INFINITY;
     int64_t a = 0;
     for (; a + WIDTH <= n; a += WIDTH) {
         const vec x = load(from + a);
@@ -93,13 +106,13 @@ float KERNEL(double_exponentials)(int64_t n, const float *from, float *to, float
 
 float KERNEL(double_exponentials_less_one)(int64_t n, const float *from, float *to)
 {
-    float all = 0;
-    if (from == to && !(greatest(n, from) <= ATTN_I_FACTORED_NEAR)) return INFINITY;
+    truth all = {0};
+    if (from == to && any_past(ATTN_I_FACTORED_NEAR, magnitudes(n, from))) return INFINITY;
     for (int64_t first = 0; first < n; first += LOOK) {
         const int64_t end = n - first < LOOK ? n : first + LOOK;
-        const float most = greatest(end - first, from + first);
-        if (!(most <= ATTN_I_FACTORED_NEAR)) return INFINITY; /* mostly at once */
-        if (most > all) all = most;
+        const truth most = magnitudes(end - first, from + first);
+        if (any_past(ATTN_I_FACTORED_NEAR, most)) return INFINITY; /* mostly at once */
+        all = greater_bits(most, all);
         int64_t a = first;
         for (; a + WIDTH <= end; a += WIDTH) {
             __builtin_prefetch(from + a + FROM_AHEAD);
@@ -107,7 +120,7 @@ float KERNEL(double_exponentials_less_one)(int64_t n, const float *from, float *
         }
         if (a < end) store_part(exp_twice(load_part(from + a, end - a, 0)).less_one, end - a, to + a);
     }
-    return all;
+    return allowed(all);
 }
 
 static ALWAYS_INLINE vec quotient(vec numerator, vec denominator)

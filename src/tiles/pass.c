@@ -29,6 +29,7 @@ typedef struct pass {
     int late;                 /* the context is left to attn_i_tile_finish */
     int preset;               /* references are what they should have been before */
     int by_passes;            /* no weights are made with products */
+    int seen;                 /* some lane saw some key */
 } pass;
 
 /* Elements of the context that the pass makes. */
@@ -238,7 +239,7 @@ static void begin(pass *t, int late)
 {
     t->late = late;
     t->v.lanes->late_first = t->v.lanes->late_end = 0;
-    t->referenced = 0;
+    t->referenced = t->seen = 0;
     for (int l = 0; l < ATTN_I_LANES; l++) {
         if (!t->preset) {
             t->v.lanes->reference[l] = l < t->v.w->rows ? -INFINITY : 0;
@@ -263,6 +264,7 @@ static void run(pass *t, attn_i_span keys)
             if (t->late) begin(t, 0);
             continue;
         }
+        t->seen = 1;
         if (t->by_passes || mask == ATTN_I_SOMETHING || !weights_with_products(t)) weights_by_passes(t, mask);
         add_context(t);
     }
@@ -373,6 +375,25 @@ static void run_great(pass *t, attn_i_span keys, attn_i_tile_plan *great)
     run(t, keys);
 }
 
+/* What floats could not hold is run again by other means, which `great` may have to hold. */
+static void run_what_failed(pass *t, attn_i_span keys, attn_i_tile_plan *great)
+{
+    if (is_held(t, keys)) {
+        t->by_passes = 1;
+        run(t, keys);
+    }
+    if (t->v.plan->great == 0 && has_lost_scores(t)) run_great(t, keys, great);
+    if (is_poisoned(t)) { /* what is hidden is kept apart, which changes no bit of the rest; */
+        t->clean = 1;
+        run(t, keys);
+    }
+    if (t->clean && is_poisoned(t)) { /* then the values may be too great */
+        if (t->v.plan->great == 0 && any_far(t)) run_great(t, keys, great);
+        preset_references(t);
+        run(t, keys);
+    }
+}
+
 void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work,
                       attn_i_fetch *fetch)
 {
@@ -382,20 +403,7 @@ void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s
     attn_i_fetch_begin(fetch, (keys.end - keys.first - LOOK_KEYS) / ATTN_I_BLOCK_ROWS);
     attn_i_tile_load_queries(&t.v);
     run(&t, keys);
-    if (is_held(&t, keys)) {
-        t.by_passes = 1;
-        run(&t, keys);
-    }
     attn_i_tile_plan great;
-    if (plan->great == 0 && has_lost_scores(&t)) run_great(&t, keys, &great);
-    if (is_poisoned(&t)) { /* what is hidden is kept apart, which changes no bit of the rest; */
-        t.clean = 1;
-        run(&t, keys);
-    }
-    if (t.clean && is_poisoned(&t)) { /* then the values may be too great */
-        if (t.v.plan->great == 0 && any_far(&t)) run_great(&t, keys, &great);
-        preset_references(&t);
-        run(&t, keys);
-    }
+    if (t.seen) run_what_failed(&t, keys, &great);
     tell_exponents(&t);
 }

@@ -136,7 +136,7 @@ static void weigh(const rows *t, int64_t i, int64_t n)
 {
     float *row = t->s->scores + i * BLOCK_KEYS, *reference = &t->part->reference[i];
     const float unit = (float)t->plan->unit, score = t->kernels->row_maximum(n, row), most = score * unit;
-    if (isfinite(score) && !isfinite(most)) t->part->lost = 1;
+    if (!isfinite(most) && isfinite(score)) t->part->lost = 1;
     if (most != -INFINITY && !(most <= *reference)) {
         const float to = ceilf(most);
         scale_row(t, i, *reference == -INFINITY ? 0 : exp2f(*reference - to));
@@ -169,11 +169,10 @@ static void run(const rows *t, attn_i_span keys, int clean)
 {
     const int64_t dim = context_dim(t->p);
     t->part->lost = 0;
-    for (int64_t i = 0; i < ATTN_I_FEW; i++) {
-        t->part->sum[i] = 0;
-        if (t->preset) continue;
-        t->part->reference[i] = -INFINITY;
-        t->part->room[i] = 0;
+    for (int64_t i = 0; i < ATTN_I_FEW; i++) t->part->sum[i] = 0;
+    if (!t->preset) {
+        for (int64_t i = 0; i < ATTN_I_FEW; i++) t->part->reference[i] = -INFINITY;
+        for (int64_t i = 0; i < ATTN_I_FEW; i++) t->part->room[i] = 0;
     }
     memset(t->part->context, 0, (size_t)(t->w->rows * dim) * sizeof(float));
     for (int64_t first = keys.first, n; first < keys.end; first += n) {
@@ -209,32 +208,40 @@ static void preset_references(rows *t)
     }
 }
 
-/* 1 if some row's scores were lost, or no whole number can be added to its reference. */
+/* 1 if some row's scores were lost. */
 static int any_lost(const rows *t)
 {
-    int lost = 0;
-    for (int64_t i = 0; i < t->w->rows; i++) {
-        lost |= t->part->lost && (t->part->sum[i] == 0 || !isfinite(t->part->sum[i]));
+    for (int64_t i = 0; i < t->w->rows && t->part->lost; i++) {
+        if (t->part->sum[i] == 0 || !isfinite(t->part->sum[i])) return 1;
     }
-    return lost;
+    return 0;
 }
 
+/* 1 if some reference is past what another whole number can be added to. */
 static int any_far(const rows *t)
 {
-    int far = 0;
-    for (int64_t i = 0; i < t->w->rows; i++) far |= fabsf(t->part->reference[i]) > ATTN_I_FAR;
-    return far;
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        if (fabsf(t->part->reference[i]) > ATTN_I_FAR) return 1;
+    }
+    return 0;
 }
 
 void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scratch, const attn_i_tile_work *work,
                      attn_i_row_part *part)
 {
-    rows t = {.plan = plan, .p = plan->p, .kernels = plan->kernels, .s = scratch, .w = work, .part = part};
+    rows t; /* its queries are found, not cleared */
+    t.plan = plan;
+    t.p = plan->p;
+    t.kernels = plan->kernels;
+    t.s = scratch;
+    t.w = work;
+    t.part = part;
+    t.great = plan->great;
+    t.preset = 0;
     const int64_t last = work->first_row + work->rows - 1, dim = context_dim(t.p);
     const attn_i_span seen = attn_i_visible_to_all(t.p, work->b, work->first_row / t.p->group, last / t.p->group);
     attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
     if (keys.first >= keys.end) keys = (attn_i_span){0, 0};
-    t.great = plan->great;
     find_queries(&t);
     run(&t, keys, 0);
     if (t.great == 0 && any_lost(&t)) {
@@ -260,32 +267,39 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
     }
 }
 
+/* Brings row i of several parts to the first. Returns how far above the exponent its context is kept. */
+static float join_parts(attn_i_row_part *parts, int64_t count, int64_t i, int64_t dim, double *exponent, float *sum)
+{
+    float *context = parts[0].context + i * dim;
+    for (int64_t k = 0; k < count; k++) {
+        if (parts[k].sum[i] != 0 && !(parts[k].exponent[i] <= *exponent)) *exponent = parts[k].exponent[i];
+    }
+    *sum = 0;
+    for (int64_t k = 0; k < count; k++) {
+        *sum += parts[k].sum[i] == 0 ? 0 : parts[k].sum[i] * exp2f((float)(parts[k].exponent[i] - *exponent));
+    }
+    /* Contexts are added relative to their sum, so that they are no greater than the values. */
+    const float room = attn_i_room_for_sum(*sum);
+    for (int64_t k = 0; k < count; k++) {
+        const float *from = parts[k].context + i * dim;
+        const float factor = parts[k].sum[i] == 0 ? 0 : exp2f((float)(parts[k].exponent[i] - *exponent) - room);
+        for (int64_t d = 0; d < dim; d++) context[d] = (k == 0 ? 0 : context[d]) + from[d] * factor;
+    }
+    return room;
+}
+
 void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_work *w, attn_i_row_part *parts,
                              int64_t count)
 {
     const attn_i_problem *p = plan->p;
     const int64_t dim = context_dim(p);
-    attn_i_row_part *all = &parts[0];
     for (int64_t i = 0; i < w->rows; i++) {
         const int64_t head = w->key_head * p->group + (w->first_row + i) % p->group,
                       query = (w->first_row + i) / p->group;
-        float *context = all->context + i * dim, sum = 0, room = 0;
-        double exponent = -INFINITY;
-        for (int64_t k = 0; k < count; k++) {
-            if (parts[k].sum[i] != 0 && !(parts[k].exponent[i] <= exponent)) exponent = parts[k].exponent[i];
-        }
-        if (count == 1) sum = all->sum[i];
-        for (int64_t k = 0; k < count && count > 1; k++) {
-            sum += parts[k].sum[i] == 0 ? 0 : parts[k].sum[i] * exp2f((float)(parts[k].exponent[i] - exponent));
-        }
-        /* Contexts are added relative to their sum, so that they are no greater than the values. */
-        if (count > 1) room = attn_i_room_for_sum(sum);
-        for (int64_t k = 0; k < count && count > 1; k++) {
-            const float *from = parts[k].context + i * dim;
-            const float factor = parts[k].sum[i] == 0 ? 0 : exp2f((float)(parts[k].exponent[i] - exponent) - room);
-            for (int64_t d = 0; d < dim; d++) context[d] = (k == 0 ? 0 : context[d]) + from[d] * factor;
-        }
-        const float inverse = sum == 0 ? 0 : exp2f(room) / sum;
+        float *context = parts[0].context + i * dim, sum = parts[0].sum[i], whole = 1;
+        double exponent = sum != 0 ? parts[0].exponent[i] : -INFINITY;
+        if (count > 1) whole = exp2f(join_parts(parts, count, i, dim, &exponent, &sum));
+        const float inverse = sum == 0 ? 0 : whole / sum;
         for (int64_t d = 0; d < dim; d++) context[d] *= inverse;
         if (p->context.data != NULL) {
             p->kernels->scatter(dim, context,
