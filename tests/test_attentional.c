@@ -253,6 +253,25 @@ static void many_rows_go_by_blocks(void **state)
     }
 }
 
+/* Where rows are equal, all roundings of their sum have one direction. */
+static void the_bias_of_many_equal_rows_keeps_its_digits(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        struct step s;
+        struct expectation e;
+        create(&s, ATTN_F32, (int64_t[]){1, 1, 2500}, 2, 2, 3, LAYOUT_PLAIN);
+        array_fill(&s.a[OUTPUT], rng_uniform(&rng, -0.9, 0.9));
+        array_fill(&s.a[D_OUTPUT], rng_uniform(&rng, 0.5, 1.0));
+        expect(&e, &s);
+        expect_backward(&e, &s);
+        MUST(attn_attentional_backward(engine, &s.args));
+        check(&s, &e, D_BIAS);
+        forget(&e);
+        destroy(&s);
+    }
+}
+
 /* Of L = sum of d_output output. */
 static double loss(struct step *s)
 {
@@ -520,6 +539,7 @@ int main(void)
         cmocka_unit_test(the_context_comes_first),
         cmocka_unit_test(gradients_are_those_of_the_formulas),
         cmocka_unit_test(many_rows_go_by_blocks),
+        cmocka_unit_test(the_bias_of_many_equal_rows_keeps_its_digits),
         cmocka_unit_test(gradients_are_central_differences),
         cmocka_unit_test(float32_has_the_gradients_of_float64),
         cmocka_unit_test(no_rows_have_gradients_of_zero),

@@ -28,11 +28,11 @@ static struct setup take_setup(struct bytes *b)
     s.modifiers = modifiers % 32;
     s.layout = modifiers / 32 % 2 == 0 ? LAYOUT_PLAIN : LAYOUT_OUTPUT;
     s.batch = 1 + take(b) % 3;
-    s.queries = take_range(b, 1, large % 8 == 7 ? 90 : 8);
-    s.keys = take_range(b, 1, large % 8 == 7 ? 150 : 12);
+    s.queries = take_range(b, 1, large % 8 == 7 ? 40 : 8);
+    s.keys = take_range(b, 1, large % 8 == 7 ? 70 : 12);
     s.key_heads = 1 + take(b) % 3;
     s.query_heads = s.key_heads * (1 + take(b) % 3);
-    for (int i = 0; i < LAYER_INPUTS; i++) s.dim[i] = take_range(b, 1, large / 8 % 8 == 7 ? 150 : 12);
+    for (int i = 0; i < LAYER_INPUTS; i++) s.dim[i] = take_range(b, 1, large / 8 % 8 == 7 ? 70 : 12);
     s.head_dim = take_range(b, 1, large / 8 % 8 == 6 ? 40 : 8);
     s.value_head_dim = take_range(b, 1, large / 8 % 8 == 6 ? 40 : 8);
     s.output_dim = take_range(b, 1, 16);

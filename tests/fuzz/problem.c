@@ -97,7 +97,7 @@ static void take_shape(struct twin_problem *t, struct bytes *b)
     t->hidden_dim = take_range(b, 1, 20);
     if (same_dims(t->score)) t->key_dim = t->query_dim;
     if (take_one_in(b, 24)) t->batch = 0;
-    const int64_t most = mode > 12 ? 400000 : mode == 11 ? 150000 : 60000;
+    const int64_t most = mode > 12 ? 100000 : mode == 11 ? 50000 : 15000;
     while (cost(t) > most) {
         if (t->batch > 1) {
             t->batch = 1;
@@ -132,6 +132,7 @@ static void take_parameters(struct problem *p, struct bytes *b, double small)
     struct twin_problem *t = &p->scene.twin;
     const int64_t dq = t->query_dim, dk = t->key_dim, hidden = t->hidden_dim;
 
+    t->exponential_keys = p->scene.dtype == ATTN_F32;
     if (t->score == TWIN_GENERAL) t->W = parameter(p, b, "W", 2, dq, dk, small);
     if (t->score == TWIN_CONCAT) t->W = parameter(p, b, "W", 2, hidden, dq + dk, small);
     if (t->score == TWIN_LOCATION) {

@@ -16,7 +16,9 @@
  *
  *   score    dot, location: |scale| sum |q_d k_d|;  general: |scale| |q|^T |W| |k|
  *            additive, concat: |scale| sum_a |v_a| (|t_a| + (1 - t_a^2) z_a), where t_a = tanh(.) and z_a is the sum of
- *            the absolute terms inside it (t_a: the rounding of tanh itself; z_a: what comes through tanh)
+ *            the absolute terms inside it (t_a: the rounding of tanh itself; z_a: what comes through tanh). Where keys
+ *            may be kept as exp(2 k), and one has a projection past 0.5, z_a has 1 more: a rounding of the exponential
+ *            is one of k + 1
  *   softcap  M' = (1 - t^2) M + |e|, t = tanh(r / cap)
  *   bias     M' = M + |bias| + |slope distance| + |e|
  *   weights  x = e / tau carries X_ij = M_ij / tau + |x_ij - max| (the difference is rounded, too), so that
@@ -86,6 +88,16 @@ double twin_scale(const struct twin_problem *p)
     return p->score == TWIN_SCALED_DOT ? 1.0 / sqrt((double)p->key_dim) : 1.0;
 }
 
+static void round_exponentials(struct twin_side *keys, int64_t count)
+{
+    for (int64_t j = 0; j < count; j++) {
+        double most = 0.0;
+        for (int64_t a = 0; a < keys->width; a++) most = fmax(most, fabs(keys->value[j * keys->width + a]));
+        if (most < 0.4999) continue;
+        for (int64_t a = 0; a < keys->width; a++) keys->magnitude[j * keys->width + a] += 1.0;
+    }
+}
+
 void twin_sides(const struct twin_problem *p, const double *query, const double *key, struct twin_side *left,
                 struct twin_side *right)
 {
@@ -97,6 +109,7 @@ void twin_sides(const struct twin_problem *p, const double *query, const double 
                         concat ? NULL : p->b);
         *right = project(key, p->keys, p->key_dim, concat ? p->W + p->query_dim : p->U, concat ? columns : p->key_dim,
                          p->hidden_dim, NULL);
+        if (p->exponential_keys) round_exponentials(right, p->keys);
     } else if (p->score == TWIN_LOCATION) {
         *left = project(query, p->queries, p->query_dim, p->W, p->query_dim, p->keys, NULL);
     } else {

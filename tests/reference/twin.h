@@ -27,6 +27,7 @@ struct twin_problem {
      * For additive, W or U NULL means that this input comes projected, b [hidden_dim] NULL that there is none, and
      * g [1] NULL that v is not normalised. */
     const double *W, *U, *v, *b, *g;
+    bool exponential_keys; /* of the bounds: a key's projections may be kept as exponentials, but for small ones */
 
     bool scale_given; /* otherwise 1, or 1 / sqrt(key_dim) for scaled dot */
     double scale;

@@ -17,6 +17,7 @@
 enum {
     MOST_ROWS = 1024, /* of a block */
     LEAST_ROWS = 16,
+    FEW_ROWS = 32, /* of a sum that is one by one */
     BLOCK_ELEMENTS = 1 << 22, /* of its widest matrix, but for that */
     ITEM_ELEMENTS = 1 << 14
 };
@@ -27,7 +28,7 @@ typedef struct plan {
     attn_i_operand weight;
     attn_i_flat context, query, output, d_output, d_weight, d_bias, d_context, d_query;
     attn_i_matrix dz; /* the gradient before the tanh, of a block */
-    char *sum;        /* over the rows of a block */
+    attn_i_matrix sums; /* of d_bias: over a few rows, and over those of a block */
 } plan;
 
 static attn_i_flat flat(attn_i_arena *arena, const attn_i_view *view, int64_t block, int contiguous_rows)
@@ -54,7 +55,9 @@ static plan lay_out(const attn_i_step *s, attn_i_arena *arena)
     p.d_query = flat(arena, &s->d_query, block, 1);
     if (!s->backward) return p;
     p.dz = attn_i_matrix_dense(attn_i_carve_matrix(arena, block, s->output_dim, s->size), 0, s->output_dim);
-    if (s->d_bias.data != NULL) p.sum = attn_i_carve(arena, s->output_dim, s->size);
+    if (s->d_bias.data != NULL) {
+        p.sums = attn_i_matrix_dense(attn_i_carve_matrix(arena, 2, s->output_dim, s->size), 2, s->output_dim);
+    }
     return p;
 }
 
@@ -133,8 +136,7 @@ static void input_gradient(const attn_i_step *s, const attn_i_flat *gradient, at
     attn_i_flat_store(gradient, s->kernels, first, dz.rows);
 }
 
-/* What a block adds to the weight's gradient, and to the bias's: that by way of its own sum, so that no sum is over all
- * rows one by one. The first block overwrites what is not to be added to. */
+/* What a block adds to the weight's gradient. The first block overwrites what is not to be added to. */
 static void add_weight_gradient(const attn_i_step *s, const plan *p, attn_i_matrix dz, int64_t first, int accumulate)
 {
     if (s->d_weight.data == NULL) return;
@@ -146,15 +148,24 @@ static void add_weight_gradient(const attn_i_step *s, const plan *p, attn_i_matr
     attn_i_blas_multiply(s->dtype, across, attn_i_flat_block(&p->query, first, dz.rows), query_part(s, to), accumulate);
 }
 
+/* And to the bias's: a few rows, then the block, then all, since roundings of a sum over many equal rows, one by one, all
+ * have one direction. */
 static void add_bias_gradient(const attn_i_step *s, const plan *p, attn_i_matrix dz, int accumulate)
 {
     if (s->d_bias.data == NULL) return;
     const int64_t n = s->output_dim;
     char *total = attn_i_flat_block(&p->d_bias, 0, 1).data;
-    s->kernels->fill(n, 0, p->sum, 1);
-    for (int64_t i = 0; i < dz.rows; i++) s->kernels->add_bias(n, attn_i_matrix_row(dz, i, s->size), 1, p->sum);
+    char *few = attn_i_matrix_row(p->sums, 0, s->size), *block = attn_i_matrix_row(p->sums, 1, s->size);
+    s->kernels->fill(n, 0, block, 1);
+    for (int64_t first = 0, i = 0; first < dz.rows; first += FEW_ROWS) {
+        s->kernels->fill(n, 0, few, 1);
+        for (; i < attn_i_min(first + FEW_ROWS, dz.rows); i++) {
+            s->kernels->add_bias(n, attn_i_matrix_row(dz, i, s->size), 1, few);
+        }
+        s->kernels->add_bias(n, few, 1, block);
+    }
     if (!accumulate) s->kernels->fill(n, 0, total, 1);
-    s->kernels->add_bias(n, p->sum, 1, total);
+    s->kernels->add_bias(n, block, 1, total);
 }
 
 static void backward(const attn_i_step *s, const plan *p)
