@@ -231,6 +231,33 @@ static void attention_to_nothing_takes_no_time(void **state)
     }
 }
 
+/* How much room a call needs is told without going through what it would compute. */
+static void a_workspace_of_any_number_of_sequences_is_told_at_once(void **state)
+{
+    (void)state;
+    for (int k = 0; k < MECHANISMS * 2; k++) {
+        struct scene s;
+        const attn_dtype dtype = k % 2 ? ATTN_F64 : ATTN_F32;
+        scene_create(&s, k / 2, dtype, 5, 0);
+        attn_tensor query = everywhere(dtype, 4, MANY, 1, 1, DIM), context = query;
+        attn_tensor key = everywhere(dtype, 4, MANY, 1, 5, DIM), length = everywhere(ATTN_I32, 1, MANY, 0, 0, 0);
+        for (int d = 0; d < 4; d++) context.stride[d] = d == 3 ? 1 : DIM;
+        context.data = (void *)(UINTPTR_MAX / 4 + 1); /* read by nobody */
+        attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+        args.query = &query;
+        args.key = k / 2 != LOCATION ? &key : NULL;
+        args.value = &key;
+        args.key_lengths = &length;
+        args.context = &context;
+        size_t bytes;
+        at = names[k / 2];
+        MUST(attn_forward_workspace(s.mechanism, &args, &bytes));
+        args.key_lengths = NULL;
+        MUST(attn_forward_workspace(s.mechanism, &args, &bytes));
+        scene_destroy(&s);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------- other calls */
 
 static void a_layer_of_heads_without_queries_takes_no_time(void **state)
@@ -486,6 +513,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(attention_to_nothing_takes_no_time, begin, end),
+        cmocka_unit_test_setup_teardown(a_workspace_of_any_number_of_sequences_is_told_at_once, begin, end),
         cmocka_unit_test_setup_teardown(a_layer_of_heads_without_queries_takes_no_time, begin, end),
         cmocka_unit_test_setup_teardown(decomposable_attention_of_nothing_takes_no_time, begin, end),
         cmocka_unit_test_setup_teardown(nothing_flows_back_through_alignments_of_no_dimensions, begin, end),

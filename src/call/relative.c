@@ -77,13 +77,20 @@ static int64_t offset_of(const attn_i_problem *p, int64_t b)
     return attn_i_position(p, p->modifiers->relative_align, b, 0);
 }
 
+/* Sequences whose queries may stand elsewhere than those of the first. */
+static int64_t places_of(const attn_i_problem *p)
+{
+    const int alike = p->lengths.data == NULL || p->lengths.stride[3] == 0;
+    return alike ? attn_i_min(p->batch, 1) : p->batch;
+}
+
 static void lay_out(attn_i_problem *p, attn_i_arena *arena)
 {
     attn_i_relative *r = &p->relative;
     int64_t least = INT64_MAX, most = INT64_MIN;
     *r = (attn_i_relative){.rows = NULL};
     if (!attn_i_relative_wanted(p)) return;
-    for (int64_t b = 0; b < p->batch; b++) {
+    for (int64_t b = 0, places = places_of(p); b < places; b++) {
         least = attn_i_min(least, offset_of(p, b));
         most = attn_i_max(most, offset_of(p, b));
     }

@@ -132,7 +132,7 @@ static void take_parameters(struct problem *p, struct bytes *b, double small)
     struct twin_problem *t = &p->scene.twin;
     const int64_t dq = t->query_dim, dk = t->key_dim, hidden = t->hidden_dim;
 
-    t->exponential_keys = p->scene.dtype == ATTN_F32;
+    t->tiles = p->scene.dtype == ATTN_F32;
     if (t->score == TWIN_GENERAL) t->W = parameter(p, b, "W", 2, dq, dk, small);
     if (t->score == TWIN_CONCAT) t->W = parameter(p, b, "W", 2, hidden, dq + dk, small);
     if (t->score == TWIN_LOCATION) {

@@ -16,14 +16,15 @@
  *
  *   score    dot, location: |scale| sum |q_d k_d|;  general: |scale| |q|^T |W| |k|
  *            additive, concat: |scale| sum_a |v_a| (|t_a| + (1 - t_a^2) z_a), where t_a = tanh(.) and z_a is the sum of
- *            the absolute terms inside it (t_a: the rounding of tanh itself; z_a: what comes through tanh). Where keys
- *            may be kept as exp(2 k), and one has a projection past 0.5, z_a has 1 more: a rounding of the exponential
- *            is one of k + 1
+ *            the absolute terms inside it (t_a: the rounding of tanh itself; z_a: what comes through tanh). By tiles,
+ *            a key that has a projection past 0.5 is kept as exp(2 k): z_a has 1 more, since a rounding of the
+ *            exponential is one of k + 1
  *   softcap  M' = (1 - t^2) M + |e|, t = tanh(r / cap)
  *   bias     M' = M + |bias| + |slope distance| + |e|
  *   weights  x = e / tau carries X_ij = M_ij / tau + |x_ij - max| (the difference is rounded, too), so that
  *            a_ij = exp(x_ij - max) / sum carries A_ij = a_ij (X_ij + sum_j' a_ij' X_ij' + 3): the 3 is one each for
- *            exp, the sum and the quotient
+ *            exp, the sum and the quotient. By tiles, no weight is less than 2^-64 of a reference, and the sum is not
+ *            less than 2^-38 of that for each of n keys: A_ij has 1 / 8n more
  *   context  sum_j A_ij |v_jd| (the 3 above leaves room for this sum)
  *   lse      sum_j a_ij X_ij + |max| + |lse| + 1
  *
@@ -109,7 +110,7 @@ void twin_sides(const struct twin_problem *p, const double *query, const double 
                         concat ? NULL : p->b);
         *right = project(key, p->keys, p->key_dim, concat ? p->W + p->query_dim : p->U, concat ? columns : p->key_dim,
                          p->hidden_dim, NULL);
-        if (p->exponential_keys) round_exponentials(right, p->keys);
+        if (p->tiles) round_exponentials(right, p->keys);
     } else if (p->score == TWIN_LOCATION) {
         *left = project(query, p->queries, p->query_dim, p->W, p->query_dim, p->keys, NULL);
     } else {
@@ -354,7 +355,7 @@ static void normalise_row(const struct twin_problem *p, struct twin_result *r, i
             weight[j] = isnan(e[best]) ? e[best] : (j == best ? 1.0 : 0.0);
             bound[j] = j == best ? (tied ? INFINITY : 0.0) : rivals(p, e, m, j, best) ? INFINITY : 0.0;
         } else {
-            bound[j] = weight[j] * (bound[j] + mean + 3.0);
+            bound[j] = weight[j] * (bound[j] + mean + 3.0) + (p->tiles ? 0.125 / (double)p->keys : 0.0);
         }
         const double keep = twin_keep(p, row, j);
         if (p->local >= TWIN_PREDICTIVE) {

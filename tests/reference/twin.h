@@ -27,7 +27,6 @@ struct twin_problem {
      * For additive, W or U NULL means that this input comes projected, b [hidden_dim] NULL that there is none, and
      * g [1] NULL that v is not normalised. */
     const double *W, *U, *v, *b, *g;
-    bool exponential_keys; /* of the bounds: a key's projections may be kept as exponentials, but for small ones */
 
     bool scale_given; /* otherwise 1, or 1 / sqrt(key_dim) for scaled dot */
     double scale;
@@ -52,6 +51,8 @@ struct twin_problem {
     enum { TWIN_GLOBAL, TWIN_MONOTONIC, TWIN_PREDICTIVE, TWIN_PREDICTIVE_FLOOR } local;
     int64_t half_width, local_hidden;
     const double *W_p, *v_p; /* [local_hidden, query_dim], [local_hidden] */
+
+    bool tiles; /* bounds allow for what a tile of scores holds: see twin.c */
 
     double dropout; /* 0: none */
     uint64_t dropout_seed, dropout_offset;
