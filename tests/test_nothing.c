@@ -258,6 +258,40 @@ static void a_workspace_of_any_number_of_sequences_is_told_at_once(void **state)
     }
 }
 
+/* Nor does it depend on what ALiBi's slopes are, of which there may be as many. */
+static void a_workspace_is_told_without_reading_slopes(void **state)
+{
+    (void)state;
+    attn_mechanism *mechanism;
+    attn_tensor slopes = everywhere(ATTN_F32, 1, MANY, 0, 0, 0);
+    slopes.data = (void *)(UINTPTR_MAX / 8 + 1); /* where nothing is */
+    at = "ALiBi's slopes";
+    MUST(attn_mechanism_create_scaled_dot(engine, &mechanism));
+    MUST(attn_mechanism_set_alibi(mechanism, &slopes, ATTN_ALIGN_BOTTOM_RIGHT));
+    attn_tensor query = everywhere(ATTN_F32, 4, 1, MANY, 1, DIM), key = everywhere(ATTN_F32, 4, 1, 1, 5, DIM);
+    attn_tensor context = query, d_query, logsumexp = everywhere(ATTN_F32, 3, 1, MANY, 1, 0);
+    for (int d = 0; d < 4; d++) context.stride[d] = d == 3 ? 1 : DIM;
+    d_query = context;
+    logsumexp.stride[1] = 1;
+    context.data = (void *)(UINTPTR_MAX / 4 + 1);
+    d_query.data = (void *)(UINTPTR_MAX / 16 * 12 + 16);
+    logsumexp.data = (void *)(UINTPTR_MAX / 2 + 1);
+    attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+    args.query = &query;
+    args.key = &key;
+    args.value = &key;
+    args.context = &context;
+    args.logsumexp = &logsumexp;
+    size_t bytes;
+    MUST(attn_forward_workspace(mechanism, &args, &bytes));
+    attn_backward_args back = ATTN_BACKWARD_ARGS_INIT;
+    back.forward = &args;
+    back.d_context = &query;
+    back.d_query = &d_query;
+    MUST(attn_backward_workspace(mechanism, &back, &bytes));
+    attn_mechanism_destroy(mechanism);
+}
+
 /* ------------------------------------------------------------------------------------------- other calls */
 
 static void a_layer_of_heads_without_queries_takes_no_time(void **state)
@@ -514,6 +548,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(attention_to_nothing_takes_no_time, begin, end),
         cmocka_unit_test_setup_teardown(a_workspace_of_any_number_of_sequences_is_told_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(a_workspace_is_told_without_reading_slopes, begin, end),
         cmocka_unit_test_setup_teardown(a_layer_of_heads_without_queries_takes_no_time, begin, end),
         cmocka_unit_test_setup_teardown(decomposable_attention_of_nothing_takes_no_time, begin, end),
         cmocka_unit_test_setup_teardown(nothing_flows_back_through_alignments_of_no_dimensions, begin, end),

@@ -373,6 +373,7 @@ void attn_i_tiles_backward_run(attn_i_tiles_backward *way, void *scratch)
     score->layout(p, &arena, &way->sources.state);
     lay_out(way, &arena);
     score->load(p, &way->sources.state);
+    attn_i_tile_plan_read(&way->plan.tile);
     attn_i_param_sums_begin(&way->rows.params, way->g);
     attn_i_bias_sums_begin(&way->biases, way->g);
     for (int64_t first = 0; first < way->head_count; first += way->heads) {

@@ -275,6 +275,7 @@ void attn_i_tiles_run(attn_i_tiles *way, void *scratch)
     lay_out(way, &arena);
     score->load(p, &way->sources.state);
     attn_i_mask_map_load(p, &way->plan.mask);
+    attn_i_tile_plan_read(&way->plan);
     for (int64_t first = 0; first < way->head_count; first += way->heads) {
         const int64_t heads = attn_i_min(way->heads, way->head_count - first), tiles = heads * way->tiles;
         const int64_t per_score = WORK_OF_SCORE + (way->plan.depth + context_dim(way)) / VECTOR_ELEMENTS;

@@ -33,8 +33,11 @@ typedef struct attn_i_tile_plan {
     attn_i_mask_map mask;
 } attn_i_tile_plan;
 
-/* 1 if the plan could be made. */
+/* 1 if the plan could be made: of what a workspace's size depends on, not of data. */
 int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan);
+
+/* What the plan owes to the numbers of ALiBi's slopes. Before the first pass. */
+void attn_i_tile_plan_read(attn_i_tile_plan *plan);
 
 /* The same plan for scores that are finite and whose exponents are not: what it counts in are scores themselves,
  * divided by nothing. Their greatest is taken off before they become exponents, and no bit of it matters for the

@@ -56,14 +56,18 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     const int writes_natural = p->scores.data != NULL && p->scores_stage != ATTN_SCORES_WEIGHTS;
     plan->folded = plan->lanes == NULL && !writes_natural && (p->scale == 0 || is_moderate(plan->factor));
     plan->cap = (float)(m->softcap * plan->unit);
-    plan->plain = plan->folded && !plan->writes_scores && !plan->biased && !plan->relative &&
-                  has_slopes_below(p, 0x1p20f); /* that cannot make something infinite of the farthest distance */
+    plan->plain = plan->folded && !plan->writes_scores && !plan->biased && !plan->relative;
     plan->wide = p->context.data != NULL && p->value_dim > WIDE && p->keys <= ATTN_I_TILE_KEYS && p->group == 1 &&
                  p->dropout.keep == 0 && p->context.stride[3] == 1;
     plan->depth = attn_i_max(attn_i_score_of(p)->query_width(p), 0);
     if (plan->depth == 0) plan->depth = p->query_dim;
-    if (!has_slopes_below(p, 0x1p80f)) *plan = attn_i_tile_plan_great(plan); /* times unit they might be infinite */
     return 1;
+}
+
+void attn_i_tile_plan_read(attn_i_tile_plan *plan)
+{
+    if (!has_slopes_below(plan->p, 0x1p20f)) plan->plain = 0; /* the farthest distance might make something infinite, */
+    if (!has_slopes_below(plan->p, 0x1p80f)) *plan = attn_i_tile_plan_great(plan); /* or a slope itself times unit */
 }
 
 attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena)
