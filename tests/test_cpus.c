@@ -52,6 +52,19 @@ static void all_cpus_of_a_great_machine_are_counted(void **state)
     }
 }
 
+static void a_feature_is_one_whole_word(void **state)
+{
+    const attn_i_cpu cpu = {.features = "sse2 avx avx2 fma"}, none = {.features = ""};
+    (void)state;
+    for (const char *const *at = (const char *const[]){"sse2", "avx", "avx2", "fma", NULL}; *at != NULL; at++) {
+        assert_true(attn_i_cpu_has(&cpu, *at));
+        assert_false(attn_i_cpu_has(&none, *at));
+    }
+    for (const char *const *at = (const char *const[]){"a", "av", "vx", "avx3", "fm", "fma4", "sse", NULL}; *at != NULL; at++) {
+        assert_false(attn_i_cpu_has(&cpu, *at));
+    }
+}
+
 /* -------------------------------------------------------------------------------------------------- time */
 
 static char root[256];
@@ -168,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_cpus_of_a_great_machine_are_counted),
+        cmocka_unit_test(a_feature_is_one_whole_word),
         TEST(without_control_groups_there_is_no_limit),
         TEST(a_quota_of_version_2_is_rounded_up),
         TEST(groups_above_limit_too),

@@ -541,6 +541,75 @@ static void a_failed_allocation_leaves_a_memory_as_it_was(void **state)
     assert_int_equal(blocks_alive, 0);
 }
 
+static int64_t most_bytes;
+
+static void *measuring_allocate(void *data, size_t bytes, size_t alignment)
+{
+    void *block = NULL;
+    (void)data;
+    if ((int64_t)bytes > most_bytes) most_bytes = (int64_t)bytes;
+    return posix_memalign(&block, alignment, bytes) == 0 ? block : NULL;
+}
+
+static void plain_release(void *data, void *pointer, size_t bytes)
+{
+    (void)data, (void)bytes;
+    free(pointer);
+}
+
+/* More keys than are made ready at a time: the same as ever, and in room for 2^22 numbers. */
+static void many_heads_are_made_ready_by_and_by(void **state)
+{
+    enum { SEQUENCES = 20, HEADS = 8, KEYS = 50, WIDE = 640, NARROW = 2 };
+    const int64_t query_shape[4] = {SEQUENCES, HEADS, 1, NARROW}, key_shape[4] = {SEQUENCES, HEADS, KEYS, NARROW};
+    const int64_t value_shape[4] = {SEQUENCES, HEADS, KEYS, 1}, context_shape[4] = {SEQUENCES, HEADS, 1, 1};
+    struct rng rng = {11};
+    struct world w = {.dtype = ATTN_F32};
+    attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
+    attn_memory_options of = ATTN_MEMORY_OPTIONS_INIT;
+    attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+    struct array got, want;
+    attn_memory *memory = NULL;
+    (void)state;
+    options.allocate = measuring_allocate;
+    options.release = plain_release;
+    MUST(attn_engine_create(&options, &w.engine));
+    MUST(attn_mechanism_create_additive(w.engine, NARROW, NARROW, WIDE, 0, &w.mechanism));
+    bind_any(&w, &rng, "W", 2, WIDE, NARROW);
+    bind_any(&w, &rng, "U", 2, WIDE, NARROW);
+    bind_any(&w, &rng, "v", 1, WIDE, 1);
+    array_create(&w.query, w.dtype, 4, query_shape, LAYOUT_PLAIN, &rng);
+    array_create(&w.key, w.dtype, 4, key_shape, LAYOUT_PLAIN, &rng);
+    array_create(&w.value, w.dtype, 4, value_shape, LAYOUT_PLAIN, &rng);
+    array_create(&got, w.dtype, 4, context_shape, LAYOUT_PLAIN, &rng);
+    array_create(&want, w.dtype, 4, context_shape, LAYOUT_PLAIN, &rng);
+    array_fill_normal(&w.query, &rng, 1.0);
+    array_fill_normal(&w.key, &rng, 1.0);
+    array_fill_normal(&w.value, &rng, 1.0);
+    args.query = &w.query.tensor, args.key = &w.key.tensor, args.value = &w.value.tensor;
+    args.context = &want.tensor;
+    MUST(attn_forward(w.mechanism, &args));
+
+    of.dtype = w.dtype, of.batch = SEQUENCES, of.key_heads = HEADS;
+    of.key_dim = NARROW, of.value_dim = 1, of.capacity = KEYS;
+    MUST(attn_memory_create(w.mechanism, &of, &memory));
+    most_bytes = 0;
+    MUST(attn_memory_append(memory, &w.key.tensor, &w.value.tensor, NULL));
+    assert_true(most_bytes < ((INT64_C(1) << 22) + 100000) * 4);
+    args.key = args.value = NULL;
+    args.memory = memory;
+    args.context = &got.tensor;
+    MUST(attn_forward(w.mechanism, &args));
+    double *numbers = array_read(&want);
+    assert_close(&got, numbers, NULL, 64, "context");
+    free(numbers);
+    attn_memory_destroy(memory);
+    array_destroy(&got);
+    array_destroy(&want);
+    world_destroy(&w);
+    attn_engine_destroy(w.engine);
+}
+
 static void a_memory_keeps_its_mechanism_and_that_its_engine(void **state)
 {
     attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
@@ -730,6 +799,7 @@ int main(void)
         cmocka_unit_test(turns_that_no_position_makes_right_are_refused_at_once),
         cmocka_unit_test(decoding_step_by_step_gives_the_numbers_of_the_whole_sequence),
         cmocka_unit_test(a_failed_allocation_leaves_a_memory_as_it_was),
+        cmocka_unit_test(many_heads_are_made_ready_by_and_by),
         cmocka_unit_test(a_memory_keeps_its_mechanism_and_that_its_engine),
         cmocka_unit_test(a_fixed_memory_that_is_full_takes_no_more),
         cmocka_unit_test(wrong_calls_are_refused_in_words),
