@@ -60,7 +60,8 @@ static void a_feature_is_one_whole_word(void **state)
         assert_true(attn_i_cpu_has(&cpu, *at));
         assert_false(attn_i_cpu_has(&none, *at));
     }
-    for (const char *const *at = (const char *const[]){"a", "av", "vx", "avx3", "fm", "fma4", "sse", NULL}; *at != NULL; at++) {
+    for (const char *const *at = (const char *const[]){"a", "av", "vx", "avx3", "fm", "fma4", "sse", NULL}; *at != NULL;
+         at++) {
         assert_false(attn_i_cpu_has(&cpu, *at));
     }
 }

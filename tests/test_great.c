@@ -334,6 +334,44 @@ static void forward_and_backward_round_scores_alike(void **state)
     }
 }
 
+/* The same of both alignments, whose log-sum-exps are saved as they are rounded. */
+static void decomposable_weights_of_great_logits_add_up_to_one(void **state)
+{
+    enum { ROWS = 150, DIM = 64, WIDTH = 2 };
+    static const float pairs[][2] = {{0.3F, 0.7F}, {64, 64}, {64.1F, 63.7F}, {-37.3F, 41.7F}, {3e3F, 2e3F}};
+    static const int64_t shapes[][2] = {{1, 1}, {2, 3}, {40, 150}, {150, 7}};
+    static float f[ROWS * DIM], g[ROWS * DIM], a[ROWS * WIDTH], b[ROWS * WIDTH], beta[ROWS * WIDTH],
+        alpha[ROWS * WIDTH], ones[ROWS * WIDTH], d_a[ROWS * WIDTH], d_b[ROWS * WIDTH], of_a[ROWS], of_b[ROWS];
+    (void)state;
+    for (int n = 0; n < 4; n++) {
+        for (int k = 0; k < 5; k++) {
+            const int64_t rows = shapes[n][0], columns = shapes[n][1];
+            attn_decomposable_args args = ATTN_DECOMPOSABLE_ARGS_INIT;
+            attn_tensor tf, tg, ta, tb, t_beta, t_alpha, t_of_a, t_of_b, d_beta, d_alpha, t_d_a, t_d_b;
+            for (int64_t i = 0; i < ROWS * DIM; i++) f[i] = pairs[k][0];
+            for (int64_t i = 0; i < ROWS * DIM; i++) g[i] = pairs[k][1];
+            for (int64_t i = 0; i < ROWS * WIDTH; i++) a[i] = b[i] = ones[i] = 1;
+            view(&tf, f, rows, DIM), view(&tg, g, columns, DIM), view(&ta, a, rows, WIDTH);
+            view(&tb, b, columns, WIDTH), view(&t_beta, beta, rows, WIDTH), view(&t_alpha, alpha, columns, WIDTH);
+            view(&d_beta, ones, rows, WIDTH), view(&d_alpha, ones, columns, WIDTH);
+            view(&t_d_a, d_a, rows, WIDTH), view(&t_d_b, d_b, columns, WIDTH);
+            MUST(attn_tensor_init(&t_of_a, of_a, ATTN_F32, 3, (int64_t[]){1, 1, rows}));
+            MUST(attn_tensor_init(&t_of_b, of_b, ATTN_F32, 3, (int64_t[]){1, 1, columns}));
+            args.f = &tf, args.g = &tg, args.a = &ta, args.b = &tb, args.beta = &t_beta, args.alpha = &t_alpha;
+            args.a_logsumexp = &t_of_a, args.b_logsumexp = &t_of_b;
+            MUST(attn_decomposable_forward(engine, &args));
+            args.d_beta = &d_beta, args.d_alpha = &d_alpha, args.d_a = &t_d_a, args.d_b = &t_d_b;
+            MUST(attn_decomposable_backward(engine, &args));
+            for (int64_t i = 0; i < rows * WIDTH; i++) {
+                assert_is("d_a", k, (double)d_a[i] * (double)rows / (double)columns, 1, 2e-5);
+            }
+            for (int64_t j = 0; j < columns * WIDTH; j++) {
+                assert_is("d_b", k, (double)d_b[j] * (double)columns / (double)rows, 1, 2e-5);
+            }
+        }
+    }
+}
+
 /* A distant key has by far the greatest product, and nearer ones have ALiBi's part: the greatest score of all is
  * neither's own, nor their sum. */
 static void a_distant_great_product_does_not_hide_what_is_near(void **state)
@@ -391,6 +429,7 @@ int main(void)
         cmocka_unit_test(scores_that_grow_late_make_nothing_infinite),
         cmocka_unit_test(decomposable_sums_are_no_greater_than_what_they_are_of),
         cmocka_unit_test(forward_and_backward_round_scores_alike),
+        cmocka_unit_test(decomposable_weights_of_great_logits_add_up_to_one),
         cmocka_unit_test(a_distant_great_product_does_not_hide_what_is_near),
     };
     return cmocka_run_group_tests_name("great", tests, engine_setup, engine_teardown);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * replay.c: runs a harness on inputs, without libFuzzer: for every compiler, and for a debugger. An input is a file, or a
- * line of hexadecimal digits in a file whose name ends in .list; of a folder each file is taken, and a folder that is
+ * replay.c: runs a harness on inputs, without libFuzzer: for every compiler, and for a debugger. An input is a file, or
+ * a line of hexadecimal digits in a file whose name ends in .list; of a folder each file is taken, and a folder that is
  * not there has none.
  */
 #define _DEFAULT_SOURCE

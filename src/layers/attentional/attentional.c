@@ -17,7 +17,7 @@
 enum {
     MOST_ROWS = 1024, /* of a block */
     LEAST_ROWS = 16,
-    FEW_ROWS = 32, /* of a sum that is one by one */
+    FEW_ROWS = 32,            /* of a sum that is one by one */
     BLOCK_ELEMENTS = 1 << 22, /* of its widest matrix, but for that */
     ITEM_ELEMENTS = 1 << 14
 };
@@ -27,7 +27,7 @@ typedef struct plan {
     int64_t block; /* rows at a time */
     attn_i_operand weight;
     attn_i_flat context, query, output, d_output, d_weight, d_bias, d_context, d_query;
-    attn_i_matrix dz; /* the gradient before the tanh, of a block */
+    attn_i_matrix dz;   /* the gradient before the tanh, of a block */
     attn_i_matrix sums; /* of d_bias: over a few rows, and over those of a block */
 } plan;
 
@@ -148,8 +148,8 @@ static void add_weight_gradient(const attn_i_step *s, const plan *p, attn_i_matr
     attn_i_blas_multiply(s->dtype, across, attn_i_flat_block(&p->query, first, dz.rows), query_part(s, to), accumulate);
 }
 
-/* And to the bias's: a few rows, then the block, then all, since roundings of a sum over many equal rows, one by one, all
- * have one direction. */
+/* And to the bias's: a few rows, then the block, then all, since roundings of a sum over many equal rows, one by one,
+ * all have one direction. */
 static void add_bias_gradient(const attn_i_step *s, const plan *p, attn_i_matrix dz, int accumulate)
 {
     if (s->d_bias.data == NULL) return;

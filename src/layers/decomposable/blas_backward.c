@@ -27,8 +27,11 @@ typedef struct run {
 
     /* Of a head. */
     char *d_g, *d_b;               /* d_b is d_g where b is g */
-    char *logsumexp, *column_mean; /* [Tb] */
-    char *row;                     /* [max(Da, Db)], twice */
+    char *reference, *column_mean; /* [Tb]: the log-sum-exps */
+    char *rest, *partial; /* [Tb]; if they are great: 1 / sum of exp(e - reference), the greatest scores; room */
+    double *sum;          /* [Tb] */
+    int great;
+    char *row; /* [max(Da, Db)], twice */
 } run;
 
 /* ---------------------------------------------------------------------------------------------- layout */
@@ -49,7 +52,10 @@ static void lay_out(run *r, const attn_i_decomposable *d, attn_i_arena *arena)
     r->mean = attn_i_carve(arena, rows, sizeof *r->mean);
     r->d_g = attn_i_carve_matrix(arena, d->d_g.data != NULL ? d->b_rows : 0, d->dim, d->size);
     r->d_b = d->b_is_g ? r->d_g : attn_i_carve_matrix(arena, d->d_b.data != NULL ? d->b_rows : 0, d->b_dim, d->size);
-    r->logsumexp = attn_i_carve(arena, d->b_rows, d->size);
+    r->reference = attn_i_carve(arena, d->b_rows, d->size);
+    r->rest = attn_i_carve(arena, d->b_rows, d->size);
+    r->partial = attn_i_carve(arena, d->b_rows, d->size);
+    r->sum = attn_i_carve(arena, d->b_rows, sizeof *r->sum);
     r->column_mean = attn_i_carve(arena, d->b_rows, d->size);
     r->row = attn_i_carve_matrix(arena, 2, attn_i_max(d->a_dim, d->b_dim), d->size);
 }
@@ -91,13 +97,19 @@ static void compute_rows(void *data, int64_t item)
             char *weights = r->weights + at;
             const double all = number(r, attn_i_decomposable_one(&d->a_logsumexp, c->head_b, c->head_h, c->first + i));
             memcpy(weights, r->scores + at, (size_t)(n * d->size));
-            d->kernels->weights_again(n, 1, all, weights);
+            if (attn_i_decomposable_is_great(all)) {
+                double again;
+                d->kernels->softmax(n, 1, weights, &again);
+            } else {
+                d->kernels->weights_again(n, 1, all, weights);
+            }
             d->kernels->softmax_gradient(n, r->mean[i], 1, weights, d_scores);
         } else {
             d->kernels->fill(n, 0, d_scores, 1);
         }
         if (r->across) {
-            d->kernels->column_exponentials(n, r->logsumexp, r->scores + at, NULL);
+            d->kernels->column_exponentials(n, r->reference, r->scores + at, NULL);
+            if (r->great) d->kernels->multiply(n, r->rest, r->scores + at);
             d->kernels->column_gradient(n, r->column_mean, r->scores + at, r->part + at, d_scores);
         }
     }
@@ -158,18 +170,45 @@ static void run_chunk(run *r, int64_t first)
 
 /* ---------------------------------------------------------------------------------------------- heads */
 
+/* The sums down the columns once more, from scores that are rounded as they are here. */
+static void sum_columns_anew(run *r)
+{
+    const attn_i_kernels *k = r->d->kernels;
+    attn_i_pairs *c = &r->pairs;
+    const int64_t n = c->b_rows, size = r->d->size;
+    k->fill(n, -INFINITY, r->reference, 1);
+    for (int64_t first = 0; first < c->a_rows; first += c->rows) {
+        attn_i_pairs_take_rows(c, first, r->scores);
+        for (int64_t i = 0; i < c->count; i++)
+            k->column_maximum(n, r->scores + i * c->score_stride * size, r->reference);
+    }
+    memset(r->sum, 0, (size_t)n * sizeof *r->sum);
+    for (int64_t first = 0; first < c->a_rows; first += c->rows) {
+        attn_i_pairs_take_rows(c, first, r->scores);
+        for (int64_t i = 0; i < c->count; i++) {
+            k->fill(n, 0, r->partial, 1);
+            k->column_exponentials(n, r->reference, r->scores + i * c->score_stride * size, r->partial);
+            for (int64_t j = 0; j < n; j++) r->sum[j] += number(r, r->partial + j * size);
+        }
+    }
+    for (int64_t j = 0; j < n; j++) k->fill(1, r->sum[j] == 0 ? 0 : 1 / r->sum[j], r->rest + j * size, 1);
+}
+
 static void begin_head(run *r, int64_t index)
 {
     const attn_i_decomposable *d = r->d;
     attn_i_pairs *c = &r->pairs;
     attn_i_pairs_take(c, index);
+    r->great = 0;
     if (r->along) attn_i_pairs_load(c, &r->d_beta, &d->d_beta, c->a_rows);
     if (r->across) attn_i_pairs_load(c, &r->d_alpha, &d->d_alpha, c->b_rows);
     for (int64_t j = 0; j < c->b_rows && r->across; j++) {
         d->kernels->fill(1, product(r, &d->alpha, &d->d_alpha, j), r->column_mean + j * d->size, 1);
-        memcpy(r->logsumexp + j * d->size, attn_i_decomposable_one(&d->b_logsumexp, c->head_b, c->head_h, j),
-               (size_t)d->size);
+        const void *all = attn_i_decomposable_one(&d->b_logsumexp, c->head_b, c->head_h, j);
+        memcpy(r->reference + j * d->size, all, (size_t)d->size);
+        r->great |= attn_i_decomposable_is_great(number(r, all));
     }
+    if (r->great) sum_columns_anew(r);
     if (d->d_g.data != NULL) d->kernels->fill(c->b_rows * d->dim, 0, r->d_g, 1);
     if (d->d_b.data != NULL) d->kernels->fill(c->b_rows * d->b_dim, 0, r->d_b, 1);
 }

@@ -238,6 +238,11 @@ static void fill_rows(const attn_i_decomposable *d, const attn_i_view *view, int
     }
 }
 
+int attn_i_decomposable_is_great(double logsumexp)
+{
+    return logsumexp != -INFINITY && !(fabs(logsumexp) <= 0x1p8);
+}
+
 static void fill_logsumexp(const attn_i_decomposable *d, const attn_i_view *view, int64_t b, int64_t h, int64_t first)
 {
     if (view->data == NULL || first >= view->shape[3]) return;

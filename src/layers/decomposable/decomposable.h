@@ -34,6 +34,9 @@ int64_t attn_i_decomposable_b(const attn_i_decomposable *d, int64_t b);
 /* The place of a log-sum-exp. */
 void *attn_i_decomposable_one(const attn_i_view *logsumexp, int64_t b, int64_t h, int64_t row);
 
+/* 1 if a log-sum-exp is so great that the digits it has as a float do not tell weights: their sums are made anew. */
+int attn_i_decomposable_is_great(double logsumexp);
+
 /* One way to compute: `measure` lays out scratch over an arena without memory; `run` computes, and cannot fail. Valid
  * rows are written alone. */
 typedef struct attn_i_decomposable_way {

@@ -32,6 +32,7 @@ typedef struct slot {
     stand *columns;         /* [Tb] */
     float *row;             /* [Da]: of alpha */
     float *room;            /* [LANES][TILE_KEYS] */
+    float *most;            /* [Tb]: the greatest score of a column */
 } slot;
 
 typedef struct run {
@@ -86,6 +87,7 @@ static slot lay_out_slot(const run *r, attn_i_arena *arena)
     s.columns = attn_i_carve(arena, d->b_rows, sizeof *s.columns);
     s.row = attn_i_carve(arena, d->a_dim, size);
     s.room = attn_i_carve_matrix(arena, ATTN_I_LANES, ATTN_I_TILE_KEYS, size);
+    s.most = attn_i_carve(arena, r->across ? d->b_rows : 0, size);
     return s;
 }
 
@@ -127,12 +129,49 @@ static stand stand_of(const attn_i_view *logsumexp, const attn_i_item *item, int
     return (stand){reference, exp2(reference - exponent), mean};
 }
 
+static void load_f(const pass *t)
+{
+    attn_i_item_to_lanes(&t->item, t->r->tiles, t->f, t->r->d->dim, (float)ATTN_I_LOG2_E, t->s->lanes_of_f);
+}
+
+/* Scores of `count` rows of b, in units of log2. */
+static void make_scores(const pass *t, int64_t first, int64_t count)
+{
+    t->r->tiles->products(t->r->d->dim, t->s->lanes_of_f, attn_i_rows_from(t->g, first), count, t->item.spans,
+                          t->s->tile, ATTN_I_LANES, 0);
+}
+
+/* References and rests of the lanes once more, from scores that are rounded as they are here. */
+static void sum_lanes_anew(pass *t)
+{
+    const attn_i_tile_kernels *tiles = t->r->tiles;
+    float most[ATTN_I_LANES], sum[ATTN_I_LANES] = {0};
+    for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
+    for (int64_t first = 0, count; first < t->item.b_rows; first += count) {
+        count = attn_i_min(t->item.b_rows - first, ATTN_I_TILE_KEYS);
+        make_scores(t, first, count);
+        tiles->tile_maximum(count, t->item.spans, t->s->tile, most);
+    }
+    for (int64_t l = 0; l < t->item.rows; l++)
+        t->reference[l] = most[l] == -INFINITY ? 0 : ceilf(most[l]) - ATTN_I_BELOW;
+    for (int64_t first = 0, count; first < t->item.b_rows; first += count) {
+        count = attn_i_min(t->item.b_rows - first, ATTN_I_TILE_KEYS);
+        make_scores(t, first, count);
+        tiles->tile_exponentials(count, t->item.spans, t->reference, t->s->tile);
+        for (int64_t j = 0; j < count; j++) {
+            for (int64_t l = 0; l < t->item.rows; l++) sum[l] += t->s->tile[j * ATTN_I_LANES + l];
+        }
+    }
+    for (int64_t l = 0; l < t->item.rows; l++) t->rest[l] = sum[l] == 0 ? 0 : 1 / sum[l];
+}
+
 /* The tile's rows of a, and what flows in to them. */
 static void load_lanes(pass *t)
 {
     const run *r = t->r;
     const attn_i_decomposable *d = r->d;
-    attn_i_item_to_lanes(&t->item, r->tiles, t->f, d->dim, (float)ATTN_I_LOG2_E, t->s->lanes_of_f);
+    int great = 0;
+    load_f(t);
     if (r->g) attn_i_item_to_panels(&t->item, t->f, d->dim, t->s->panels_of_f);
     if (r->across) attn_i_item_to_lanes(&t->item, r->tiles, t->a, d->a_dim, 1, t->s->lanes_of_a);
     if (!r->along) return;
@@ -142,6 +181,8 @@ static void load_lanes(pass *t)
         const int64_t i = t->item.first + l;
         stand one = {0, 0, 0};
         if (l < t->item.rows) {
+            great |= attn_i_decomposable_is_great(
+                *(const float *)attn_i_decomposable_one(&d->a_logsumexp, t->item.b, t->item.h, i));
             one = stand_of(&d->a_logsumexp, &t->item, i, ATTN_I_BELOW,
                            d->kernels->weighted_sum(d->b_dim, t->beta.data + i * t->beta.stride,
                                                     t->d_beta.data + i * t->d_beta.stride));
@@ -150,6 +191,7 @@ static void load_lanes(pass *t)
         t->rest[l] = (float)one.rest;
         t->mean[l] = (float)one.mean;
     }
+    if (great) sum_lanes_anew(t);
 }
 
 /* Gradients of scores by way of alpha. Rows of d_alpha are those of the tile. */
@@ -187,8 +229,7 @@ static void make_weights(pass *t, int64_t first, int64_t count)
 {
     const run *r = t->r;
     const int64_t rows = t->item.rows;
-    r->tiles->products(r->d->dim, t->s->lanes_of_f, attn_i_rows_from(t->g, first), count, t->item.spans, t->s->tile,
-                       ATTN_I_LANES, 0);
+    make_scores(t, first, count);
     for (int64_t j = 0; j < count && r->across; j++) {
         const stand *column = &t->s->columns[first + j];
         float *weights = t->s->across + j * ATTN_I_LANES;
@@ -236,15 +277,53 @@ static void run_tile(pass *t)
 
 /* ---------------------------------------------------------------------------------------------- one item */
 
-static void load_columns(const pass *t)
+/* The same of the columns, over all tiles. */
+static void sum_columns_anew(pass *t)
+{
+    const attn_i_tile_kernels *tiles = t->r->tiles;
+    const slot *s = t->s;
+    for (int64_t j = 0; j < t->item.b_rows; j++) s->most[j] = -INFINITY;
+    for (int64_t j = 0; j < t->item.b_rows; j++) s->columns[j].rest = 0; /* meanwhile the sums */
+    for (int sums = 0; sums < 2; sums++) {
+        for (int64_t a = 0; a < t->item.a_rows; a += t->item.tile_rows) {
+            attn_i_item_take(&t->item, a);
+            load_f(t);
+            for (int64_t first = 0, count; first < t->item.b_rows; first += count) {
+                count = attn_i_min(t->item.b_rows - first, ATTN_I_TILE_KEYS);
+                make_scores(t, first, count);
+                for (int64_t j = 0; j < count; j++) {
+                    float *scores = s->tile + j * ATTN_I_LANES, *most = &s->most[first + j];
+                    stand *column = &s->columns[first + j];
+                    if (!sums) {
+                        *most = fmaxf(*most, tiles->row_maximum(t->item.rows, scores));
+                        column->reference = *most == -INFINITY ? 0 : ceil((double)*most);
+                        continue;
+                    }
+                    tiles->row_weights(t->item.rows, column->reference, 1, scores);
+                    for (int64_t l = 0; l < t->item.rows; l++) column->rest += (double)scores[l];
+                }
+            }
+        }
+    }
+    for (int64_t j = 0; j < t->item.b_rows; j++) {
+        stand *column = &s->columns[j];
+        column->rest = column->rest == 0 ? 0 : 1 / column->rest;
+    }
+}
+
+static void load_columns(pass *t)
 {
     const attn_i_decomposable *d = t->r->d;
+    int great = 0;
     for (int64_t j = 0; j < t->item.b_rows && t->r->across; j++) {
         const char *alpha = attn_i_view_at(&d->alpha, t->item.b, t->item.h) + j * d->alpha.stride[2] * d->size;
         d->kernels->gather(d->a_dim, alpha, d->alpha.stride[3], t->s->row);
         const double mean = d->kernels->weighted_sum(d->a_dim, t->s->row, t->d_alpha.data + j * t->d_alpha.stride);
         t->s->columns[j] = stand_of(&d->b_logsumexp, &t->item, j, 0, mean);
+        great |= attn_i_decomposable_is_great(
+            *(const float *)attn_i_decomposable_one(&d->b_logsumexp, t->item.b, t->item.h, j));
     }
+    if (great) sum_columns_anew(t);
 }
 
 static void write_sums(const pass *t, const float *sums, const attn_i_view *to)
