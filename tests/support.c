@@ -2,10 +2,12 @@
  *
  * support.c: the generator, the arrays of any layout, the comparator and the fixtures that the test programs share.
  */
+#define _GNU_SOURCE
 #include "support.h"
 
 #include <float.h>
 #include <math.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -488,6 +490,25 @@ bool emulated(void)
 bool few_cases(void)
 {
     return emulated() || is_set("ATTN_TEST_FEWER");
+}
+
+bool on_a_lone_cpu(void)
+{
+    return is_set("ATTN_TEST_LONE_CPU");
+}
+
+/* Before main, as what follows it. */
+__attribute__((constructor)) static void keep_to_one_cpu(void)
+{
+#ifdef __linux__
+    cpu_set_t all, one;
+    if (!on_a_lone_cpu() || sched_getaffinity(0, sizeof all, &all) != 0) return;
+    CPU_ZERO(&one);
+    for (size_t i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++) {
+        if (CPU_ISSET(i, &all)) CPU_SET(i, &one);
+    }
+    sched_setaffinity(0, sizeof one, &one);
+#endif
 }
 
 /* Before main, so that no program can forget it: where this CPU lacks the kernels that the environment names, there is

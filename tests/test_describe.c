@@ -163,13 +163,14 @@ static void describe(char json[ROOM])
 
 static void an_engine_is_described_in_json_of_the_length_it_says(void **state)
 {
-    static const char *const members[] = {"\"version\":\"", "\"way\":\"",       "\"threads\":7,", "\"cpu\":{",
-                                          "\"features\":[", "\"threading\":\"", "\"blas\":{",     "\"suits_cpu\":"};
+    static const char *const members[] = {"\"version\":\"",   "\"way\":\"", "\"products\":\"",
+                                          "\"threads\":7,",   "\"cpu\":{",  "\"features\":[",
+                                          "\"threading\":\"", "\"blas\":{", "\"suits_cpu\":"};
     char json[ROOM];
     (void)state;
     describe(json);
     assert_true(is_json_object(json));
-    for (int i = 0; i < 8; i++) assert_non_null(strstr(json, members[i]));
+    for (int i = 0; i < 9; i++) assert_non_null(strstr(json, members[i]));
 
     /* Set by whoever runs this over a certain BLAS. */
     const char *threading = getenv("ATTN_EXPECT_THREADING");
@@ -180,6 +181,21 @@ static void an_engine_is_described_in_json_of_the_length_it_says(void **state)
         const bool serial = strcmp(threading, "serial") == 0;
         assert_non_null(strstr(json, serial ? "\"serialised\":true" : "\"serialised\":false"));
     }
+}
+
+/* A way that is asked for brings its own products; else a BLAS of one thread has them on a lone CPU that it suits. */
+static void products_are_left_to_the_blas_on_a_lone_cpu(void **state)
+{
+    char json[ROOM];
+    (void)state;
+    describe(json);
+    const char *way = getenv("ATTN_WAY");
+    const bool asked = way != NULL && *way != '\0', by_blas = strstr(json, "\"way\":\"blas\"") != NULL;
+    const char *blas = strstr(json, "\"blas\":{");
+    const bool lone = strstr(json, "\"count\":1,") != NULL && strstr(blas, "\"threads\":1,") != NULL &&
+                      strstr(blas, "\"suits_cpu\":true") != NULL;
+    assert_non_null(strstr(json, (asked ? by_blas : lone) ? "\"products\":\"blas\"" : "\"products\":\"own\""));
+    if (on_a_lone_cpu()) assert_non_null(strstr(json, "\"count\":1,"));
 }
 
 static void the_log_hears_of_a_blas_exactly_when_it_does_not_suit(void **state)
@@ -383,6 +399,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_log_hears_of_a_blas_exactly_when_it_does_not_suit),
         cmocka_unit_test(the_json_reader_is_strict),
         cmocka_unit_test(an_engine_is_described_in_json_of_the_length_it_says),
+        cmocka_unit_test(products_are_left_to_the_blas_on_a_lone_cpu),
         cmocka_unit_test(the_log_is_right_whatever_kernels_the_blas_has),
         cmocka_unit_test(every_constant_of_the_header_is_known_by_name),
         cmocka_unit_test(every_constant_that_the_header_will_have_is_known_too),

@@ -217,10 +217,11 @@ ATTN_API attn_status attn_engine_create(const attn_engine_options *options, attn
 /* Gives the engine back; NULL is fine. See attn_engine for mechanisms that still use it. Since 0.1. */
 ATTN_API void attn_engine_destroy(attn_engine *engine);
 
-/* Describes the engine as a JSON object: library version, way ("tiles" or "blas"), threads, kernels, CPU and its
- * features, the BLAS with its core and threading, and whether that BLAS suits this CPU. On entry *bytes is the room
- * in json, on return what the text needs with its final NUL; json may be NULL to ask for that only.
- * ATTN_ERR_BUFFER: it did not fit, and json is untouched. ATTN_ERR_ARGUMENT: a NULL. Since 0.1. */
+/* Describes the engine as a JSON object: library version, way ("tiles" or "blas"), what makes the products with
+ * parameters of float32 ("own" or "blas"), threads, kernels, CPU and its features, the BLAS with its core and
+ * threading, and whether that BLAS suits this CPU. On entry *bytes is the room in json, on return what the text needs
+ * with its final NUL; json may be NULL to ask for that only. ATTN_ERR_BUFFER: it did not fit, and json is untouched.
+ * ATTN_ERR_ARGUMENT: a NULL. Since 0.1. */
 ATTN_API attn_status attn_engine_describe(const attn_engine *engine, char *json, size_t *bytes);
 
 /* -------------------------------------------------------------------------------------------- mechanism */

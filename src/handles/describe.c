@@ -79,6 +79,7 @@ static void describe(const attn_engine *engine, text *t)
     put_member(t, "version", VERSION);
     put(t, "\"abi\":%d,", (int)attn_abi_version());
     put_member(t, "way", engine->way == ATTN_WAY_BLAS ? "blas" : "tiles");
+    put_member(t, "products", engine->own_products ? "own" : "blas");
     put(t, "\"threads\":%d,\"executor\":%s,", (int)engine->threads, boolean(engine->has_executor));
     put_member(t, "kernels", attn_i_engine_kernels(engine, ATTN_F32)->name);
     put(t, "\"cpu\":{");
