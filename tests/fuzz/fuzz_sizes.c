@@ -418,8 +418,9 @@ static void memories(struct bytes *b, struct sizes n, attn_dtype dtype, enum fuz
         const attn_tensor *key = input(b, dtype, 4, n.batch, n.key_heads, n.keys, n.key_dim);
         const attn_tensor *value = input(b, dtype, 4, n.batch, n.key_heads, n.keys, n.value_dim);
         int64_t batch = 0;
-        /* Positions that have to be copied are work. */
-        if (times(times(n.batch, n.key_heads), times(n.keys, times(n.key_dim | 1, n.value_dim | 1))) < 1 << 16) {
+        /* Positions that have to be copied, or projected, are work. */
+        const int64_t one = times(n.key_dim | 1, times(n.value_dim | 1, n.hidden_dim | 1));
+        if (times(times(n.batch, n.key_heads), times(n.keys, one)) < 1 << 14) {
             status = attn_memory_append(memory, key, options.value_dim > 0 ? value : NULL, NULL);
             if (status != ATTN_OK) fuzz_check_sentence(status);
         }
