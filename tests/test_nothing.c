@@ -231,6 +231,33 @@ static void attention_to_nothing_takes_no_time(void **state)
     }
 }
 
+/* Scores are counted up to 2^60, be they computed or not. */
+static void more_scores_than_can_be_counted_are_refused(void **state)
+{
+    static const struct {
+        int64_t keys, most;
+    } ends[] = {{0, INT64_C(1) << 60}, {1, INT64_C(1) << 60}, {2, INT64_C(1) << 59}, {MANY, INT64_C(1) << 20}};
+    (void)state;
+    struct scene s;
+    at = "counts";
+    scene_create(&s, DOT, ATTN_F32, 1, 0);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        for (int past = 0; past < 2; past++) {
+            attn_tensor query = everywhere(ATTN_F32, 4, 1, 1, ends[i].most + past, DIM);
+            attn_tensor key = everywhere(ATTN_F32, 4, 1, 1, ends[i].keys, DIM);
+            attn_tensor value = everywhere(ATTN_F32, 4, 1, 1, ends[i].keys, 0);
+            attn_tensor context = everywhere(ATTN_F32, 4, 1, 1, ends[i].most + past, 0);
+            attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+            args.query = &query;
+            args.key = &key;
+            args.value = &value;
+            args.context = &context;
+            assert_int_equal(attn_forward(s.mechanism, &args), past ? ATTN_ERR_OVERFLOW : ATTN_OK);
+        }
+    }
+    scene_destroy(&s);
+}
+
 /* How much room a call needs is told without going through what it would compute. */
 static void a_workspace_of_any_number_of_sequences_is_told_at_once(void **state)
 {
@@ -547,6 +574,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(attention_to_nothing_takes_no_time, begin, end),
+        cmocka_unit_test_setup_teardown(more_scores_than_can_be_counted_are_refused, begin, end),
         cmocka_unit_test_setup_teardown(a_workspace_of_any_number_of_sequences_is_told_at_once, begin, end),
         cmocka_unit_test_setup_teardown(a_workspace_is_told_without_reading_slopes, begin, end),
         cmocka_unit_test_setup_teardown(a_layer_of_heads_without_queries_takes_no_time, begin, end),
