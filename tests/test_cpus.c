@@ -66,6 +66,31 @@ static void a_feature_is_one_whole_word(void **state)
     }
 }
 
+/* x86-64 says its name to every program; Linux knows it too. */
+static void the_cpu_has_the_name_that_the_system_knows(void **state)
+{
+#if defined(__x86_64__)
+    attn_i_cpu cpu;
+    char line[512];
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    (void)state;
+    attn_i_cpu_detect(&cpu);
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "model name", strlen("model name")) != 0) continue;
+        const char *name = strchr(line, ':');
+        assert_non_null(name);
+        name += 1 + strspn(name + 1, " ");
+        assert_memory_equal(cpu.model, name, strlen(cpu.model));
+        assert_true(cpu.model[0] != '\0' && name[strlen(cpu.model)] == '\n');
+        break;
+    }
+    if (file != NULL) fclose(file);
+#else
+    (void)state;
+    skip();
+#endif
+}
+
 /* -------------------------------------------------------------------------------------------------- time */
 
 static char root[256];
@@ -183,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_cpus_of_a_great_machine_are_counted),
         cmocka_unit_test(a_feature_is_one_whole_word),
+        cmocka_unit_test(the_cpu_has_the_name_that_the_system_knows),
         TEST(without_control_groups_there_is_no_limit),
         TEST(a_quota_of_version_2_is_rounded_up),
         TEST(groups_above_limit_too),

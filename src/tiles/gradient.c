@@ -268,12 +268,13 @@ static void score_gradients(pass *t, const attn_i_tile_piece *one)
     }
 }
 
-/* rows += tile^T panels, of a piece, `columns` of them: lanes that do not see it are left out. */
+/* rows += tile^T panels, of a piece, `columns` of them: lanes that do not see it are left out, and those without a query,
+ * from which no bias hides what is not finite. */
 static void add_products(pass *t, const attn_i_tile_piece *one, const float *tile, const float *panels, int64_t columns,
                          attn_i_sum_rows to)
 {
     const int64_t lane = one->spans.first * ATTN_I_SPAN_LANES;
-    const int64_t lanes = (one->spans.end - one->spans.first) * ATTN_I_SPAN_LANES;
+    const int64_t lanes = attn_i_min(one->spans.end * ATTN_I_SPAN_LANES, t->v.w->rows) - lane;
     to.data += (t->v.keys.first + one->first - t->v.w->keys.first) * to.stride;
     attn_i_panels_add(t->v.kernels, tile + one->first * ATTN_I_LANES, one->count, lane, lanes, panels, columns, to);
 }
