@@ -472,6 +472,24 @@ static void one_shared_element_is_an_overlap_and_none_is_not(void **state)
     MUST(attn_forward_workspace(pristine->mechanism, &pristine->args, &pristine->bytes));
 }
 
+static void data_is_aligned_to_its_elements(void **state)
+{
+    static const struct {
+        attn_dtype dtype;
+        size_t size;
+    } all[] = {{ATTN_F32, 4}, {ATTN_F64, 8},  {ATTN_F16, 2}, {ATTN_BF16, 2},
+               {ATTN_I8, 1},  {ATTN_BOOL, 1}, {ATTN_I32, 4}, {ATTN_I64, 8}};
+    _Alignas(16) static char memory[32];
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        for (size_t at = 0; at <= 16; at++) {
+            attn_tensor t;
+            const attn_status status = attn_tensor_init(&t, memory + at, all[i].dtype, 1, (int64_t[]){1});
+            assert_int_equal(status, at % all[i].size == 0 ? ATTN_OK : ATTN_ERR_ARGUMENT);
+        }
+    }
+}
+
 #define AFRESH(test) cmocka_unit_test_setup(test, start_afresh)
 
 int main(void)
@@ -484,6 +502,7 @@ int main(void)
         AFRESH(environment_with_an_unknown_way_is_refused),
         AFRESH(one_shared_element_is_an_overlap_and_none_is_not),
         AFRESH(values_that_nobody_reads_may_be_of_any_width),
+        AFRESH(data_is_aligned_to_its_elements),
     };
     unsetenv("ATTN_WAY");
     return cmocka_run_group_tests_name("bad input", tests, rows_setup, rows_teardown);
