@@ -12,7 +12,8 @@
 
 enum { BOUND = 16 };
 
-/* The BLAS adds products of rows one by one, and roundings of equal ones all have one direction. */
+/* The BLAS adds products of rows one by one, as the sums of float64 below do, and roundings of equal ones all have one
+ * direction. */
 static double bound_of_product(int64_t rows)
 {
     return BOUND + (double)rows / 16.0;
@@ -123,8 +124,8 @@ static void check_attentional_backward(struct bytes *b, attn_attentional_args *a
         if (*slots[g] != NULL) {
             for (int64_t i = 0; i < counts[g] && args->accumulate; i++)
                 add(want[g], i, 2.0, 2.0 + fabs(want[g].value[i]));
-            check_within(g == 0 ? bound_of_product(rows) : BOUND, &gradients[g], want[g].value, want[g].magnitude,
-                         names[g], on);
+            check_within(g == 0 || dtype == ATTN_F64 ? bound_of_product(rows) : BOUND, &gradients[g], want[g].value,
+                         want[g].magnitude, names[g], on);
             fuzz_array_again(&again[g], &gradients[g]);
             *slots[g] = &again[g].tensor;
         }
