@@ -985,10 +985,11 @@ extern "C" {
     pub fn attn_engine_destroy(engine: *mut attn_engine);
 
     /// ```text
-    /// Describes the engine as a JSON object: library version, way ("tiles" or "blas"), threads, kernels, CPU and its
-    /// features, the BLAS with its core and threading, and whether that BLAS suits this CPU. On entry *bytes is the room
-    /// in json, on return what the text needs with its final NUL; json may be NULL to ask for that only.
-    /// ATTN_ERR_BUFFER: it did not fit, and json is untouched. ATTN_ERR_ARGUMENT: a NULL. Since 0.1.
+    /// Describes the engine as a JSON object: library version, way ("tiles" or "blas"), what makes the products with
+    /// parameters of float32 ("own" or "blas"), threads, kernels, CPU and its features, the BLAS with its core and
+    /// threading, and whether that BLAS suits this CPU. On entry *bytes is the room in json, on return what the text needs
+    /// with its final NUL; json may be NULL to ask for that only. ATTN_ERR_BUFFER: it did not fit, and json is untouched.
+    /// ATTN_ERR_ARGUMENT: a NULL. Since 0.1.
     /// ```
     pub fn attn_engine_describe(
         engine: *const attn_engine,
