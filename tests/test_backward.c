@@ -103,8 +103,8 @@ static void path_destroy(struct path *path)
     }
 }
 
-/* What flows in, times what comes out. */
-static double loss(struct backward *b)
+/* What flows in, times what comes out; and which weights are not 0, as one number. */
+static double loss(struct backward *b, uint64_t *seen)
 {
     const struct array *out[FLOWS] = {&b->context, NULL, &b->logsumexp};
     const struct twin_problem *t = &b->scene->twin;
@@ -116,6 +116,8 @@ static double loss(struct backward *b)
     b->forward.weights = &weights.tensor;
     backward_run_forward(b);
     b->forward.weights = NULL;
+    *seen = 0;
+    for (int64_t i = 0; i < array_count(&weights); i++) *seen = *seen * 31 + (array_get(&weights, i) != 0.0);
     for (int f = 0; f < FLOWS; f++) {
         for (int64_t i = 0; i < array_count(out[f]); i++) {
             const double value = array_get(out[f], i);
@@ -126,6 +128,8 @@ static double loss(struct backward *b)
     return sum;
 }
 
+static int tried, jumped; /* cases */
+
 static void check_adjoint(enum twin_score score, unsigned modifiers, uint64_t seed)
 {
     const double step = 2e-4, tolerance = 1e-7;
@@ -134,6 +138,7 @@ static void check_adjoint(enum twin_score score, unsigned modifiers, uint64_t se
     struct backward b;
     struct path path;
     double around[4], inner = 0.0, size = 1.0;
+    uint64_t seen[4];
     create(&b, &s, &shape);
     path_create(&path, &s);
     backward_run(&b);
@@ -146,10 +151,14 @@ static void check_adjoint(enum twin_score score, unsigned modifiers, uint64_t se
     }
     for (int i = 0; i < 4; i++) {
         path_move(&path, step * (i < 2 ? i - 2 : i - 1));
-        around[i] = loss(&b);
+        around[i] = loss(&b, &seen[i]);
     }
     const double moved = (around[0] - 8.0 * around[1] + 8.0 * around[2] - around[3]) / (12.0 * step);
-    if (!(fabs(moved - inner) <= tolerance * size)) {
+    /* Where a key comes into a predicted window on the way, or leaves it, there is no derivative. */
+    const bool jumps = modifiers & HAS_LOCAL && (seen[0] != seen[1] || seen[1] != seen[2] || seen[2] != seen[3]);
+    jumped += jumps;
+    tried++;
+    if (!jumps && !(fabs(moved - inner) <= tolerance * size)) {
         fail_msg("%s, seed %d, modifiers %#x: moves by %.12g, but the gradients say %.12g", scene_score_names[score],
                  (int)seed, modifiers, moved, inner);
     }
@@ -169,6 +178,8 @@ static void gradients_are_the_adjoint_of_how_the_results_move(void **state)
             check_adjoint(scores[k], i == 0 ? 0 : any, 9000 + (uint64_t)(100 * k + i));
         }
     }
+    print_message("%d of %d cases jump\n", jumped, tried);
+    assert_true(jumped <= tried / 20);
 }
 
 /* ------------------------------------------------------------------------------------------- threads */

@@ -19,6 +19,7 @@
 enum { FRACTION_BITS = 23, EXPONENT_BIAS = 127 };
 #define ROUND_BITS 0x4B400000u
 #define TANH_SMALL 0.62f
+#define TANH_MOST  10.0f /* from here on it is 1 */
 static const real exp_terms[] = {1.392655043e-3f, 8.363472722e-3f, 4.16665524e-2f, 1.666657522e-1f, 0.5f};
 static const real tanh_terms[] = {-5.992961254e-3f, 2.092414818e-2f, -5.383514126e-2f, 1.333266348e-1f,
                                   -3.333332786e-1f};
@@ -32,6 +33,7 @@ static const real tanh_terms[] = {-5.992961254e-3f, 2.092414818e-2f, -5.38351412
 enum { FRACTION_BITS = 52, EXPONENT_BIAS = 1023 };
 #define ROUND_BITS 0x4338000000000000u
 #define TANH_SMALL 0.62
+#define TANH_MOST  20.0
 static const real exp_terms[] = {2.51004241570050668e-8, 2.76201387197339956e-7, 2.75572683786841929e-6,
                                  2.48015211902177277e-5, 1.98412698631059687e-4, 1.38888889172817933e-3,
                                  8.33333333333005135e-3, 4.16666666666239915e-2, 1.66666666666666675e-1,
@@ -60,11 +62,9 @@ static inline vec power_of_two(bits_vec n)
 }
 
 /* exp(x) = 2^n exp(r), n the whole number nearest to x / ln 2, r = x - n ln 2 in two steps (Cody and Waite), exp(r) = 1
- * + r + r^2 P(r). 0 and infinity past the ends; NaN stays NaN. */
-static inline vec vec_exp(vec x)
+ * + r + r^2 P(r), for EXP_LEAST <= x <= EXP_MOST. NaN stays NaN. */
+static inline vec exp_between(vec x)
 {
-    x = choose(x > splat(EXP_MOST), splat(EXP_MOST), x);
-    x = choose(x < splat(EXP_LEAST), splat(EXP_LEAST), x);
     const vec shifted = x * LOG2_E + ROUND;
     const vec n = shifted - ROUND;
     const vec r = (x - n * EXP_HIGH) - n * EXP_LOW;
@@ -76,15 +76,24 @@ static inline vec vec_exp(vec x)
     return p * power_of_two(half) * power_of_two(whole - half);
 }
 
-/* x + x^3 Q(x^2) near 0, elsewhere 1 - 2 / (exp(2 |x|) + 1); with the sign of x, which the first has but for minus
- * zero. */
+/* exp(x), 0 and infinity past the ends. */
+static inline vec vec_exp(vec x)
+{
+    x = choose(x > splat(EXP_MOST), splat(EXP_MOST), x);
+    x = choose(x < splat(EXP_LEAST), splat(EXP_LEAST), x);
+    return exp_between(x);
+}
+
+/* For a = |x|, up to where it is 1, so that nothing overflows: a + a^3 Q(a^2) near 0, elsewhere 1 - 2 / (exp(2 a) + 1);
+ * with the sign of x. */
 static inline vec vec_tanh(vec x)
 {
     const bits_vec sign = (bits_vec)x & ((bits)1 << (ATTN_I_BITS - 1));
-    const vec magnitude = (vec)((bits_vec)x ^ sign);
-    const vec square = x * x;
-    const vec small = x + x * (square * POLYNOMIAL(tanh_terms, square));
-    const vec large = 1 - 2 / (vec_exp(2 * magnitude) + 1);
+    vec magnitude = (vec)((bits_vec)x ^ sign);
+    magnitude = choose(magnitude > splat(TANH_MOST), splat(TANH_MOST), magnitude);
+    const vec square = magnitude * magnitude;
+    const vec small = magnitude + magnitude * (square * POLYNOMIAL(tanh_terms, square));
+    const vec large = 1 - 2 / (exp_between(2 * magnitude) + 1);
     return (vec)((bits_vec)choose(magnitude < splat(TANH_SMALL), small, large) | sign);
 }
 
