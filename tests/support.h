@@ -157,8 +157,8 @@ int engine_teardown(void **state);
  * and at a loss with a fork among threads. */
 bool emulated(void);
 
-/* True if the environment wants the program to have one CPU of those that it may use (ATTN_TEST_LONE_CPU): then an engine
- * of any way leaves products with parameters to a BLAS of one thread. */
+/* True if the environment wants the program to have one CPU of those that it may use (ATTN_TEST_LONE_CPU): then an
+ * engine of any way leaves products with parameters to a BLAS of one thread. */
 bool on_a_lone_cpu(void);
 
 /* True if a share of the cases will do: under an emulator, and where another run takes all (ATTN_TEST_FEWER). */

@@ -268,8 +268,8 @@ static void score_gradients(pass *t, const attn_i_tile_piece *one)
     }
 }
 
-/* rows += tile^T panels, of a piece, `columns` of them: lanes that do not see it are left out, and those without a query,
- * from which no bias hides what is not finite. */
+/* rows += tile^T panels, of a piece, `columns` of them: lanes that do not see it are left out, and those without a
+ * query, from which no bias hides what is not finite. */
 static void add_products(pass *t, const attn_i_tile_piece *one, const float *tile, const float *panels, int64_t columns,
                          attn_i_sum_rows to)
 {
