@@ -196,12 +196,12 @@ static void read_links(const reading *r, char *field, sentence_pair *pair)
         if (kind == '-' || kind == '?') at++;
         const int target = number_below(&at, INT_MAX);
         if ((kind != '-' && kind != '?') || *at != '\0' || source < 0 || target < 0) {
-            refuse("%s:%zu: \"%s\" is no link (links are like 0-1 or 0?1, with single spaces between)", r->name, r->line,
-                   word);
+            refuse("%s:%zu: \"%s\" is no link (links are like 0-1 or 0?1, with single spaces between)", r->name,
+                   r->line, word);
         }
         if (source >= pair->source_count || target >= pair->target_count) {
-            refuse("%s:%zu: the link %s leads to no token (there are %d and %d, counted from 0)", r->name, r->line, word,
-                   pair->source_count, pair->target_count);
+            refuse("%s:%zu: the link %s leads to no token (there are %d and %d, counted from 0)", r->name, r->line,
+                   word, pair->source_count, pair->target_count);
         }
         pair_add_link(pair, source, target, kind == '-');
         word = space != NULL ? space + 1 : NULL;
