@@ -123,10 +123,11 @@ void decoding_end(decoding *d)
 
 void decoding_head(decoding *d, const model *m, const batch *b)
 {
-    d->of = m, d->rows = b->rows, d->length = b->source_length, d->step = 0;
+    d->of = m, d->rows = b->rows, d->length = 0, d->step = 0;
     d->pass = (pass){.value = m->parameters.value};
     d->lengths = allocate((size_t)b->rows, sizeof *d->lengths);
     memcpy(d->lengths, b->source_lengths, (size_t)b->rows * sizeof *d->lengths);
+    for (int i = 0; i < b->rows; i++) d->length = d->lengths[i] > d->length ? d->lengths[i] : d->length;
 }
 
 void decoding_pick(real **numbers, size_t columns, const int *rows, int count)

@@ -15,8 +15,8 @@ static void put_in_order(const real *from, int length, int r, int count, bool re
 
 void force_batch(const model *m, const batch *b, bool reversed, bool scores, translation *made)
 {
-    const int rows = b->rows, length = b->source_length, words = m->options.target_words;
     decoding *d = decoding_begin(m, b);
+    const int rows = b->rows, length = decoding_length(d), words = m->options.target_words;
     real *logits = allocate((size_t)rows * (size_t)words, sizeof *logits);
     real *weights = allocate((size_t)rows * (size_t)length, sizeof *weights);
     real *scored = scores ? allocate((size_t)rows * (size_t)length, sizeof *scored) : NULL;
