@@ -44,7 +44,7 @@ struct subject plan_noun_core(maker *m, int tokens, unsigned classes, enum phras
 /* At least 3 tokens. */
 void plan_relative(maker *m, int tokens, const struct subject *head);
 
-/* At least 2 tokens if subjects of these classes can act alone, else 3. */
+/* At least 2 tokens, and one more in a tense that takes an auxiliary. */
 struct subject plan_clause(maker *m, int tokens, const struct clause_plan *plan);
 void plan_verb_phrase(maker *m, int tokens, const struct subject *subject, const struct clause_plan *plan);
 
