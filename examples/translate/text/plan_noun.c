@@ -103,6 +103,14 @@ static const struct name *draw_country(maker *m, int tokens)
     }
 }
 
+static struct subject say_some_european(maker *m)
+{
+    const struct european_field *field = &european_fields[draw_below(m->random, european_field_count)];
+    return (struct subject){.agreement =
+                                say_european(&m->w, field, &european_kinds[draw_below(m->random, european_kind_count)]),
+                            .classes = GROUP};
+}
+
 /* A name of so many tokens, if one is to be said. */
 static bool draw_name(maker *m, int tokens, unsigned classes, struct subject *said)
 {
@@ -114,12 +122,11 @@ static bool draw_name(maker *m, int tokens, unsigned classes, struct subject *sa
         return true;
     }
     if ((classes & GROUP) == 0) return false;
-    if (tokens < 4) {
-        said->agreement = say_name(&m->w, draw_country(m, tokens));
-    } else {
-        const struct european_field *field = &european_fields[draw_below(m->random, european_field_count)];
-        said->agreement = say_european(&m->w, field, &european_kinds[draw_below(m->random, european_kind_count)]);
+    if (tokens == 4) {
+        *said = say_some_european(m);
+        return true;
     }
+    said->agreement = say_name(&m->w, draw_country(m, tokens));
     said->classes = GROUP;
     return true;
 }
@@ -132,6 +139,8 @@ struct subject plan_noun_core(maker *m, int tokens, unsigned classes, enum phras
 }
 
 /* ---- What follows the noun ---- */
+
+static const struct word on = {"on", "sur"};
 
 /* "between France and the three regions" */
 static void plan_between(maker *m, int tokens)
@@ -150,7 +159,7 @@ static void plan_between(maker *m, int tokens)
  * to the nearest noun, as a reader would. */
 static void plan_complement(maker *m, int tokens, unsigned head, unsigned may)
 {
-    static const struct word on = {"on", "sur"}, with = {"with", "avec"}, for_ = {"for", "pour"};
+    static const struct word with = {"with", "avec"}, for_ = {"for", "pour"};
     static const struct word near = {"near", "près de"};
     if (tokens == 2 && (head & PAPER) == 0 && draw_chance(m->random, 40)) {
         say_in_name(&m->w,
@@ -191,9 +200,12 @@ static void plan_complement_and_relative(maker *m, int tokens, const struct subj
 static void plan_tail(maker *m, int tokens, const struct subject *head, unsigned may)
 {
     const bool relative = (may & MAY_RELATE) != 0 && m->depth < 4;
-    if (relative && tokens >= 6 && draw_chance(m->random, 20)) {
+    if (tokens == 5 && (head->classes & PAPER) != 0 && draw_chance(m->random, 35)) {
+        say_preposition(&m->w, &on);
+        say_some_european(m);
+    } else if (relative && tokens >= 6 && draw_chance(m->random, 20)) {
         plan_complement_and_relative(m, tokens, head);
-    } else if (relative && tokens >= 3 && draw_chance(m->random, tokens == 3 ? 35 : 65)) {
+    } else if (relative && tokens >= 3 && draw_chance(m->random, tokens == 3 ? 35 : 55)) {
         plan_relative(m, tokens, head);
     } else {
         plan_complement(m, tokens, head->classes, may & MAY_RELATE);
