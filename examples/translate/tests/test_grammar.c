@@ -368,6 +368,62 @@ static void neighbours_are_french(void **state)
     }
 }
 
+/* ---- It and they ---- */
+
+static const struct noun *noun_of(const char *english, bool *plural)
+{
+    for (int n = 0; n < noun_count; n++) {
+        *plural = strcmp(nouns[n].english_plural, english) == 0;
+        if (*plural || strcmp(nouns[n].english, english) == 0) return &nouns[n];
+    }
+    return NULL;
+}
+
+/* The place of the only word that begins a second clause, -1 if there is none or more. */
+static int second_clause(const sentence_pair *pair)
+{
+    static const char *const conjunctions[] = {"because", "when", "while", "but", NULL};
+    int found = -1;
+    for (int s = 0; s < pair->source_count; s++) {
+        const bool and_too = strcmp(pair->source[s], "and") == 0 && strcmp(pair->source[s - 1], ",") == 0;
+        if (!and_too && !is_one_of(pair->source[s], conjunctions)) continue;
+        if (found >= 0) return -1;
+        found = s;
+    }
+    return found;
+}
+
+static const char *french_of(const sentence_pair *pair, int source)
+{
+    for (int i = 0; i < pair->link_count; i++) {
+        if (pair->links[i].source == source) return pair->target[pair->links[i].target];
+    }
+    return "";
+}
+
+/* "The letters ... because they": the letters, whatever else is between. */
+static void it_and_they_are_what_the_first_clause_is_about(void **state)
+{
+    (void)state;
+    grammar_random random = {.state = 10};
+    int found[2][2] = {{0}};
+    for (int i = 0; i < MANY_SENTENCES / 2; i++) {
+        sentence_pair pair = {0};
+        grammar_sentence(&random, 8, 24, &pair);
+        bool plural = false;
+        const struct noun *noun = strcmp(pair.source[0], "The") == 0 ? noun_of(pair.source[1], &plural) : NULL;
+        const int conjunction = noun != NULL ? second_clause(&pair) : -1;
+        const bool list = strcmp(pair.source[2], ",") == 0 || strcmp(pair.source[2], "and") == 0;
+        if (conjunction >= 0 && !list && strcmp(pair.source[conjunction + 1], plural ? "they" : "it") == 0) {
+            const char *pronoun = noun->feminine ? (plural ? "elles" : "elle") : (plural ? "ils" : "il");
+            assert_string_equal(french_of(&pair, conjunction + 1), pronoun);
+            found[plural][noun->feminine]++;
+        }
+        pair_free(&pair);
+    }
+    for (int i = 0; i < 4; i++) assert_in_range(found[i / 2][i % 2], 20, MANY_SENTENCES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +438,7 @@ int main(void)
         cmocka_unit_test(english_has_one_french),
         cmocka_unit_test(the_vocabularies_have_several_hundred_words),
         cmocka_unit_test(neighbours_are_french),
+        cmocka_unit_test(it_and_they_are_what_the_first_clause_is_about),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

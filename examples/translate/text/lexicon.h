@@ -11,10 +11,12 @@
 enum {
     PERSON = 1,
     GROUP = 2, /* acts as persons do: governments, banks */
-    PAPER = 4, /* is written, decided, discussed */
+    PAPER = 4, /* is written and signed */
     PLACE = 8, /* is built, and one can be in it */
+    IDEA = 16, /* is adopted, discussed, changed */
     ACTOR = PERSON | GROUP,
-    ANYTHING = PERSON | GROUP | PAPER | PLACE
+    MATTER = PAPER | IDEA,
+    ANYTHING = PERSON | GROUP | PAPER | PLACE | IDEA
 };
 
 struct noun {

@@ -295,7 +295,7 @@ struct subject plan_clause(maker *m, int tokens, const struct clause_plan *plan)
         const bool acts = tokens < 4 || draw_chance(m->random, 62);
         share = subject_tokens(m, tokens, (acts ? 1 : 2) + (plan->tense >= FUTURE));
         if (acts && share > 1 && share == tokens - 1 && draw_chance(m->random, 70)) share--; /* a lone verb is rare */
-        subject = plan_noun_phrase(m, share, acts ? ACTOR : PAPER | PLACE, MAY_RELATE | MAY_COORDINATE, ANYWHERE);
+        subject = plan_noun_phrase(m, share, acts ? ACTOR : MATTER | PLACE, MAY_RELATE | MAY_COORDINATE, ANYWHERE);
     }
     plan_verb_phrase(m, tokens - share, &subject, plan);
     return subject;
