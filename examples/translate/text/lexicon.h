@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * lexicon.h: the words of the grammar. Every English word has one French one; forms that a rule gives (the plural in
- * -s, signée from signé) are not listed. */
+ * lexicon.h: the words of the grammar. Every English word has one French one; what a rule makes of a
+ * form without exception here (signée from signé, signera from signer) is not listed. */
 #ifndef TRANSLATE_LEXICON_H
 #define TRANSLATE_LEXICON_H
 

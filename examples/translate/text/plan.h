@@ -53,9 +53,6 @@ void plan_adjuncts(maker *m, int tokens, enum tense tense);
 /* "on 3 May 1998", "in 1992", "on Monday": 2 to 4 tokens, in a year that goes with the tense. */
 void plan_time(maker *m, int tokens, enum tense tense);
 
-/* A verb's tense, negation and adverb that take at most so many tokens. */
-void plan_verb_form(maker *m, struct verb_choice *choice, int tokens, bool first_person, int tense);
-
 /* All but the full stop. */
 void plan_sentence(maker *m, int tokens);
 
