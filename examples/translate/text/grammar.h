@@ -44,7 +44,7 @@ enum { GRAMMAR_SHORTEST = 3, GRAMMAR_LONGEST = 60 };
 void grammar_sentence(grammar_random *random, int min_tokens, int max_tokens, sentence_pair *pair);
 
 /* "The agreement on the European Economic Area was signed in August 1992 .", the sentence of Bahdanau et al. (2015,
- * figure 3). Grammar_sentence can make it too: whoever wants to hold it out leaves out what grammar_is_canonical. */
+ * figure 3). It can be drawn like any other: whoever holds it out leaves out what grammar_is_canonical finds. */
 void grammar_canonical(sentence_pair *pair);
 bool grammar_is_canonical(const sentence_pair *pair);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * lexicon.h: the words of the grammar. Every English word has one French one; forms that a rule gives (the plural in
- * -s, signée from signé) are not listed. */
+ * lexicon.h: the words of the grammar. Every English word has one French one; what a rule makes of a
+ * form without exception here (signée from signé, signera from signer) is not listed. */
 #ifndef TRANSLATE_LEXICON_H
 #define TRANSLATE_LEXICON_H
 
@@ -11,10 +11,12 @@
 enum {
     PERSON = 1,
     GROUP = 2, /* acts as persons do: governments, banks */
-    PAPER = 4, /* is written, decided, discussed */
+    PAPER = 4, /* is written and signed */
     PLACE = 8, /* is built, and one can be in it */
+    IDEA = 16, /* is adopted, discussed, changed */
     ACTOR = PERSON | GROUP,
-    ANYTHING = PERSON | GROUP | PAPER | PLACE
+    MATTER = PAPER | IDEA,
+    ANYTHING = PERSON | GROUP | PAPER | PLACE | IDEA
 };
 
 struct noun {

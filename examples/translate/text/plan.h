@@ -44,7 +44,7 @@ struct subject plan_noun_core(maker *m, int tokens, unsigned classes, enum phras
 /* At least 3 tokens. */
 void plan_relative(maker *m, int tokens, const struct subject *head);
 
-/* At least 2 tokens if subjects of these classes can act alone, else 3. */
+/* At least 2 tokens, and one more in a tense that takes an auxiliary. */
 struct subject plan_clause(maker *m, int tokens, const struct clause_plan *plan);
 void plan_verb_phrase(maker *m, int tokens, const struct subject *subject, const struct clause_plan *plan);
 
@@ -52,9 +52,6 @@ void plan_verb_phrase(maker *m, int tokens, const struct subject *subject, const
 void plan_adjuncts(maker *m, int tokens, enum tense tense);
 /* "on 3 May 1998", "in 1992", "on Monday": 2 to 4 tokens, in a year that goes with the tense. */
 void plan_time(maker *m, int tokens, enum tense tense);
-
-/* A verb's tense, negation and adverb that take at most so many tokens. */
-void plan_verb_form(maker *m, struct verb_choice *choice, int tokens, bool first_person, int tense);
 
 /* All but the full stop. */
 void plan_sentence(maker *m, int tokens);

@@ -202,13 +202,13 @@ void plan_verb_phrase(maker *m, int tokens, const struct subject *subject, const
     static void (*const kinds[KINDS])(maker *, int, const struct subject *, int) = {
         plan_alone, plan_transitive, plan_giving, plan_saying, plan_passive, plan_copula};
     const bool acts = (subject->classes & ACTOR) != 0;
-    const int long_one = tokens > 9;
-    const int weights[KINDS] = {!acts ? 0 : tokens == 1 ? 1 : long_one ? 3 : 14,
-                                acts && tokens >= 2 ? 34 : 0,
-                                acts && tokens >= 4 ? 8 : 0,
-                                acts && tokens >= 4 && plan->may_say ? 9 : 0,
-                                tokens < 2 ? 0 : acts ? 10 : 45,
-                                tokens < 2 ? 0 : long_one ? 8 : 18};
+    const bool long_one = tokens > 9;
+    const int room = tokens - (plan->tense >= FUTURE); /* without the auxiliary that such a tense takes */
+    const int alone = room == 1 ? 1 : long_one ? 3 : 14;
+    const int passive = acts ? 10 : 45;
+    const int weights[KINDS] = {acts ? alone : 0,          acts && room >= 2 ? 34 : 0,
+                                acts && room >= 4 ? 8 : 0, acts && room >= 4 && plan->may_say ? 9 : 0,
+                                room >= 2 ? passive : 0,   room < 2 ? 0 : long_one ? 8 : 18};
     kinds[draw_weighted(m->random, weights, KINDS)](m, tokens, subject, plan->tense);
 }
 
@@ -274,8 +274,10 @@ static int subject_tokens(maker *m, int tokens, int least_left)
 {
     const int most = tokens - least_left;
     if (most <= 2) return most;
-    if (tokens > 12 && draw_chance(m->random, 40))
-        return draw_between(m->random, 3, tokens / 2 < most ? tokens / 2 : most);
+    if (tokens > 8 && draw_chance(m->random, 40)) {
+        const int much = tokens > 20 ? tokens / 2 : tokens * 2 / 3;
+        return draw_between(m->random, 3, much < most ? much : most);
+    }
     return draw_between(m->random, 2, most < 4 ? most : 4);
 }
 
@@ -291,9 +293,9 @@ struct subject plan_clause(maker *m, int tokens, const struct clause_plan *plan)
         subject.pronoun = true;
     } else {
         const bool acts = tokens < 4 || draw_chance(m->random, 62);
-        share = subject_tokens(m, tokens, acts ? 1 : 2);
+        share = subject_tokens(m, tokens, (acts ? 1 : 2) + (plan->tense >= FUTURE));
         if (acts && share > 1 && share == tokens - 1 && draw_chance(m->random, 70)) share--; /* a lone verb is rare */
-        subject = plan_noun_phrase(m, share, acts ? ACTOR : PAPER | PLACE, MAY_RELATE | MAY_COORDINATE, ANYWHERE);
+        subject = plan_noun_phrase(m, share, acts ? ACTOR : MATTER | PLACE, MAY_RELATE | MAY_COORDINATE, ANYWHERE);
     }
     plan_verb_phrase(m, tokens - share, &subject, plan);
     return subject;

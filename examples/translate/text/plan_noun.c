@@ -103,6 +103,14 @@ static const struct name *draw_country(maker *m, int tokens)
     }
 }
 
+static struct subject say_some_european(maker *m)
+{
+    const struct european_field *field = &european_fields[draw_below(m->random, european_field_count)];
+    return (struct subject){.agreement =
+                                say_european(&m->w, field, &european_kinds[draw_below(m->random, european_kind_count)]),
+                            .classes = GROUP};
+}
+
 /* A name of so many tokens, if one is to be said. */
 static bool draw_name(maker *m, int tokens, unsigned classes, struct subject *said)
 {
@@ -114,12 +122,11 @@ static bool draw_name(maker *m, int tokens, unsigned classes, struct subject *sa
         return true;
     }
     if ((classes & GROUP) == 0) return false;
-    if (tokens < 4) {
-        said->agreement = say_name(&m->w, draw_country(m, tokens));
-    } else {
-        const struct european_field *field = &european_fields[draw_below(m->random, european_field_count)];
-        said->agreement = say_european(&m->w, field, &european_kinds[draw_below(m->random, european_kind_count)]);
+    if (tokens == 4) {
+        *said = say_some_european(m);
+        return true;
     }
+    said->agreement = say_name(&m->w, draw_country(m, tokens));
     said->classes = GROUP;
     return true;
 }
@@ -132,6 +139,8 @@ struct subject plan_noun_core(maker *m, int tokens, unsigned classes, enum phras
 }
 
 /* ---- What follows the noun ---- */
+
+static const struct word on = {"on", "sur"};
 
 /* "between France and the three regions" */
 static void plan_between(maker *m, int tokens)
@@ -150,22 +159,22 @@ static void plan_between(maker *m, int tokens)
  * to the nearest noun, as a reader would. */
 static void plan_complement(maker *m, int tokens, unsigned head, unsigned may)
 {
-    static const struct word on = {"on", "sur"}, with = {"with", "avec"}, for_ = {"for", "pour"};
+    static const struct word with = {"with", "avec"}, for_ = {"for", "pour"};
     static const struct word near = {"near", "près de"};
-    if (tokens == 2 && (head & PAPER) == 0 && draw_chance(m->random, 40)) {
+    if (tokens == 2 && (head & MATTER) == 0 && draw_chance(m->random, 40)) {
         say_in_name(&m->w,
                     draw_chance(m->random, 50) ? draw_country(m, 1) : &cities[draw_below(m->random, city_count)]);
         return;
     }
-    if ((head & PAPER) != 0 && tokens >= 4 && tokens <= 12 && draw_chance(m->random, 12)) {
+    if ((head & MATTER) != 0 && tokens >= 4 && tokens <= 12 && draw_chance(m->random, 12)) {
         plan_between(m, tokens);
         return;
     }
-    if ((head & PAPER) != 0 && draw_chance(m->random, 55)) {
+    if ((head & MATTER) != 0 && draw_chance(m->random, 55)) {
         static const int weights[] = {60, 22, 18};
         const int kind = draw_weighted(m->random, weights, 3);
         say_preposition(&m->w, kind == 0 ? &on : kind == 1 ? &with : &for_);
-        plan_noun_phrase(m, tokens - 1, kind == 0 ? GROUP | PAPER | PLACE : ACTOR, may, ANYWHERE);
+        plan_noun_phrase(m, tokens - 1, kind == 0 ? GROUP | MATTER | PLACE : ACTOR, may, ANYWHERE);
         return;
     }
     if ((head & (PERSON | PLACE)) != 0 && tokens >= 3 && draw_chance(m->random, 15)) {
@@ -191,9 +200,12 @@ static void plan_complement_and_relative(maker *m, int tokens, const struct subj
 static void plan_tail(maker *m, int tokens, const struct subject *head, unsigned may)
 {
     const bool relative = (may & MAY_RELATE) != 0 && m->depth < 4;
-    if (relative && tokens >= 6 && draw_chance(m->random, 20)) {
+    if (tokens == 5 && (head->classes & MATTER) != 0 && draw_chance(m->random, 35)) {
+        say_preposition(&m->w, &on);
+        say_some_european(m);
+    } else if (relative && tokens >= 6 && draw_chance(m->random, 20)) {
         plan_complement_and_relative(m, tokens, head);
-    } else if (relative && tokens >= 3 && draw_chance(m->random, tokens == 3 ? 35 : 65)) {
+    } else if (relative && tokens >= 3 && draw_chance(m->random, tokens == 3 ? 35 : 55)) {
         plan_relative(m, tokens, head);
     } else {
         plan_complement(m, tokens, head->classes, may & MAY_RELATE);
@@ -225,10 +237,10 @@ static struct subject plan_single(maker *m, int tokens, unsigned classes, unsign
  * belongs to the clause. The things are of one kind, and masculine together unless all are feminine. */
 static struct subject plan_list(maker *m, int tokens, unsigned classes, unsigned may)
 {
-    static const unsigned kinds[] = {PERSON, GROUP, PAPER, PLACE};
+    static const unsigned kinds[] = {PERSON, GROUP, PAPER, IDEA, PLACE};
     unsigned kind = 0;
     do {
-        kind = kinds[draw_below(m->random, 4)];
+        kind = kinds[draw_below(m->random, 5)];
     } while ((kind & classes) == 0);
     int members = tokens >= 8 && draw_chance(m->random, 40) ? 3 : 2;
     if (members == 3 && tokens >= 14 && draw_chance(m->random, 30)) members = 4;

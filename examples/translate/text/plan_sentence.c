@@ -51,7 +51,7 @@ static void plan_prepositional(maker *m, int tokens)
         unsigned classes;
         enum phrase_place place;
     } table[] = {{{"in", "dans"}, PLACE, ANYWHERE},      {{"with", "avec"}, ACTOR, ANYWHERE},
-                 {{"for", "pour"}, ACTOR, ANYWHERE},     {{"against", "contre"}, ACTOR | PAPER, ANYWHERE},
+                 {{"for", "pour"}, ACTOR, ANYWHERE},     {{"against", "contre"}, ACTOR | MATTER, ANYWHERE},
                  {{"near", "près de"}, PLACE, AFTER_DE}, {{"behind", "derrière"}, PLACE, ANYWHERE}};
     static const int weights[] = {30, 22, 18, 12, 10, 8};
     const int i = draw_weighted(m->random, weights, 6);

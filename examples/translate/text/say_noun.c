@@ -16,10 +16,9 @@ static int french_definite(writer *w, bool feminine, bool plural)
     return say_french_or(w, feminine ? "la" : "le", "l'");
 }
 
-void say_definite(writer *w, bool feminine, bool plural, int english_or_none)
+static void link_definite(writer *w, int english, bool feminine, bool plural)
 {
-    const int french = french_definite(w, feminine, plural);
-    if (english_or_none >= 0) link_sure(w, english_or_none, french);
+    link_sure(w, english, french_definite(w, feminine, plural));
 }
 
 static int french_de(writer *w)
@@ -79,7 +78,7 @@ static int say_determiner(writer *w, const struct noun_choice *choice, struct ag
         break;
     case ALL_THE:
         link_sure(w, english, say_french(w, a.feminine ? "toutes" : "tous", ""));
-        say_definite(w, a.feminine, true, say_english(w, "the"));
+        link_definite(w, say_english(w, "the"), a.feminine, true);
         return NONE;
     case EVERY:
         french = say_french(w, "chaque", "");
@@ -131,7 +130,7 @@ struct agreement say_noun(writer *w, const struct noun_choice *choice, enum phra
     const bool adjective_first = choice->adjective_count > 0 && choice->adjectives[0]->rank == BEFORE_NOUN;
     const int article = say_determiner(w, choice, a, place, adjective_first);
     if (choice->number != NULL) say_both(w, choice->number->english, choice->number->french);
-    int english[MOST_ADJECTIVES];
+    int english[MOST_ADJECTIVES] = {0};
     for (int i = 0; i < choice->adjective_count; i++) {
         english[i] = say_english(w, choice->adjectives[i]->english);
         if (choice->adjectives[i]->rank == BEFORE_NOUN) {
@@ -200,7 +199,7 @@ void say_in_name(writer *w, const struct name *name)
 
 struct agreement say_european(writer *w, const struct european_field *field, const struct european_kind *kind)
 {
-    say_definite(w, kind->feminine, false, say_english(w, "the"));
+    link_definite(w, say_english(w, "the"), kind->feminine, false);
     const int european = say_english(w, "European");
     const int field_english = say_english(w, field->english);
     say_both(w, kind->english, kind->french);

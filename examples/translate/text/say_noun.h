@@ -59,9 +59,7 @@ void say_in_name(writer *w, const struct name *name);
 /* The adjective alone, where a verb links it to what it agrees with. */
 void say_adjective(writer *w, const struct adjective *adjective, struct agreement with);
 
-void say_definite(writer *w, bool feminine, bool plural, int english_or_none);
-
-/* "of" and its like, de and à being short for what elides and contracts. */
+/* "of", and any other preposition with its translation. */
 void say_of(writer *w);
 void say_preposition(writer *w, const struct word *preposition);
 

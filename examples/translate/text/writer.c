@@ -88,7 +88,7 @@ static bool french_vowel(const char *text)
 /* Whether English says "an" before the word. */
 static bool english_vowel(const char *text)
 {
-    static const char *const vowels[] = {"a", "e", "i", "o", "u", "A", "E", "I", "O", "U", "hono", "hour", NULL};
+    static const char *const vowels[] = {"a", "e", "i", "o", "u", "A", "E", "I", "O", "U", "honest", "hour", NULL};
     static const char *const others[] = {"Euro", "uni", "Uni", "use", "one", NULL};
     return begins_with_one_of(text, vowels) && !begins_with_one_of(text, others);
 }
