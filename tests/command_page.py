@@ -2,38 +2,17 @@
 """command_page.py COMMAND: the page of attn plot in a browser, in windows of two widths: what is asked is answered where
 it can be seen. Skipped where there is no Chromium."""
 
-import html
-import json
 import re
-import shutil
-import subprocess
 import unittest
 from pathlib import Path
 
 import numpy as np
-from command_support import InAnEmptyFolder
+from command_browser import InABrowser
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WORDS = 80
-# The page in a window of its own size; a script asks it, and what that returns is left in the body.
-FRAME = """<!DOCTYPE html><body><iframe src="x.html" width="%d" height="%d"></iframe><script>
-document.querySelector('iframe').addEventListener('load', event => {
-  const view = event.target.contentWindow, page = view.document;
-  const all = selector => [...page.querySelectorAll(selector)];
-  const said = () => page.querySelector('#said').innerText.replace(/\\s+/g, ' ').trim();
-  const box = element => element.getBoundingClientRect();
-  const seen = element => box(element).top >= 0 && box(element).bottom <= view.innerHeight + 1;
-  const press = (element, key) => element.dispatchEvent(new view.KeyboardEvent('keydown', { key, bubbles: true }));
-  const part = element => Number(element.style.getPropertyValue('--part') || 0);
-  let answer;
-  try { answer = (() => { %s })(); } catch (error) { answer = { error: String(error) }; }
-  document.body.textContent = JSON.stringify(answer);
-});
-</script>"""
 
 
-@unittest.skipUnless(BROWSER, "there is no Chromium")
-class PageInABrowser(InAnEmptyFolder):
+class PageInABrowser(InABrowser):
     def setUp(self):
         super().setUp()
         weights = self.random.random((3, WORDS, WORDS)) ** 9
@@ -46,16 +25,6 @@ class PageInABrowser(InAnEmptyFolder):
         Path("rows.txt").write_text("\n".join(self.rows), "utf-8")
         Path("columns.txt").write_text("\n".join(self.columns), "utf-8")
         self.good("plot", "w.npy", "--head", "all", "--rows", "rows.txt", "--columns", "columns.txt", "-o", "x.html")
-
-    def ask(self, script, width=1200, height=800):
-        Path("frame.html").write_text(FRAME % (width, height, script), "utf-8")
-        done = subprocess.run(
-            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--window-size=1300,900",
-             "--user-data-dir=" + str(Path("profile").resolve()), "--virtual-time-budget=20000", "--dump-dom",
-             Path("frame.html").resolve().as_uri()], capture_output=True, timeout=120)
-        answer = json.loads(html.unescape(re.search(r"<body>(.*)</body>", done.stdout.decode(), re.S)[1]))
-        self.assertNotIn("error", answer if isinstance(answer, dict) else {}, answer)
-        return answer
 
     def best(self, numbers, words, count):
         return [(words[i], "%.2f" % numbers[i]) for i in np.argsort(-numbers, kind="stable")[:count]]

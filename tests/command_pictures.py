@@ -78,7 +78,8 @@ class Page(HTMLParser):
 
     def weights(self):
         values = [np.frombuffer(base64.b64decode(h["values"]), "<f4") for h in self.data["heads"]]
-        return np.array(values, "f8").reshape(-1, self.data["rows"], self.data["columns"]) * self.data["unit"]
+        shape = self.data["heads"][0]["rows"], self.data["heads"][0]["columns"]
+        return np.array(values, "f8").reshape(-1, *shape) * self.data["unit"]
 
 
 def cells_of_svg(root, index):

@@ -97,11 +97,10 @@ static void execute(int argc, char **argv)
     attn_tensor source, target;
     ngram_embed(&source_words, &target_words, &source, &target);
     attn_tensor weights = attend(&target, &source, temperature);
-    plot p = {.row_words = target_words.items,
-              .column_words = source_words.items,
-              .title = "Alignment by spelling",
+    plot p = {.title = "Alignment by spelling",
               .note = "words attend to words spelled alike; nothing is trained, meaning plays no part"};
     plot_take(&p, "the alignment", &weights, 0, 0);
+    plot_set_words(&p, target_words.items, source_words.items);
     if (weights_file != NULL) npy_write(weights_file, &weights);
     plot_show(&p, &r.files);
 

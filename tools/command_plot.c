@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * command_plot.c: attn plot shows the weights of a .npy file as an alignment matrix.
+ * command_plot.c: attn plot shows the weights of a .npy file as an alignment matrix, and those of several models, in a
+ * file of alignments, beside each other.
  */
+#include "alignments.h"
 #include "command.h"
 #include "fail.h"
 #include "npy.h"
@@ -13,16 +15,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS = OPTION_FIRST, COLUMNS, TITLE, BATCH, HEAD };
+enum { ROWS = OPTION_FIRST, COLUMNS, TITLE, BATCH, HEAD, RUN };
 
-static const struct option options[] = {
-    {"rows", required_argument, NULL, ROWS},   {"columns", required_argument, NULL, COLUMNS},
-    {"title", required_argument, NULL, TITLE}, {"batch", required_argument, NULL, BATCH},
-    {"head", required_argument, NULL, HEAD},   {"output", required_argument, NULL, 'o'},
-    {"help", no_argument, NULL, OPTION_HELP},  {NULL, 0, NULL, 0}};
+static const struct option options[] = {{"rows", required_argument, NULL, ROWS},
+                                        {"columns", required_argument, NULL, COLUMNS},
+                                        {"title", required_argument, NULL, TITLE},
+                                        {"batch", required_argument, NULL, BATCH},
+                                        {"head", required_argument, NULL, HEAD},
+                                        {"output", required_argument, NULL, 'o'},
+                                        {"run", required_argument, NULL, RUN},
+                                        {"help", no_argument, NULL, OPTION_HELP},
+                                        {NULL, 0, NULL, 0}};
 
 typedef struct request {
-    const char *weights, *rows, *columns, *title, *batch, *head;
+    const char *weights, *rows, *columns, *title, *batch, *head, *run;
     plot_files files;
 } request;
 
@@ -46,12 +52,15 @@ static request parse(int argc, char **argv)
         case HEAD:
             options_set_once(&r.head, optarg, "head");
             break;
+        case RUN:
+            options_set_once(&r.run, optarg, "run");
+            break;
         default:
             plot_files_add(&r.files, optarg);
             break;
         }
     }
-    options_operands(argc, argv, 1, "the .npy file of the weights");
+    options_operands(argc, argv, 1, "the .npy file of the weights, or a .json file of alignments");
     r.weights = argv[optind];
     return r;
 }
@@ -95,23 +104,18 @@ static char *note_of(const attn_tensor *tensor, size_t batch, size_t head)
     return note;
 }
 
-static void execute(int argc, char **argv)
+static void draw_weights(request *r)
 {
-    request r = parse(argc, argv);
-    if (r.title != NULL) {
-        text_check("--title", r.title, strlen(r.title));
-        if (strpbrk(r.title, "\t\r\n") != NULL) fail("--title is more than one line");
-    }
-    size_t batch = index_or_0("--batch", r.batch), head = head_of(r.head);
-    attn_tensor tensor = npy_read(r.weights);
+    if (r->run != NULL) fail("--run chooses from a .json file of alignments, which %s is not", r->weights);
+    size_t batch = index_or_0("--batch", r->batch), head = head_of(r->head);
+    attn_tensor tensor = npy_read(r->weights);
     char *note = note_of(&tensor, batch, head);
-    plot p = {.title = r.title != NULL ? r.title : "Attention weights", .note = note};
-    plot_take(&p, r.weights, &tensor, batch, head);
-    tokens rows = words_along(r.rows, p.rows, "rows");
-    tokens columns = words_along(r.columns, p.columns, "columns");
-    p.row_words = rows.items;
-    p.column_words = columns.items;
-    plot_show(&p, &r.files);
+    plot p = {.title = r->title != NULL ? r->title : "Attention weights", .note = note};
+    plot_take(&p, r->weights, &tensor, batch, head);
+    tokens rows = words_along(r->rows, p.matrices[0].rows, "rows");
+    tokens columns = words_along(r->columns, p.matrices[0].columns, "columns");
+    plot_set_words(&p, rows.items, columns.items);
+    plot_show(&p, &r->files);
     tokens_free(&rows);
     tokens_free(&columns);
     plot_free(&p);
@@ -119,16 +123,50 @@ static void execute(int argc, char **argv)
     free(note);
 }
 
+static void draw_alignments(request *r)
+{
+    const struct {
+        const char *name, *value;
+    } others[] = {{"--rows", r->rows}, {"--columns", r->columns}, {"--batch", r->batch}, {"--head", r->head}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; ++i) {
+        if (others[i].value != NULL)
+            fail("%s is for .npy files; %s has its own words and runs", others[i].name, r->weights);
+    }
+    plot p = {0};
+    alignments_read(&p, r->weights, r->run);
+    if (r->title != NULL) p.title = r->title;
+    plot_show(&p, &r->files);
+    plot_free(&p);
+}
+
+static void execute(int argc, char **argv)
+{
+    request r = parse(argc, argv);
+    if (r.title != NULL) {
+        text_check("--title", r.title, strlen(r.title));
+        if (strpbrk(r.title, "\t\r\n") != NULL) fail("--title is more than one line");
+    }
+    if (alignments_is_file(r.weights)) {
+        draw_alignments(&r);
+    } else {
+        draw_weights(&r);
+    }
+}
+
 static const char text[] =
     "usage: attn plot WEIGHTS.npy [OPTION ...]\n"
+    "       attn plot ALIGNMENTS.json [OPTION ...]\n"
     "\n"
     "WEIGHTS.npy is f4 or f8: [rows, columns], [heads, rows, columns] or [batch, heads, rows, columns], at most\n"
     "500 rows and columns. Rows are queries (target words), columns are keys (source words).\n"
+    "ALIGNMENTS.json has the words, weights and scores of several models (attn(1) describes it), which are drawn\n"
+    "beside each other; in the page one is chosen, and its temperature can be changed.\n"
     "\n"
     "  --rows FILE        the words along the rows: one on each line, or a single line of words\n"
     "  --columns FILE     the words along the columns; numbers from 0 without these options\n"
     "  --batch N          which matrix of several, from 0\n"
     "  --head N, all      likewise; or all of them side by side, in the page with a choice of which is large\n"
+    "  --run NAME, N      one run of the alignments, by its model or from 0\n"
     "  --title TEXT\n"
     "  -o, --output FILE  .png, .svg, .pdf or .html; may be repeated. Without it the matrix is printed: in\n"
     "                     colour on a terminal, unless NO_COLOR is set, and as shades otherwise\n";

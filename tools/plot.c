@@ -8,11 +8,14 @@
 #include "tensor.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MOST_ROWS = 500, MOST_HEADS = 128 }; /* and columns: beyond, nobody can tell cells, or heads, apart */
+enum {
+    MOST_ROWS = 500,
+    MOST_HEADS = 128,
+    NAME_ROOM = 32
+}; /* and columns: beyond, nobody can tell cells, or heads, apart */
 
 static size_t index_in(const char *name, const char *option, size_t index, int64_t count)
 {
@@ -27,16 +30,18 @@ static double element(const attn_tensor *view, size_t row, size_t column)
 }
 
 /* Copies a matrix, a view [1, 1, rows, columns]. */
-static void take_matrix(plot *p, const char *name, const attn_tensor *view, double *weights)
+static void take_matrix(plot *p, plot_matrix *m, const char *name, const attn_tensor *view)
 {
-    for (size_t row = 0; row < p->rows; ++row) {
-        for (size_t column = 0; column < p->columns; ++column) {
+    double *weights = plot_keep(p, allocate(m->rows * m->columns, sizeof *weights));
+    m->weights = weights;
+    for (size_t row = 0; row < m->rows; ++row) {
+        for (size_t column = 0; column < m->columns; ++column) {
             double weight = element(view, row, column);
             if (!isfinite(weight) || weight < 0) {
                 fail("%s has %g in row %zu, column %zu; weights are finite and not negative", name, weight, row,
                      column);
             }
-            weights[row * p->columns + column] = weight;
+            weights[row * m->columns + column] = weight;
             if (weight > p->largest) p->largest = weight;
         }
     }
@@ -59,26 +64,38 @@ void plot_take(plot *p, const char *name, const attn_tensor *tensor, size_t batc
         fail("%s has %lld heads; --head all shows 1 to %d", name, (long long)all.shape[1], MOST_HEADS);
     }
     p->count = every ? (size_t)all.shape[1] : 1;
-    p->rows = (size_t)all.shape[2];
-    p->columns = (size_t)all.shape[3];
     p->largest = 0;
-    size_t size = p->rows * p->columns;
-    p->weights = allocate(p->count * size, sizeof *p->weights);
     p->matrices = allocate(p->count, sizeof *p->matrices);
     for (size_t i = 0; i < p->count; ++i) {
         attn_tensor view = tensor_part(&sequence, 1, (int64_t)(first + i), 1);
-        take_matrix(p, name, &view, p->weights + i * size);
-        p->matrices[i].weights = p->weights + i * size;
-        (void)snprintf(p->matrices[i].name, sizeof p->matrices[i].name, "head %zu", first + i);
+        char *title = plot_keep(p, allocate(NAME_ROOM, 1));
+        (void)snprintf(title, NAME_ROOM, "head %zu", first + i);
+        p->matrices[i] = (plot_matrix){
+            .rows = (size_t)all.shape[2], .columns = (size_t)all.shape[3], .temperature = 1, .name = title};
+        take_matrix(p, &p->matrices[i], name, &view);
     }
+}
+
+void plot_set_words(plot *p, char *const *row_words, char *const *column_words)
+{
+    for (size_t i = 0; i < p->count; ++i) {
+        p->matrices[i].row_words = row_words;
+        p->matrices[i].column_words = column_words;
+    }
+}
+
+void *plot_keep(plot *p, void *memory)
+{
+    p->kept = reallocate(p->kept, p->kept_count + 1, sizeof *p->kept);
+    return p->kept[p->kept_count++] = memory;
 }
 
 void plot_free(plot *p)
 {
-    free(p->weights);
+    for (size_t i = 0; i < p->kept_count; ++i) free(p->kept[i]);
+    free(p->kept);
     free(p->matrices);
-    p->weights = NULL;
-    p->matrices = NULL;
+    *p = (plot){0};
 }
 
 plot_notation plot_notation_of(const plot *p)
@@ -99,16 +116,16 @@ plot_number plot_format(const plot *p, double weight)
     return number;
 }
 
-double plot_weight(const plot *p, const plot_matrix *m, size_t row, size_t column)
+double plot_weight(const plot_matrix *m, size_t row, size_t column)
 {
-    return m->weights[row * p->columns + column];
+    return m->weights[row * m->columns + column];
 }
 
-size_t plot_strongest(const plot *p, const plot_matrix *m, size_t row)
+size_t plot_strongest(const plot_matrix *m, size_t row)
 {
     size_t best = 0;
-    for (size_t column = 1; column < p->columns; ++column) {
-        if (plot_weight(p, m, row, column) > plot_weight(p, m, row, best)) best = column;
+    for (size_t column = 1; column < m->columns; ++column) {
+        if (plot_weight(m, row, column) > plot_weight(m, row, best)) best = column;
     }
     return best;
 }
@@ -116,4 +133,12 @@ size_t plot_strongest(const plot *p, const plot_matrix *m, size_t row)
 double plot_part(const plot *p, double weight)
 {
     return p->largest > 0 ? weight / p->largest : 0;
+}
+
+bool plot_has_links(const plot *p)
+{
+    for (size_t i = 0; i < p->count; ++i) {
+        if (p->matrices[i].link_count > 0) return true;
+    }
+    return false;
 }

@@ -55,20 +55,37 @@ static void draw_run(void *to, const plot_run *run)
     cairo_fill(d->cr);
 }
 
-static void draw_grid(const drawing *d, plot_point corner)
+static void draw_grid(const drawing *d, const plot_matrix *m, plot_point corner)
 {
     const plot_layout *l = &d->layout;
+    double width = l->cell * (double)m->columns, height = l->cell * (double)m->rows;
     cairo_set_line_width(d->cr, 0.5);
     ink(d->cr, 0.85);
-    for (size_t row = 1; row < d->p->rows; ++row) {
+    for (size_t row = 1; row < m->rows; ++row) {
         cairo_move_to(d->cr, corner.x, corner.y + l->cell * (double)row);
-        cairo_rel_line_to(d->cr, l->matrix_width, 0);
+        cairo_rel_line_to(d->cr, width, 0);
     }
-    for (size_t column = 1; column < d->p->columns; ++column) {
+    for (size_t column = 1; column < m->columns; ++column) {
         cairo_move_to(d->cr, corner.x + l->cell * (double)column, corner.y);
-        cairo_rel_line_to(d->cr, 0, l->matrix_height);
+        cairo_rel_line_to(d->cr, 0, height);
     }
     cairo_stroke(d->cr);
+}
+
+static void draw_links(const drawing *d, size_t matrix)
+{
+    const plot_matrix *m = &d->p->matrices[matrix];
+    plot_colour c = plot_link_colour;
+    cairo_set_source_rgb(d->cr, c.red, c.green, c.blue);
+    cairo_set_line_width(d->cr, PLOT_LINK_WIDTH);
+    for (size_t i = 0; i < m->link_count; ++i) {
+        plot_square s = plot_layout_link(&d->layout, matrix, &m->links[i]);
+        const double dash = s.side / PLOT_LINK_DASHES;
+        cairo_set_dash(d->cr, &dash, m->links[i].possible ? 1 : 0, dash / 2);
+        cairo_rectangle(d->cr, s.x, s.y, s.side, s.side);
+        cairo_stroke(d->cr);
+    }
+    cairo_set_dash(d->cr, NULL, 0, 0);
 }
 
 static void draw_matrices(drawing *d)
@@ -80,11 +97,13 @@ static void draw_matrices(drawing *d)
     cairo_set_antialias(d->cr, CAIRO_ANTIALIAS_DEFAULT);
     for (size_t i = 0; i < d->p->count; ++i) {
         plot_point corner = plot_layout_corner(l, i);
-        if (l->grid) draw_grid(d, corner);
-        draw_frame(d->cr, corner.x, corner.y, l->matrix_width, l->matrix_height);
+        const plot_matrix *m = &d->p->matrices[i];
+        if (l->grid) draw_grid(d, m, corner);
+        draw_frame(d->cr, corner.x, corner.y, l->cell * (double)m->columns, l->cell * (double)m->rows);
+        draw_links(d, i);
     }
-    for (size_t row = 0; l->values && row < d->p->rows; ++row) {
-        for (size_t column = 0; column < d->p->columns; ++column) {
+    for (size_t row = 0; l->values && row < d->p->matrices[0].rows; ++row) {
+        for (size_t column = 0; column < d->p->matrices[0].columns; ++column) {
             plot_number number;
             draw_line(d, plot_layout_value(l, d->p, d->letters, row, column, &number));
         }

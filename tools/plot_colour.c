@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+const plot_colour plot_link_colour = {.red = 0.878, .green = 0.412, .blue = 0.027};
+
 /* Linear light to sRGB (IEC 61966-2-1). */
 static double encode(double linear)
 {

@@ -21,4 +21,9 @@ int plot_palette_colour(double part);
 /* 0 to 255. */
 int plot_colour_byte(double intensity);
 
+/* Links that are marked beforehand, on any colour of the ramp. */
+extern const plot_colour plot_link_colour;
+#define PLOT_LINK_WIDTH  1.25
+#define PLOT_LINK_DASHES 5 /* dashes and gaps along a side of those that are only possible */
+
 #endif

@@ -2,26 +2,26 @@
  *
  * plot_html.c: the matrices as one page that needs nothing else. Ask a word, and the words of the other side are shaded
  * by its weights. Matrices are pictures of one pixel for each cell; the numbers behind them are in the page once, for
- * its script. Without scripts the words, the pictures and, in small matrices, the numbers are there to be read.
+ * its script (plot_data.h). Without scripts the pictures, and of the first matrix the words and, if it is small, the
+ * numbers are there to be read.
  */
 #include "base64.h"
 #include "fail.h"
 #include "markup.h"
 #include "output.h"
 #include "page_assets.h"
+#include "plot_data.h"
 #include "plot_image.h"
 #include "plot_kinds.h"
 
-#include <math.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
 enum { SHOW_NUMBERS_UP_TO = 15, SMALL_PICTURE = 100 };
 
-static bool has_numbers(const plot *p)
+static bool has_numbers(const plot_matrix *m)
 {
-    return p->rows <= SHOW_NUMBERS_UP_TO && p->columns <= SHOW_NUMBERS_UP_TO;
+    return m->rows <= SHOW_NUMBERS_UP_TO && m->columns <= SHOW_NUMBERS_UP_TO;
 }
 
 static void write_head(const plot *p, FILE *out)
@@ -47,8 +47,9 @@ static cairo_status_t encode_piece(void *encoder, const unsigned char *data, uns
 /* alt: what is read out instead, "" where a text beside it says the same. */
 static void write_picture(const plot *p, const plot_matrix *m, FILE *out, const char *alt)
 {
-    (void)fprintf(out, "<img alt=\"%s\" width=\"%zu\" height=\"%zu\" src=\"data:image/png;base64,", alt, p->columns,
-                  p->rows);
+    (void)fputs("<img alt=\"", out);
+    markup_write(out, alt);
+    (void)fprintf(out, "\" width=\"%zu\" height=\"%zu\" src=\"data:image/png;base64,", m->columns, m->rows);
     cairo_surface_t *image = plot_image(p, m);
     base64 encoder = {.stream = out};
     cairo_status_t status = cairo_surface_write_to_png_stream(image, encode_piece, &encoder);
@@ -61,13 +62,16 @@ static void write_picture(const plot *p, const plot_matrix *m, FILE *out, const 
 static void write_heads(const plot *p, FILE *out)
 {
     if (p->count == 1) return;
-    bool fine = p->rows > SMALL_PICTURE || p->columns > SMALL_PICTURE;
-    (void)fprintf(out, "<fieldset id=\"heads\"%s><legend>Heads</legend>\n", fine ? " class=\"fine\"" : "");
+    bool fine = p->matrices[0].rows > SMALL_PICTURE || p->matrices[0].columns > SMALL_PICTURE;
+    (void)fprintf(out, "<fieldset id=\"heads\"%s><legend>%s</legend>\n", fine ? " class=\"fine\"" : "",
+                  p->separate ? "Models" : "Heads");
     for (size_t i = 0; i < p->count; ++i) {
         (void)fprintf(out, "<label><input type=\"radio\" name=\"head\" autocomplete=\"off\"%s><span class=\"small\">",
                       i == 0 ? " checked" : "");
         write_picture(p, &p->matrices[i], out, "");
-        (void)fprintf(out, "</span>%s</label>\n", p->matrices[i].name);
+        (void)fputs("</span>", out);
+        markup_write(out, p->matrices[i].name);
+        (void)fputs("</label>\n", out);
     }
     (void)fputs("</fieldset>\n", out);
 }
@@ -118,73 +122,83 @@ static void write_labels(FILE *out, const char *class, char *const *words, size_
 
 static void write_numbers(const plot *p, FILE *out)
 {
+    const plot_matrix *m = &p->matrices[0];
     (void)fputs("<div class=\"values\">\n", out);
-    for (size_t i = 0; i < p->rows * p->columns; ++i) {
-        double weight = p->matrices[0].weights[i];
+    for (size_t i = 0; i < m->rows * m->columns; ++i) {
+        double weight = m->weights[i];
         plot_number number = plot_format(p, weight);
         bool nothing = strspn(number.text, "0.") == strlen(number.text);
         (void)fprintf(out, "<b%s>%s</b>%s",
                       plot_part(p, weight) > 0.5 ? " class=\"strong\""
                       : nothing                  ? " class=\"nothing\""
                                                  : "",
-                      number.text, (i + 1) % p->columns == 0 ? "\n" : "");
+                      number.text, (i + 1) % m->columns == 0 ? "\n" : "");
     }
     (void)fputs("</div>\n", out);
 }
 
 static void write_matrix(const plot *p, FILE *out)
 {
+    const plot_matrix *m = &p->matrices[0];
     (void)fprintf(out,
                   "<h2 id=\"matrix-title\">All weights</h2>\n<div class=\"frame\"><div class=\"edges\">"
                   "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"matrix-title\">\n"
                   "<div class=\"matrix%s\" style=\"--rows:%zu;--columns:%zu\">\n<div class=\"corner\"></div>\n",
-                  has_numbers(p) ? " numbers" : "", p->rows, p->columns);
-    write_labels(out, "column-words", p->column_words, p->columns);
-    write_labels(out, "row-words", p->row_words, p->rows);
+                  has_numbers(m) ? " numbers" : "", m->rows, m->columns);
+    write_labels(out, "column-words", m->column_words, m->columns);
+    write_labels(out, "row-words", m->row_words, m->rows);
     (void)fputs("<div class=\"cells\">", out);
-    write_picture(p, &p->matrices[0], out, p->matrices[0].name);
-    if (has_numbers(p)) write_numbers(p, out);
+    write_picture(p, m, out, m->name);
+    if (has_numbers(m)) write_numbers(p, out);
     (void)fprintf(out,
                   "<i class=\"band\" hidden></i></div>\n</div>\n</div></div></div>\n"
                   "<p class=\"scale\">0 <i></i> %s</p>\n",
                   plot_format(p, p->largest).text);
+    if (!plot_has_links(p)) return;
+    (void)fputs("<p class=\"scale links\"><span><i class=\"sure\"></i> sure link of a human's alignment</span> "
+                "<span><i class=\"possible\"></i> possible link</span> "
+                "<span class=\"asks\"><i class=\"best\"></i> what a word looks at most</span></p>\n",
+                out);
 }
 
-/* A power of two, by which weights become numbers that float32 holds, the largest of them 1 to 2. */
-static double unit_of(const plot *p)
+/* What is known of the matrix, which the script keeps to the one that is chosen. */
+static void write_about(const plot *p, FILE *out)
 {
-    return p->largest > 0 ? ldexp(1, ilogb(p->largest)) : 1;
-}
-
-/* The weights in units, float32, lowest byte first. */
-static void write_values(const plot *p, const plot_matrix *m, FILE *out)
-{
-    base64 encoder = {.stream = out};
-    for (size_t i = 0; i < p->rows * p->columns; ++i) {
-        float value = (float)(m->weights[i] / unit_of(p));
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        unsigned char bytes[4];
-        for (size_t k = 0; k < sizeof bytes; ++k) bytes[k] = (unsigned char)(bits >> 8 * k & 0xff);
-        base64_write(&encoder, bytes, sizeof bytes);
+    const plot_matrix *m = &p->matrices[0];
+    if (!p->separate) return;
+    (void)fputs("<p id=\"about\" class=\"hint\">", out);
+    markup_write(out, m->note != NULL ? m->note : "");
+    (void)fputs("</p>\n<p id=\"reference\" class=\"hint\">", out);
+    if (m->reference != NULL) {
+        (void)fputs("Reference: ", out);
+        markup_element(out, "span lang=\"\" dir=\"auto\"", m->reference, "span");
     }
-    base64_end(&encoder);
+    (void)fputs("</p>\n", out);
 }
 
-static void write_weights(const plot *p, FILE *out)
+/* Its steps are hundredths of a power of ten. */
+static void write_temperature(const plot *p, FILE *out)
 {
-    plot_notation notation = plot_notation_of(p);
-    (void)fprintf(
-        out,
-        "<script type=\"application/json\" id=\"weights\">\n{\"rows\": %zu, \"columns\": %zu, \"unit\": %.17g, "
-        "\"largest\": %.17g, \"notation\": \"%c\", \"digits\": %d, \"heads\": [",
-        p->rows, p->columns, unit_of(p), p->largest / unit_of(p), notation.conversion, notation.digits);
-    for (size_t i = 0; i < p->count; ++i) {
-        (void)fprintf(out, "%s\n{\"name\": \"%s\", \"values\": \"", i > 0 ? "," : "", p->matrices[i].name);
-        write_values(p, &p->matrices[i], out);
-        (void)fputs("\"}", out);
-    }
-    (void)fputs("]}\n</script>\n", out);
+    if (!p->separate) return;
+    (void)fputs("<section id=\"softmax\" class=\"asks\" aria-label=\"Softmax\">\n"
+                "<label for=\"temperature\">Temperature <output id=\"keys\" for=\"temperature\"></output></label>\n"
+                "<div class=\"slider\"><input type=\"range\" id=\"temperature\" min=\"-200\" max=\"200\" step=\"1\" "
+                "value=\"0\" autocomplete=\"off\" aria-describedby=\"softmax-note\">\n"
+                "<div class=\"marks\" aria-hidden=\"true\"><span>0.01<br>one-hot</span><span>0.1</span><b>1</b>"
+                "<span>10</span><span>100<br>uniform</span></div></div>\n"
+                "<button type=\"button\" id=\"as-given\">As the model has it</button>\n"
+                "<p id=\"softmax-note\" class=\"hint\"></p>\n</section>\n",
+                out);
+}
+
+/* The words of both sides, and between them the lines that the script draws. */
+static void write_sides(const plot *p, FILE *out)
+{
+    const plot_matrix *m = &p->matrices[0];
+    (void)fputs("<div id=\"sides\">\n<svg id=\"lines\" aria-hidden=\"true\"></svg>\n", out);
+    write_side(out, "rows", PLOT_ROWS_TITLE, m->row_words, m->rows);
+    write_side(out, "columns", PLOT_COLUMNS_TITLE, m->column_words, m->columns);
+    (void)fputs("</div>\n", out);
 }
 
 void plot_write_html(const plot *p, FILE *stream)
@@ -199,14 +213,16 @@ void plot_write_html(const plot *p, FILE *stream)
         "here or in the matrix, or by the arrow keys.</p>\n",
         stream);
     write_heads(p, stream);
-    write_side(stream, "rows", PLOT_ROWS_TITLE, p->row_words, p->rows);
-    write_side(stream, "columns", PLOT_COLUMNS_TITLE, p->column_words, p->columns);
+    write_about(p, stream);
+    write_temperature(p, stream);
+    write_sides(p, stream);
     write_matrix(p, stream);
     (void)fputs("</main>\n<div id=\"said\" class=\"asks\" role=\"status\" aria-live=\"polite\"></div>\n<div id=\"tip\" "
                 "hidden></div>\n",
                 stream);
-    write_weights(p, stream);
+    plot_data_write(p, stream);
     (void)fputs("<script>\n", stream);
+    output_write(stream, page_numbers, page_numbers_bytes);
     output_write(stream, page_script, page_script_bytes);
     (void)fputs("</script>\n</body>\n</html>\n", stream);
 }

@@ -22,16 +22,16 @@ static uint32_t pixel_of(plot_colour c)
 
 cairo_surface_t *plot_image(const plot *p, const plot_matrix *m)
 {
-    cairo_surface_t *image = cairo_image_surface_create(CAIRO_FORMAT_ARGB32, (int)p->columns, (int)p->rows);
+    cairo_surface_t *image = cairo_image_surface_create(CAIRO_FORMAT_ARGB32, (int)m->columns, (int)m->rows);
     cairo_status_t status = cairo_surface_status(image);
     if (status != CAIRO_STATUS_SUCCESS) fail("cannot draw the picture: %s", cairo_status_to_string(status));
     cairo_surface_flush(image);
     unsigned char *data = cairo_image_surface_get_data(image);
     size_t stride = (size_t)cairo_image_surface_get_stride(image);
-    for (size_t row = 0; row < p->rows; ++row) {
+    for (size_t row = 0; row < m->rows; ++row) {
         uint32_t *line = (uint32_t *)(void *)(data + row * stride);
-        for (size_t column = 0; column < p->columns; ++column) {
-            line[column] = pixel_of(plot_colour_of(plot_part(p, plot_weight(p, m, row, column))));
+        for (size_t column = 0; column < m->columns; ++column) {
+            line[column] = pixel_of(plot_colour_of(plot_part(p, plot_weight(m, row, column))));
         }
     }
     cairo_surface_mark_dirty(image);

@@ -22,11 +22,11 @@ typedef struct plot_line {
 } plot_line;
 
 typedef struct plot_layout {
-    size_t across;      /* matrices beside each other */
-    double cell, font;  /* the side of a cell; the size of the words */
-    double x, y;        /* the first matrix's upper left corner */
-    double right, down; /* from one matrix to the next */
-    double matrix_width, matrix_height;
+    size_t across;                              /* matrices beside each other */
+    double cell, font;                          /* the side of a cell; the size of the words */
+    double x, y;                                /* the first matrix's upper left corner */
+    double right, down;                         /* from one matrix to the next */
+    double matrix_width, matrix_height;         /* of the largest */
     double bar_x, bar_y, bar_width, bar_height; /* the scale of colours */
     double width, height;                       /* of the picture */
     bool grid, values;                          /* whether cells are told apart by lines, and have their numbers */
@@ -46,6 +46,12 @@ typedef struct plot_point {
     double x, y;
 } plot_point;
 plot_point plot_layout_corner(const plot_layout *l, size_t matrix);
+
+/* Where a link is drawn: a square within its cell. */
+typedef struct plot_square {
+    double x, y, side;
+} plot_square;
+plot_square plot_layout_link(const plot_layout *l, size_t matrix, const plot_link *link);
 
 /* The number in a cell, which the caller prints; its text is "" where there is none: it is too wide, or 0. */
 plot_line plot_layout_value(const plot_layout *l, const plot *p, lettering *letters, size_t row, size_t column,

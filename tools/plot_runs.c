@@ -10,7 +10,7 @@
 
 static plot_run run_at(const plot *p, size_t matrix, size_t row, size_t column)
 {
-    plot_colour c = plot_colour_of(plot_part(p, plot_weight(p, &p->matrices[matrix], row, column)));
+    plot_colour c = plot_colour_of(plot_part(p, plot_weight(&p->matrices[matrix], row, column)));
     return (plot_run){.matrix = matrix,
                       .row = row,
                       .column = column,
@@ -30,20 +30,24 @@ static bool is_white(const plot_run *run)
     return run->red == 255 && run->green == 255 && run->blue == 255;
 }
 
-void plot_runs(const plot *p, void (*draw)(void *to, const plot_run *run), void *to)
+static void runs_of_row(const plot *p, size_t matrix, size_t row, void (*draw)(void *to, const plot_run *run), void *to)
 {
-    for (size_t place = 0; place < p->count * p->rows; ++place) {
-        size_t matrix = place / p->rows, row = place % p->rows;
-        plot_run run = run_at(p, matrix, row, 0);
-        for (size_t column = 1; column < p->columns; ++column) {
-            plot_run next = run_at(p, matrix, row, column);
-            if (same_colour(&run, &next)) {
-                ++run.length;
-                continue;
-            }
-            if (!is_white(&run)) draw(to, &run);
-            run = next;
+    plot_run run = run_at(p, matrix, row, 0);
+    for (size_t column = 1; column < p->matrices[matrix].columns; ++column) {
+        plot_run next = run_at(p, matrix, row, column);
+        if (same_colour(&run, &next)) {
+            ++run.length;
+            continue;
         }
         if (!is_white(&run)) draw(to, &run);
+        run = next;
+    }
+    if (!is_white(&run)) draw(to, &run);
+}
+
+void plot_runs(const plot *p, void (*draw)(void *to, const plot_run *run), void *to)
+{
+    for (size_t matrix = 0; matrix < p->count; ++matrix) {
+        for (size_t row = 0; row < p->matrices[matrix].rows; ++row) runs_of_row(p, matrix, row, draw, to);
     }
 }

@@ -17,6 +17,21 @@
 
 enum { BAR_STOPS = 32 };
 
+/* A matrix in words: what each row looks at most. */
+static void write_strongest(const plot_matrix *m, FILE *out)
+{
+    (void)fputc('\n', out);
+    markup_write(out, m->name);
+    (void)fputs(": ", out);
+    for (size_t row = 0; row < m->rows; ++row) {
+        size_t column = plot_strongest(m, row);
+        markup_write(out, m->row_words[row]);
+        (void)fputs(" \xe2\x86\x92 ", out);
+        markup_write(out, plot_weight(m, row, column) > 0 ? m->column_words[column] : "nothing");
+        (void)fputs(row + 1 < m->rows ? "; " : ".", out);
+    }
+}
+
 static void write_heading(const plot *p, const plot_layout *l, FILE *out)
 {
     (void)fprintf(out,
@@ -30,11 +45,10 @@ static void write_heading(const plot *p, const plot_layout *l, FILE *out)
         markup_write(out, p->note);
         (void)fputs(". ", out);
     }
-    (void)fprintf(
-        out,
-        "The weights of %zu queries (rows) on %zu keys (columns), from white for 0 to dark blue for %s.</desc>\n"
-        "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
-        p->rows, p->columns, plot_format(p, p->largest).text);
+    (void)fprintf(out, "The weights of %zu queries (rows) on %zu keys (columns), from white for 0 to dark blue for %s.",
+                  p->matrices[0].rows, p->matrices[0].columns, plot_format(p, p->largest).text);
+    for (size_t i = 0; p->separate && i < p->count; ++i) write_strongest(&p->matrices[i], out);
+    (void)fputs("</desc>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n", out);
 }
 
 static void write_line(FILE *out, const plot_line *line)
@@ -116,16 +130,35 @@ static void write_frame(FILE *out, double x, double y, double width, double heig
                   x - 0.5, y - 0.5, width + 1, height + 1, fill);
 }
 
-static void write_grid(const plot *p, const plot_layout *l, FILE *out, plot_point corner)
+static void write_grid(const plot_matrix *m, const plot_layout *l, FILE *out, plot_point corner)
 {
     (void)fputs("<path stroke=\"#d9d9d9\" stroke-width=\".5\" d=\"", out);
-    for (size_t row = 1; row < p->rows; ++row) {
-        (void)fprintf(out, "M%.2f %.2fh%.2f", corner.x, corner.y + l->cell * (double)row, l->matrix_width);
+    for (size_t row = 1; row < m->rows; ++row) {
+        (void)fprintf(out, "M%.2f %.2fh%.2f", corner.x, corner.y + l->cell * (double)row, l->cell * (double)m->columns);
     }
-    for (size_t column = 1; column < p->columns; ++column) {
-        (void)fprintf(out, "M%.2f %.2fv%.2f", corner.x + l->cell * (double)column, corner.y, l->matrix_height);
+    for (size_t column = 1; column < m->columns; ++column) {
+        (void)fprintf(out, "M%.2f %.2fv%.2f", corner.x + l->cell * (double)column, corner.y, l->cell * (double)m->rows);
     }
     (void)fputs("\"/>\n", out);
+}
+
+static void write_links(const plot *p, const plot_layout *l, FILE *out, size_t matrix)
+{
+    const plot_matrix *m = &p->matrices[matrix];
+    plot_colour c = plot_link_colour;
+    if (m->link_count == 0) return;
+    (void)fprintf(out, "<g class=\"links\" fill=\"none\" stroke=\"#%02x%02x%02x\" stroke-width=\"%g\">\n",
+                  plot_colour_byte(c.red), plot_colour_byte(c.green), plot_colour_byte(c.blue), PLOT_LINK_WIDTH);
+    for (size_t i = 0; i < m->link_count; ++i) {
+        plot_square s = plot_layout_link(l, matrix, &m->links[i]);
+        (void)fprintf(out, "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\"", s.x, s.y, s.side, s.side);
+        double dash = s.side / PLOT_LINK_DASHES;
+        if (m->links[i].possible) {
+            (void)fprintf(out, " stroke-dasharray=\"%.3f\" stroke-dashoffset=\"%.3f\"", dash, dash / 2);
+        }
+        (void)fputs("/>\n", out);
+    }
+    (void)fputs("</g>\n", out);
 }
 
 static void write_matrices(const plot *p, const plot_layout *l, FILE *out)
@@ -141,9 +174,11 @@ static void write_matrices(const plot *p, const plot_layout *l, FILE *out)
             corner.x, corner.y + l->cell / 2, l->cell);
         while (run < end && run->matrix == i) run = write_path(out, run, end);
         (void)fputs("</g>\n", out);
-        if (l->grid) write_grid(p, l, out, corner);
-        write_frame(out, corner.x, corner.y, l->matrix_width, l->matrix_height, "none");
+        const plot_matrix *m = &p->matrices[i];
+        if (l->grid) write_grid(m, l, out, corner);
+        write_frame(out, corner.x, corner.y, l->cell * (double)m->columns, l->cell * (double)m->rows, "none");
     }
+    for (size_t i = 0; i < p->count; ++i) write_links(p, l, out, i);
     free(runs.items);
 }
 
@@ -169,8 +204,8 @@ void plot_write_svg(const plot *p, FILE *stream)
     plot_layout layout = plot_layout_create(p, letters);
     write_heading(p, &layout, stream);
     write_matrices(p, &layout, stream);
-    for (size_t row = 0; layout.values && row < p->rows; ++row) {
-        for (size_t column = 0; column < p->columns; ++column) {
+    for (size_t row = 0; layout.values && row < p->matrices[0].rows; ++row) {
+        for (size_t column = 0; column < p->matrices[0].columns; ++column) {
             plot_number number;
             plot_line line = plot_layout_value(&layout, p, letters, row, column, &number);
             write_line(stream, &line);

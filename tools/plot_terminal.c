@@ -32,6 +32,7 @@ typedef enum { SHADES, COLOURS_256, COLOURS_24_BIT } paint;
  * word of each row is named. */
 typedef struct page {
     const plot *p;
+    const plot_matrix *m;
     FILE *out;
     paint paint;
     char **row_words, **column_words; /* as they may be shown */
@@ -91,20 +92,21 @@ static int widest_of(char *const *words, size_t count, int most)
     return widest < most ? widest : most;
 }
 
-static page lay_out(const plot *p, FILE *out)
+static page lay_out(const plot *p, const plot_matrix *m, FILE *out)
 {
     page g = {.p = p,
+              .m = m,
               .out = out,
               .paint = paint_for_standard_output(),
-              .row_words = all_shown(p->row_words, p->rows),
-              .column_words = all_shown(p->column_words, p->columns)};
+              .row_words = all_shown(m->row_words, m->rows),
+              .column_words = all_shown(m->column_words, m->columns)};
     int width = terminal_width(), third = width / 3 < WIDEST_WORD ? width / 3 : WIDEST_WORD;
-    g.gutter = widest_of(g.row_words, p->rows, third);
+    g.gutter = widest_of(g.row_words, m->rows, third);
     int number = (int)strlen(plot_format(p, p->largest).text) + 2;
-    int word = widest_of(g.column_words, p->columns, third - number);
+    int word = widest_of(g.column_words, m->columns, third - number);
     g.margin = number + word;
     g.fits = (size_t)(width - g.gutter - 1 - g.margin - 1) / CELL;
-    if (g.fits > p->columns) g.fits = p->columns;
+    if (g.fits > m->columns) g.fits = m->columns;
     return g;
 }
 
@@ -150,17 +152,18 @@ static void print_staircase(const page *g, size_t first, size_t last)
     }
 }
 
-static void print_row(const page *g, const plot_matrix *m, size_t row, size_t first, size_t last)
+static void print_row(const page *g, size_t row, size_t first, size_t last)
 {
     const plot *p = g->p;
+    const plot_matrix *m = g->m;
     char *word = text_shortened(g->row_words[row], g->gutter);
     (void)fprintf(g->out, "%*s%s ", g->gutter - text_width(word), "", word);
     free(word);
-    for (size_t column = first; column < last; ++column) print_cell(g, plot_part(p, plot_weight(p, m, row, column)));
+    for (size_t column = first; column < last; ++column) print_cell(g, plot_part(p, plot_weight(m, row, column)));
     end_cells(g);
-    size_t strongest = plot_strongest(p, m, row);
-    double weight = plot_weight(p, m, row, strongest);
-    if (last == p->columns && weight > 0) {
+    size_t strongest = plot_strongest(m, row);
+    double weight = plot_weight(m, row, strongest);
+    if (last == m->columns && weight > 0) {
         plot_number number = plot_format(p, weight);
         (void)fprintf(g->out, " %s ", number.text);
         print_word(g, g->column_words[strongest], g->margin - (int)strlen(number.text) - 1);
@@ -177,30 +180,52 @@ static void print_legend(const page *g)
     (void)fprintf(g->out, " %s\n", plot_format(g->p, g->p->largest).text);
 }
 
-static void print_matrix(const page *g, const plot_matrix *m)
+static void print_text(const page *g, const char *text)
 {
-    const plot *p = g->p;
-    for (size_t first = 0; first < p->columns; first += g->fits) {
-        size_t last = p->columns - first < g->fits ? p->columns : first + g->fits;
+    char *copy = shown(text);
+    (void)fputs(copy, g->out);
+    free(copy);
+}
+
+/* What tells the matrix from the others. */
+static void print_name(const page *g)
+{
+    if (g->p->count == 1) return;
+    print_text(g, g->m->name);
+    if (g->m->note != NULL) {
+        (void)fputs(": ", g->out);
+        print_text(g, g->m->note);
+    }
+    (void)fputc('\n', g->out);
+}
+
+static void print_matrix(const page *g)
+{
+    const plot_matrix *m = g->m;
+    for (size_t first = 0; first < m->columns; first += g->fits) {
+        size_t last = m->columns - first < g->fits ? m->columns : first + g->fits;
         (void)fputc('\n', g->out);
-        if (p->count > 1) (void)fprintf(g->out, "%s\n", m->name);
-        if (g->fits < p->columns) {
-            (void)fprintf(g->out, "columns %zu to %zu of 0 to %zu\n", first, last - 1, p->columns - 1);
+        print_name(g);
+        if (g->fits < m->columns) {
+            (void)fprintf(g->out, "columns %zu to %zu of 0 to %zu\n", first, last - 1, m->columns - 1);
         }
         print_staircase(g, first, last);
-        for (size_t row = 0; row < p->rows; ++row) print_row(g, m, row, first, last);
+        for (size_t row = 0; row < m->rows; ++row) print_row(g, row, first, last);
     }
 }
 
 void plot_write_terminal(const plot *p, FILE *stream)
 {
-    page g = lay_out(p, stream);
-    char *title = shown(p->title);
+    char *title = shown(p->title), *note = shown(p->note != NULL ? p->note : "");
     (void)fprintf(stream, "%s\n", title);
-    if (p->note != NULL) (void)fprintf(stream, "%s\n", p->note);
-    for (size_t i = 0; i < p->count; ++i) print_matrix(&g, &p->matrices[i]);
-    print_legend(&g);
+    if (p->note != NULL) (void)fprintf(stream, "%s\n", note);
+    for (size_t i = 0; i < p->count; ++i) {
+        page g = lay_out(p, &p->matrices[i], stream);
+        print_matrix(&g);
+        if (i + 1 == p->count) print_legend(&g);
+        free_words(g.row_words, g.m->rows);
+        free_words(g.column_words, g.m->columns);
+    }
     free(title);
-    free_words(g.row_words, p->rows);
-    free_words(g.column_words, p->columns);
+    free(note);
 }

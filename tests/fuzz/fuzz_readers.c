@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * fuzz_readers.c: what the command attn reads and draws: .npy files, words, and plots of weights with words beside
- * them.
+ * fuzz_readers.c: what the command attn reads and draws: .npy files, words, alignments in JSON, and plots of weights
+ * with words beside them.
  */
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../tools/alignments.h"
 #include "../../tools/fail.h"
 #include "../../tools/npy.h"
 #include "../../tools/npy_header.h"
@@ -242,6 +243,21 @@ static bool soften(tokens *words, size_t used)
     return alike;
 }
 
+static void check_colours(const plot *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        const plot_matrix *m = &p->matrices[i];
+        for (size_t k = 0; k < m->rows * m->columns; k++) {
+            const double part = plot_part(p, m->weights[k]);
+            const plot_colour colour = plot_colour_of(part);
+            CHECK(part >= 0.0 && part <= 1.0, "a part of %g", part);
+            CHECK(colour.red >= 0 && colour.red <= 1 && colour.green >= 0 && colour.green <= 1 && colour.blue >= 0 &&
+                      colour.blue <= 1,
+                  "a colour that is none");
+        }
+    }
+}
+
 static void draw(void *data)
 {
     const struct drawing *d = data;
@@ -264,22 +280,15 @@ static void draw(void *data)
             ((float *)weights.data)[i] = (float)w;
     }
     plot_take(&p, "weights", &weights, 0, head);
-    for (size_t i = 0; i < p.rows * p.columns * p.count; i++) {
-        const double part = plot_part(&p, p.weights[i]);
-        const plot_colour colour = plot_colour_of(part);
-        CHECK(part >= 0.0 && part <= 1.0, "a part of %g", part);
-        CHECK(colour.red >= 0 && colour.red <= 1 && colour.green >= 0 && colour.green <= 1 && colour.blue >= 0 &&
-                  colour.blue <= 1,
-              "a colour that is none");
-    }
+    check_colours(&p);
     /* Words from what is left, made up to as many as are needed. */
-    const size_t most = p.rows > p.columns ? p.rows : p.columns;
+    const size_t rows = p.matrices[0].rows, columns = p.matrices[0].columns, most = rows > columns ? rows : columns;
     char *sentence = allocate(b->left + 3 * most + 1, 1);
     if (b->left > 0) memcpy(sentence, b->at, b->left);
     sentence[b->left] = '\0';
     for (size_t i = 0; i < most; i++) strcat(sentence, " &<");
     tokens words = tokens_of_sentence("words", sentence);
-    p.row_words = p.column_words = words.items;
+    plot_set_words(&p, words.items, words.items);
     char *drawn = NULL, *softly = NULL;
     size_t size = 0, soft_size = 0;
     FILE *stream = open_memstream(&drawn, &size);
@@ -307,9 +316,63 @@ static void check_plot(struct bytes *b)
     (void)in_a_box(draw, &d);
 }
 
+/* ------------------------------------------------------------------------------------------------ alignments */
+
+static void read_alignments(void *data)
+{
+    plot p = {0};
+    char *drawn = NULL;
+    size_t size = 0;
+    alignments_read(&p, data, NULL);
+    CHECK(p.count > 0, "no runs");
+    check_colours(&p);
+    for (size_t i = 0; i < p.count; i++) {
+        const plot_matrix *m = &p.matrices[i];
+        for (size_t k = 0; k < m->rows; k++) CHECK(m->row_words[k][0] != '\0', "an empty word");
+        for (size_t k = 0; k < m->link_count; k++) {
+            CHECK(m->links[k].row < m->rows && m->links[k].column < m->columns, "a link to nowhere");
+        }
+    }
+    FILE *stream = open_memstream(&drawn, &size);
+    plot_write_html(&p, stream);
+    plot_write_terminal(&p, stream);
+    fclose(stream);
+    free(drawn);
+    plot_free(&p);
+}
+
+/* The input is the file, or what is left of it takes the place of a part of a right one. */
+static void check_alignments(struct bytes *b)
+{
+    static const char right[] =
+        "{\"format\": \"attn-alignments 1\", \"runs\": [{\"model\": \"a\\u00e9\", \"note\": \"n\", "
+        "\"source\": [\"x\", \"y\"], \"target\": [\"z\"], \"gold\": [[0, 0], [1, 0, \"possible\"]], "
+        "\"scores\": [[1e0, null]], \"factor\": [[1, 1]], \"temperature\": 2, "
+        "\"weights\": [[1, 0.0]], \"reference\": [\"z\"]}]}";
+    const unsigned which = take(b);
+    if (which % 2 == 0) {
+        (void)in_a_box(read_alignments, (void *)(uintptr_t)box_file(b->at, b->left));
+        return;
+    }
+    static uint8_t file[1 << 16];
+    size_t from = (size_t)take_range(b, 0, sizeof right - 1), to = from + take(b) % 8,
+           put_in = b->left < 1000 ? b->left : 1000;
+    if (to > sizeof right - 1) to = sizeof right - 1;
+    memcpy(file, right, from);
+    if (put_in > 0) memcpy(file + from, b->at, put_in);
+    memcpy(file + from + put_in, right + to, sizeof right - 1 - to);
+    const bool read =
+        in_a_box(read_alignments, (void *)(uintptr_t)box_file(file, sizeof right - 1 - to + from + put_in));
+    CHECK(read || to > from || put_in > 0, "a right file is refused: %s", box_sentence());
+}
+
 void fuzz_one(struct bytes *b)
 {
-    const unsigned which = take(b) % 8;
+    const unsigned choice = take(b), which = choice % 8;
+    if (choice >= 248) { /* beside the rest, so that older inputs stay what they were */
+        check_alignments(b);
+        return;
+    }
     if (which < 3) check_npy(b);
     if (which == 3) check_raw_npy(b);
     if (which == 4) check_words(b);
