@@ -3,6 +3,8 @@
  * dense.c: see dense.h. */
 #include "model/dense.h"
 
+#include "model/elementwise.h"
+
 #include <string.h>
 
 void dense_product(bool a_turned, bool b_turned, int rows, int columns, int depth, const real *a, int a_stride,
@@ -50,9 +52,6 @@ void dense_backward_weight(const pass *p, const dense *layer, int rows, const re
     dense_product(true, false, layer->outputs, layer->inputs, rows, dy, dy_stride, x, x_stride, 1,
                   pass_gradient(p, layer->weight) + layer->first, layer->weight->columns);
     if (layer->bias == NULL) return;
-    real *restrict d_bias = pass_gradient(p, layer->bias);
-    for (int r = 0; r < rows; r++) {
-        const real *restrict row = dy + (ptrdiff_t)r * dy_stride;
-        for (int o = 0; o < layer->outputs; o++) d_bias[o] += row[o];
-    }
+    real *d_bias = pass_gradient(p, layer->bias);
+    for (int r = 0; r < rows; r++) add_to((size_t)layer->outputs, dy + (ptrdiff_t)r * dy_stride, d_bias);
 }

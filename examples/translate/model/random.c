@@ -5,14 +5,6 @@
 
 #include <math.h>
 
-uint64_t random_bits(random_stream *stream)
-{
-    uint64_t z = stream->state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 random_stream random_begin(uint64_t seed, uint64_t purpose, uint64_t number)
 {
     random_stream stream = {seed};
