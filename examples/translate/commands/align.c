@@ -155,8 +155,8 @@ int command_align(int count, char **words)
         char name[32];
         name_run(checkpoints, i, name, sizeof name);
         write_run(&out, &checkpoints[i], name, pair, beam);
-        checkpoint_free(&checkpoints[i]);
     }
+    for (int i = 0; i < models; i++) checkpoint_free(&checkpoints[i]);
     json_close(&out);
     json_close(&out);
     whole_file_end(&file);
