@@ -88,7 +88,7 @@ debian_packages="debootstrap autopkgtest"
 
 # What the library is held against in tests, by version, and where install_witnesses puts it.
 torch_package="torch==2.13.0"
-witnesses="$torch_package numpy onnx==1.23.2 keras==3.15.1 ml_dtypes expecttest pytest matplotlib jax"
+witnesses="$torch_package numpy onnx==1.23.2 keras==3.15.1 ml_dtypes expecttest pytest matplotlib jax sacrebleu scipy"
 witnesses_tree=build/witnesses
 
 # install_witnesses: an environment for Python with PyTorch, with what ONNX, PyTorch and Keras test their attention with, and
