@@ -18,13 +18,14 @@ LISTS = ("iso_", "iso-", "xkeyboard")  # catalogues that are lists of names
 
 
 def catalogues(paths):
-    """Every .mo below the paths that is for French or was named itself, each content once and in a fixed order."""
+    """Every .mo below the paths that is for French or was named itself; of those of one name the first, as where a package
+    is installed as well as downloaded."""
     found = {}
     for path in paths:
         inside = [path] if os.path.isfile(path) else [
             os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names
             if name.endswith(".mo") and "/fr/" in os.path.join(folder, name)]
-        for file in inside:
+        for file in sorted(inside):
             if not os.path.basename(file).startswith(LISTS):
                 found.setdefault(os.path.basename(file), file)
     return [found[name] for name in sorted(found)]

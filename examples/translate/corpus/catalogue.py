@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reads a compiled message catalogue (.mo; GNU gettext's manual, "The Format of GNU MO Files")."""
+import re
 import struct
 
 
@@ -48,6 +49,7 @@ def read_catalogue(path):
 
 
 def forms(source, target):
-    """Messages of an entry: context, end of transmission, singular, null, plural; French has two forms as English does."""
-    source = source.rpartition("\x04")[2]
+    """Messages of an entry: context, end of transmission, singular, null, plural; French has two forms as English does.
+    Programs that know no contexts write them in the source: "_: verb\\n" (KDE), "?verb:" (Freeciv)."""
+    source = re.sub(r"(?:^|(?<=\0))(?:_: [^\n\0]*\n|\?[\w-]+:)", "", source.rpartition("\x04")[2])
     return [(one.strip(), other.strip()) for one, other in zip(source.split("\0"), target.split("\0")) if other.strip()]

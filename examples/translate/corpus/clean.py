@@ -36,9 +36,10 @@ PLACEHOLDERS = re.compile(r"""
     | %\(\w+\)[sdif] | %L?\d+ | %\w+% | %%
     | \$\{\w+\} | \$[A-Za-z_][\w.]* \|? | \{[\w.:]*\}        # shells', Wesnoth's $unit.name|, Python's""", re.VERBOSE)
 GCC_QUOTES = re.compile(r"%[<>']")
-CODE = re.compile(r"[{}\[\]\\<>=|@^#_~*$\x00-\x1f]|&\w|://|www\.|\w/\w|(?:^|\s)/\w|\w\.\w+\(|\(\)|\w::\w|\b\w+\.[a-z]{1,4}\b(?!\.)")
+CODE = re.compile(r"[{}\[\]\\<>=|@^#_~*$\x00-\x1f]|&\w|://|www\.|\w/\w|(?:^|\s)/\w"
+                  r"|\w\.\w+\(|\(\)|\w::\w|\b\w+\.[a-z]{1,4}\b(?!\.)")
 NO_CODE = re.compile(r"\b(?:[ei]\.[eg]|p\.ex|[A-Za-z]\.[a-z])\b", re.IGNORECASE)
-BREAK = re.compile(r"\n\s*\n|\n(?=[ \t])|\r")
+BREAK = re.compile(r"\n\s*\n|\n(?=[ \t]*[-*•])")
 SENTENCE = re.compile(r"""((?:[.!?]|\.\.\.)["')»]*)\s+(?=["'(«—]*\s?[A-ZÀÂÇÉÈÊÎÔ])""")
 NO_END = re.compile(r"\b(?:mr|mrs|dr|st|e\.g|i\.e|etc|vs|no|cf|p\. ?ex|c\.-à-d|[A-Z])\.$", re.IGNORECASE)
 LITTLE = {
@@ -65,12 +66,11 @@ def strip_markup(text):
 
 
 def strip_placeholders(text):
-    return PLACEHOLDERS.sub(lambda match: "%" if match.group() == "%%" else f" {PLACEHOLDER} " if
-                            match.start() and text[match.start() - 1].isspace() else PLACEHOLDER, GCC_QUOTES.sub('"', text))
+    return PLACEHOLDERS.sub(lambda match: "%" if match.group() == "%%" else PLACEHOLDER, GCC_QUOTES.sub('"', text))
 
 
 def paragraphs(text):
-    """A blank line or an indented one begins a paragraph; other ends of lines are only where the line was full."""
+    """A blank line begins a paragraph, as does an option or a bullet; elsewhere lines end where they were full."""
     return [part for part in (plain(part) for part in BREAK.split(text)) if part]
 
 

@@ -48,9 +48,10 @@ class InScratch(unittest.TestCase):
 
 class Catalogue(InScratch):
     MESSAGES = [("Open the file.", "Ouvrez le fichier."), ("menu\x04Close", "Fermer"),
-                ("one file\0%d files", "un fichier\0%d fichiers"), ("untranslated", "")]
+                ("one file\0%d files", "un fichier\0%d fichiers"), ("untranslated", ""),
+                ("_: verb\nOpen", "Ouvrir"), ("?one:Elf\0?many:Elves", "Elfe\0Elfes")]
     READ = [("Open the file.", "Ouvrez le fichier."), ("Close", "Fermer"), ("one file", "un fichier"),
-            ("%d files", "%d fichiers")]
+            ("%d files", "%d fichiers"), ("Open", "Ouvrir"), ("Elf", "Elfe"), ("Elves", "Elfes")]
 
     def test_contexts_plurals_and_header_in_either_byte_order(self):
         for order in "<>":
@@ -150,8 +151,13 @@ class Clean(unittest.TestCase):
         self.assertEqual(self.pairs("I go.\n\nYou stay.", "Je vais et tu restes."),
                          [("I go . You stay .", "Je vais et tu restes .")])
 
+    def test_indented_lines_go_on_and_options_begin(self):
+        self.assertEqual(self.pairs("  -a  show all\n      of them\n  -b  show none", "  -a  les\n      montrer tous\n  -b  aucun"),
+                         [("-a show all of them", "-a les montrer tous"), ("-b show none", "-b aucun")])
+
     def test_abbreviations_end_no_sentence(self):
-        self.assertEqual(len(self.pairs("Mr. Smith comes. He sits.", "M. Smith vient. Il s'assied.")), 2)
+        self.assertEqual(self.pairs("Mr. Smith comes. He sits.", "M. Smith vient. Il s'assied."),
+                         [("Mr . Smith comes .", "M . Smith vient ."), ("He sits .", "Il s' assied .")])
 
     def test_each_rule(self):
         self.assert_rule("the same", "Konrad", "Konrad")
