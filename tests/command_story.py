@@ -292,7 +292,7 @@ class Story(InABrowser):
 
     def test_pictures_for_people(self):
         for name, width, height, dark in (("alignments-1200-light", 1200, 1500, False), ("alignments-1200-dark", 1200, 1500, True),
-                                          ("alignments-500-light", 500, 1600, False), ("alignments-500-dark", 500, 1600, True)):
+                                          ("alignments-400-light", 400, 1500, False), ("alignments-400-dark", 400, 1500, True)):
             file = self.picture(name, READ + "all('#rows button')[6].click();", width, height, dark)
             self.assertGreater(file.stat().st_size, 10000)
         self.picture("alignments-1200-hot", READ + "all('#rows button')[6].click(); move(60);", 1200, 1500)
