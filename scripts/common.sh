@@ -167,3 +167,14 @@ build() {
     cmake --preset "$preset" "$@" > /dev/null
     cmake --build --preset "$preset" --parallel "$(jobs)"
 }
+
+# build_example NAME preset [option...]: builds examples/NAME against what the preset has built, installed below it, as a project
+# outside would be.
+build_example() {
+    example=$1 clients=build/$2/clients
+    shift 2
+    say "Building $example, with what is installed in $clients/prefix"
+    cmake --install "${clients%/clients}" --prefix "$clients/prefix" > /dev/null
+    cmake -S "examples/$example" -B "$clients/$example" -DCMAKE_PREFIX_PATH="$PWD/$clients/prefix" "$@" > /dev/null
+    cmake --build "$clients/$example" --parallel "$(jobs)"
+}

@@ -95,6 +95,20 @@ static void write_run(json *out, const checkpoint *c, const char *name, const se
     translation_free(&told);
 }
 
+/* The sentence itself, unless there is another. */
+static void write_title(json *out, const char *title, const sentence_pair *pair)
+{
+    size_t size = 1;
+    for (int i = 0; i < pair->source_count; i++) size += strlen(pair->source[i]) + 1;
+    char *sentence = allocate_zeros(size, 1);
+    for (int i = 0; i < pair->source_count; i++) {
+        if (i > 0) strcat(sentence, " ");
+        strcat(sentence, pair->source[i]);
+    }
+    json_key(out, "title"), json_string(out, title != NULL ? title : sentence);
+    free(sentence);
+}
+
 /* The kind's name, and a number where a run has it already. */
 static void name_run(const checkpoint *checkpoints, int i, char *name, size_t size)
 {
@@ -149,7 +163,7 @@ int command_align(int count, char **words)
     json out = json_begin(file.file);
     json_object(&out);
     json_key(&out, "format"), json_string(&out, "attn-alignments 1");
-    if (title != NULL) json_key(&out, "title"), json_string(&out, title);
+    write_title(&out, title, pair);
     json_key(&out, "runs"), json_array(&out);
     for (int i = 0; i < models; i++) {
         char name[32];
