@@ -128,6 +128,14 @@ class Alignments(InAnEmptyFolder):
         self.assertEqual(page.data["heads"][1]["columnWords"], words[::-1])
         self.assertIn("<title>other</title>", text)
 
+    def test_escapes_and_numbers_are_those_of_json(self):
+        self.write(' {"runs":[{"model":"\\"\\\\\\/\\u00E9\\u20ac\\uD834\\udd1e","target":["x"],"source":["a","b","c","d"]'
+                   '\t,\r\n"weights":[[0.5e0,25E-2,2.5e-1,0.0]]}],"format":"attn-alignments 1"}\n')
+        self.good("plot", "a.json", "-o", "x.html")
+        page = Page(Path("x.html").read_text("utf-8"))
+        self.assertEqual(page.data["heads"][0]["name"], '"\\/\u00e9\u20ac\U0001d11e')
+        self.assertEqual(page.weights().ravel().tolist(), [0.5, 0.25, 0.25, 0])
+
     def test_what_is_no_json(self):
         for text, where in (("", "line 1, column 1"), ("{", "column 2"), ('{"a": 1,}', "column 9"), ("[1 2]", "column 4"),
                             ("\n\n [tru]", "line 3, column 3"), ("[01]", "column 3"), ("[1.]", "column 4"), ("[+1]", "column 2"),

@@ -75,7 +75,7 @@ static size_t matrices_across(const sketch *s)
 {
     double count = (double)s->p->count, shape = (double)s->rows / (double)s->columns;
     double across = ceil(sqrt(s->p->separate ? count : count * shape) - 1e-9);
-    return across < 1 ? 1 : across > count ? s->p->count : (size_t)across;
+    return larger(1, (size_t)fmin(across, count));
 }
 
 /* Words that all matrices share stand beside those at the left and above those at the top. */
