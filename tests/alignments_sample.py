@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Alignments of one sentence by models that nobody has trained: scores are made from a human's alignment and noise, so
+"""Alignments of one sentence by models that nobody has trained: scores are made from the right alignment and noise, so
 that the pictures and the page have something to show. Run by itself, it prints the file."""
 
 import json

@@ -155,7 +155,7 @@ static void write_matrix(const plot *p, FILE *out)
                   "<p class=\"scale\">0 <i></i> %s</p>\n",
                   plot_format(p, p->largest).text);
     if (!plot_has_links(p)) return;
-    (void)fputs("<p class=\"scale links\"><span><i class=\"sure\"></i> sure link of a human's alignment</span> "
+    (void)fputs("<p class=\"scale links\"><span><i class=\"sure\"></i> sure link of the known alignment</span> "
                 "<span><i class=\"possible\"></i> possible link</span> "
                 "<span class=\"asks\"><i class=\"best\"></i> what a word looks at most</span></p>\n",
                 out);
@@ -166,7 +166,8 @@ static void write_about(const plot *p, FILE *out)
 {
     const plot_matrix *m = &p->matrices[0];
     if (!p->separate) return;
-    (void)fputs("<p id=\"about\" class=\"hint\">", out);
+    /* Of a single one the page's own note tells it. */
+    (void)fprintf(out, "<p id=\"about\" class=\"hint\"%s>", p->count == 1 ? " hidden" : "");
     markup_write(out, m->note != NULL ? m->note : "");
     (void)fputs("</p>\n<p id=\"reference\" class=\"hint\">", out);
     if (m->reference != NULL) {

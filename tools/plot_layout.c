@@ -236,7 +236,7 @@ static void add_ticks(sketch *s)
 /* The note, and what is to be said about links; NULL where there is nothing. */
 static const char *whole_note(sketch *s)
 {
-    static const char links[] = "outlined cells are links of a human's alignment, dashed ones possible links";
+    static const char links[] = "outlined cells are links of the known alignment, dashed ones possible links";
     const char *note = s->p->note;
     if (!plot_has_links(s->p)) return note;
     if (note == NULL) return links;
