@@ -46,6 +46,12 @@ unsigned char *pass_bytes(pass *p, size_t count)
     return bytes;
 }
 
+unsigned char *pass_scratch(pass *p, size_t count)
+{
+    if (p->scratch == NULL || p->scratch_size < count) p->scratch = pass_bytes(p, count), p->scratch_size = count;
+    return p->scratch;
+}
+
 real *pass_reals(pass *p, size_t count)
 {
     return (real *)(void *)pass_bytes(p, count * sizeof(real));
@@ -70,6 +76,7 @@ size_t pass_memory(const pass *p)
 
 void pass_restart(pass *p)
 {
+    p->scratch = NULL;
     if (p->block == NULL) return;
     if (p->block->before != NULL) {
         size_t used = 0;
@@ -84,5 +91,6 @@ void pass_restart(pass *p)
 
 void pass_free(pass *p)
 {
+    p->scratch = NULL;
     while (p->block != NULL) block_drop(p);
 }
