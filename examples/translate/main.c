@@ -15,6 +15,7 @@ static const struct {
     {"data", "writes English-French sentences of a grammar, with their alignments", command_data},
     {"models", "lists the models", command_models},
     {"train", "trains one", command_train},
+    {"batches", "writes what a training takes, for another program", command_batches},
     {"evaluate", "measures one by the length of sentences", command_evaluate},
     {"run", "translates sentences", command_run},
     {"align", "writes what models look at, for attn plot", command_align},

@@ -84,6 +84,15 @@ static int clean_lane(const pass *t, int64_t n, int64_t lane, float *panels)
     return finite;
 }
 
+/* 1 if the rows of all lanes that have a query are finite; what the panels' other rows hold is looked at by nobody. */
+static int rows_are_finite(const pass *t, int64_t n, const float *panels)
+{
+    for (int64_t at = 0; at < n; at += ATTN_I_LANES) {
+        if (!t->v.p->kernels->is_finite(t->v.w->rows * ATTN_I_LANES, panels + at / ATTN_I_LANES * ATTN_I_PANEL)) return 0;
+    }
+    return 1;
+}
+
 static const float *row_at(const pass *t, const attn_i_view *view, int64_t lane)
 {
     return (const float *)(void *)attn_i_view_at(view, t->v.w->b, attn_i_tile_head(&t->v, lane)) +
@@ -180,14 +189,13 @@ static void load_contexts(pass *t)
     for (int64_t l = 0; l < rows; l++) load_lane(t, l);
     for (int64_t l = rows; l < ATTN_I_LANES; l++) {
         t->v.lanes->reference[l] = t->rest[l] = t->mean[l] = 0;
-        clear_lane(dim, l, t->s->context_panels);
     }
     for (int64_t at = 0; at < dim; at += ATTN_I_LANES) {
         const float *panel = t->s->context_panels + at / ATTN_I_LANES * ATTN_I_PANEL, *from[ATTN_I_LANES];
         for (int64_t l = 0; l < rows; l++) from[l] = panel + l * ATTN_I_LANES;
         t->v.kernels->to_lanes(rows, attn_i_min(dim - at, ATTN_I_LANES), from, 1, t->s->d_context + at * ATTN_I_LANES);
     }
-    if (t->v.p->kernels->is_finite(attn_i_panels_of(dim) * ATTN_I_PANEL, t->s->context_panels)) return;
+    if (rows_are_finite(t, dim, t->s->context_panels)) return;
     for (int64_t l = 0; l < rows; l++) {
         t->poor[l] = (unsigned char)!clean_lane(t, dim, l, t->s->context_panels);
         t->any_poor |= t->poor[l];
@@ -199,14 +207,10 @@ static void load_queries(pass *t)
     const int64_t depth = t->v.plan->depth;
     attn_i_tile_load_queries(&t->v);
     if (t->d_keys.data == NULL || t->v.plan->lanes != NULL) return;
-    for (int64_t l = 0; l < ATTN_I_LANES; l++) {
-        if (l >= t->v.w->rows) {
-            clear_lane(depth, l, t->s->query_panels);
-        } else {
-            attn_i_to_panels(attn_i_tile_query_row(&t->v, l), depth, (float)t->plan->factor, l, t->s->query_panels);
-        }
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        attn_i_to_panels(attn_i_tile_query_row(&t->v, l), depth, (float)t->plan->factor, l, t->s->query_panels);
     }
-    if (t->v.p->kernels->is_finite(attn_i_panels_of(depth) * ATTN_I_PANEL, t->s->query_panels)) return;
+    if (rows_are_finite(t, depth, t->s->query_panels)) return;
     t->finite = 0;
     for (int64_t l = 0; l < t->v.w->rows; l++) clean_lane(t, depth, l, t->s->query_panels);
 }

@@ -3,6 +3,7 @@
  * train.c: translate train. */
 #include "commands/commands.h"
 #include "commands/options.h"
+#include "commands/short_pairs.h"
 #include "refuse.h"
 #include "train/progress.h"
 #include "train/trainer.h"
@@ -20,24 +21,6 @@ static void ask(int signal_number)
 {
     asked = signal_number;
     signal(signal_number, SIG_DFL);
-}
-
-/* The pairs of a file that are short enough. */
-static pair_list read_pairs(const char *path, int most, bool quiet)
-{
-    pair_list all = {0}, kept = {0};
-    pair_list_read(&all, path);
-    for (size_t i = 0; i < all.count; i++) {
-        sentence_pair *pair = &all.pairs[i];
-        if (pair->source_count <= most && pair->target_count <= most) pair_list_take(&kept, pair);
-    }
-    if (kept.count < all.count && !quiet) {
-        fprintf(stderr, "%zu of %zu sentences of %s are longer than %d words and left out\n", all.count - kept.count,
-                all.count, path, most);
-    }
-    if (kept.count == 0) refuse("%s has no sentence of at most %d words", path, most);
-    pair_list_free(&all);
-    return kept;
 }
 
 static checkpoint new_state(setup *wanted, const pair_list *pairs)
@@ -80,17 +63,18 @@ static void say_measured(progress *p, const checkpoint *c, const dataset *data)
 int command_train(int count, char **words)
 {
     const char *train = NULL, *dev = NULL, *out = NULL, *resume = NULL, *log = NULL;
-    long measure_every = 500, save_every = 500, stop_after = 0;
+    long measure_every = 500, save_every = 500, stop_after = -1;
     bool quiet = false;
     const option options[] = {
         {"train", OPTION_TEXT, &train, 0, 0, "pairs of sentences to learn from"},
         {"dev", OPTION_TEXT, &dev, 0, 0, "pairs to measure the loss on"},
         {"o", OPTION_TEXT, &out, 0, 0, "the checkpoint to write"},
         {"resume", OPTION_TEXT, &resume, 0, 0, "a checkpoint to go on from; it is written again without -o"},
-        {"log", OPTION_TEXT, &log, 0, 0, "a file for the loss of every step, a line each"},
+        {"log", OPTION_TEXT, &log, 0, 0, "a file for every step's loss, norm of the gradient and seconds, a line each"},
         {"measure-every", OPTION_LONG, &measure_every, 1, 1e9, "steps between two looks at --dev (500)"},
         {"save-every", OPTION_LONG, &save_every, 1, 1e9, "steps between two checkpoints (500)"},
-        {"stop-after", OPTION_LONG, &stop_after, 1, 1e9, "steps of this run, as if interrupted then"},
+        {"stop-after", OPTION_LONG, &stop_after, 0, 1e9,
+         "steps of this run, as if interrupted then; 0: the start alone"},
         {"quiet", OPTION_FLAG, &quiet, 0, 0, "say nothing"},
     };
     /* What is usual depends on the kind of model, so that is looked for first. */
@@ -116,8 +100,8 @@ int command_train(int count, char **words)
     checkpoint state = {0};
     if (resume != NULL) state = old_state(resume, &wanted, is_set);
     const setup *used = resume != NULL ? &state.setup : &wanted;
-    pair_list pairs = read_pairs(train, used->model.most_words, quiet), held = {0};
-    if (dev != NULL) held = read_pairs(dev, used->model.most_words, quiet);
+    pair_list pairs = short_pairs_read(train, used->model.most_words, quiet), held = {0};
+    if (dev != NULL) held = short_pairs_read(dev, used->model.most_words, quiet);
     if (resume == NULL) state = new_state(&wanted, &pairs);
     dataset data = dataset_of(&pairs, &state.source, &state.target, state.setup.model.reverse_source), held_data = {0};
     if (dev != NULL) held_data = dataset_of(&held, &state.source, &state.target, state.setup.model.reverse_source);
@@ -133,7 +117,7 @@ int command_train(int count, char **words)
     }
     trainer t = trainer_begin(&state, &data);
     const long first = state.step, steps = state.setup.training.steps;
-    const long last = stop_after > 0 && first + stop_after < steps ? first + stop_after : steps;
+    const long last = stop_after >= 0 && first + stop_after < steps ? first + stop_after : steps;
     progress p = progress_begin(first, steps, quiet);
     progress_say(&p, "%s: %zu numbers to learn; %zu sentences, %d and %d words", state.setup.model.kind,
                  state.model->parameters.total, data.count, state.source.count, state.target.count);
@@ -145,17 +129,19 @@ int command_train(int count, char **words)
     while (state.step < last && !asked && !diverged) {
         const double begun = seconds_now();
         const trainer_report report = trainer_step(&t);
-        seconds += seconds_now() - begun;
+        const double took = seconds_now() - begun;
+        seconds += took;
         said += report.loss.words;
         const double mean = report.loss.plain / (double)report.loss.words;
         loss = state.step == first + 1 ? mean : 0.98 * loss + 0.02 * mean;
         diverged = !isfinite(report.norm) || !isfinite(mean);
-        if (losses != NULL) fprintf(losses, "%ld %.9g %.9g\n", state.step, mean, report.norm);
+        if (losses != NULL) fprintf(losses, "%ld %.9g %.9g %.6f\n", state.step, mean, report.norm, took);
         char told[128];
         snprintf(told, sizeof told, "loss %.4f  %.0f words/s", loss, (double)said / seconds);
         progress_show(&p, state.step, told);
         if (diverged) break;
-        if (dev != NULL && (state.step % measure_every == 0 || state.step == steps)) say_measured(&p, &state, &held_data);
+        if (dev != NULL && (state.step % measure_every == 0 || state.step == steps))
+            say_measured(&p, &state, &held_data);
         if (state.step % save_every == 0) checkpoint_write(&state, out);
     }
     progress_end(&p);

@@ -33,20 +33,27 @@ static double rate_at(const training_options *o, long step)
     return o->rate * risen * (0.02 + 0.98 * fallen);
 }
 
-trainer_report trainer_step(trainer *t)
+size_t trainer_next(trainer *t)
 {
-    checkpoint *c = t->state;
-    const training_options *o = &c->setup.training;
+    const training_options *o = &t->state->setup.training;
     const long batches = (long)((t->data->count + (size_t)o->rows - 1) / (size_t)o->rows);
-    const long epoch = c->step / batches;
+    const long epoch = t->state->step / batches;
     if (epoch != t->epoch) {
         if (t->epoch >= 0) batch_order_free(&t->order);
         t->order = batch_order_shuffled(t->data, o->rows, (uint64_t)o->seed, (uint64_t)epoch);
         t->epoch = epoch;
     }
+    return (size_t)(t->state->step % batches);
+}
+
+trainer_report trainer_step(trainer *t)
+{
+    checkpoint *c = t->state;
+    const training_options *o = &c->setup.training;
+    const size_t next = trainer_next(t);
     trainer_report report = {.rate = rate_at(o, c->step)};
-    report.loss = shards_loss(&t->shards, t->data, &t->order, (size_t)(c->step % batches), o->smoothing, o->dropout,
-                              (uint64_t)o->seed, (uint64_t)c->step);
+    report.loss = shards_loss(&t->shards, t->data, &t->order, next, o->smoothing, o->dropout, (uint64_t)o->seed,
+                              (uint64_t)c->step);
     parameter_set *set = &c->model->parameters;
     report.norm = gradient_clip(set->total, t->shards.gradient[0], o->clip);
     c->step++;

@@ -27,6 +27,9 @@ typedef struct trainer_report {
 
 trainer_report trainer_step(trainer *t);
 
+/* Which batch of the order comes next: makes that order, where an epoch begins. */
+size_t trainer_next(trainer *t);
+
 /* The loss on other data, without dropout and smoothing. */
 model_loss trainer_measure(const checkpoint *state, const dataset *data);
 
