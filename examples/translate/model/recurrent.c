@@ -32,8 +32,8 @@ void recurrent_create(model *m)
     /* Bahdanau's first state is made of what the direction from the end ended with (appendix A.2.2). */
     const int bridge = r->attends && r->before ? o->states / 2 : o->states;
     r->bridge_first = o->states - bridge;
-    r->bridge = dense_all(parameters_add(set, START_GLOROT, o->states, bridge, "bridge.weight"),
-                          parameters_add(set, START_ZERO, 1, o->states, "bridge.bias"));
+    r->bridge = dense_all(parameters_add(set, START_GLOROT, o->states, bridge, "bridge.weight"), NULL);
+    r->bridge.bias = parameters_add(set, START_ZERO, 1, o->states, "bridge.bias");
     r->embedding = parameters_add(set, START_NORMAL, o->target_words, o->embed, "decoder.embedding");
     r->decoder = gru_create(set, o->embed + o->states, o->states, "decoder");
     r->from_word = dense_part(r->decoder.input_weight, 0, o->embed);
@@ -53,8 +53,8 @@ void recurrent_create(model *m)
     } else {
         r->joint_weight = parameters_add(set, START_GLOROT, o->states, 2 * o->states, "attentional.weight");
     }
-    r->output = dense_all(parameters_add(set, START_GLOROT, o->target_words, o->states, "output.weight"),
-                          parameters_add(set, START_ZERO, 1, o->target_words, "output.bias"));
+    r->output = dense_all(parameters_add(set, START_GLOROT, o->target_words, o->states, "output.weight"), NULL);
+    r->output.bias = parameters_add(set, START_ZERO, 1, o->target_words, "output.bias");
 }
 
 void recurrent_bind(model *m)
