@@ -23,6 +23,7 @@ static attn_status check_forward(const attn_mechanism *mechanism, const attn_bac
         return attn_i_fail(ATTN_ERR_UNSUPPORTED, "forward->memory has no gradients: give key and value");
     }
     forward.weights = forward.scores = NULL;
+    forward.stats = NULL;
     forward.scores_stage = ATTN_SCORES_RAW;
     if (args->d_context == NULL) forward.context = NULL;
     if (args->d_context != NULL && forward.context == NULL) {
