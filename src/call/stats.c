@@ -30,7 +30,6 @@ static attn_status check_strongest(const attn_i_problem *p, const attn_tensor *t
 
 attn_status attn_i_stats_check(attn_i_problem *p, const attn_weights_stats *given)
 {
-    if (given == NULL) return ATTN_OK;
     attn_weights_stats args;
     const int64_t rows[4] = {1, p->batch, p->query_heads, p->queries};
     const int64_t keys[4] = {1, p->batch, p->query_heads, p->keys};
@@ -46,6 +45,20 @@ attn_status attn_i_stats_check(attn_i_problem *p, const attn_weights_stats *give
     }
     s->wanted = s->entropy.data != NULL || s->strongest.data != NULL || s->key_sums.data != NULL;
     return status;
+}
+
+int attn_i_stats_are_wanted(const attn_i_problem *p)
+{
+    const attn_i_stats *s = &p->stats;
+    return !attn_i_view_is_empty(&s->entropy) || !attn_i_view_is_empty(&s->strongest) ||
+           !attn_i_view_is_empty(&s->key_sums);
+}
+
+int attn_i_stats_list(const attn_i_problem *p, attn_i_named_view *list)
+{
+    int count = attn_i_list_add(list, 0, "", "stats->entropy", &p->stats.entropy);
+    count = attn_i_list_add(list, count, "", "stats->strongest", &p->stats.strongest);
+    return attn_i_list_add(list, count, "", "stats->key_sums", &p->stats.key_sums);
 }
 
 /* Element (b, h, i) of a tensor of that rank. */

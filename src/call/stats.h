@@ -6,8 +6,14 @@
 
 #include "call/problem.h"
 
-/* Reads the caller's struct, if there is one, and checks its tensors. ATTN_ERR_STRUCT_SIZE and what outputs have. */
+/* Reads the caller's struct and checks its tensors. ATTN_ERR_STRUCT_SIZE and what outputs have. */
 attn_status attn_i_stats_check(attn_i_problem *problem, const attn_weights_stats *given);
+
+/* 1 if some tensor of them has elements. */
+int attn_i_stats_are_wanted(const attn_i_problem *problem);
+
+/* Those that have elements, of which it returns how many. */
+int attn_i_stats_list(const attn_i_problem *problem, attn_i_named_view *list);
 
 /* 1 if something is wanted of each row of weights. */
 static inline int attn_i_stats_of_rows(const attn_i_problem *problem)

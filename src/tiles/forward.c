@@ -40,8 +40,10 @@ static void cut(attn_i_tiles *way)
         attn_i_divide_up(attn_i_divide_up(way->head_rows, way->tiles), ATTN_I_SPAN_LANES) * ATTN_I_SPAN_LANES;
     way->tiles = attn_i_divide_up(way->head_rows, way->tile_rows);
 
-    const int64_t kept = way->few && sums_keys(way) ? attn_i_multiply_most(way->head_rows, p->keys) : 0;
-    const int64_t per_head = attn_i_add_most(attn_i_sources_copied(&way->sources), kept);
+    int64_t per_head = attn_i_sources_copied(&way->sources);
+    if (way->few && sums_keys(way)) {
+        per_head = attn_i_add_most(per_head, attn_i_multiply_most(way->head_rows, p->keys));
+    }
     way->heads = per_head > 0 ? attn_i_clamp(CHUNK_ELEMENTS / per_head, 1, way->head_count) : way->head_count;
 
     const int64_t passes = way->heads * way->tiles;
@@ -53,6 +55,7 @@ static void cut(attn_i_tiles *way)
     }
     way->split_keys = attn_i_divide_up(attn_i_divide_up(p->keys, way->splits), ATTN_I_TILE_KEYS) * ATTN_I_TILE_KEYS;
     way->slot_count = attn_i_clamp(attn_i_multiply_most(passes, way->splits), 1, p->engine->threads);
+    if (!sums_keys(way)) return;
     way->sum_keys = attn_i_min(p->keys, ATTN_I_SUMMED_TILES * ATTN_I_TILE_KEYS);
     if (attn_i_multiply_most(way->heads, p->keys / (ATTN_I_SUMMED_TILES * ATTN_I_TILE_KEYS)) < FEW_PASSES) {
         way->sum_keys = attn_i_min(p->keys, ATTN_I_TILE_KEYS);
@@ -62,6 +65,19 @@ static void cut(attn_i_tiles *way)
 static int64_t context_dim(const attn_i_tiles *way)
 {
     return way->p->context.data != NULL ? way->p->value_dim : 0;
+}
+
+static void lay_out_lane_stats(attn_i_tiles *way, int64_t parts, attn_i_arena *arena)
+{
+    way->stats = attn_i_carve(arena, parts * ATTN_I_LANES, sizeof *way->stats);
+    if (!sums_keys(way)) return;
+    way->norms = attn_i_carve(arena, way->heads * way->tiles * ATTN_I_LANES, sizeof *way->norms);
+    way->is_great = attn_i_carve(arena, way->heads * way->tiles, sizeof *way->is_great);
+    way->sums_slot = attn_i_carve(arena, way->slot_count, sizeof *way->sums_slot);
+    for (int64_t i = 0; i < way->slot_count; i++) {
+        const attn_i_key_sums_scratch s = attn_i_key_sums_scratch_layout(&way->plan, way->sum_keys, arena);
+        if (arena->base != NULL) way->sums_slot[i] = s;
+    }
 }
 
 static void lay_out_lanes(attn_i_tiles *way, attn_i_arena *arena)
@@ -76,14 +92,18 @@ static void lay_out_lanes(attn_i_tiles *way, attn_i_arena *arena)
     const int64_t parts = way->splits == 1 ? 0 : way->heads * way->tiles * way->splits;
     way->lanes = attn_i_carve(arena, parts, sizeof *way->lanes);
     way->contexts = attn_i_carve_matrix(arena, parts * ATTN_I_LANES, context_dim(way), way->p->size);
-    if (way->plan.measures) way->stats = attn_i_carve(arena, parts * ATTN_I_LANES, sizeof *way->stats);
-    if (!sums_keys(way)) return;
-    way->norms = attn_i_carve(arena, way->heads * way->tiles * ATTN_I_LANES, sizeof *way->norms);
-    way->is_great = attn_i_carve(arena, way->heads * way->tiles, sizeof *way->is_great);
-    way->sums_slot = attn_i_carve(arena, way->slot_count, sizeof *way->sums_slot);
-    for (int64_t i = 0; i < way->slot_count; i++) {
-        const attn_i_key_sums_scratch s = attn_i_key_sums_scratch_layout(&way->plan, way->sum_keys, arena);
-        if (arena->base != NULL) way->sums_slot[i] = s;
+    if (way->plan.measures) lay_out_lane_stats(way, parts, arena);
+}
+
+static void lay_out_row_stats(attn_i_tiles *way, int64_t parts, int64_t rows, attn_i_arena *arena)
+{
+    const int64_t kept = sums_keys(way) ? way->heads * way->head_rows : 0;
+    way->stats = attn_i_carve(arena, rows, sizeof *way->stats);
+    way->kept = attn_i_carve_matrix(arena, kept, way->p->keys, way->p->size);
+    for (int64_t i = 0; i < parts && arena->base != NULL; i++) {
+        attn_i_row_part *part = &way->row_parts[i];
+        part->stats = way->stats + i * way->head_rows;
+        part->kept = kept > 0 ? way->kept + i / way->splits * way->head_rows * way->p->keys : NULL;
     }
 }
 
@@ -100,15 +120,10 @@ static void lay_out_rows(attn_i_tiles *way, attn_i_arena *arena)
     if (!attn_i_multiply(parts, way->head_rows, &rows)) arena->overflow = 1;
     way->row_parts = attn_i_carve(arena, parts, sizeof *way->row_parts);
     way->contexts = attn_i_carve_matrix(arena, rows, context_dim(way), way->p->size);
-    if (way->plan.measures) way->stats = attn_i_carve(arena, rows, sizeof *way->stats);
-    const int64_t kept = sums_keys(way) ? way->heads * way->head_rows : 0;
-    way->kept = attn_i_carve_matrix(arena, kept, way->p->keys, way->p->size);
     for (int64_t i = 0; i < parts && arena->base != NULL; i++) {
-        attn_i_row_part *part = &way->row_parts[i];
-        part->context = way->contexts + i * way->head_rows * context_dim(way);
-        part->kept = kept > 0 ? way->kept + i / way->splits * way->head_rows * way->p->keys : NULL;
-        if (way->plan.measures) part->stats = way->stats + i * way->head_rows;
+        way->row_parts[i].context = way->contexts + i * way->head_rows * context_dim(way);
     }
+    if (way->plan.measures) lay_out_row_stats(way, parts, rows, arena);
 }
 
 static void lay_out(attn_i_tiles *way, attn_i_arena *arena)

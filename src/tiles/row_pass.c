@@ -118,8 +118,11 @@ static void scale_row(const rows *t, int64_t i, float factor)
     for (int64_t d = 0; d < dim; d++) t->part->context[i * dim + d] *= factor;
 }
 
+/* What few calls want stays out of the way of the others. */
+#define APART __attribute__((noinline))
+
 /* The first of the greatest scores of row i, among keys from `first` on, where it is greater than any before. */
-static void find_strongest(const rows *t, int64_t i, float score, int64_t first)
+static APART void find_strongest(const rows *t, int64_t i, float score, int64_t first)
 {
     const double exponent = (double)score * (t->great != 0 ? t->great : t->plan->unit);
     attn_i_row_stats *stats = &t->part->stats[i];
@@ -130,15 +133,21 @@ static void find_strongest(const rows *t, int64_t i, float score, int64_t first)
     stats->strongest = first + (row - (t->s->scores + i * BLOCK_KEYS));
 }
 
-/* Scores become weights; returns their sum. */
-static float to_weights(const rows *t, int64_t i, int64_t n, float unit, float reference)
+static APART float measure(const rows *t, int64_t i, int64_t n, float unit, float reference)
 {
     float *row = t->s->scores + i * BLOCK_KEYS, moment;
-    if (!t->plan->measures) return t->kernels->row_exponentials(n, unit, reference, row);
     const float sum = t->kernels->row_measure(n, unit, reference, row, &moment);
     const double great = t->great != 0 ? t->great : 1, room = t->great != 0 ? (double)t->part->room[i] : 0;
     attn_i_row_stats_add(&t->part->stats[i], (double)t->part->reference[i] * great, room, sum, moment);
     return sum;
+}
+
+/* Scores become weights; returns their sum. */
+static float to_weights(const rows *t, int64_t i, int64_t n, float unit, float reference)
+{
+    float *row = t->s->scores + i * BLOCK_KEYS;
+    if (t->plan->measures) return measure(t, i, n, unit, reference);
+    return t->kernels->row_exponentials(n, unit, reference, row);
 }
 
 /* The same by great scores. */
@@ -171,9 +180,18 @@ static void weigh(const rows *t, int64_t i, int64_t first, int64_t n)
 }
 
 /* Scores as they are now, for who sums weights when these can be made. */
-static void keep(const rows *t, int64_t i, int64_t first, int64_t n)
+static APART void keep(const rows *t, int64_t i, int64_t first, int64_t n)
 {
     memcpy(t->part->kept + i * t->p->keys + first, t->s->scores + i * BLOCK_KEYS, (size_t)n * sizeof(float));
+}
+
+/* Of what no row sees. */
+static APART void keep_nothing(const rows *t)
+{
+    const attn_i_span keys = t->w->keys;
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        t->p->kernels->fill(keys.end - keys.first, -INFINITY, t->part->kept + i * t->p->keys + keys.first, 1);
+    }
 }
 
 /* What is not finite is kept from rows that do not see it. */
@@ -214,7 +232,7 @@ static void run(const rows *t, attn_i_span keys, int clean)
         score(t, block);
         for (int64_t i = 0; i < t->w->rows; i++) {
             attn_i_row_modify(t->p, t->w->b, head_of(t, i), query_of(t, i), block, t->s->scores + i * BLOCK_KEYS);
-            if (t->part->kept != NULL) keep(t, i, first, n);
+            if (t->plan->measures && t->part->kept != NULL) keep(t, i, first, n);
             if (t->great != 0) {
                 weigh_great(t, i, first, n);
             } else {
@@ -276,10 +294,7 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
     attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
     if (keys.first >= keys.end) keys = (attn_i_span){0, 0};
     find_queries(&t);
-    for (int64_t i = 0; i < work->rows && part->kept != NULL; i++) { /* what no row sees */
-        float *row = part->kept + i * t.p->keys;
-        t.p->kernels->fill(work->keys.end - work->keys.first, -INFINITY, row + work->keys.first, 1);
-    }
+    if (plan->measures && part->kept != NULL) keep_nothing(&t);
     run(&t, keys, 0);
     if (t.great == 0 && any_lost(&t)) {
         t.great = attn_i_tile_plan_great(plan).great;
@@ -343,8 +358,8 @@ static void kept_to_weights(const attn_i_tile_plan *plan, const attn_i_row_part 
 }
 
 /* What the rows, of which each has `count` parts, say of their weights. */
-static void finish_stats(const attn_i_tile_plan *plan, const attn_i_tile_work *w, const attn_i_row_part *parts,
-                         int64_t count)
+static APART void finish_stats(const attn_i_tile_plan *plan, const attn_i_tile_work *w, const attn_i_row_part *parts,
+                               int64_t count)
 {
     const attn_i_problem *p = plan->p;
     const attn_i_view *to = &p->stats.key_sums;
