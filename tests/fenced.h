@@ -47,7 +47,7 @@ void fill_numbers(float *to, int64_t n, unsigned seed, double low, double high);
 /* A NaN, another one for each seed: its payload must not make a number of it. */
 float some_nan(unsigned seed);
 
-enum { FENCED_BLOCKS = 4, FENCED_MOST = 128 * 160 };
+enum { FENCED_BLOCKS = 6, FENCED_MOST = 128 * 160 };
 
 /* The last n floats before a forbidden page, of one of FENCED_BLOCKS blocks; they and all before them hold a NaN that
  * no arithmetic makes. */

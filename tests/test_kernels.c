@@ -237,7 +237,8 @@ static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, i
 {
     static numbers rows[10][2], other, keys;
     uint8_t mask[LONGEST];
-    double logsumexp[2][2];
+    double logsumexp[2][2], entropy[2], sums[2][LONGEST];
+    int64_t strongest[2];
     int flags[2];
     fill(&other, dtype, 1, 0);
     fill(&keys, dtype, 2, 0);
@@ -247,7 +248,11 @@ static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, i
         const attn_i_kernels *k = two[s];
         for (int r = 0; r < 6; r++) fill(&rows[r][s], dtype, 7 + (unsigned)r, r < 2);
         for (int r = 8; r < 10; r++) fill(&rows[r][s], dtype, 7 + (unsigned)r, 1);
+        memset(sums[s], 0, sizeof sums[s]);
+        k->measure(n, 0.7, &rows[0][s], &entropy[s], &strongest[s]);
         k->softmax(n, 0.7, &rows[0][s], &logsumexp[0][s]);
+        k->add_to_sums(n, &rows[0][s], sums[s]);
+        k->add_to_sums(n / 2, &rows[0][s], sums[s]);
         k->hardmax(n, 0.7, &rows[1][s], &logsumexp[1][s]);
         k->scale(n, 0.3, &rows[2][s]);
         k->softcap(n, 2.5, &rows[2][s]);
@@ -266,6 +271,9 @@ static void compare_sets(const attn_i_kernels *const two[2], attn_dtype dtype, i
     }
     for (int r = 0; r < 10; r++) assert_memory_equal(&rows[r][0], &rows[r][1], sizeof rows[r][0]);
     for (int l = 0; l < 2; l++) assert_memory_equal(&logsumexp[l][0], &logsumexp[l][1], sizeof(double));
+    assert_memory_equal(&entropy[0], &entropy[1], sizeof(double));
+    assert_memory_equal(sums[0], sums[1], sizeof sums[0]);
+    assert_int_equal(strongest[0], strongest[1]);
     assert_int_equal(flags[0], flags[1]);
 }
 

@@ -179,6 +179,47 @@ static void row_exponentials_are_powers_and_tell_their_sum(void **state)
         }
 }
 
+/* The weights are those of row_exponentials, bit for bit. What is summed besides is each times its exponent, which errs
+ * by the rounding of unit x score. */
+static void row_measure_tells_the_moment_too(void **state)
+{
+    static const float references[] = {0, -7, 300, 0x1.8p22f, -6291455};
+    (void)state;
+    for
+        EACH(float, reference, references)
+        {
+            for (int64_t n = 0; n <= 70; n++) {
+                const float unit = n % 2 ? 1.4426950f : 0.25f;
+                double moment = 0, off = 0;
+                fill_numbers(a, MOST, (unsigned)(9 + n), -80, 16);
+                for (int64_t j = 0; j < n; j++) {
+                    a[j] = (float)((double)(a[j] + *reference) / (double)unit);
+                    if (j % 7 == 5) a[j] = -INFINITY;
+                    if (j % 11 == 5) a[j] = -1e30f;
+                    if (n == 70 && j == 66) a[j] = some_nan(1);
+                    const double score = (double)unit * (double)a[j];
+                    const double rounding = isfinite(score) && score > -1e29 ? UNIT * fabs(score) : 0;
+                    const double exponent = fmax(score - (double)*reference, -ATTN_I_ROOM);
+                    const double weight = isinf(score) ? 0 : isnan(score) ? score : exp2(exponent);
+                    moment += weight == 0 ? 0 : weight * exponent;
+                    off += weight * rounding +
+                           weight * fabs(exponent) * (expm1(log(2) * rounding) + (3 + POWER_ERROR + (double)n) * UNIT);
+                }
+                float *row = (float *)fenced_rows(0, a, MOST, 1, n, n).data, got = NAN;
+                float *again = (float *)fenced_rows(1, a, MOST, 1, n, n).data;
+                const float sum = kernels->row_exponentials(n, unit, *reference, again);
+                const float same = kernels->row_measure(n, unit, *reference, row, &got);
+                assert_memory_equal(row, again, (size_t)n * sizeof *row);
+                if (isnan(sum) ? !isnan(same) : fabs((double)same - (double)sum) > (double)n * UNIT * (double)sum) {
+                    fail_msg("%s: the sum of %d is %.9g, not %.9g", tested, (int)n, (double)same, (double)sum);
+                }
+                if (isnan(moment) ? isnan(got) : fabs((double)got - moment) <= off) continue;
+                fail_msg("%s: the moment of %d is %.9g, not %.9g to within %g", tested, (int)n, (double)got, moment,
+                         off);
+            }
+        }
+}
+
 /* The factor times the power errs by 1 UNIT more, and by half the least number where it is subnormal. */
 static void row_weights_are_factor_times_power(void **state)
 {
@@ -415,6 +456,7 @@ int main(void)
         cmocka_unit_test(row_context_of_wide_values_is_added_to),
         cmocka_unit_test(row_maximum_passes_over_nan),
         cmocka_unit_test(row_exponentials_are_powers_and_tell_their_sum),
+        cmocka_unit_test(row_measure_tells_the_moment_too),
         cmocka_unit_test(row_weights_are_factor_times_power),
         cmocka_unit_test(a_mask_is_counted_and_shown),
         cmocka_unit_test(double_exponentials_are_within_their_bound),

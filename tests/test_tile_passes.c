@@ -180,6 +180,88 @@ static void exponentials_are_powers_near_and_far(void **state)
     }
 }
 
+/* What measuring adds to a lane's sum and moment, beside the weights of tile_exponentials, bit for bit. */
+static void measures_are_sums_of_what_is_made(void **state)
+{
+    static const float references[] = {0, -7, 300, 0x1p21f, 0x1.8p22f, -6291455, 0x1p25f, 6291455};
+    static double want[2][LANES], error[2][LANES];
+    (void)state;
+    fill_numbers(scores.at, MOST_ROWS * LANES, 13, -80, 16);
+    for (int l = 0; l < LANES; l++) pass_numbers[0][l] = references[l % 8];
+    for (int64_t at = 0; at < (int64_t)MOST_ROWS * LANES; at++) {
+        scores.at[at] += pass_numbers[0][at % LANES];
+        if (at % 13 == 5) scores.at[at] = -INFINITY;
+        if (at % 1009 == 3) scores.at[at] = some_nan((unsigned)at);
+    }
+    for
+        EACH(int64_t, count, pass_counts)
+        {
+            for
+                EACH_SPANS(s)
+                {
+                    const doing what = {"tile_measure", {*count, s.first, s.end, 0, 0}};
+                    float *sum = fenced(2, lane_of(s.end)), *moment = fenced(3, lane_of(s.end));
+                    for (int l = lane_of(s.first); l < lane_of(s.end); l++) {
+                        sum[l] = moment[l] = 3;
+                        want[0][l] = want[1][l] = 3;
+                        error[0][l] = error[1][l] = 3 * (double)(*count + 1) * UNIT;
+                        for (int64_t j = 0; j < *count; j++) {
+                            const double x = (double)scores.at[j * LANES + l];
+                            const double exponent = fmax(x - (double)pass_numbers[0][l], -ATTN_I_ROOM);
+                            const double weight = isinf(x) ? 0 : isnan(x) ? x : exp2(exponent);
+                            const double off = weight * (3 + POWER_ERROR + (double)*count) * UNIT;
+                            want[0][l] += weight;
+                            want[1][l] += weight == 0 ? 0 : weight * exponent;
+                            error[0][l] += off;
+                            error[1][l] += off * fabs(exponent);
+                        }
+                    }
+                    float *made = fenced_tile(1, scores.at, *count, s);
+                    const float *own = fenced_tile(4, pass_numbers[0], 1, s);
+                    kernels->tile_measure(*count, s, own, made, sum, moment);
+                    float *again = fenced_tile(5, scores.at, *count, s);
+                    kernels->tile_exponentials(*count, s, own, again);
+                    for (int64_t j = 0; j < *count; j++) {
+                        const int64_t first = j * LANES + lane_of(s.first), n = lane_of(s.end) - lane_of(s.first);
+                        assert_memory_equal(made + first, again + first, (size_t)n * sizeof *made);
+                    }
+                    assert_rows(sum, lane_of(s.end), 1, LANES, lane_of(s.first), lane_of(s.end), want[0], error[0],
+                                LANES, what);
+                    assert_rows(moment, lane_of(s.end), 1, LANES, lane_of(s.first), lane_of(s.end), want[1], error[1],
+                                LANES, what);
+                }
+        }
+}
+
+static void the_first_of_the_greatest_is_found(void **state)
+{
+    (void)state;
+    fill_numbers(scores.at, MOST_ROWS * LANES, 17, -9, 9);
+    for (int64_t at = 0; at < (int64_t)MOST_ROWS * LANES; at++) {
+        scores.at[at] = floorf(scores.at[at]); /* so that many are equal */
+        if (at % 5 == 1) scores.at[at] = NAN;
+    }
+    for
+        EACH(int64_t, count, pass_counts)
+        {
+            for
+                EACH_SPANS(s)
+                {
+                    float most[LANES];
+                    int32_t at[LANES], want[LANES];
+                    for (int l = 0; l < LANES; l++) {
+                        most[l] = (float)(l % 20 - 10); /* some are not there */
+                        at[l] = want[l] = -7 - l;
+                        for (int64_t j = *count - 1; j >= 0 && l >= lane_of(s.first) && l < lane_of(s.end); j--) {
+                            if (scores.at[j * LANES + l] == most[l]) want[l] = (int32_t)(40 + j);
+                        }
+                    }
+                    kernels->tile_find(*count, s, most, 40, fenced_tile(1, scores.at, *count, s), at);
+                    assert_memory_equal(at, want, sizeof at);
+                }
+        }
+}
+
 /* With cap 1 there is but the tanh, as these kernels compile it: contracted, which no other test of it sees. */
 static void the_tanh_of_tiles_is_within_two_ulp(void **state)
 {
@@ -405,6 +487,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes_do_what_they_say),
         cmocka_unit_test(exponentials_are_powers_near_and_far),
+        cmocka_unit_test(measures_are_sums_of_what_is_made),
+        cmocka_unit_test(the_first_of_the_greatest_is_found),
         cmocka_unit_test(the_tanh_of_tiles_is_within_two_ulp),
         cmocka_unit_test(maximum_is_the_greatest_and_passes_over_nan),
         cmocka_unit_test(multiply_takes_each_lane_times_its_factor),

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const command *const commands[] = {&command_info, &command_run, &command_plot, &command_align};
+static const command *const commands[] = {&command_info, &command_run, &command_plot, &command_align, &command_stats};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_help(void)

@@ -16,5 +16,6 @@ extern const command command_info;
 extern const command command_run;
 extern const command command_plot;
 extern const command command_align;
+extern const command command_stats;
 
 #endif

@@ -23,6 +23,14 @@ enum class scores_stage : attn_scores_stage {
     weights = ATTN_SCORES_WEIGHTS
 };
 
+/* attn_weights_stats: outputs that say what the weights are like, before dropout. */
+struct weights_stats {
+    tensor entropy = {}; /* [B, Hq, Tq], in nats; its exp is the effective number of keys */
+    tensor strongest =
+        {}; /* [B, Hq, Tq], std::int32_t or std::int64_t: the key of the greatest weight; -1: none is seen */
+    tensor key_sums = {}; /* [B, Hq, Tk], over the queries */
+};
+
 /* attn_forward_args: what is left out is not wanted, or has its default. */
 struct forward_args {
     const_tensor query = {};          /* [B, Hq, Tq, Dq]; missing leading dimensions are 1, here and below */
@@ -41,13 +49,23 @@ struct forward_args {
     tensor scores = {};               /* out [B, Hq, Tq, Tk], */
     attn::scores_stage stage = attn::scores_stage::raw; /* of this stage */
     tensor logsumexp = {};                              /* out [B, Hq, Tq] */
-    buffer workspace = {};                              /* scratch, of forward_workspace(); left out: the engine's */
+    weights_stats stats = {};
+    buffer workspace = {}; /* scratch, of forward_workspace(); left out: the engine's */
 };
 
 namespace detail
 {
 
-/* The same for attn.h. It points into args. */
+inline attn_weights_stats lower(const weights_stats &stats) noexcept
+{
+    auto c = sized<attn_weights_stats>();
+    c.entropy = stats.entropy.get();
+    c.strongest = stats.strongest.get();
+    c.key_sums = stats.key_sums.get();
+    return c;
+}
+
+/* The same for attn.h, but for the stats. It points into args. */
 inline attn_forward_args lower(const forward_args &args) noexcept
 {
     auto c = sized<attn_forward_args>();
@@ -72,11 +90,20 @@ inline attn_forward_args lower(const forward_args &args) noexcept
     return c;
 }
 
+/* With its stats, which it points at. */
+inline attn_forward_args lower(const forward_args &args, const attn_weights_stats &stats) noexcept
+{
+    attn_forward_args c = lower(args);
+    if (stats.entropy != nullptr || stats.strongest != nullptr || stats.key_sums != nullptr) c.stats = &stats;
+    return c;
+}
+
 } // namespace detail
 
 inline status try_forward(const mechanism &rule, const forward_args &args) noexcept
 {
-    const attn_forward_args c = detail::lower(args);
+    const attn_weights_stats stats = detail::lower(args.stats);
+    const attn_forward_args c = detail::lower(args, stats);
     const attn_status there = detail::check_there(args.memory);
     return static_cast<status>(there == ATTN_OK ? attn_forward(rule.get(), &c) : there);
 }
@@ -87,7 +114,7 @@ class forward_call
 {
   public:
     forward_call(const mechanism &rule, const forward_args &args) noexcept
-        : rule_(rule.get()), args_(args), c_(detail::lower(args_))
+        : rule_(rule.get()), args_(args), stats_(detail::lower(args_.stats)), c_(detail::lower(args_, stats_))
     {
     }
 
@@ -110,13 +137,15 @@ class forward_call
   private:
     const attn_mechanism *rule_;
     forward_args args_;
+    attn_weights_stats stats_;
     attn_forward_args c_;
 };
 
 /* The bytes of workspace that forward needs for these arguments. */
 inline result<std::size_t> try_forward_workspace(const mechanism &rule, const forward_args &args) noexcept
 {
-    const attn_forward_args c = detail::lower(args);
+    const attn_weights_stats stats = detail::lower(args.stats);
+    const attn_forward_args c = detail::lower(args, stats);
     return detail::told_where<std::size_t>(detail::check_there(args.memory), [&](std::size_t *bytes) {
         return attn_forward_workspace(rule.get(), &c, bytes);
     });

@@ -35,15 +35,16 @@ struct multihead_options {
 
 /* attn_multihead_args. */
 struct multihead_args {
-    const_tensor query = {};     /* x [B, Tq, query_dim] */
-    const_tensor key = {};       /* y [B, Tk, key_dim]; left out: the queries */
-    const_tensor value = {};     /* z [B, Tk, value_dim]; left out: the keys */
-    forward_args attention = {}; /* mask, bias, key_lengths, query_start, weights, scores, logsumexp of the heads */
-    tensor output = {};          /* out [B, Tq, output_dim] */
-    buffer saved = {};           /* for backward, of saved(); or left out */
-    attn::memory *memory = {};   /* keys and values of the heads that there are already; appended to */
-    bool attend_only = false;    /* with a memory: nothing is appended */
-    buffer workspace = {};       /* scratch, of workspace(); left out: the engine's */
+    const_tensor query = {}; /* x [B, Tq, query_dim] */
+    const_tensor key = {};   /* y [B, Tk, key_dim]; left out: the queries */
+    const_tensor value = {}; /* z [B, Tk, value_dim]; left out: the keys */
+    forward_args attention =
+        {};                    /* mask, bias, key_lengths, query_start, and the outputs of the heads but the context */
+    tensor output = {};        /* out [B, Tq, output_dim] */
+    buffer saved = {};         /* for backward, of saved(); or left out */
+    attn::memory *memory = {}; /* keys and values of the heads that there are already; appended to */
+    bool attend_only = false;  /* with a memory: nothing is appended */
+    buffer workspace = {};     /* scratch, of workspace(); left out: the engine's */
 };
 
 /* attn_multihead_backward_args, but for the forward call's, which are an argument of their own. */
@@ -69,11 +70,13 @@ namespace detail
 /* A call of a layer for attn.h, which points into itself and into the arguments. */
 struct multihead_call {
     attn_status there; /* whether the memories are that were given */
+    attn_weights_stats stats;
     attn_forward_args attention;
     attn_multihead_args args = sized<attn_multihead_args>();
 
     explicit multihead_call(const multihead_args &given) noexcept
-        : there(check_there(given.memory)), attention(lower(given.attention))
+        : there(check_there(given.memory)), stats(lower(given.attention.stats)),
+          attention(lower(given.attention, stats))
     {
         if (there == ATTN_OK) there = check_there(given.attention.memory);
         args.attend_only = given.attend_only;

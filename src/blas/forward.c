@@ -8,6 +8,7 @@
 #include "call/scratch.h"
 #include "runtime/size.h"
 #include "score/chunk.h"
+#include "score/key_sums.h"
 #include "softmax/context.h"
 #include "softmax/row.h"
 
@@ -17,6 +18,7 @@ typedef struct run {
     char *contexts; /* of a block */
     attn_i_context_scratch context;
     unsigned char *seen; /* an attn_i_seen for each row */
+    attn_i_key_sums sums;
 } run;
 
 static void lay_out(run *r, attn_i_arena *arena)
@@ -27,6 +29,7 @@ static void lay_out(run *r, attn_i_arena *arena)
     if (wants_context) r->context = attn_i_context_layout(p, r->chunks.value.use, arena);
     r->contexts = attn_i_carve_matrix(arena, wants_context ? r->chunks.block_rows : 0, p->value_dim, p->size);
     r->seen = attn_i_carve(arena, r->chunks.heads * r->chunks.rows, sizeof *r->seen);
+    r->sums = attn_i_key_sums_layout(&r->chunks, arena);
 }
 
 attn_status attn_i_blas_way_scratch(const attn_i_problem *problem, int64_t *bytes)
@@ -47,8 +50,9 @@ static void finish_rows(void *data, int64_t item)
         const attn_i_row_place at = attn_i_chunks_place(c, x);
         const attn_i_score_block *block = attn_i_chunks_block(c, x);
         const attn_i_span span = {block->first, block->first + block->scores.columns};
-        r->seen[x] = (unsigned char)attn_i_row_finish(r->p, at.b, at.h, at.i, span,
-                                                      c->scores + x * c->score_stride * r->p->size);
+        r->seen[x] =
+            (unsigned char)attn_i_row_finish(r->p, at.b, at.h, at.i, span, NULL, attn_i_key_sums_kept(&r->sums, x),
+                                             c->scores + x * c->score_stride * r->p->size);
     }
 }
 
@@ -97,12 +101,15 @@ void attn_i_blas_way_run(const attn_i_problem *problem, void *scratch)
     for (c->first_head = 0; c->first_head < c->head_count; c->first_head += c->heads) {
         c->chunk_heads = attn_i_min(c->heads, c->head_count - c->first_head);
         attn_i_chunks_take_heads(c);
+        attn_i_key_sums_begin(&r.sums);
         for (c->first_row = 0; c->first_row < c->head_rows; c->first_row += c->rows) {
             c->chunk_rows = attn_i_min(c->rows, c->head_rows - c->first_row);
             attn_i_chunks_take_rows(c);
             attn_i_chunks_score(c);
             finish_chunk(&r);
+            attn_i_key_sums_add(&r.sums);
             if (problem->context.data != NULL) compute_contexts(&r);
         }
+        attn_i_key_sums_write(&r.sums);
     }
 }

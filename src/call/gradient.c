@@ -23,6 +23,7 @@ static attn_status check_forward(const attn_mechanism *mechanism, const attn_bac
         return attn_i_fail(ATTN_ERR_UNSUPPORTED, "forward->memory has no gradients: give key and value");
     }
     forward.weights = forward.scores = NULL;
+    forward.stats = NULL;
     forward.scores_stage = ATTN_SCORES_RAW;
     if (args->d_context == NULL) forward.context = NULL;
     if (args->d_context != NULL && forward.context == NULL) {
@@ -130,28 +131,22 @@ static attn_status check_outputs(attn_i_gradient *g, const attn_backward_args *a
     return status == ATTN_OK ? check_params(g, args) : status;
 }
 
-static int add(attn_i_named_view *list, int count, const char *kind, const char *name, const attn_i_view *view)
-{
-    if (view->first < view->end) list[count++] = (attn_i_named_view){kind, name, view};
-    return count;
-}
-
 int attn_i_gradient_list(const attn_i_gradient *g, attn_i_named_view list[ATTN_I_MOST_GRADIENT_TENSORS], int *outputs)
 {
     int ignored, count = 0;
-    count = add(list, count, "", "d_query", &g->d_query);
-    count = add(list, count, "", "d_key", &g->d_key);
-    count = add(list, count, "", "d_value", &g->d_value);
-    count = add(list, count, "", "d_bias", &g->d_bias);
-    count = add(list, count, "", "d_alibi", &g->d_alibi);
-    count = add(list, count, "", "d_relative", &g->d_relative);
+    count = attn_i_list_add(list, count, "", "d_query", &g->d_query);
+    count = attn_i_list_add(list, count, "", "d_key", &g->d_key);
+    count = attn_i_list_add(list, count, "", "d_value", &g->d_value);
+    count = attn_i_list_add(list, count, "", "d_bias", &g->d_bias);
+    count = attn_i_list_add(list, count, "", "d_alibi", &g->d_alibi);
+    count = attn_i_list_add(list, count, "", "d_relative", &g->d_relative);
     for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
-        count = add(list, count, "d_", g->problem.mechanism->params[i].name, &g->d_params[i]);
+        count = attn_i_list_add(list, count, "d_", g->problem.mechanism->params[i].name, &g->d_params[i]);
     }
     *outputs = count;
-    count = add(list, count, "", "d_context", &g->d_context);
-    count = add(list, count, "", "d_weights", &g->d_weights);
-    count = add(list, count, "", "d_logsumexp", &g->d_logsumexp);
+    count = attn_i_list_add(list, count, "", "d_context", &g->d_context);
+    count = attn_i_list_add(list, count, "", "d_weights", &g->d_weights);
+    count = attn_i_list_add(list, count, "", "d_logsumexp", &g->d_logsumexp);
     return count + attn_i_problem_list(&g->problem, list + count, &ignored);
 }
 

@@ -4,6 +4,7 @@
  * found here, before anything is computed or written. */
 #include "call/problem.h"
 
+#include "call/stats.h"
 #include "handles/lengths.h"
 #include "handles/memory.h"
 #include "handles/status.h"
@@ -215,8 +216,14 @@ attn_status attn_i_problem_output(const attn_i_problem *p, const attn_tensor *te
 
 static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *args)
 {
-    if (args->context == NULL && args->weights == NULL && args->scores == NULL && args->logsumexp == NULL) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "context, weights, scores and logsumexp are all NULL");
+    attn_status status = args->stats == NULL ? ATTN_OK : attn_i_stats_check(p, args->stats);
+    if (status != ATTN_OK) return status;
+    if (args->context == NULL && args->weights == NULL && args->scores == NULL && args->logsumexp == NULL &&
+        !p->stats.wanted) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, args->stats == NULL
+                                                  ? "context, weights, scores and logsumexp are all NULL"
+                                                  : "context, weights, scores and logsumexp are all NULL, and so are "
+                                                    "the tensors of stats");
     }
     if (args->scores_stage < ATTN_SCORES_RAW || args->scores_stage > ATTN_SCORES_WEIGHTS) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "scores_stage is %" PRId32 ", which is none", args->scores_stage);
@@ -230,7 +237,7 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
             ATTN_ERR_UNSUPPORTED,
             "scores are wanted before the mask, but predictive local attention makes none that it masks");
     }
-    attn_status status = attn_i_problem_output(p, args->context, "context", context_layout, context, &p->context);
+    status = attn_i_problem_output(p, args->context, "context", context_layout, context, &p->context);
     if (status == ATTN_OK)
         status = attn_i_problem_output(p, args->weights, "weights", score_layout, scores, &p->weights);
     if (status == ATTN_OK) status = attn_i_problem_output(p, args->scores, "scores", score_layout, scores, &p->scores);
@@ -245,23 +252,24 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
 int attn_i_problem_is_wanted(const attn_i_problem *p)
 {
     return !attn_i_view_is_empty(&p->context) || !attn_i_view_is_empty(&p->weights) ||
-           !attn_i_view_is_empty(&p->scores) || !attn_i_view_is_empty(&p->logsumexp);
+           !attn_i_view_is_empty(&p->scores) || !attn_i_view_is_empty(&p->logsumexp) || attn_i_stats_are_wanted(p);
 }
 
 int attn_i_problem_list(const attn_i_problem *p, attn_i_named_view list[ATTN_I_MOST_TENSORS], int *outputs)
 {
-    enum { OUTPUTS = 4 };
     const attn_mechanism *m = p->mechanism;
-    const attn_i_named_view fixed[] = {{"", "context", &p->context}, {"", "weights", &p->weights},
-                                       {"", "scores", &p->scores},   {"", "logsumexp", &p->logsumexp},
-                                       {"", "query", &p->query},     {"", "key", &p->key},
-                                       {"", "value", &p->value},     {"", "key_lengths", &p->lengths},
-                                       {"", "mask", &p->mask},       {"", "bias", &p->bias}};
-    int count = 0;
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
-        if (i == OUTPUTS) *outputs = count;
-        if (fixed[i].view->first < fixed[i].view->end) list[count++] = fixed[i];
-    }
+    int count = p->stats.wanted ? attn_i_stats_list(p, list) : 0;
+    count = attn_i_list_add(list, count, "", "context", &p->context);
+    count = attn_i_list_add(list, count, "", "weights", &p->weights);
+    count = attn_i_list_add(list, count, "", "scores", &p->scores);
+    count = attn_i_list_add(list, count, "", "logsumexp", &p->logsumexp);
+    *outputs = count;
+    count = attn_i_list_add(list, count, "", "query", &p->query);
+    count = attn_i_list_add(list, count, "", "key", &p->key);
+    count = attn_i_list_add(list, count, "", "value", &p->value);
+    count = attn_i_list_add(list, count, "", "key_lengths", &p->lengths);
+    count = attn_i_list_add(list, count, "", "mask", &p->mask);
+    count = attn_i_list_add(list, count, "", "bias", &p->bias);
     if (m->modifiers.alibi != ATTN_ALIGN_NONE) {
         list[count++] = (attn_i_named_view){"", "the ALiBi slopes", &m->modifiers.slopes};
     }

@@ -24,6 +24,13 @@ typedef struct attn_i_relative {
     int64_t first, count; /* distances first .. first + count - 1 */
 } attn_i_relative;
 
+/* What the weights are to say of themselves: see call/stats.h. data NULL: not wanted. */
+typedef struct attn_i_stats {
+    attn_i_view entropy, strongest; /* [1, B, Hq, Tq]; the latter of integers */
+    attn_i_view key_sums;           /* [1, B, Hq, Tk] */
+    int wanted;                     /* any of them */
+} attn_i_stats;
+
 typedef struct attn_i_problem {
     const attn_mechanism *mechanism;
     const attn_i_modifiers *modifiers;
@@ -48,6 +55,7 @@ typedef struct attn_i_problem {
     attn_i_view context, weights, scores; /* data NULL: not wanted */
     attn_i_view logsumexp;                /* [1, B, Hq, Tq]; of float64 also where the call is of float32 */
     attn_scores_stage scores_stage;
+    attn_i_stats stats;
 } attn_i_problem;
 
 /* The caller's struct, as this version has it. ATTN_ERR_ARGUMENT for a NULL, ATTN_ERR_STRUCT_SIZE. */

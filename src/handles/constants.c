@@ -79,6 +79,7 @@ static const struct {
     SIZEOF(attn_tensor),
     SIZEOF(attn_engine_options),
     SIZEOF(attn_param_info),
+    SIZEOF(attn_weights_stats),
     SIZEOF(attn_forward_args),
     SIZEOF(attn_backward_args),
     SIZEOF(attn_memory_options),

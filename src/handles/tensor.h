@@ -74,6 +74,14 @@ typedef struct attn_i_named_view {
     const attn_i_view *view;
 } attn_i_named_view;
 
+/* Adds one that has elements to a list of `count`; returns how many there are. */
+static inline int attn_i_list_add(attn_i_named_view *list, int count, const char *kind, const char *name,
+                                  const attn_i_view *view)
+{
+    if (view->first < view->end) list[count++] = (attn_i_named_view){kind, name, view};
+    return count;
+}
+
 /* ATTN_ERR_OVERLAP unless each of the first `outputs` of a list lies apart from all that follow it. */
 attn_status attn_i_views_apart(const attn_i_named_view *list, int outputs, int count);
 

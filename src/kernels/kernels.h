@@ -43,6 +43,11 @@ typedef struct attn_i_kernels {
      * weight that is too small to hold. */
     attn_i_seen (*softmax)(int64_t n, double temperature, void *row, double *logsumexp);
     attn_i_seen (*hardmax)(int64_t n, double temperature, void *row, double *logsumexp);
+    /* What the softmax of a row of scores will be: its entropy, 0 where nothing is seen, NaN where the weights are; and
+     * the first of its greatest, -1 in either case. */
+    void (*measure)(int64_t n, double temperature, const void *row, double *entropy, int64_t *strongest);
+    /* sums[j] += row[j] */
+    void (*add_to_sums)(int64_t n, const void *row, double *sums);
 
     /* scores[j] = sum over a of v[a] tanh(query[a] + keys[j key_stride + a]), j < n */
     void (*tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,

@@ -97,6 +97,44 @@ attn_i_seen KERNEL(softmax)(int64_t n, double temperature, void *row, double *lo
     return seen(n, all);
 }
 
+/* entropy = log S - M / S, S = sum exp(t_j), M = sum exp(t_j) t_j, t_j = (x_j - most) inverse: as no t is above 0, both
+ * parts are at least 0 and nothing cancels. */
+void KERNEL(measure)(int64_t n, double temperature, const void *row, double *entropy, int64_t *strongest)
+{
+    const real *x = row, most = maximum(n, x), inv = inverse(temperature);
+    const real before = inv < 1 ? inv : 1, after = inv < 1 ? 1 : inv; /* as in exponentials */
+    double sum = 0, moment = 0;
+    for (int64_t start = 0; start < n; start += BLOCK) {
+        const int64_t end = start + BLOCK < n ? start + BLOCK : n;
+        lane_sums sums = {{{0}}}, moments = {{{0}}};
+        for (int64_t j = start; j < end; j += LANES) {
+            for (int64_t k = 0, at = j; k < VECTORS && at < end; k++, at += WIDTH) {
+                const vec score = load_part(x + at, end - at, HIDDEN);
+                const truth hidden = score == splat(HIDDEN);
+                vec t = (score * before - most * before) * after;
+                t = choose(t < splat(EXP_LEAST), splat(EXP_LEAST), t); /* finite, so that 0 times it is 0 */
+                const vec p = choose(hidden, splat(0), vec_exp(t));
+                sums.part[k] += p;
+                moments.part[k] += p * t;
+            }
+        }
+        sum += (double)sum_lanes(sums);
+        moment += (double)sum_lanes(moments);
+    }
+    *entropy = sum;
+    *strongest = -1;
+    if (!(sum > 0)) return;
+    *entropy = log(sum) - moment / sum;
+    *strongest = 0;
+    while (x[*strongest] != most) ++*strongest;
+}
+
+void KERNEL(add_to_sums)(int64_t n, const void *row, double *sums)
+{
+    const real *x = row;
+    for (int64_t j = 0; j < n; j++) sums[j] += (double)x[j];
+}
+
 attn_i_seen KERNEL(hardmax)(int64_t n, double temperature, void *row, double *logsumexp)
 {
     real *x = row, most = maximum(n, x), inv = inverse(temperature);

@@ -34,6 +34,8 @@ void KERNEL(add_alibi)(int64_t n, const void *slope, int64_t distance, void *row
 void KERNEL(hide)(int64_t n, const uint8_t *mask, int64_t stride, void *row);
 attn_i_seen KERNEL(softmax)(int64_t n, double temperature, void *row, double *logsumexp);
 attn_i_seen KERNEL(hardmax)(int64_t n, double temperature, void *row, double *logsumexp);
+void KERNEL(measure)(int64_t n, double temperature, const void *row, double *entropy, int64_t *strongest);
+void KERNEL(add_to_sums)(int64_t n, const void *row, double *sums);
 void KERNEL(tanh_scores)(int64_t hidden, const void *v, const void *query, int64_t n, const void *keys,
                          int64_t key_stride, void *scores);
 void KERNEL(tanh_gradient)(int64_t n, const void *tanh, const void *change, void *to);

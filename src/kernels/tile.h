@@ -130,6 +130,13 @@ typedef struct attn_i_tile_kernels {
     /* tile = 2^(tile - reference), 0 for minus infinity; scores more than ROOM below the reference count as ROOM below
      */
     void (*tile_exponentials)(int64_t count, attn_i_spans spans, const float *reference, float *tile);
+    /* The same, and what the weights come to: sum[l] += those of the lane, moment[l] += each times what it is 2 to the
+     * power of, which counts as ROOM below where it is more. */
+    void (*tile_measure)(int64_t count, attn_i_spans spans, const float *reference, float *tile, float *sum,
+                         float *moment);
+    /* at[l] = first + j for the first j whose tile[j][l] is most[l]; untouched where there is none */
+    void (*tile_find)(int64_t count, attn_i_spans spans, const float *most, int32_t first, const float *tile,
+                      int32_t *at);
     /* tile[j] *= factor[l], all lanes */
     void (*tile_multiply)(int64_t count, const float *factor, float *tile);
 
@@ -171,6 +178,9 @@ typedef struct attn_i_tile_kernels {
     /* row[j] = 2^(unit row[j] - reference), 0 for minus infinity; what lies more than ROOM below counts as ROOM below.
      * Returns their sum. */
     float (*row_exponentials)(int64_t n, float unit, float reference, float *row);
+
+    /* The same, and the sum of each times what it is 2 to the power of, as in tile_measure. */
+    float (*row_measure)(int64_t n, float unit, float reference, float *row, float *moment);
 
     /* Rows of scores on their own. */
     /* row[j] = factor 2^(row[j] - reference), the reference whole; 0 for minus infinity */

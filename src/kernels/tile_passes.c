@@ -103,6 +103,45 @@ void KERNEL(tile_exponentials)(int64_t count, attn_i_spans spans, const float *r
                     const vec seen = choose(score == splat(HIDDEN), splat(0), weight); store(keep_nan(score, seen), x);)
 }
 
+void KERNEL(tile_measure)(int64_t count, attn_i_spans spans, const float *reference, float *tile, float *sum,
+                          float *moment)
+{
+    bits_vec powers = {0};
+    for (int l = spans.first * ATTN_I_SPAN_LANES; l < spans.end * ATTN_I_SPAN_LANES; l += WIDTH) {
+        const vec own = load(reference + l);
+        const truth far = (own > splat(ATTN_I_FAR)) | (own < splat(-ATTN_I_FAR)); /* see tile_exponentials */
+        const vec base = choose(far, splat(0), own), floor = base - splat(ATTN_I_ROOM), offset = power_offset(base);
+        vec s = splat(0), m = splat(0);
+        for (int64_t j = 0; j < count; j++) {
+            float *x = tile + j * ATTN_I_LANES + l;
+            const vec score = load(x), left = choose(far, score - own, score);
+            vec weight = power_above(left, floor, offset, &powers);
+            weight = choose(score == splat(HIDDEN), splat(0), weight);
+            weight = keep_nan(score, weight);
+            store(weight, x);
+            s += weight;
+            m += weight * (greater_of(floor, left) - base);
+        }
+        store(load(sum + l) + s, sum + l);
+        store(load(moment + l) + m, moment + l);
+    }
+}
+
+void KERNEL(tile_find)(int64_t count, attn_i_spans spans, const float *most, int32_t first, const float *tile,
+                       int32_t *at)
+{
+    for (int l = spans.first * ATTN_I_SPAN_LANES; l < spans.end * ATTN_I_SPAN_LANES; l += WIDTH) {
+        const vec greatest = load(most + l);
+        truth found;
+        memcpy(&found, at + l, sizeof found);
+        for (int64_t j = count - 1; j >= 0; j--) {
+            const truth here = load(tile + j * ATTN_I_LANES + l) == greatest;
+            found = (here & ((truth){0} + (first + (int32_t)j))) | (~here & found);
+        }
+        memcpy(at + l, &found, sizeof found);
+    }
+}
+
 void KERNEL(tile_multiply)(int64_t count, const float *factor, float *tile)
 {
     const attn_i_spans spans = {0, ATTN_I_SPANS};

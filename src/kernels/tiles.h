@@ -32,6 +32,10 @@ void KERNEL(tile_drop)(int64_t count, attn_i_spans spans, const attn_i_draw *dra
 void KERNEL(tile_gradient)(int64_t count, attn_i_spans spans, const float *weights, const float *mean, float *tile);
 void KERNEL(tile_maximum)(int64_t count, attn_i_spans spans, const float *tile, float *most);
 void KERNEL(tile_exponentials)(int64_t count, attn_i_spans spans, const float *reference, float *tile);
+void KERNEL(tile_measure)(int64_t count, attn_i_spans spans, const float *reference, float *tile, float *sum,
+                          float *moment);
+void KERNEL(tile_find)(int64_t count, attn_i_spans spans, const float *most, int32_t first, const float *tile,
+                       int32_t *at);
 void KERNEL(tile_multiply)(int64_t count, const float *factor, float *tile);
 void KERNEL(to_lanes)(int64_t lanes, int64_t n, const float *const *rows, float factor, float *tile);
 void KERNEL(from_lanes)(int64_t lanes, int64_t n, const float *tile, const float *factor, float *const *rows);
@@ -47,6 +51,7 @@ void KERNEL(row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn
 void KERNEL(row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_rows values, int64_t dim,
                          float *context);
 float KERNEL(row_maximum)(int64_t n, const float *row);
+float KERNEL(row_measure)(int64_t n, float unit, float reference, float *row, float *moment);
 float KERNEL(row_exponentials)(int64_t n, float unit, float reference, float *row);
 void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row);
 int64_t KERNEL(mask_count)(int64_t n, const uint8_t *mask, int64_t stride);

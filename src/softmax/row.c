@@ -4,9 +4,11 @@
 #include "softmax/row.h"
 
 #include "call/relative.h"
+#include "call/stats.h"
 #include "runtime/size.h"
 
 #include <math.h>
+#include <string.h>
 
 int attn_i_row_wants_all_keys(const attn_i_problem *p)
 {
@@ -83,23 +85,56 @@ void attn_i_row_modify(const attn_i_problem *p, int64_t b, int64_t h, int64_t i,
     attn_i_row_bias(p, b, h, i, span, row);
 }
 
-attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
+static double number(const attn_i_problem *p, const char *row, int64_t j)
 {
-    return attn_i_row_finish_with(p, b, h, i, span, NULL, row);
+    const void *at = row + j * p->size;
+    return p->dtype == ATTN_F64 ? *(const double *)at : (double)*(const float *)at;
 }
 
-attn_i_seen attn_i_row_finish_with(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span,
-                                   const void *factor, void *row)
+/* What is to be told of a row of weights that no exponentials alone have made: see attn_weights_stats. */
+static void measure_weights(const attn_i_problem *p, int64_t n, const char *row, double *entropy, int64_t *strongest)
+{
+    double sum = 0, most = -1;
+    *strongest = -1;
+    *entropy = 0;
+    for (int64_t j = 0; j < n; j++) {
+        const double weight = number(p, row, j);
+        sum += weight;
+        if (!(weight > most) || p->kernels->is_unseen(row + j * p->size)) continue;
+        most = weight;
+        *strongest = j;
+    }
+    if (isnan(sum)) {
+        *entropy = sum;
+        *strongest = -1;
+        return;
+    }
+    for (int64_t j = 0; j < n; j++) {
+        const double weight = number(p, row, j);
+        if (weight > 0) *entropy += weight / sum * (log(sum) - log(weight));
+    }
+}
+
+attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span,
+                              const void *factor, void *kept, void *row)
 {
     const attn_i_kernels *kernels = p->kernels;
     const attn_i_modifiers *m = p->modifiers;
     const int64_t n = span.end - span.first;
     attn_i_row_modify(p, b, h, i, span, row);
 
-    double logsumexp;
+    const int measures = attn_i_stats_of_rows(p), of_scores = m->normaliser == ATTN_SOFTMAX && factor == NULL;
+    double logsumexp, entropy = 0;
+    int64_t strongest = -1;
+    if (measures && of_scores) kernels->measure(n, m->temperature, row, &entropy, &strongest);
     attn_i_seen seen = m->normaliser == ATTN_SOFTMAX ? kernels->softmax(n, m->temperature, row, &logsumexp)
                                                      : kernels->hardmax(n, m->temperature, row, &logsumexp);
     if (factor != NULL) kernels->multiply(n, factor, row);
+    if (measures) {
+        if (!of_scores) measure_weights(p, n, row, &entropy, &strongest);
+        attn_i_stats_write_row(p, b, h, i, entropy, strongest < 0 ? -1 : span.first + strongest);
+    }
+    if (kept != NULL) memcpy(kept, row, (size_t)(n * p->size));
     if (p->dropout.keep != 0) {
         kernels->drop(n, &p->dropout.draw, attn_i_problem_row(p, b, h, i), span.first, p->dropout.keep, -0.0, row);
         if (seen == ATTN_I_SEEN_ALL) seen = ATTN_I_SEEN_SOME;

@@ -17,13 +17,11 @@ void attn_i_row_cap(const attn_i_problem *problem, int64_t b, int64_t h, int64_t
 void attn_i_row_bias(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row);
 
 /* row holds the unscaled scores of query i (of head h, sequence b) against the keys of span, outside of which it sees
- * nothing; they become its weights. Writes the query's row of scores, weights and logsumexp where they are wanted. */
+ * nothing; they become its weights, multiplied by a row of factors, if that is not NULL, once they are normalised, and
+ * are left in `kept` too, if that is not NULL, before any is dropped. Writes the query's row of scores and weights, its
+ * logsumexp and stats where they are wanted. */
 attn_i_seen attn_i_row_finish(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span,
-                              void *row);
-
-/* The same; the weights are multiplied by a row of factors, if that is not NULL, once they are normalised. */
-attn_i_seen attn_i_row_finish_with(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span span,
-                                   const void *factor, void *row);
+                              const void *factor, void *kept, void *row);
 
 /* 1 if the scores of keys that a query may not see are wanted too. */
 int attn_i_row_wants_all_keys(const attn_i_problem *problem);

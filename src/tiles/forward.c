@@ -5,6 +5,7 @@
 #include "tiles/forward.h"
 
 #include "call/scratch.h"
+#include "call/stats.h"
 #include "runtime/size.h"
 #include "tiles/lanes.h"
 #include "tiles/output.h"
@@ -24,6 +25,11 @@ enum {
 
 /* ---------------------------------------------------------------------------------------------- layout */
 
+static int sums_keys(const attn_i_tiles *way)
+{
+    return way->p->stats.key_sums.data != NULL;
+}
+
 static void cut(attn_i_tiles *way)
 {
     const attn_i_problem *p = way->p;
@@ -34,7 +40,10 @@ static void cut(attn_i_tiles *way)
         attn_i_divide_up(attn_i_divide_up(way->head_rows, way->tiles), ATTN_I_SPAN_LANES) * ATTN_I_SPAN_LANES;
     way->tiles = attn_i_divide_up(way->head_rows, way->tile_rows);
 
-    const int64_t per_head = attn_i_sources_copied(&way->sources);
+    int64_t per_head = attn_i_sources_copied(&way->sources);
+    if (way->few && sums_keys(way)) {
+        per_head = attn_i_add_most(per_head, attn_i_multiply_most(way->head_rows, p->keys));
+    }
     way->heads = per_head > 0 ? attn_i_clamp(CHUNK_ELEMENTS / per_head, 1, way->head_count) : way->head_count;
 
     const int64_t passes = way->heads * way->tiles;
@@ -46,11 +55,29 @@ static void cut(attn_i_tiles *way)
     }
     way->split_keys = attn_i_divide_up(attn_i_divide_up(p->keys, way->splits), ATTN_I_TILE_KEYS) * ATTN_I_TILE_KEYS;
     way->slot_count = attn_i_clamp(attn_i_multiply_most(passes, way->splits), 1, p->engine->threads);
+    if (!sums_keys(way)) return;
+    way->sum_keys = attn_i_min(p->keys, ATTN_I_SUMMED_TILES * ATTN_I_TILE_KEYS);
+    if (attn_i_multiply_most(way->heads, p->keys / (ATTN_I_SUMMED_TILES * ATTN_I_TILE_KEYS)) < FEW_PASSES) {
+        way->sum_keys = attn_i_min(p->keys, ATTN_I_TILE_KEYS);
+    }
 }
 
 static int64_t context_dim(const attn_i_tiles *way)
 {
     return way->p->context.data != NULL ? way->p->value_dim : 0;
+}
+
+static void lay_out_lane_stats(attn_i_tiles *way, int64_t parts, attn_i_arena *arena)
+{
+    way->stats = attn_i_carve(arena, parts * ATTN_I_LANES, sizeof *way->stats);
+    if (!sums_keys(way)) return;
+    way->norms = attn_i_carve(arena, way->heads * way->tiles * ATTN_I_LANES, sizeof *way->norms);
+    way->is_great = attn_i_carve(arena, way->heads * way->tiles, sizeof *way->is_great);
+    way->sums_slot = attn_i_carve(arena, way->slot_count, sizeof *way->sums_slot);
+    for (int64_t i = 0; i < way->slot_count; i++) {
+        const attn_i_key_sums_scratch s = attn_i_key_sums_scratch_layout(&way->plan, way->sum_keys, arena);
+        if (arena->base != NULL) way->sums_slot[i] = s;
+    }
 }
 
 static void lay_out_lanes(attn_i_tiles *way, attn_i_arena *arena)
@@ -65,6 +92,19 @@ static void lay_out_lanes(attn_i_tiles *way, attn_i_arena *arena)
     const int64_t parts = way->splits == 1 ? 0 : way->heads * way->tiles * way->splits;
     way->lanes = attn_i_carve(arena, parts, sizeof *way->lanes);
     way->contexts = attn_i_carve_matrix(arena, parts * ATTN_I_LANES, context_dim(way), way->p->size);
+    if (way->plan.measures) lay_out_lane_stats(way, parts, arena);
+}
+
+static void lay_out_row_stats(attn_i_tiles *way, int64_t parts, int64_t rows, attn_i_arena *arena)
+{
+    const int64_t kept = sums_keys(way) ? way->heads * way->head_rows : 0;
+    way->stats = attn_i_carve(arena, rows, sizeof *way->stats);
+    way->kept = attn_i_carve_matrix(arena, kept, way->p->keys, way->p->size);
+    for (int64_t i = 0; i < parts && arena->base != NULL; i++) {
+        attn_i_row_part *part = &way->row_parts[i];
+        part->stats = way->stats + i * way->head_rows;
+        part->kept = kept > 0 ? way->kept + i / way->splits * way->head_rows * way->p->keys : NULL;
+    }
 }
 
 static void lay_out_rows(attn_i_tiles *way, attn_i_arena *arena)
@@ -83,6 +123,7 @@ static void lay_out_rows(attn_i_tiles *way, attn_i_arena *arena)
     for (int64_t i = 0; i < parts && arena->base != NULL; i++) {
         way->row_parts[i].context = way->contexts + i * way->head_rows * context_dim(way);
     }
+    if (way->plan.measures) lay_out_row_stats(way, parts, rows, arena);
 }
 
 static void lay_out(attn_i_tiles *way, attn_i_arena *arena)
@@ -195,6 +236,50 @@ static void fetch_share(const attn_i_tiles *way, int64_t pass, const attn_i_sour
                                              .lines = lines_of(width)});
 }
 
+static attn_i_row_stats *stats_of(const attn_i_tiles *way, int64_t pass)
+{
+    return way->stats + pass * ATTN_I_LANES;
+}
+
+/* What the rows of a tile of queries, whose passes are through, say of their weights. */
+static void finish_stats(attn_i_tiles *way, int64_t tile, const attn_i_row_stats *parts, int is_great)
+{
+    const attn_i_problem *p = way->p;
+    const attn_i_tile_work w = work_of(way, tile * way->splits);
+    if (sums_keys(way)) way->is_great[tile] = (unsigned char)is_great;
+    for (int64_t l = 0; l < w.rows; l++) {
+        const int64_t row = w.first_row + l;
+        const attn_i_row_stats all = attn_i_row_stats_join(parts + l, ATTN_I_LANES, way->splits);
+        attn_i_row_stats_write(p, w.b, w.key_head * p->group + row % p->group, row / p->group, &all);
+        if (sums_keys(way)) way->norms[tile * ATTN_I_LANES + l] = attn_i_row_stats_norm(&all);
+    }
+}
+
+/* The sums of a run of keys of one key head, over all tiles of its queries, in their order. */
+static void sum_keys(void *data, int64_t item)
+{
+    attn_i_tiles *way = data;
+    const attn_i_problem *p = way->p;
+    const int64_t slot = attn_i_slot_take(&way->slots), runs = attn_i_divide_up(p->keys, way->sum_keys);
+    const attn_i_key_sums_scratch *own = &way->sums_slot[slot];
+    const int64_t head = item / runs, first = item % runs * way->sum_keys;
+    const attn_i_span keys = {first, attn_i_min(first + way->sum_keys, p->keys)};
+    memset(own->sums, 0, (size_t)(p->group * way->sum_keys) * sizeof *own->sums);
+    attn_i_tile_work w = {.b = 0};
+    for (int64_t i = way->tiles - 1; i >= 0; i--) { /* they are counted from the last one */
+        const int64_t tile = head * way->tiles + i;
+        w = work_of(way, tile * way->splits);
+        w.keys = keys;
+        attn_i_tile_key_sums(&way->plan, &way->slot[slot], own, &w, way->norms + tile * ATTN_I_LANES,
+                             way->is_great[tile], way->sum_keys);
+    }
+    for (int64_t i = 0; i < p->group; i++) {
+        attn_i_stats_write_sums(p, w.b, w.key_head * p->group + i, first, keys.end - first,
+                                own->sums + i * way->sum_keys);
+    }
+    attn_i_slot_release(&way->slots, slot);
+}
+
 static void compute_pass(void *data, int64_t pass)
 {
     attn_i_tiles *way = data;
@@ -211,7 +296,9 @@ static void compute_pass(void *data, int64_t pass)
     attn_i_tile_pass(&way->plan, s, &w, &fetch);
     if (way->splits == 1) {
         attn_i_tile_finish(&way->plan, s, &w);
+        if (way->plan.measures) finish_stats(way, pass, s->stats, s->lanes->great != 0);
     } else {
+        if (way->plan.measures) memcpy(stats_of(way, pass), s->stats, ATTN_I_LANES * sizeof *s->stats);
         way->lanes[pass] = *s->lanes;
         memcpy(way->contexts + pass * context_elements(way), s->context, (size_t)context_elements(way) * sizeof(float));
     }
@@ -263,6 +350,11 @@ static void merge_splits(void *data, int64_t tile)
         add_parts(way, s, first, most, room);
     }
     attn_i_tile_finish(&way->plan, s, &w);
+    if (way->plan.measures) {
+        int is_great = 0;
+        for (int64_t i = 0; i < way->splits; i++) is_great |= way->lanes[first + i].great != 0;
+        finish_stats(way, tile, stats_of(way, first), is_great);
+    }
     attn_i_slot_release(&way->slots, slot);
 }
 
@@ -284,5 +376,8 @@ void attn_i_tiles_run(attn_i_tiles *way, void *scratch)
         way->passes = tiles * way->splits;
         attn_i_parallel(p->engine->pool, way->passes, work, way->few ? compute_rows : compute_pass, way);
         if (way->splits > 1) attn_i_parallel(p->engine->pool, tiles, work, way->few ? merge_rows : merge_splits, way);
+        if (sums_keys(way) && !way->few && p->keys > 0) {
+            attn_i_parallel(p->engine->pool, heads * attn_i_divide_up(p->keys, way->sum_keys), work, sum_keys, way);
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 #include "call/problem.h"
 #include "runtime/slots.h"
+#include "tiles/key_sums.h"
 #include "tiles/pass.h"
 #include "tiles/row_pass.h"
 #include "tiles/source.h"
@@ -33,6 +34,12 @@ typedef struct attn_i_tiles {
     attn_i_lanes *lanes;          /* of each pass, where keys are split */
     float *contexts;
     attn_i_row_part *row_parts; /* of each pass */
+    attn_i_row_stats *stats;    /* of the rows of each pass, where they are wanted and keys are split, or rows few */
+    float *kept;                /* [heads][rows][Tk], where few queries are summed by key; and where many are: */
+    attn_i_key_sums_scratch *sums_slot;
+    attn_i_row_norm *norms;  /* of the lanes of each tile of queries */
+    unsigned char *is_great; /* of each tile of queries: some scores are */
+    int64_t sum_keys;        /* of one item that sums */
 } attn_i_tiles;
 
 /* Begins a call; 1 if the problem can go this way. */

@@ -150,6 +150,52 @@ static int weights_with_products(pass *t)
     return good;
 }
 
+/* ---------------------------------------------------------------------------------------------- stats */
+
+/* The greatest scores of the tile, which is still of scores, where they are greater than any before. */
+static void find_strongest(pass *t, const float *most)
+{
+    const double unit = t->v.plan->great != 0 ? t->v.plan->great : 1;
+    attn_i_row_stats *stats = t->v.s->stats;
+    int32_t at[ATTN_I_LANES] = {0};
+    int any = 0;
+    for (int64_t l = 0; l < t->v.w->rows; l++) any |= (double)most[l] * unit > stats[l].greatest;
+    for (int i = t->v.count - 1; i >= 0 && any; i--) { /* the first piece that has it is the last word */
+        const piece *one = &t->v.pieces[i];
+        t->v.kernels->tile_find(one->count, one->spans, most, (int32_t)one->first,
+                                t->v.s->tile + one->first * ATTN_I_LANES, at);
+    }
+    for (int64_t l = 0; l < t->v.w->rows && any; l++) {
+        if (!((double)most[l] * unit > stats[l].greatest)) continue;
+        stats[l].greatest = (double)most[l] * unit;
+        stats[l].strongest = t->v.keys.first + at[l];
+    }
+}
+
+/* Exponents of a piece become weights, of which the sums go to those of the rows. */
+static void measure(pass *t, const piece *one, const float *reference, float *tile)
+{
+    const attn_i_lanes *lanes = t->v.lanes;
+    const double unit = t->v.plan->great != 0 ? t->v.plan->great : 1;
+    float sum[ATTN_I_LANES] = {0}, moment[ATTN_I_LANES] = {0};
+    t->v.kernels->tile_measure(one->count, one->spans, reference, tile, sum, moment);
+    for (int64_t l = 0; l < t->v.w->rows; l++) {
+        attn_i_row_stats_add(&t->v.s->stats[l], (double)lanes->reference[l] * unit,
+                             t->v.plan->great != 0 ? (double)lanes->room[l] : 0, sum[l], moment[l]);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- by passes */
+
+static void to_weights(pass *t, const piece *one, const float *reference, float *tile)
+{
+    if (t->v.plan->measures) {
+        measure(t, one, reference, tile);
+    } else {
+        t->v.kernels->tile_exponentials(one->count, one->spans, reference, tile);
+    }
+}
+
 static void weights_by_passes(pass *t, attn_i_shows mask)
 {
     float most[ATTN_I_LANES], reference[ATTN_I_LANES];
@@ -161,6 +207,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
         t->v.kernels->tile_maximum(t->v.pieces[i].count, t->v.pieces[i].spans,
                                    t->v.s->tile + t->v.pieces[i].first * ATTN_I_LANES, most);
     }
+    if (t->v.plan->measures) find_strongest(t, most);
     if (t->v.plan->great != 0) {
         attn_i_lanes_move_great(t->v.kernels, t->v.lanes, t->v.plan->great, most, context_dim(t), t->v.s->context);
     } else {
@@ -174,10 +221,10 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
         const piece *one = &t->v.pieces[i];
         float *tile = t->v.s->tile + one->first * ATTN_I_LANES;
         if (t->v.plan->great == 0) {
-            t->v.kernels->tile_exponentials(one->count, one->spans, reference, tile);
+            to_weights(t, one, reference, tile);
         } else {
             attn_i_tile_take_off(t->v.plan->great, one->count, one->spans, reference, tile);
-            t->v.kernels->tile_exponentials(one->count, one->spans, t->v.lanes->room, tile);
+            to_weights(t, one, t->v.lanes->room, tile);
         }
     }
 }
@@ -249,6 +296,7 @@ static void begin(pass *t, int late)
         t->v.lanes->sum[l] = 0;
     }
     memset(t->v.s->context, 0, (size_t)(context_dim(t) * ATTN_I_LANES) * sizeof(float));
+    if (t->v.plan->measures) attn_i_row_stats_begin(t->v.s->stats, ATTN_I_LANES);
 }
 
 static void run(pass *t, attn_i_span keys)

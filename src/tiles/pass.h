@@ -11,6 +11,7 @@
 #include "runtime/memory.h"
 #include "score/score.h"
 #include "tiles/mask.h"
+#include "tiles/stats.h"
 
 /* What all passes of a call have in common. */
 typedef struct attn_i_tile_plan {
@@ -27,6 +28,7 @@ typedef struct attn_i_tile_plan {
     int biased;    /* there are biases of the caller's; and of distances: */
     int relative;
     int writes_scores;              /* weights or scores are wanted */
+    int measures;                   /* stats of the weights are wanted */
     int sums_only;                  /* a pass makes no context */
     int wide;                       /* values are wide, and keys one tile: the context may be made last, row by row */
     const attn_i_lane_score *lanes; /* NULL: scores are products */
@@ -53,6 +55,7 @@ typedef struct attn_i_tile_scratch {
     float *values;      /* [TILE_KEYS][Dv] without what is not finite */
     float *context;     /* [Dv][LANES], not yet divided by the sum of weights; or late, see attn_i_lanes */
     attn_i_lanes *lanes;
+    attn_i_row_stats *stats; /* [LANES], where they are wanted */
 } attn_i_tile_scratch;
 
 attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena);

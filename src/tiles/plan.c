@@ -56,7 +56,8 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     const int writes_natural = p->scores.data != NULL && p->scores_stage != ATTN_SCORES_WEIGHTS;
     plan->folded = plan->lanes == NULL && !writes_natural && (p->scale == 0 || is_moderate(plan->factor));
     plan->cap = (float)(m->softcap * plan->unit);
-    plan->plain = plan->folded && !plan->writes_scores && !plan->biased && !plan->relative;
+    plan->measures = p->stats.wanted;
+    plan->plain = plan->folded && !plan->writes_scores && !plan->biased && !plan->relative && !plan->measures;
     plan->wide = p->context.data != NULL && p->value_dim > WIDE && p->keys <= ATTN_I_TILE_KEYS && p->group == 1 &&
                  p->dropout.keep == 0 && p->context.stride[3] == 1;
     plan->depth = attn_i_max(attn_i_score_of(p)->query_width(p), 0);
@@ -87,5 +88,6 @@ attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, att
     s.mask = attn_i_carve_matrix(arena, plan->p->mask.data != NULL ? keys : 0, ATTN_I_LANES, size);
     s.rows = attn_i_carve_matrix(arena, ATTN_I_LANES, ATTN_I_TILE_KEYS, size);
     s.values = attn_i_carve_matrix(arena, keys, dim, size);
+    if (plan->measures) s.stats = attn_i_carve(arena, ATTN_I_LANES, sizeof *s.stats);
     return s;
 }

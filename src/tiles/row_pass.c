@@ -118,31 +118,80 @@ static void scale_row(const rows *t, int64_t i, float factor)
     for (int64_t d = 0; d < dim; d++) t->part->context[i * dim + d] *= factor;
 }
 
+/* What few calls want stays out of the way of the others. */
+#define APART __attribute__((noinline))
+
+/* The first of the greatest scores of row i, among keys from `first` on, where it is greater than any before. */
+static APART void find_strongest(const rows *t, int64_t i, float score, int64_t first)
+{
+    const double exponent = (double)score * (t->great != 0 ? t->great : t->plan->unit);
+    attn_i_row_stats *stats = &t->part->stats[i];
+    const float *row = t->s->scores + i * BLOCK_KEYS;
+    if (!(exponent > stats->greatest)) return;
+    stats->greatest = exponent;
+    while (*row != score) row++;
+    stats->strongest = first + (row - (t->s->scores + i * BLOCK_KEYS));
+}
+
+static APART float measure(const rows *t, int64_t i, int64_t n, float unit, float reference)
+{
+    float *row = t->s->scores + i * BLOCK_KEYS, moment;
+    const float sum = t->kernels->row_measure(n, unit, reference, row, &moment);
+    const double great = t->great != 0 ? t->great : 1, room = t->great != 0 ? (double)t->part->room[i] : 0;
+    attn_i_row_stats_add(&t->part->stats[i], (double)t->part->reference[i] * great, room, sum, moment);
+    return sum;
+}
+
+/* Scores become weights; returns their sum. */
+static float to_weights(const rows *t, int64_t i, int64_t n, float unit, float reference)
+{
+    float *row = t->s->scores + i * BLOCK_KEYS;
+    if (t->plan->measures) return measure(t, i, n, unit, reference);
+    return t->kernels->row_exponentials(n, unit, reference, row);
+}
+
 /* The same by great scores. */
-static void weigh_great(const rows *t, int64_t i, int64_t n)
+static void weigh_great(const rows *t, int64_t i, int64_t first, int64_t n)
 {
     float *row = t->s->scores + i * BLOCK_KEYS, *reference = &t->part->reference[i];
     const float most = t->kernels->row_maximum(n, row);
+    if (t->plan->measures) find_strongest(t, i, most, first);
     if (most != -INFINITY && !(most <= *reference)) {
         scale_row(t, i, *reference == -INFINITY ? 0 : exp2f(attn_i_take_off(t->great, *reference, most)));
         *reference = most;
     }
     for (int64_t j = 0; j < n; j++) row[j] = attn_i_take_off(t->great, row[j], *reference);
-    t->part->sum[i] += t->kernels->row_exponentials(n, 1, t->part->room[i], row);
+    t->part->sum[i] += to_weights(t, i, n, 1, t->part->room[i]);
 }
 
 /* Scores of row i become weights; what was found before is brought to the same reference. */
-static void weigh(const rows *t, int64_t i, int64_t n)
+static void weigh(const rows *t, int64_t i, int64_t first, int64_t n)
 {
     float *row = t->s->scores + i * BLOCK_KEYS, *reference = &t->part->reference[i];
     const float unit = (float)t->plan->unit, score = t->kernels->row_maximum(n, row), most = score * unit;
     if (!isfinite(most) && isfinite(score)) t->part->lost = 1;
+    if (t->plan->measures) find_strongest(t, i, score, first);
     if (most != -INFINITY && !(most <= *reference)) {
         const float to = ceilf(most);
         scale_row(t, i, *reference == -INFINITY ? 0 : exp2f(*reference - to));
         *reference = to;
     }
-    t->part->sum[i] += t->kernels->row_exponentials(n, unit, *reference == -INFINITY ? 0 : *reference, row);
+    t->part->sum[i] += to_weights(t, i, n, unit, *reference == -INFINITY ? 0 : *reference);
+}
+
+/* Scores as they are now, for who sums weights when these can be made. */
+static APART void keep(const rows *t, int64_t i, int64_t first, int64_t n)
+{
+    memcpy(t->part->kept + i * t->p->keys + first, t->s->scores + i * BLOCK_KEYS, (size_t)n * sizeof(float));
+}
+
+/* Of what no row sees. */
+static APART void keep_nothing(const rows *t)
+{
+    const attn_i_span keys = t->w->keys;
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        t->p->kernels->fill(keys.end - keys.first, -INFINITY, t->part->kept + i * t->p->keys + keys.first, 1);
+    }
 }
 
 /* What is not finite is kept from rows that do not see it. */
@@ -175,6 +224,7 @@ static void run(const rows *t, attn_i_span keys, int clean)
         for (int64_t i = 0; i < ATTN_I_FEW; i++) t->part->room[i] = 0;
     }
     memset(t->part->context, 0, (size_t)(t->w->rows * dim) * sizeof(float));
+    if (t->plan->measures) attn_i_row_stats_begin(t->part->stats, t->w->rows);
     for (int64_t first = keys.first, n; first < keys.end; first += n) {
         n = attn_i_min(keys.end - first, BLOCK_KEYS);
         const attn_i_span block = {first, first + n};
@@ -182,10 +232,11 @@ static void run(const rows *t, attn_i_span keys, int clean)
         score(t, block);
         for (int64_t i = 0; i < t->w->rows; i++) {
             attn_i_row_modify(t->p, t->w->b, head_of(t, i), query_of(t, i), block, t->s->scores + i * BLOCK_KEYS);
+            if (t->plan->measures && t->part->kept != NULL) keep(t, i, first, n);
             if (t->great != 0) {
-                weigh_great(t, i, n);
+                weigh_great(t, i, first, n);
             } else {
-                weigh(t, i, n);
+                weigh(t, i, first, n);
             }
         }
         if (dim == 0) continue;
@@ -243,6 +294,7 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
     attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
     if (keys.first >= keys.end) keys = (attn_i_span){0, 0};
     find_queries(&t);
+    if (plan->measures && part->kept != NULL) keep_nothing(&t);
     run(&t, keys, 0);
     if (t.great == 0 && any_lost(&t)) {
         t.great = attn_i_tile_plan_great(plan).great;
@@ -261,6 +313,7 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
             run(&t, keys, 1);
         }
     }
+    part->great = t.great;
     const double unit = t.great != 0 ? t.great : 1;
     for (int64_t i = 0; i < work->rows; i++) {
         part->exponent[i] = (double)part->reference[i] * unit + (double)part->room[i];
@@ -288,11 +341,50 @@ static float join_parts(attn_i_row_part *parts, int64_t count, int64_t i, int64_
     return room;
 }
 
+/* The kept scores of a row become its weights. */
+static void kept_to_weights(const attn_i_tile_plan *plan, const attn_i_row_part *parts, int64_t count,
+                            attn_i_row_norm norm, float *row)
+{
+    const attn_i_problem *p = plan->p;
+    double great = 0;
+    for (int64_t k = 0; k < count; k++) great = parts[k].great != 0 ? parts[k].great : great;
+    if (great == 0) {
+        p->kernels->scale(p->keys, plan->unit, row);
+        plan->kernels->row_weights(p->keys, norm.base, norm.inverse, row);
+    }
+    for (int64_t j = 0; j < p->keys && great != 0; j++) {
+        row[j] = row[j] == -INFINITY ? 0 : (float)(exp2((double)row[j] * great - norm.base) * norm.inverse);
+    }
+}
+
+/* What the rows, of which each has `count` parts, say of their weights. */
+static APART void finish_stats(const attn_i_tile_plan *plan, const attn_i_tile_work *w, const attn_i_row_part *parts,
+                               int64_t count)
+{
+    const attn_i_problem *p = plan->p;
+    const attn_i_view *to = &p->stats.key_sums;
+    for (int64_t i = 0; i < w->rows; i++) {
+        const int64_t member = (w->first_row + i) % p->group, head = w->key_head * p->group + member;
+        const attn_i_row_stats all = attn_i_row_stats_join(parts[0].stats + i, w->rows, count);
+        attn_i_row_stats_write(p, w->b, head, (w->first_row + i) / p->group, &all);
+        if (parts[0].kept == NULL) continue;
+        float *row = parts[0].kept + i * p->keys;
+        kept_to_weights(plan, parts, count, attn_i_row_stats_norm(&all), row);
+        if (i >= p->group) p->kernels->add_to(p->keys, row, parts[0].kept + member * p->keys, 1);
+    }
+    for (int64_t i = 0; i < p->group && parts[0].kept != NULL; i++) {
+        const int64_t head = w->key_head * p->group + i;
+        p->kernels->scatter(p->keys, parts[0].kept + i * p->keys,
+                            attn_i_view_at(to, 0, w->b) + head * to->stride[2] * p->size, to->stride[3]);
+    }
+}
+
 void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_work *w, attn_i_row_part *parts,
                              int64_t count)
 {
     const attn_i_problem *p = plan->p;
     const int64_t dim = context_dim(p);
+    if (plan->measures) finish_stats(plan, w, parts, count);
     for (int64_t i = 0; i < w->rows; i++) {
         const int64_t head = w->key_head * p->group + (w->first_row + i) % p->group,
                       query = (w->first_row + i) / p->group;

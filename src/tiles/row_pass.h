@@ -22,8 +22,11 @@ typedef struct attn_i_row_part {
     float reference[ATTN_I_FEW], sum[ATTN_I_FEW]; /* as in attn_i_lanes */
     float room[ATTN_I_FEW];
     double exponent[ATTN_I_FEW];
-    float *context; /* [FEW][Dv] */
-    int lost;       /* some greatest score was finite, and as an exponent is not */
+    float *context;          /* [FEW][Dv] */
+    int lost;                /* some greatest score was finite, and as an exponent is not */
+    double great;            /* the plan's that it was made by in the end */
+    attn_i_row_stats *stats; /* [rows], where they are wanted */
+    float *kept;             /* [rows][Tk], modified scores, for sums by key; those of other parts too. Or NULL */
 } attn_i_row_part;
 
 /* 1 if the plan's key heads are to be passed over so. */

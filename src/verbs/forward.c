@@ -6,6 +6,7 @@
 #include "blas/forward.h"
 #include "call/relative.h"
 #include "call/scratch.h"
+#include "call/stats.h"
 #include "handles/status.h"
 #include "local/centre.h"
 #include "local/local.h"
@@ -15,7 +16,7 @@
 attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
 {
     attn_i_problem *p = &f->problem;
-    f->nothing = !attn_i_problem_is_wanted(p);
+    f->nothing = p->queries == 0 || !attn_i_problem_is_wanted(p);
     f->relative = f->scratch = 0;
     if (f->nothing) return ATTN_OK;
     f->local = attn_i_centres_wanted(p);
@@ -28,7 +29,10 @@ attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
 
 void attn_i_forward_run(attn_i_forward_plan *f, void *memory)
 {
-    if (f->nothing) return;
+    if (f->nothing) {
+        if (f->problem.stats.wanted) attn_i_stats_clear_sums(&f->problem);
+        return;
+    }
     void *scratch = (char *)memory + f->relative;
     attn_i_relative_load(&f->problem, memory);
     if (f->local) {

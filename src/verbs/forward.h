@@ -12,7 +12,7 @@
 typedef struct attn_i_forward_plan {
     attn_i_problem problem; /* checked, before the plan is made */
     attn_i_tiles tiles;
-    int nothing; /* is wanted */
+    int nothing; /* is wanted, or but the sums over no queries */
     int by_tiles, local;
     int64_t relative; /* bytes of the scratch that hold relative biases, the first */
     int64_t scratch;  /* bytes, aligned to ATTN_I_ALIGNMENT; by shapes and strides alone, not where data lies */

@@ -27,6 +27,10 @@
  *            less than 2^-38 of that for each of n keys: A_ij has 1 / 8n more
  *   context  sum_j A_ij |v_jd| (the 3 above leaves room for this sum)
  *   lse      sum_j a_ij X_ij + |max| + |lse| + 1
+ *   entropy  sum_j A_ij (|log a_ij| + 1 + H) + H + 1, the derivative of a log a being log a + 1; by tiles the
+ * logarithms are of weights that stand up to 2^17 from the sum, which 12 more allow for. What is less than 2^-64 there
+ *            is held with its logarithm, and is nothing in a sum
+ *   key sum  sum_i A_ij
  *
  * One rounding is eps / 2, so a chain of n roundings of one term needs a factor n / 2 in the worst case. Sums of n
  * terms do not reach their worst case: roundings have random signs, which makes the error of a sum of mixed signs about
@@ -316,6 +320,26 @@ static bool rivals(const struct twin_problem *p, const double *e, const double *
 }
 
 /* The weights and the log-sum-exp of one row. A score of minus infinity is a key that is not seen. */
+/* Of the weights before dropout, divided by their sum where they are not normalised. */
+static void entropy_of_row(const struct twin_problem *p, struct twin_result *r, int64_t row)
+{
+    const double *weight = r->undropped + row * p->keys, *bound = r->undropped_magnitude + row * p->keys;
+    const double held = p->tiles ? 0.125 / (double)p->keys : 0.0;
+    struct twin_sum total = {0.0, 0.0}, entropy = {0.0, 0.0};
+    double magnitude = p->tiles ? 13.0 : 1.0;
+    for (int64_t j = 0; j < p->keys; j++) twin_sum_add(&total, weight[j]);
+    const double all = twin_sum_total(total);
+    for (int64_t j = 0; j < p->keys; j++) {
+        if (weight[j] != 0.0) twin_sum_add(&entropy, -weight[j] / all * log(weight[j] / all));
+    }
+    r->entropy[row] = twin_sum_total(entropy);
+    for (int64_t j = 0; j < p->keys; j++) {
+        if (weight[j] == 0.0) continue;
+        magnitude += (bound[j] - held) / all * (fabs(log(weight[j] / all)) + 1.0 + r->entropy[row]);
+    }
+    r->entropy_magnitude[row] = p->hardmax ? 0.0 : magnitude + r->entropy[row];
+}
+
 static void normalise_row(const struct twin_problem *p, struct twin_result *r, int64_t row)
 {
     const double *e = r->scores[TWIN_MASKED] + row * p->keys, *m = r->scores_magnitude[TWIN_MASKED] + row * p->keys;
@@ -367,9 +391,15 @@ static void normalise_row(const struct twin_problem *p, struct twin_result *r, i
                        weight[j] * g * (1.0 + distance / sigma / sigma * (distance + twin_centre_bound(p, b, row)));
             weight[j] *= g;
         }
+        const int64_t to = row * p->keys + j, sum = row / p->queries * p->keys + j;
+        r->undropped[to] = weight[j];
+        r->undropped_magnitude[to] = bound[j] + weight[j];
+        r->key_sums[sum] += weight[j];
+        r->key_sums_magnitude[sum] += r->undropped_magnitude[to];
         weight[j] = keep > 0.0 ? weight[j] * keep : 0.0;
         bound[j] = bound[j] / (1.0 - p->dropout) + weight[j];
     }
+    entropy_of_row(p, r, row);
 }
 
 static void context_row(const struct twin_problem *p, struct twin_result *r, const double *value, int64_t row)
@@ -412,6 +442,12 @@ void twin_run(const struct twin_problem *p, struct twin_result *result)
     result->context_magnitude = twin_numbers(rows * dim);
     result->logsumexp = twin_numbers(rows);
     result->logsumexp_magnitude = twin_numbers(rows);
+    result->undropped = twin_numbers(rows * p->keys);
+    result->undropped_magnitude = twin_numbers(rows * p->keys);
+    result->entropy = twin_numbers(rows);
+    result->entropy_magnitude = twin_numbers(rows);
+    result->key_sums = twin_numbers(p->batch * p->query_heads * p->keys);
+    result->key_sums_magnitude = twin_numbers(p->batch * p->query_heads * p->keys);
     for (int stage = 0; stage < TWIN_STAGES; stage++) {
         result->scores[stage] = twin_numbers(rows * p->keys);
         result->scores_magnitude[stage] = twin_numbers(rows * p->keys);
@@ -438,6 +474,12 @@ void twin_free(struct twin_result *result)
     free(result->context_magnitude);
     free(result->logsumexp);
     free(result->logsumexp_magnitude);
+    free(result->undropped);
+    free(result->undropped_magnitude);
+    free(result->entropy);
+    free(result->entropy_magnitude);
+    free(result->key_sums);
+    free(result->key_sums_magnitude);
     for (int stage = 0; stage < TWIN_STAGES; stage++) {
         free(result->scores[stage]);
         free(result->scores_magnitude[stage]);

@@ -66,6 +66,9 @@ struct twin_result {
     double *context, *context_magnitude;                         /* [batch, query_heads, queries, value_dim] */
     double *logsumexp, *logsumexp_magnitude;                     /* [batch, query_heads, queries] */
     double *scores[TWIN_STAGES], *scores_magnitude[TWIN_STAGES]; /* [batch, query_heads, queries, keys] */
+    double *undropped, *undropped_magnitude;                     /* the weights before dropout, likewise */
+    double *entropy, *entropy_magnitude;                         /* of these; as logsumexp */
+    double *key_sums, *key_sums_magnitude;                       /* [batch, query_heads, keys] */
 };
 
 /* Computes everything into fresh memory. */

@@ -350,12 +350,64 @@ void a_workspace_is_used()
     CHECK_THROWS(attn::forward(mechanism, args), attn::status::buffer, "workspace");
 }
 
+/* As the weights that come with them have them. */
+void stats_are_of_the_weights()
+{
+    problem p;
+    attn::mechanism mechanism(engine(), attn::scaled_dot{});
+    mechanism.set_causal(attn::align::top_left);
+    double entropy[queries] = {}, key_sums[keys] = {}, again[keys] = {};
+    std::int64_t strongest[queries] = {};
+    p.args.stats.entropy = entropy;
+    p.args.stats.strongest = strongest;
+    p.args.stats.key_sums = key_sums;
+    attn::forward(mechanism, p.args);
+    for (int i = 0; i < queries; i++) {
+        double want = 0;
+        for (int j = 0; j <= i; j++) want -= p.weights[i][j] * std::log(p.weights[i][j]);
+        CHECK_NEAR(entropy[i], want, 1e-12);
+        CHECK(strongest[i] == std::max_element(p.weights[i], p.weights[i] + keys) - p.weights[i]);
+    }
+    for (int j = 0; j < keys; j++) {
+        CHECK_NEAR(key_sums[j], p.weights[0][j] + p.weights[1][j] + p.weights[2][j], 1e-12);
+    }
+
+    attn::forward_args alone;
+    alone.query = p.args.query;
+    alone.key = p.args.key;
+    alone.stats.key_sums = again;
+    attn::forward_call call(mechanism, alone);
+    call.run();
+    for (int j = 0; j < keys; j++) CHECK_NEAR(again[j], key_sums[j], 1e-12);
+    CHECK(attn::forward_workspace(mechanism, alone) == attn::forward_workspace(mechanism, alone));
+
+    alone.stats.key_sums = {again, {keys - 1}};
+    CHECK(attn::try_forward(mechanism, alone) == attn::status::shape);
+
+    /* And of the heads of a layer. */
+    double identity[dim][dim] = {}, output[queries][dim] = {};
+    for (int i = 0; i < dim; i++) identity[i][i] = 1;
+    attn::multihead_options options;
+    options.query_heads = 1;
+    options.query_dim = dim;
+    attn::multihead layer(mechanism, options);
+    for (const char *name : {"W_q", "W_k", "W_v", "W_o"}) layer.bind_param(name, identity);
+    attn::multihead_args heads;
+    heads.query = p.args.query;
+    heads.key = p.args.key;
+    heads.output = output;
+    heads.attention.stats.key_sums = again;
+    layer.forward(heads);
+    for (int j = 0; j < keys; j++) CHECK_NEAR(again[j], key_sums[j], 1e-12);
+}
+
 } // namespace
 
 int main()
 {
     return check::run(
         {{"dot_is_the_product", dot_is_the_product},
+         {"stats_are_of_the_weights", stats_are_of_the_weights},
          {"scaled_dot_is_divided_by_the_root_of_the_dimension", scaled_dot_is_divided_by_the_root_of_the_dimension},
          {"general_has_a_matrix_between", general_has_a_matrix_between},
          {"concat_is_a_tanh_of_both", concat_is_a_tanh_of_both},

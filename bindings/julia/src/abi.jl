@@ -77,6 +77,15 @@ mutable struct MemoryOptions <: Sized
     MemoryOptions() = blank!(new())
 end
 
+mutable struct WeightsStats <: Sized
+    struct_size::UInt32
+    reserved::Int32
+    entropy::TensorPtr
+    strongest::TensorPtr
+    key_sums::TensorPtr
+    WeightsStats() = blank!(new())
+end
+
 mutable struct ForwardArgs <: Sized
     struct_size::UInt32
     scores_stage::Int32
@@ -97,6 +106,7 @@ mutable struct ForwardArgs <: Sized
     dropout_seed::UInt64
     dropout_offset::UInt64
     memory::Ptr{Cvoid}
+    stats::Ptr{WeightsStats}
     ForwardArgs() = blank!(new())
 end
 
@@ -208,7 +218,8 @@ mutable struct MultiheadBackwardArgs <: Sized
 end
 
 const STRUCTS = (attn_tensor = Tensor, attn_engine_options = EngineOptions, attn_param_info = ParamInfo,
-                 attn_rope_options = RopeOptions, attn_memory_options = MemoryOptions, attn_forward_args = ForwardArgs,
+                 attn_rope_options = RopeOptions, attn_memory_options = MemoryOptions, attn_weights_stats = WeightsStats,
+                 attn_forward_args = ForwardArgs,
                  attn_backward_args = BackwardArgs, attn_attentional_args = AttentionalArgs,
                  attn_decomposable_args = DecomposableArgs, attn_multihead_options = MultiheadOptions,
                  attn_multihead_args = MultiheadArgs, attn_multihead_backward_args = MultiheadBackwardArgs)

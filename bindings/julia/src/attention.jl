@@ -17,7 +17,7 @@ end
     attention(query, key = nothing, value = nothing; keywords...)
 
 The context, `[Dv, Tq, Hq, B]`: for each query the mean of the values, weighted by the softmax of its scores with the keys. Or
-a `NamedTuple` `(context, weights, logsumexp, scores)`, where more is asked for; `nothing` in it was not.
+a `NamedTuple` `(context, weights, logsumexp, scores, stats)`, where more is asked for; `nothing` in it was not.
 
 `query` `[Dq, Tq, Hq, B]`, `key` `[Dk, Tk, Hk, B]`, `value` `[Dv, Tk, Hk, B]`; `nothing`: the keys. `Hk` divides `Hq`. Arrays of
 fewer dimensions lack the last ones. All are borrowed for the call, whatever their strides, and of one type, `Float32` or
@@ -31,6 +31,9 @@ fewer dimensions lack the last ones. All are borrowed for the call, whatever the
 - `dropout`: the probability with which a weight becomes 0; `seed` and `offset` say which
 - `return_weights` and `return_scores` (`:raw`, `:capped`, `:masked` or `:weights`, the stage): `[Tk, Tq, Hq, B]`;
   `return_logsumexp`: `[Tq, Hq, B]`; `:exact` is `Float64` whatever the arrays are, which gradients are more exact from
+- `return_stats`: what the weights say, before dropout, without being made: a `NamedTuple` of the `entropy` of each query's
+  in nats, its exponential, `effective_keys`, and the `strongest` key, 0 where none is seen, all `[Tq, Hq, B]`; and
+  `key_sums` over the queries, `[Tk, Hq, B]`
 - `threads`: of the engine; 0 is one for each CPU
 - `out`: an array for the context, which is returned
 
@@ -40,12 +43,12 @@ attention(query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = n
           threads::Integer = 0, mask::MaybeArray = nothing, bias::MaybeArray = nothing,
           key_lengths::Union{Nothing,Lengths} = nothing, query_start::Integer = 0, dropout::Real = 0, seed::Integer = 0,
           offset::Integer = 0, return_weights::Bool = false, return_logsumexp::Wanted = false,
-          return_scores::Union{Nothing,Symbol} = nothing, out::MaybeArray = nothing, rule...) =
+          return_scores::Union{Nothing,Symbol} = nothing, return_stats::Bool = false, out::MaybeArray = nothing, rule...) =
     borrow(query, key, score, threads, rule) do mechanism
         forward(mechanism, query, key, value; mask = mask, bias = bias, key_lengths = key_lengths,
                 query_start = query_start, dropout = dropout, seed = seed, offset = offset,
                 return_weights = return_weights, return_logsumexp = return_logsumexp, return_scores = return_scores,
-                out = out)
+                return_stats = return_stats, out = out)
     end
 
 """

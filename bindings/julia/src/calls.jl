@@ -4,6 +4,7 @@
 # attn_forward_args, and what it points to in kept, which must live as long.
 function forward_args(kept::Vector{Any}; query = nothing, key = nothing, value = nothing, mask = nothing, bias = nothing,
                       key_lengths = nothing, context = nothing, weights = nothing, scores = nothing, logsumexp = nothing,
+                      entropy = nothing, strongest = nothing, key_sums = nothing,
                       memory::Union{Nothing,Memory} = nothing, query_start::Integer = 0, dropout::Real = 0,
                       seed::Integer = 0, offset::Integer = 0, stage::Union{Nothing,Symbol} = nothing)
     args = ForwardArgs()
@@ -17,6 +18,14 @@ function forward_args(kept::Vector{Any}; query = nothing, key = nothing, value =
     lay!(args, kept, :weights, weights)
     lay!(args, kept, :scores, scores)
     lay!(args, kept, :logsumexp, logsumexp)
+    if !(entropy === strongest === key_sums === nothing)
+        stats = WeightsStats()
+        lay!(stats, kept, :entropy, entropy)
+        lay!(stats, kept, :strongest, strongest)
+        lay!(stats, kept, :key_sums, key_sums)
+        args.stats = Base.unsafe_convert(Ptr{WeightsStats}, stats)
+        push!(kept, stats)
+    end
     args.scores_stage, args.query_start = choose(STAGES, stage, "return_scores"), query_start
     args.dropout, args.dropout_seed, args.dropout_offset = dropout, seed, offset
     memory === nothing || (args.memory = Base.unsafe_convert(Ptr{Cvoid}, memory))
@@ -25,12 +34,13 @@ function forward_args(kept::Vector{Any}; query = nothing, key = nothing, value =
 end
 
 """
-    Call(mechanism, query, key = nothing, value = nothing; context, weights, scores, stage, logsumexp, memory, mask, bias,
-         key_lengths, query_start, dropout, seed, offset)
+    Call(mechanism, query, key = nothing, value = nothing; context, weights, scores, stage, logsumexp, entropy, strongest,
+         key_sums, memory, mask, bias, key_lengths, query_start, dropout, seed, offset)
 
 A forward call on arrays that stay where they are: [`run!`](@ref) computes, and writes into those that were given for
-`context` `[Dv, Tq, Hq, B]`, `weights` and `scores` (of the `stage`) `[Tk, Tq, Hq, B]`, and `logsumexp` `[Tq, Hq, B]`, at least
-one. Each run reads what the arrays then hold, and allocates nothing. A call keeps its arrays, mechanism and memory alive.
+`context` `[Dv, Tq, Hq, B]`, `weights` and `scores` (of the `stage`) `[Tk, Tq, Hq, B]`, `logsumexp` `[Tq, Hq, B]`, and what is
+told of the weights: `entropy` and `strongest` (whole numbers, the first key being 0) `[Tq, Hq, B]` and `key_sums`
+`[Tk, Hq, B]`; at least one. Each run reads what the arrays then hold, and allocates nothing. A call keeps its arrays, mechanism and memory alive.
 They must not be resized. What does not fit together is refused by `run!`, or by [`reserve!`](@ref).
 """
 mutable struct Call

@@ -67,19 +67,20 @@ end
 """
     forward(layer, query, key = nothing, value = nothing; memory, attend_only, save, out, keywords...)
 
-The output `[output_dim, Tq, B]`; or a `NamedTuple` `(output, weights, logsumexp, scores, saved)`, where more is asked for.
+The output `[output_dim, Tq, B]`; or a `NamedTuple` `(output, weights, logsumexp, scores, saved, stats)`, where more is asked for.
 
 `query` `[query_dim, Tq, B]`; `key` `[key_dim, Tk, B]`, `nothing`: the queries; `value` `[value_dim, Tk, B]`, `nothing`: the keys.
 - `memory`: what is projected is appended to it, then all of it attended to: decoding step by step. `attend_only`: nothing
   is projected to keys and values, nor appended
 - `save`: keeps what [`backward`](@ref) can use
 - `mask`, `bias`, `key_lengths`, `query_start`, `dropout`, `seed`, `offset`, `return_weights`, `return_scores`, `return_logsumexp`,
-  `out`: as for [`attention`](@ref), of the heads: weights and scores `[Tk, Tq, Hq, B]`, logsumexp `[Tq, Hq, B]`
+  `return_stats`, `out`: as for [`attention`](@ref), of the heads: weights and scores `[Tk, Tq, Hq, B]`, logsumexp `[Tq, Hq, B]`
 """
 function forward(layer::MultiHead, query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing;
                  memory::Union{Nothing,Memory} = nothing, attend_only::Bool = false, save::Bool = false,
                  return_weights::Bool = false, return_logsumexp::Wanted = false,
-                 return_scores::Union{Nothing,Symbol} = nothing, out::MaybeArray = nothing, keywords...)
+                 return_scores::Union{Nothing,Symbol} = nothing, return_stats::Bool = false, out::MaybeArray = nothing,
+                 keywords...)
     type, kept = eltype(query), Any[]
     dtype_of(type, "query")
     sequences = value !== nothing ? value : key !== nothing ? key : query
@@ -90,9 +91,10 @@ function forward(layer::MultiHead, query::AbstractArray, key::MaybeArray = nothi
     weights, scores = make(return_weights, count, heads...), make(return_scores !== nothing, count, heads...)
     exact = exactness(return_logsumexp, type)
     logsumexp = exact === nothing ? nothing : Array{exact}(undef, heads...)
+    room = stats_room(return_stats, type, count, heads)
     output = out === nothing ? Array{type}(undef, param_shapes(layer).W_o[1], behind(query)...) : out
     args = multihead_args(kept, query, key, value; weights = weights, scores = scores, logsumexp = logsumexp,
-                          stage = return_scores, keywords...)
+                          stage = return_scores, room..., keywords...)
     GC.@preserve kept memory begin
         saved = save ? saved_for!(args, layer) : nothing
         lay!(args, kept, :output, output)
@@ -100,8 +102,9 @@ function forward(layer::MultiHead, query::AbstractArray, key::MaybeArray = nothi
         memory === nothing || (args.memory = Base.unsafe_convert(Ptr{Cvoid}, memory))
         GC.@preserve saved attn_multihead_forward(layer, args)
     end
-    return_weights || exact !== nothing || return_scores !== nothing || save || return output
-    return (output = output, weights = weights, logsumexp = logsumexp, scores = scores, saved = saved)
+    return_weights || exact !== nothing || return_scores !== nothing || return_stats || save || return output
+    return (output = output, weights = weights, logsumexp = logsumexp, scores = scores, saved = saved,
+            stats = stats_of(room))
 end
 
 (layer::MultiHead)(query::AbstractArray, others...; keywords...) = forward(layer, query, others...; keywords...)

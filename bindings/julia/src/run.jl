@@ -18,16 +18,27 @@ exactness(wanted::Bool, type) = wanted ? type : nothing
 exactness(wanted::Symbol, type) =
     wanted === :exact ? Float64 : refuse(:ATTN_ERR_ARGUMENT, "return_logsumexp is ", repr(wanted), ", but it is true or :exact")
 
+# What a call is to tell of its weights, [Tk, ..] and rows of a query: room for it, and then it; nothing, if it is not wanted.
+stats_room(wanted::Bool, type, count, rows) =
+    !wanted ? (;) : (entropy = Array{type,length(rows)}(undef, rows), strongest = Array{Int64,length(rows)}(undef, rows),
+                     key_sums = Array{type}(undef, count, rows[2:end]...))
+function stats_of(room)
+    isempty(room) && return nothing
+    room.strongest .+= 1 # keys are counted from 1 here; 0 is none
+    return (; room..., effective_keys = exp.(room.entropy))
+end
+
 """
     forward(mechanism, query, key = nothing, value = nothing; memory = nothing, mask, bias, key_lengths, query_start, dropout,
-            seed, offset, return_weights, return_logsumexp, return_scores, out)
+            seed, offset, return_weights, return_logsumexp, return_scores, return_stats, out)
 
 As [`attention`](@ref), by this rule; over an [`Attn.Memory`](@ref) in place of `key` and `value`, if there is one. The same as
 `mechanism(query, key, value; ...)`.
 """
 function forward(mechanism::Mechanism, query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing;
                  memory::Union{Nothing,Memory} = nothing, return_weights::Bool = false, return_logsumexp::Wanted = false,
-                 return_scores::Union{Nothing,Symbol} = nothing, out::MaybeArray = nothing, keywords...)
+                 return_scores::Union{Nothing,Symbol} = nothing, return_stats::Bool = false, out::MaybeArray = nothing,
+                 keywords...)
     (width, count), type, rows = context_sizes(key, value, memory), eltype(query), behind(query)
     dtype_of(type, "query")
     make(wanted, sizes...) = wanted ? Array{type}(undef, sizes...) : nothing
@@ -35,10 +46,11 @@ function forward(mechanism::Mechanism, query::AbstractArray, key::MaybeArray = n
     weights, scores = make(return_weights, count, rows...), make(return_scores !== nothing, count, rows...)
     exact = exactness(return_logsumexp, type)
     logsumexp = exact === nothing ? nothing : Array{exact,length(rows)}(undef, rows)
+    room = stats_room(return_stats, type, count, rows)
     run!(Call(mechanism, query, key, value; memory = memory, context = context, weights = weights, scores = scores,
-              logsumexp = logsumexp, stage = return_scores, keywords...))
-    return_weights || exact !== nothing || return_scores !== nothing || return context
-    return (context = context, weights = weights, logsumexp = logsumexp, scores = scores)
+              logsumexp = logsumexp, stage = return_scores, room..., keywords...))
+    return_weights || exact !== nothing || return_scores !== nothing || return_stats || return context
+    return (context = context, weights = weights, logsumexp = logsumexp, scores = scores, stats = stats_of(room))
 end
 
 (mechanism::Mechanism)(query::AbstractArray, others...; keywords...) = forward(mechanism, query, others...; keywords...)

@@ -151,6 +151,27 @@ end
     @test status(() -> Engine(kernels = "abacus")) == :ATTN_ERR_UNSUPPORTED
 end
 
+@testset "what the weights say" begin
+    mask = rand(random, Tk, Tq, 1, B) .> 0.3
+    mask[:, 2, 1, 1] .= false
+    mask = Array{Bool}(mask)
+    got = attention(query, key, value; mask = mask, return_weights = true, return_stats = true)
+    w, stats = got.weights, got.stats
+    @test near(stats.entropy, dropdims(sum(map(a -> a > 0 ? -a * log(a) : zero(a), w); dims = 1); dims = 1))
+    @test near(stats.effective_keys, exp.(stats.entropy))
+    @test near(stats.key_sums, dropdims(sum(w; dims = 2); dims = 2))
+    @test stats.strongest == [any(w[:, i, h, b] .> 0) ? argmax(w[:, i, h, b]) : 0 for i in 1:Tq, h in 1:Hq, b in 1:B]
+    @test attention(query, key, value; return_weights = true).stats === nothing
+    one = attention(query[:, 1, 1, 1], key[:, :, 1, 1]; return_stats = true).stats
+    @test size(one.entropy) == size(one.strongest) == () && size(one.key_sums) == (Tk,)
+    sums = zeros(eltype(query), Tk, Hq, B)
+    call = Attn.Call(Mechanism(:scaled_dot), query, key, value; mask = mask, key_sums = sums)
+    Attn.run!(call)
+    @test near(sums, stats.key_sums)
+    @test status(() -> Attn.run!(Attn.Call(Mechanism(:scaled_dot), query, key; key_sums = zeros(eltype(query), Tk)))) ==
+          :ATTN_ERR_SHAPE
+end
+
 @testset "a log-sum-exp with all its digits" begin
     # Weights are made anew from it: those of large scores add up to 1 again only if it has them.
     large, few = 400 .* sin.(Float32.(reshape(1:6, 2, 3))), cos.(Float32.(reshape(1:100, 2, 50)))

@@ -19,11 +19,11 @@ from ._memory import Memory
 from ._multihead import MultiHead, MultiHeadGradients, MultiHeadResult
 from ._plot import plot
 from ._position import Rope, alibi_slopes, rope, sinusoidal
-from ._run import Gradients, Result
+from ._run import Gradients, Result, Stats
 
 __all__ = ["ArgumentError", "AttentionalGradients", "Call", "DTypeError", "DecomposableGradients", "Decomposed",
            "Engine", "Error", "Gradient", "Gradients", "Mechanism", "Memory", "MultiHead", "MultiHeadGradients",
-           "MultiHeadResult", "OutOfMemoryError", "Result", "Rope", "ShapeError", "UnsupportedError", "alibi_slopes",
+           "MultiHeadResult", "OutOfMemoryError", "Result", "Rope", "ShapeError", "Stats", "UnsupportedError", "alibi_slopes",
            "attention", "attention_grad", "attentional", "attentional_grad", "decomposable", "decomposable_grad", "info",
            "plot", "rope", "sinusoidal", "version"]
 

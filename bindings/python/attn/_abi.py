@@ -42,12 +42,16 @@ class MemoryOptions(Structure):
                 ("capacity", c_int64), ("rope", POINTER(RopeOptions))]
 
 
+class WeightsStats(Structure):
+    _fields_ = [("struct_size", c_uint32), ("reserved", c_int32), *_tensors("entropy", "strongest", "key_sums")]
+
+
 class ForwardArgs(Structure):
     _fields_ = [("struct_size", c_uint32), ("scores_stage", c_int32),
                 *_tensors("query", "key", "value", "mask", "bias", "key_lengths"), ("query_start", c_int64),
                 *_tensors("context", "weights", "scores", "logsumexp"), ("workspace", c_void_p),
                 ("workspace_size", c_size_t), ("dropout", c_double), ("dropout_seed", c_uint64),
-                ("dropout_offset", c_uint64), ("memory", c_void_p)]
+                ("dropout_offset", c_uint64), ("memory", c_void_p), ("stats", POINTER(WeightsStats))]
 
 
 class BackwardArgs(Structure):
@@ -91,7 +95,7 @@ class MultiheadBackwardArgs(Structure):
 
 STRUCTS: dict[str, type[Structure]] = {
     "tensor": Tensor, "engine_options": EngineOptions, "param_info": ParamInfo, "rope_options": RopeOptions,
-    "memory_options": MemoryOptions, "forward_args": ForwardArgs, "backward_args": BackwardArgs,
+    "memory_options": MemoryOptions, "weights_stats": WeightsStats, "forward_args": ForwardArgs, "backward_args": BackwardArgs,
     "attentional_args": AttentionalArgs, "decomposable_args": DecomposableArgs, "multihead_options": MultiheadOptions,
     "multihead_args": MultiheadArgs, "multihead_backward_args": MultiheadBackwardArgs}
 

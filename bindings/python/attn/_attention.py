@@ -92,9 +92,10 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
               key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None, alibi: Any = None,
               relative: Any = None, local: Any = None, query_start: int = 0, normaliser: Normaliser = "softmax",
               dropout: float = 0.0, seed: int = 0, offset: int = 0, return_weights: bool = False,
-              return_logsumexp: bool | Exact = False, return_scores: Stage | None = None, threads: int | None = None,
+              return_logsumexp: bool | Exact = False, return_scores: Stage | None = None,
+              return_stats: bool | Collection[str] = False, threads: int | None = None,
               out: ArrayLike | None = None) -> Any:
-    """The context, [B, Hq, Tq, Dv]; or a Result, where weights, log-sum-exp or scores are asked for too.
+    """The context, [B, Hq, Tq, Dv]; or a Result, where weights, log-sum-exp, scores or stats are asked for too.
 
     query [B, Hq, Tq, Dq], key [B, Hk, Tk, Dk], value [B, Hk, Tk, Dv], None: the keys. Hk divides Hq. Arrays of fewer
     dimensions lack the leading ones. What comes back is of the library that the query is of.
@@ -111,6 +112,8 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     dropout     the probability; seed and offset say which weights.
     return_logsumexp  "exact": as float64 whatever the dtype, which gradients are more exact from.
     return_scores  "raw", "capped", "masked" or "weights": the stage.
+    return_stats   what the weights say, in a Stats, without the weights being made: entropy and strongest key of each
+                query, [B, Hq, Tq], and key_sums over queries, [B, Hq, Tk]; or a list of those names.
     threads     of the engine; None is one for each CPU.
     out         an array for the context."""
     if (params is None or type(params) is dict and not params) and alibi is None and relative is None:
@@ -128,13 +131,13 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
         except (KeyError, TypeError):
             mechanism = _add_plain(rule)
         return _run.forward(mechanism, query, key, value, None, mask, bias, key_lengths, query_start, dropout, seed,
-                            offset, return_weights, return_logsumexp, return_scores, out)
+                            offset, return_weights, return_logsumexp, return_scores, return_stats, out)
     q, k = array_of(query, "query"), maybe(key, "key")
     what, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window,
                               alibi, relative, local)
     try:
         return _run.forward(mechanism, query, k, value, None, mask, bias, key_lengths, query_start, dropout, seed, offset,
-                            return_weights, return_logsumexp, return_scores, out)
+                            return_weights, return_logsumexp, return_scores, return_stats, out)
     finally:
         _give_back(what, mechanism)
 

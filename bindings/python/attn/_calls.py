@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._abi import BackwardArgs, ForwardArgs
+from ._abi import BackwardArgs, ForwardArgs, WeightsStats
 from ._handles import Unique, instance
 from ._library import check, lib
 from ._memory import Memory
@@ -17,6 +17,8 @@ from ._rule import Rule
 from ._tensors import ArrayLike, Lengths, array_of, lay, lengths_of, maybe, writable
 from ._values import fill, flag, integer, mapping
 from ._words import STAGES, Stage, choose
+
+STATS = "entropy", "strongest", "key_sums"  # what a call can tell of its weights
 
 run_forward = lib["attn_forward"]  # another one than lib.attn_forward: its arguments are not looked at again
 run_forward.restype = c_int32
@@ -29,14 +31,21 @@ def forward_args(mechanism: Rule | None = None, *, query_start: int = 0, stage: 
                 dropout=dropout, dropout_seed=integer(seed, "seed", c_uint64),
                 dropout_offset=integer(offset, "offset", c_uint64),
                 memory=None if memory is None else instance(memory, Memory, "memory").handle)
+    of_weights = {name: tensors.pop(name) for name in STATS if tensors.get(name) is not None}
     args.tensors = lay(args, tensors)
+    if of_weights:
+        stats = fill(WeightsStats)
+        args.tensors.update(lay(stats, of_weights))
+        args.stats = pointer(stats)
+        tensors.update(of_weights)
     args.kept = (mechanism, memory, tensors)
     return args
 
 
 class Call(Unique):
     """attn_forward of one mechanism on arrays that stay where they are: run() computes, and writes into those that
-    were given for context, weights, scores (at the stage) and logsumexp. Each run reads what the arrays then hold."""
+    were given for context, weights, scores (at the stage), logsumexp, and entropy, strongest and key_sums of the
+    weights. Each run reads what the arrays then hold."""
 
     copying = "lay out another one of the same arrays"
     _output = staticmethod(writable)
@@ -46,8 +55,10 @@ class Call(Unique):
                  bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
                  dropout: float = 0.0, seed: int = 0, offset: int = 0, stage: Stage = "raw",
                  context: ArrayLike | None = None, weights: ArrayLike | None = None, scores: ArrayLike | None = None,
-                 logsumexp: ArrayLike | None = None):
-        outputs = {"context": context, "weights": weights, "scores": scores, "logsumexp": logsumexp}
+                 logsumexp: ArrayLike | None = None, entropy: ArrayLike | None = None,
+                 strongest: ArrayLike | None = None, key_sums: ArrayLike | None = None):
+        outputs = {"context": context, "weights": weights, "scores": scores, "logsumexp": logsumexp, "entropy": entropy,
+                   "strongest": strongest, "key_sums": key_sums}
         self.args = forward_args(
             instance(mechanism, Rule, "mechanism"), memory=memory, query_start=query_start, dropout=dropout, seed=seed,
             offset=offset, stage=stage,

@@ -26,10 +26,11 @@ class Mechanism(Rule):
                 memory: Memory | None = None, mask: ArrayLike | None = None, bias: ArrayLike | None = None,
                 key_lengths: Lengths | None = None, query_start: int = 0, dropout: float = 0.0, seed: int = 0,
                 offset: int = 0, return_weights: bool = False, return_logsumexp: bool | Exact = False,
-                return_scores: Stage | None = None, out: ArrayLike | None = None) -> Any:
+                return_scores: Stage | None = None, return_stats: bool | Collection[str] = False,
+                out: ArrayLike | None = None) -> Any:
         """As attn.attention(), by this rule; over a memory in place of key and value, if there is one."""
         return _run.forward(self, query, key, value, memory, mask, bias, key_lengths, query_start, dropout, seed, offset,
-                            return_weights, return_logsumexp, return_scores, out)
+                            return_weights, return_logsumexp, return_scores, return_stats, out)
 
     __call__ = forward
 

@@ -15,7 +15,7 @@ from ._handles import Parameters, instance
 from ._library import ArgumentError, DTypeError, check, lib
 from ._mechanism import Mechanism
 from ._memory import Memory
-from ._run import logsumexp_dtype
+from ._run import Stats, logsumexp_dtype, stats_names
 from ._tensors import Array, ArrayLike, Lengths, array_of, lay, lengths_of, like, maybe, writable
 from ._values import chosen, fill, flag, mapping
 from ._words import MULTIHEAD_FLAGS, Exact, Stage
@@ -29,6 +29,7 @@ class MultiHeadResult(NamedTuple):
     logsumexp: Any = None
     scores: Any = None
     saved: Optional[Array] = None
+    stats: Any = None
 
 
 class MultiHeadGradients(NamedTuple):
@@ -98,15 +99,16 @@ class MultiHead(Parameters):
                 memory: Memory | None = None, attend_only: bool = False, mask: ArrayLike | None = None,
                 bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
                 dropout: float = 0.0, seed: int = 0, offset: int = 0, return_weights: bool = False,
-                return_logsumexp: bool | Exact = False, return_scores: Stage | None = None, save: bool = False,
-                out: ArrayLike | None = None) -> Any:
+                return_logsumexp: bool | Exact = False, return_scores: Stage | None = None,
+                return_stats: bool | Collection[str] = False, save: bool = False, out: ArrayLike | None = None) -> Any:
         """The output [B, Tq, output_dim]; or a MultiHeadResult, where more is asked for.
 
         query [B, Tq, query_dim]; key [B, Tk, key_dim], None: the queries; value [B, Tk, value_dim], None: the keys.
         memory      what is projected is appended to it, then all of it attended to: decoding step by step. attend_only:
                     nothing is projected to keys and values, nor appended.
         save        keeps what backward() can use.
-        The rest is as for attn.attention(), of the heads: weights and scores [B, Hq, Tq, Tk], logsumexp [B, Hq, Tq]."""
+        The rest is as for attn.attention(), of the heads: weights and scores [B, Hq, Tq, Tk], logsumexp [B, Hq, Tq],
+        stats likewise."""
         arrays = self._arrays(query, key, value)
         rows = arrays["query"]
         assert rows is not None
@@ -122,6 +124,10 @@ class MultiHead(Parameters):
             "weights": np.empty((*heads, keys), rows.dtype) if flag(return_weights, "return_weights") else None,
             "scores": None if return_scores is None else np.empty((*heads, keys), rows.dtype),
             "logsumexp": None if row is None else np.empty(heads, row)}
+        stats = stats_names(return_stats)
+        shapes = {"entropy": (heads, rows.dtype), "strongest": (heads, np.dtype(np.int64)),
+                  "key_sums": ((*heads[:-1], keys), rows.dtype)}
+        made.update({name: np.empty(*shapes[name]) for name in stats})
         output = np.empty((*rows.shape[:-1], width), rows.dtype) if out is None else writable(out, "out")
         args = self._args(arrays, {
             "query_start": query_start, "dropout": dropout, "seed": seed, "offset": offset,
@@ -134,11 +140,12 @@ class MultiHead(Parameters):
         args.attend_only, args.memory = flag(attend_only, "attend_only"), None if memory is None else memory.handle
         check(lib.attn_multihead_forward(self.handle, byref(args)))
         returned = like(output, query) if out is None else out
-        if not (return_weights or return_logsumexp or return_scores is not None or save):
+        if not (return_weights or return_logsumexp or return_scores is not None or stats or save):
             return returned
         weights, logsumexp, scores = (None if (array := made[name]) is None else like(array, query)
                                       for name in ("weights", "logsumexp", "scores"))
-        return MultiHeadResult(returned, weights, logsumexp, scores, saved)
+        told = Stats(**{name: like(made[name], query) for name in stats}) if stats else None
+        return MultiHeadResult(returned, weights, logsumexp, scores, saved, told)
 
     __call__ = forward
 

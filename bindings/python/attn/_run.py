@@ -10,15 +10,28 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import empty, ndarray
 
-from ._calls import Call, Computed, Gradient, run_forward
+from ._calls import STATS, Call, Computed, Gradient, run_forward
 from ._handles import instance
 from ._library import ArgumentError, DTypeError, check
 from ._memory import Memory
 from ._rule import Rule
 from ._tensors import (HEAD, IN_OBJECT, Array, ArrayLike, Lengths, address, array_of, dimensions, lengths_of, like, maybe,
                        pointer_at, writable)
-from ._values import chosen, flag, integer, real, shown
+from ._values import chosen, flag, integer, only, real, shown
 from ._words import STAGES, Exact, Stage, choose
+
+
+class Stats(NamedTuple):
+    """What the weights of a call say, before dropout; None where it was not asked for."""
+
+    entropy: Any = None    # [B, Hq, Tq], in nats
+    strongest: Any = None  # [B, Hq, Tq], the key of the greatest weight; -1 where no key is seen
+    key_sums: Any = None   # [B, Hq, Tk], over all queries
+
+    @property
+    def effective_keys(self) -> Any:
+        """[B, Hq, Tq]: exp of the entropy, as many keys of equal weights would have it."""
+        return None if self.entropy is None else np.e ** self.entropy
 
 
 class Result(NamedTuple):
@@ -28,6 +41,7 @@ class Result(NamedTuple):
     weights: Any = None
     logsumexp: Any = None
     scores: Any = None
+    stats: Any = None
 
 
 class _Gradients(NamedTuple):
@@ -64,8 +78,21 @@ def logsumexp_dtype(wanted: bool | Exact, dtype: Any) -> Any:
     return dtype if flag(wanted, "return_logsumexp") else None
 
 
+def stats_names(wanted: bool | Collection[str]) -> tuple[str, ...]:
+    """Which of the stats are wanted, in their order."""
+    if wanted is False:
+        return ()
+    if wanted is True:
+        return STATS
+    if isinstance(wanted, str) or not isinstance(wanted, Collection):
+        raise ArgumentError(f"return_stats is {shown(wanted)}, but it is False, True or a list of "
+                            f"{', '.join(map(repr, STATS))}")
+    names = only(wanted, STATS, "return_stats", "what there is")
+    return tuple(name for name in STATS if name in names)
+
+
 _INPUTS = "query", "key", "value", "mask", "bias", "key_lengths"
-_OUTPUTS = "context", "weights", "logsumexp", "scores"
+_OUTPUTS = ("context", "weights", "logsumexp", "scores", *STATS)
 _MOST_LAYOUTS = 64
 _ZERO = 0  # what query_start is unless it is given
 
@@ -118,7 +145,7 @@ class _Plain(_Layout):
         status = run_forward(self.handle, self.reference)
         if status:
             check(status)
-        return context, None, None, None
+        return context, None, None, None, None, None, None
 
 
 def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) -> tuple[int, int]:
@@ -145,7 +172,8 @@ def _look_at(query_start: Any, dropout: Any, seed: Any, offset: Any) -> tuple[in
 def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None,
             memory: Memory | None, mask: ArrayLike | None, bias: ArrayLike | None, key_lengths: Lengths | None,
             query_start: int, dropout: float, seed: int, offset: int, return_weights: bool,
-            return_logsumexp: bool | Exact, return_scores: Stage | None, out: ArrayLike | None) -> Any:
+            return_logsumexp: bool | Exact, return_scores: Stage | None,
+            return_stats: bool | Collection[str], out: ArrayLike | None) -> Any:
     """As attn.attention(), by this rule."""
     # A layout is found by what equals it, and 1.0 equals 1: what is not of the right type must not get there.
     if query_start is not _ZERO and type(query_start) is not int or dropout != 0 or seed != 0 or offset != 0:
@@ -156,7 +184,8 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
         logsumexp_dtype(return_logsumexp, None)
     if return_scores is not None:
         choose(STAGES, return_scores, "return_scores")
-    more = return_weights or return_logsumexp or return_scores is not None
+    stats = () if return_stats is False else stats_names(return_stats)
+    more = return_weights or return_logsumexp or return_scores is not None or stats
     q = query if type(query) is ndarray else array_of(query, "query")
     k = key if type(key) is ndarray else maybe(key, "key")
     v = value if type(value) is ndarray else maybe(value, "value")
@@ -174,7 +203,7 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
     what = (q.shape, q.flags.c_contiguous or q.strides, q.dtype,
             None if k is None else (k.shape, k.flags.c_contiguous or k.strides, k.dtype),
             None if v is None else (v.shape, v.flags.c_contiguous or v.strides, v.dtype),
-            others, query_start, dropout, return_weights, return_logsumexp, return_scores)
+            others, query_start, dropout, return_weights, return_logsumexp, return_scores, stats)
     layouts: dict[Any, list[_Layout]] = mechanism._layouts
     free = layouts.get(what) if memory is None else None
     try:
@@ -191,7 +220,10 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
         outs = (np.empty((*rows, width), dtype) if given is None else given,
                 np.empty((*rows, keys), dtype) if return_weights else None,
                 np.empty(rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
-                None if return_scores is None else np.empty((*rows, keys), dtype))
+                None if return_scores is None else np.empty((*rows, keys), dtype),
+                np.empty(rows or (1,), dtype) if "entropy" in stats else None,
+                np.empty(rows or (1,), np.int64) if "strongest" in stats else None,
+                np.empty((*rows[:-1], keys), dtype) if "key_sums" in stats else None)
         plain = [x is not None for x in inputs + outs] == [name in _Plain.TENSORS for name in _INPUTS + _OUTPUTS]
         layout = (_Plain if plain and IN_OBJECT else _Layout)(
             mechanism, inputs, outs, {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
@@ -201,13 +233,15 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
             if len(layouts) >= _MOST_LAYOUTS:
                 layouts.clear()
             layouts.setdefault(what, []).append(layout)
-    context, weights, logsumexp, scores = outs
+    context, weights, logsumexp, scores, *of_weights = outs
     returned: Any = out if out is not None else context if q is query else like(context, query)
     if not more:
         return returned
-    if logsumexp is not None and q.ndim == 1:
-        logsumexp = logsumexp.reshape(())
-    return Result(returned, *(None if made is None else like(made, query) for made in (weights, logsumexp, scores)))
+    if q.ndim == 1:
+        logsumexp, of_weights[0], of_weights[1] = (None if made is None else made.reshape(())
+                                                   for made in (logsumexp, *of_weights[:2]))
+    told = Stats(*(None if made is None else like(made, query) for made in of_weights)) if stats else None
+    return Result(returned, *(None if made is None else like(made, query) for made in (weights, logsumexp, scores)), told)
 
 
 def backward(mechanism: Rule, d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike | None,
@@ -220,7 +254,7 @@ def backward(mechanism: Rule, d_context: ArrayLike | None, query: ArrayLike, key
                             "dropout": dropout, "seed": seed, "offset": offset}
     if result is None:
         result = forward(mechanism, q, k, v, None, mask, b, key_lengths, query_start, dropout, seed, offset, False, "exact",
-                         None, None)
+                         None, False, None)
     elif not isinstance(result, Result) or result.logsumexp is None:
         raise DTypeError(f"result is a {type(result).__name__}, but what comes with return_logsumexp is needed")
     given = {"query": q, "key": k, "value": v, "bias": b,

@@ -33,7 +33,7 @@ Lengths = Union[ArrayLike, Sequence[int]]
 REAL, TRUTH, WHOLE = ({np.dtype(numpy): constant(f"ATTN_{name}") for numpy, name in dtypes} for dtypes in (
     (("f4", "F32"), ("f8", "F64")), (("?", "BOOL"),), (("i4", "I32"), ("i8", "I64"))))
 _TAKEN = {"mask": TRUTH, **dict.fromkeys(("key_lengths", "a_lengths", "b_lengths", "counts", "lengths", "rows",
-                                          "positions"), WHOLE)}
+                                          "positions", "strongest"), WHOLE)}
 
 
 def array_of(given: object, name: str) -> Array:

@@ -57,6 +57,60 @@ class Attention(unittest.TestCase):
         tolerance = 1e-13 if got.dtype == np.float64 else 2e-5
         np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
 
+    def test_stats_are_of_the_weights(self):
+        mask = self.random.random((B, 1, Tq, Tk)) > 0.3
+        mask[0, 0, 2] = False
+        for dtype in "f4", "f8":
+            query, key, value = (x.astype(dtype) for x in (self.query, self.key, self.value))
+            got = attn.attention(query, key, value, mask=mask, return_stats=True)
+            context, weights, _ = expected(query, key, value, visible=mask)
+            logarithms = np.log(np.where(weights > 0, weights, 1))
+            entropy, seen = -(weights * logarithms).sum(-1), np.broadcast_to(mask.any(-1), (B, Hq, Tq))
+            self.same(got.context, context)
+            self.same(got.stats.entropy, entropy)
+            self.same(got.stats.effective_keys, np.exp(entropy))
+            self.same(got.stats.key_sums, weights.sum(-2))
+            self.assertEqual(got.stats.strongest.dtype, np.int64)
+            np.testing.assert_array_equal(got.stats.strongest, np.where(seen, weights.argmax(-1), -1))
+            self.assertEqual(got.stats.entropy.dtype, dtype)
+            again = attn.attention(query, key, value, mask=mask, return_stats=True, return_weights=True,
+                                   return_logsumexp=True, return_scores="raw")
+            self.same(again.weights, weights)
+            self.same(again.stats.entropy, entropy)
+            for names in ("key_sums",), ["strongest", "entropy"], {"entropy"}:
+                for _ in range(2):  # by a layout that is new, and by one that is there
+                    part = attn.attention(query, key, value, mask=mask, return_stats=names).stats
+                    for name, array in part._asdict().items():
+                        self.assertEqual(array is not None, name in names)
+                        if array is not None:
+                            self.same(array, getattr(got.stats, name))
+            self.assertIsNone(attn.Stats().effective_keys)
+            self.assertIsNone(attn.attention(query, key, value, return_weights=True).stats)
+        one = attn.attention(self.query[0, 0, 0], self.key[0, 0], return_stats=True).stats
+        self.assertEqual((one.entropy.shape, one.strongest.shape, one.key_sums.shape), ((), (), (Tk,)))
+        for wrong in (1, "entropy", ["weights"], None):
+            with self.assertRaisesRegex(attn.ArgumentError, "return_stats"):
+                attn.attention(self.query, self.key, return_stats=wrong)
+        mechanism = attn.Mechanism()
+        want = attn.attention(self.query, self.key, return_stats=True).stats
+        memory = attn.Memory(mechanism, batch=B, key_heads=Hk, key_dim=D)
+        memory.append(self.key)
+        self.same(mechanism.forward(self.query, memory=memory, return_stats=True).stats.key_sums, want.key_sums)
+        sums = np.empty((B, Hq, Tk), "f4")
+        mechanism.call(self.query, self.key, key_sums=sums).run()
+        self.same(sums, want.key_sums)
+
+    def test_a_layer_tells_what_the_weights_of_its_heads_say(self):
+        layer = attn.MultiHead(8, 4, bias=False, params={name: self.normal(8, 8) for name in ("W_q", "W_k", "W_v", "W_o")})
+        x = self.normal(B, Tq, 8)
+        got = layer.forward(x, return_weights=True, return_stats=True)
+        self.same(got.stats.key_sums, got.weights.sum(-2))
+        np.testing.assert_array_equal(got.stats.strongest, got.weights.argmax(-1))
+        self.same(got.stats.entropy, -(got.weights * np.log(got.weights)).sum(-1))
+        only = layer.forward(x, return_stats=["entropy"])
+        self.assertIsNone(only.stats.key_sums)
+        self.same(only.output, got.output)
+
     def test_scaled_dot_with_grouped_heads_in_both_types(self):
         for dtype in ("f4", "f8"):
             query, key, value = (x.astype(dtype) for x in (self.query, self.key, self.value))

@@ -93,6 +93,27 @@ class Functions(unittest.TestCase):
                               ("additive", ("W", "U", "v", "b", "g"))):
             self.check(params, score)
 
+    def test_stats_come_with_gradients_and_without(self):
+        draw = lambda *shape: torch.randn(*shape, dtype=torch.float64)
+        x = {"query": draw(2, 4, 3, 5), "key": draw(2, 2, 6, 5), "value": draw(2, 2, 6, 3)}
+        want = attn.torch.attention(**x, return_weights=True).weights
+        for grad in False, True:
+            given = {name: tensor.clone().requires_grad_(grad) for name, tensor in x.items()}
+            stats = attn.torch.attention(**given, return_stats=True).stats
+            torch.testing.assert_close(stats.entropy, -(want * want.log()).sum(-1))
+            torch.testing.assert_close(stats.effective_keys, stats.entropy.exp())
+            torch.testing.assert_close(stats.key_sums, want.sum(-2))
+            self.assertTrue(torch.equal(stats.strongest, want.argmax(-1)))
+            self.assertFalse(any(made.requires_grad for made in stats))
+            part = attn.torch.attention(**given, return_stats=["key_sums"], return_weights=True)
+            self.assertIsNone(part.stats.entropy)
+            self.assertEqual(part.weights.requires_grad, grad)
+            self.assertIsNone(attn.torch.attention(**given, return_weights=True).stats)
+            if grad:
+                result = attn.torch.attention(**given, return_stats=True)
+                result.context.square().sum().backward()
+                self.assertIsNotNone(given["query"].grad)
+
     def test_every_modifier_can_be_gone_back_through(self):
         mask = torch.rand(3, 6) < 0.7
         mask[:, 0] = True

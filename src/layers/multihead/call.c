@@ -100,6 +100,7 @@ static attn_status check_attention(attn_i_multihead_call *c, int backward)
     if (backward) {
         c->attention.weights = c->attention.scores = c->attention.logsumexp = NULL;
         c->attention.scores_stage = ATTN_SCORES_RAW;
+        c->attention.stats = NULL;
     }
     return ATTN_OK;
 }

@@ -25,7 +25,11 @@ static attn_status check_attention(attn_i_multihead_call *c)
 /* Measures if the scratch has no memory; only then can it fail. */
 static attn_status compute(attn_i_multihead_call *c, attn_i_multihead_scratch *scratch)
 {
-    if (!is_wanted(c)) return check_attention(c);
+    if (!is_wanted(c)) { /* but for sums over no queries */
+        attn_status status = check_attention(c);
+        if (status == ATTN_OK && scratch->arena.base != NULL) attn_i_forward_run(&c->plan, NULL);
+        return status;
+    }
     const attn_i_multihead_group output = {ATTN_I_PARTS, 1};
     const int measures = scratch->arena.base == NULL;
     attn_i_arena saved = {.base = measures ? NULL : (unsigned char *)c->saved.data};

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from .. import _attention
-from .._run import Result
+from .._run import Result, Stats
 from .._words import Align, Normaliser, Score, Stage
 from . import _once, _projected
 from ._tensors import array_of, lengths, outside_graphs, plain
@@ -46,7 +46,7 @@ def _forward(rule: Mapping[str, Any], arrays: Mapping[str, Any], laid: bool, **r
 
 class _Attention(torch.autograd.Function):
     """Takes the rule, whether the context is laid as the query, what is returned, the names of the tensors, and the
-    tensors. Gives context and log-sum-exp; then weights and scores, or None."""
+    tensors. Gives context and log-sum-exp; then weights, scores and the stats, or None."""
 
     @staticmethod
     def forward(ctx: Any, rule: dict[str, Any], laid: bool, returns: dict[str, Any], names: tuple[str, ...],
@@ -59,12 +59,12 @@ class _Attention(torch.autograd.Function):
         ctx.save_for_backward(context, logsumexp, *tensors)
         logsumexp = logsumexp.to(context.dtype)
         ctx.set_materialize_grads(False)
-        if scores is not None:
-            ctx.mark_non_differentiable(scores)
-        return context, logsumexp, weights, scores
+        stats = [None if array is None else torch.from_numpy(array) for array in result.stats or Stats()]
+        ctx.mark_non_differentiable(*(made for made in (scores, *stats) if made is not None))
+        return (context, logsumexp, weights, scores, *stats)
 
     @staticmethod
-    def backward(ctx: Any, d_context: Any, d_logsumexp: Any, d_weights: Any, _: Any) -> Any:
+    def backward(ctx: Any, d_context: Any, d_logsumexp: Any, d_weights: Any, *_: Any) -> Any:
         context, logsumexp, *tensors = ctx.saved_tensors
         needs = ctx.needs_input_grad[4:]
         flows = {"d_context": d_context, "d_weights": d_weights, "d_logsumexp": d_logsumexp}
@@ -95,19 +95,21 @@ def attend(rule: dict[str, Any], tensors: Mapping[str, torch.Tensor], laid: bool
            return_logsumexp: bool = False) -> Any:
     """attention() of these tensors by this rule: the context alone, or a Result."""
     if has_gradients(*tensors.values()):
-        context, logsumexp, weights, scores = _apply(rule, laid, returns, tuple(tensors), *tensors.values())
+        context, logsumexp, weights, scores, *stats = _apply(rule, laid, returns, tuple(tensors), *tensors.values())
     else:  # the short way, which keeps nothing
         arrays = {name: array_of(tensor) for name, tensor in tensors.items()}
         made = _forward(rule, arrays, laid, **returns, return_logsumexp="exact" if return_logsumexp else False)
         if not isinstance(made, Result):
             return torch.from_numpy(made)
-        outputs: list[Any] = [None if array is None else torch.from_numpy(array) for array in made]
-        context, weights, logsumexp, scores = outputs
+        outputs: list[Any] = [None if array is None else torch.from_numpy(array)
+                              for array in (*made[:-1], *(made.stats or Stats()))]
+        context, weights, logsumexp, scores, *stats = outputs
         if logsumexp is not None:
             logsumexp = logsumexp.to(context.dtype)
     if not (return_logsumexp or any(returns.values())):
         return context
-    return Result(context, weights, logsumexp if return_logsumexp else None, scores)
+    told = Stats(*stats) if any([made is not None for made in stats]) else None
+    return Result(context, weights, logsumexp if return_logsumexp else None, scores, told)
 
 
 @outside_graphs
@@ -118,10 +120,10 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
               alibi: Any = None, relative: Any = None, local: Any = None, query_start: int = 0,
               normaliser: Normaliser = "softmax", dropout: float = 0.0, seed: int | None = None, offset: int = 0,
               return_weights: bool = False, return_logsumexp: bool = False, return_scores: Stage | None = None,
-              threads: int | None = None) -> Any:
+              return_stats: bool | Collection[str] = False, threads: int | None = None) -> Any:
     """attn.attention() on tensors, with gradients of the context, the weights and the log-sum-exp by query, key, value,
     bias, every parameter, the slopes of alibi and the table of relative; they cannot be differentiated again. Scores
-    have none. seed: None draws one from torch's generator.
+    and stats have none. seed: None draws one from torch's generator.
 
     The context lies in the order of dimensions that the query lies in, and gradients as what they are of. Where
     gradients are needed, torch multiplies queries and keys by the matrices of additive, general and concat, and keeps
@@ -148,4 +150,5 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
         "local": tuple(local) if isinstance(local, list) else local,
         "query_start": query_start, "normaliser": normaliser, "dropout": dropout, "offset": offset, "threads": threads,
         "seed": seed if seed is not None else int(torch.randint(1 << 62, (), device="cpu")) if dropout else 0, **used}
-    return attend(rule, tensors, True, {"return_weights": return_weights, "return_scores": return_scores}, return_logsumexp)
+    return attend(rule, tensors, True, {"return_weights": return_weights, "return_scores": return_scores,
+                                         "return_stats": return_stats}, return_logsumexp)

@@ -294,7 +294,11 @@ pub const ATTN_ALIGN_NONE: attn_align = 0;
 /// position = attn_forward_args.query_start + i
 pub const ATTN_ALIGN_TOP_LEFT: attn_align = 1;
 
-/// position = (valid keys) - Tq + i: the last query meets the last key
+/// ```text
+/// position = (valid keys) - Tq + i: the last query meets the last key. Of padded
+/// queries that is not so: causal self-attention of padded sequences is top-left, or
+/// without key_lengths
+/// ```
 pub const ATTN_ALIGN_BOTTOM_RIGHT: attn_align = 2;
 
 /// ```text
@@ -458,6 +462,48 @@ pub const ATTN_SCORES_MASKED: attn_scores_stage = 2;
 pub const ATTN_SCORES_WEIGHTS: attn_scores_stage = 3;
 
 /// ```text
+/// What the weights of a call say of themselves, made as they go by, without a tensor of them: where a model looks, how
+/// widely, and which keys a cache could do without (Zhang 2023, section 4: those with the least sums over queries). All
+/// of it is of the weights before dropout, as log-sum-exp is; each tensor is an output, or NULL.
+///
+///     entropy_i   = - sum_j a_ij log a_ij        in nats, 0 .. log Tk; its exp is the effective number of keys
+///     strongest_i = the j of the greatest a_ij   the first of several that share it
+///     key_sum_j   = sum_i a_ij                   over all queries of the call
+///
+/// A query that sees no key has entropy 0 and strongest -1 and adds nothing to a sum. One whose weights are NaN has
+/// entropy NaN and strongest -1, and adds NaN to the sums of keys that it sees. Weights of hardmax have entropy 0. Those
+/// of predictive local attention are taken as they multiply the values, but for the entropy, for which they are divided
+/// by their sum.
+/// ```
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct attn_weights_stats {
+    /// sizeof(attn_weights_stats), set by ATTN_WEIGHTS_STATS_INIT
+    pub struct_size: u32,
+    /// 0
+    pub reserved: i32,
+    /// ```text
+    /// [B, Hq, Tq], of the query's dtype
+    /// ```
+    pub entropy: *const attn_tensor,
+    /// ```text
+    /// [B, Hq, Tq], ATTN_I32 or ATTN_I64; ATTN_I32 where Tk is at most 2^31
+    /// ```
+    pub strongest: *const attn_tensor,
+    /// ```text
+    /// [B, Hq, Tk], of the query's dtype
+    /// ```
+    pub key_sums: *const attn_tensor,
+}
+
+/// Zeros, which are the defaults, and the size.
+impl Default for attn_weights_stats {
+    fn default() -> Self {
+        Self { struct_size: std::mem::size_of::<Self>() as u32, ..unsafe { std::mem::zeroed() } }
+    }
+}
+
+/// ```text
 /// The arguments of attn_forward. B batch, Hq and Hk heads of query and of key (Hq a multiple of Hk; query head h uses
 /// key head h / (Hq / Hk)), Tq and Tk lengths, Dq, Dk, Dv dimensions. A tensor of lower rank stands for one whose
 /// leading dimensions are 1. query, key, value, bias and every output have one dtype, ATTN_F32 or ATTN_F64. B, Tq, Tk
@@ -535,6 +581,8 @@ pub struct attn_forward_args {
     /// query stands at the last position of its sequence. Not in attn_backward
     /// ```
     pub memory: *const attn_memory,
+    /// outputs too, or NULL
+    pub stats: *const attn_weights_stats,
 }
 
 /// Zeros, which are the defaults, and the size.
@@ -838,9 +886,9 @@ pub struct attn_multihead_args {
     /// ```
     pub value: *const attn_tensor,
     /// ```text
-    /// mask, bias, key_lengths, query_start, and the outputs weights, scores and
-    /// logsumexp, all of the heads; its query, key, value and context are NULL, its
-    /// workspace is not looked at. Or NULL
+    /// mask, bias, key_lengths, query_start, and the outputs weights, scores,
+    /// logsumexp and stats, all of the heads; its query, key, value and context are
+    /// NULL, its workspace is not looked at. Or NULL
     /// ```
     pub attention: *const attn_forward_args,
     /// ```text
@@ -1293,11 +1341,11 @@ extern "C" {
     /// ```text
     /// Computes attention.
     ///
-    /// Any of the four outputs may be left out, but not all. An output must not share memory with any input or other
-    /// output, nor the workspace with any tensor; tensors count as sharing memory when the addresses that they reach from
-    /// and to overlap, even if their elements interleave. A key that may not be seen, or whose score is minus infinity,
-    /// contributes exactly nothing, even where its value is infinite or NaN; a NaN in a score or value that is seen does
-    /// reach the output. A query that sees no key gets context 0, weights 0, log-sum-exp minus infinity.
+    /// Any of the outputs may be left out, those of stats being some, but not all. An output must not share memory with any
+    /// input or other output, nor the workspace with any tensor; tensors count as sharing memory when the addresses that
+    /// they reach from and to overlap, even if their elements interleave. A key that may not be seen, or whose score is
+    /// minus infinity, contributes exactly nothing, even where its value is infinite or NaN; a NaN in a score or value that
+    /// is seen does reach the output. A query that sees no key gets context 0, weights 0, log-sum-exp minus infinity.
     ///
     /// Dropout (Srivastava 2014; of attention weights, Vaswani 2017) draws from Philox4x32-10 (Salmon 2011), so that the
     /// same seed, offset and shape drop the same weights, in attn_backward too, whatever the threads: weight (b, h, i, j) is
@@ -1310,7 +1358,9 @@ extern "C" {
     /// strides the BLAS cannot read; of keys and values where their strides want it, and of what scores project, for one key
     /// head at a time or, on the way of tiles, for as many as make 16 MB; and, where a decoding call splits its keys, a
     /// context for each part of about 1024 of them, 64 at most. Nothing grows with Tq x Tk, but for one byte for each tile
-    /// of 64 x 128 of a mask that heads share.
+    /// of 64 x 128 of a mask that heads share. Stats take 48 bytes for each query and part of its keys, at most; sums by key
+    /// 16 more for each query, 8 for each key and head of a group, for each thread or, by the BLAS, once, and where queries
+    /// are few (at most 8 for each key head) their scores.
     /// A call allocates once, at most what attn_forward_workspace says. It allocates nothing with a workspace, nor where
     /// the scratch is at most 16 KB: then that is the stack's.
     ///
@@ -1480,7 +1530,8 @@ extern "C" {
     /// With a memory it is made for decoding step by step: of one for the layer's mechanism (dot, scaled dot or general, not
     /// turning its keys), with the batch, key_heads, head_dim and value_head_dim of the layer. The mechanism's positions are
     /// then those of the memory: causal and aligned bottom-right, what comes out is what the whole sequence at once would
-    /// give. Cross-attention appends what it attends to once, and is called with attend_only from then on. key_lengths and
+    /// give. Cross-attention appends what it attends to once, by a call that may be without queries (Tq = 0), and is called
+    /// with attend_only from then on; what is longer than a sequence is attn_memory_truncate's to forget. key_lengths and
     /// saved are NULL. A failed call appends nothing.
     ///
     /// Each input is projected by one product, or by one for each parameter that is not packed; heads are strides in what
@@ -1608,6 +1659,7 @@ pub static SIZES: &[(&str, usize)] = &[
     ("sizeof attn_param_info", std::mem::size_of::<attn_param_info>()),
     ("sizeof attn_rope_options", std::mem::size_of::<attn_rope_options>()),
     ("sizeof attn_memory_options", std::mem::size_of::<attn_memory_options>()),
+    ("sizeof attn_weights_stats", std::mem::size_of::<attn_weights_stats>()),
     ("sizeof attn_forward_args", std::mem::size_of::<attn_forward_args>()),
     ("sizeof attn_attentional_args", std::mem::size_of::<attn_attentional_args>()),
     ("sizeof attn_backward_args", std::mem::size_of::<attn_backward_args>()),

@@ -330,7 +330,12 @@ impl Mechanism {
         inputs: &Inputs<'_, T>,
         outputs: Outputs<'_, T>,
     ) -> Result<Call<T>> {
+        let mut outputs = outputs;
         outputs.check_of_mechanism()?;
+        if outputs.stats.is_some() {
+            let sentence = "a call that is laid out tells no stats; forward does";
+            return Err(Error::new(Status::Unsupported, sentence));
+        }
         let mut args = inputs.lay();
         outputs.lay(&mut args);
         let (mut bytes, mut workspace) = (0, Workspace::new());

@@ -11,6 +11,7 @@ use crate::tensor::{
 };
 use crate::workspace::{self, Workspace};
 use attn_sys as sys;
+use std::fmt;
 use std::ptr;
 
 /// What attention reads. B batch, Hq and Hk heads of query and of key (Hq a multiple of Hk), Tq and Tk lengths, Dq, Dk, Dv
@@ -154,7 +155,87 @@ impl Stage {
     }
 }
 
-/// What attention writes: context, weights, scores, log-sum-exp, at least one of them.
+/// What a call tells of its weights, before dropout, without a tensor of them; each of the three may be left out.
+///
+/// ```
+/// # fn main() -> attn::Result<()> {
+/// # use attn::*;
+/// let mechanism = Mechanism::dot(&Engine::new()?)?;
+/// let (query, keys) = ([0.0f64; 2], [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
+/// let (mut entropy, mut strongest, mut sums) = ([9.0], [9], [9.0; 3]);
+/// let stats = Stats::new()
+///     .entropy(TensorMut::new(&mut entropy, &[1])?)
+///     .strongest(TensorMut::new(&mut strongest, &[1])?)
+///     .key_sums(TensorMut::new(&mut sums, &[3])?);
+/// let inputs = Inputs::new(Tensor::new(&query, &[1, 2])?).key(Tensor::new(&keys, &[3, 2])?);
+/// mechanism.forward(&inputs, Outputs::new().stats(stats))?;
+/// assert!((entropy[0].exp() - 3.0).abs() < 1e-12); // so many keys are looked at
+/// assert_eq!(strongest[0], 0);
+/// assert!((sums[2] - 1.0 / 3.0).abs() < 1e-12);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Stats<'o, T: Float> {
+    entropy: Option<TensorMut<'o, T>>,
+    strongest: Option<TensorMut<'o, i64>>,
+    key_sums: Option<TensorMut<'o, T>>,
+}
+
+impl<T: Float> Default for Stats<'_, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'o, T: Float> Stats<'o, T> {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self {
+            entropy: None,
+            strongest: None,
+            key_sums: None,
+        }
+    }
+
+    /// The entropy of each row of weights [B, Hq, Tq], in nats; its exponential is the effective number of keys.
+    pub fn entropy(mut self, entropy: TensorMut<'o, T>) -> Self {
+        self.entropy = Some(entropy);
+        self
+    }
+
+    /// The key of the greatest weight of each row [B, Hq, Tq], the first of several; -1 where no key is seen.
+    pub fn strongest(mut self, strongest: TensorMut<'o, i64>) -> Self {
+        self.strongest = Some(strongest);
+        self
+    }
+
+    /// The sum of the weights of each key [B, Hq, Tk], over the queries.
+    pub fn key_sums(mut self, key_sums: TensorMut<'o, T>) -> Self {
+        self.key_sums = Some(key_sums);
+        self
+    }
+
+    /// The library's struct, which points into self.
+    fn lay(&self) -> sys::attn_weights_stats {
+        sys::attn_weights_stats {
+            entropy: pointer_mut(&self.entropy),
+            strongest: pointer_mut(&self.strongest),
+            key_sums: pointer_mut(&self.key_sums),
+            ..Default::default()
+        }
+    }
+}
+
+/// The library's struct of stats, in the same place as what it points to.
+struct LaidStats(sys::attn_weights_stats);
+
+impl fmt::Debug for LaidStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LaidStats")
+    }
+}
+
+/// What attention writes: context, weights, scores, log-sum-exp, stats, at least one of them.
 #[derive(Debug)]
 pub struct Outputs<'o, T: Float> {
     pub(crate) context: Option<TensorMut<'o, T>>,
@@ -162,6 +243,8 @@ pub struct Outputs<'o, T: Float> {
     pub(crate) scores: Option<TensorMut<'o, T>>,
     pub(crate) logsumexp: Option<LogSumExpMut<'o>>,
     stage: Stage,
+    pub(crate) stats: Option<Stats<'o, T>>,
+    laid_stats: LaidStats,
     pub(crate) saved: Option<&'o mut Saved>,
     pub(crate) workspace: Option<&'o mut Workspace>,
 }
@@ -181,6 +264,8 @@ impl<'o, T: Float> Outputs<'o, T> {
             scores: None,
             logsumexp: None,
             stage: Stage::Raw,
+            stats: None,
+            laid_stats: LaidStats(Default::default()),
             saved: None,
             workspace: None,
         }
@@ -223,6 +308,12 @@ impl<'o, T: Float> Outputs<'o, T> {
         self
     }
 
+    /// What the weights say; of the heads of a layer, too. Not of a [`Call`](crate::Call).
+    pub fn stats(mut self, stats: Stats<'o, T>) -> Self {
+        self.stats = Some(stats);
+        self
+    }
+
     /// Scratch that is kept.
     pub fn workspace(mut self, workspace: &'o mut Workspace) -> Self {
         self.workspace = Some(workspace);
@@ -240,7 +331,11 @@ impl<'o, T: Float> Outputs<'o, T> {
 
     /// Adds what is written to the library's arguments, which point into self then.
     #[inline]
-    pub(crate) fn lay(&self, args: &mut sys::attn_forward_args) {
+    pub(crate) fn lay(&mut self, args: &mut sys::attn_forward_args) {
+        if let Some(stats) = &self.stats {
+            self.laid_stats.0 = stats.lay();
+            args.stats = &self.laid_stats.0;
+        }
         args.context = pointer_mut(&self.context);
         args.weights = pointer_mut(&self.weights);
         args.scores = pointer_mut(&self.scores);

@@ -56,7 +56,7 @@ pub use decomposable::{Aligned, Decomposable, DecomposableFlow, DecomposableGrad
 pub use element::{Element, Float};
 pub use engine::{version, Engine, EngineOptions, LogLevel, Way};
 pub use error::{Error, Result, Status};
-pub use forward::{Inputs, Outputs, Stage};
+pub use forward::{Inputs, Outputs, Stage, Stats};
 pub use mechanism::{Additive, Mechanism};
 pub use memory::{Append, Memory, MemoryOptions};
 pub use modifiers::{Align, Local, Normaliser, Relative};

@@ -68,6 +68,46 @@ fn engine() -> Engine {
     Engine::new().unwrap()
 }
 
+#[test]
+fn stats_are_of_the_weights() {
+    let data = data();
+    let mut mechanism = Mechanism::dot(&engine()).unwrap();
+    mechanism.set_causal(Some(Align::TopLeft)).unwrap();
+    let (mut entropy, mut strongest, mut sums) = (vec![9.0; TQ], vec![9; TQ], vec![9.0; TK]);
+    let stats = Stats::new()
+        .entropy(TensorMut::new(&mut entropy, &[TQ]).unwrap())
+        .strongest(TensorMut::new(&mut strongest, &[TQ]).unwrap())
+        .key_sums(TensorMut::new(&mut sums, &[TK]).unwrap());
+    let mut weights = vec![9.0; TQ * TK];
+    let outputs = Outputs::new()
+        .weights(TensorMut::new(&mut weights, &[TQ, TK]).unwrap())
+        .stats(stats);
+    mechanism.forward(&data.inputs(), outputs).unwrap();
+    for i in 0..TQ {
+        let row = &weights[i * TK..(i + 1) * TK];
+        let wanted: f64 = row[..=i].iter().map(|a| -a * a.ln()).sum();
+        close(&entropy[i..=i], &[wanted], 1e-12);
+        let most = row.iter().cloned().fold(0.0, f64::max);
+        assert_eq!(
+            row.iter().position(|a| *a == most),
+            Some(strongest[i] as usize)
+        );
+    }
+    let wanted: Vec<f64> = (0..TK)
+        .map(|j| (0..TQ).map(|i| weights[i * TK + j]).sum())
+        .collect();
+    close(&sums, &wanted, 1e-12);
+
+    let short = Stats::new().entropy(TensorMut::new(&mut entropy[..TQ - 1], &[TQ - 1]).unwrap());
+    let refused = mechanism.forward(&data.inputs(), Outputs::new().stats(short));
+    assert_eq!(refused.unwrap_err().status(), Status::Shape);
+    let none = Outputs::new().stats(Stats::new());
+    assert!(mechanism.forward(&data.inputs(), none).is_err());
+    let alone = Stats::new().key_sums(TensorMut::new(&mut sums, &[TK]).unwrap());
+    let refused = mechanism.prepare(&data.inputs(), Outputs::new().stats(alone));
+    assert_eq!(refused.unwrap_err().status(), Status::Unsupported);
+}
+
 const HIDDEN: f64 = f64::NEG_INFINITY;
 
 #[test]
