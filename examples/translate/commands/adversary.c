@@ -21,11 +21,11 @@ typedef struct imitation {
     double lambda, rate;
     long steps, seed;
     int rows;
-    bool redraw, anew, quiet;
+    bool keep_scores, anew, quiet;
 } imitation;
 
-/* Where training begins: at the base itself; at that with what its scores are made of drawn anew; or at nothing of it.
- */
+/* Where training begins: at the base with what its scores are made of drawn anew, since at the base itself there is
+ * little to leave it for; at the base itself all the same; or at nothing of it. */
 static model *beginning(const checkpoint *base, const imitation *o)
 {
     model *m = model_create(&base->setup.model);
@@ -34,7 +34,7 @@ static model *beginning(const checkpoint *base, const imitation *o)
     parameters_draw(to, (uint64_t)o->seed);
     for (int i = 0; i < to->count && !o->anew; i++) {
         const parameter *p = &to->list[i];
-        if (o->redraw && strncmp(p->name, "attention.", 10) == 0) continue;
+        if (!o->keep_scores && strncmp(p->name, "attention.", 10) == 0) continue;
         memcpy(to->value + p->offset, from->value + p->offset, (size_t)p->rows * (size_t)p->columns * sizeof(real));
     }
     return m;
@@ -98,16 +98,16 @@ static void imitate(model *m, const checkpoint *base, const dataset *data, const
 
 int command_adversary(int count, char **words)
 {
-    imitation o = {.lambda = 0.001, .rate = 0.001, .steps = 1000, .seed = 1, .rows = 32};
+    imitation o = {.lambda = 0.03, .rate = 0.001, .steps = 1000, .seed = 1, .rows = 32};
     const option options[] = {
         {"train", OPTION_TEXT, &o.train, 0, 0, "pairs of sentences to learn from"},
         {"o", OPTION_TEXT, &o.out, 0, 0, "the checkpoint to write"},
-        {"lambda", OPTION_DOUBLE, &o.lambda, 0, 1e3, "what looking elsewhere is worth (0.001)"},
+        {"lambda", OPTION_DOUBLE, &o.lambda, 0, 1e3, "what looking elsewhere is worth (0.03)"},
         {"rate", OPTION_DOUBLE, &o.rate, 1e-9, 1, "of learning, at its greatest (0.001)"},
         {"steps", OPTION_LONG, &o.steps, 1, 1e9, "batches (1000)"},
         {"rows", OPTION_INT, &o.rows, 1, 1 << 14, "sentences in a batch (32)"},
         {"seed", OPTION_LONG, &o.seed, 0, 1e15, "of the beginning and the order (1)"},
-        {"redraw", OPTION_FLAG, &o.redraw, 0, 0, "begin at the model, but with its scores' parameters drawn anew"},
+        {"keep-scores", OPTION_FLAG, &o.keep_scores, 0, 0, "begin with the model's scores, too, else drawn anew"},
         {"anew", OPTION_FLAG, &o.anew, 0, 0, "begin with nothing of the model's"},
         {"quiet", OPTION_FLAG, &o.quiet, 0, 0, "say nothing"},
     };

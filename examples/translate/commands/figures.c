@@ -65,20 +65,24 @@ static void print_temperatures(const figures *f)
 
 static void print_scalings(const figures *f)
 {
-    printf("Scores of normal numbers, %d keys\n", SCALING_KEYS);
-    text_table table = table_begin("rrrrrrr");
-    static const char *const names[] = {"d",         "variance q.k",    "greatest weight", "|Jacobian|",
-                                        "/ sqrt(d)", "greatest weight", "|Jacobian|"};
+    printf(
+        "Scores of normal numbers, %d keys; |J g|: what arrives at the scores of a gradient of normal numbers by the\n"
+        "weights, root mean square and median\n",
+        SCALING_KEYS);
+    text_table table = table_begin("lrrrrr");
+    static const char *const names[] = {"score", "d", "variance", "greatest weight", "|J g|", "median"};
     heads(&table, names, sizeof names / sizeof names[0]);
-    for (int i = 0; i < SCALINGS; i++) {
-        const scaling_point *p = &f->scalings[i];
-        table_cell(&table, "%d", p->d);
-        table_cell(&table, "%.2f", p->plain.variance);
-        table_cell(&table, "%.3f", p->plain.greatest);
-        table_cell(&table, "%.4f", p->plain.gradient);
-        table_cell(&table, "%.3f", p->scaled.variance);
-        table_cell(&table, "%.3f", p->scaled.greatest);
-        table_cell(&table, "%.4f", p->scaled.gradient);
+    for (int side = 0; side < 2; side++) {
+        for (int i = 0; i < SCALINGS; i++) {
+            const scaling_point *p = &f->scalings[i];
+            const struct scaling_side *of = side == 0 ? &p->plain : &p->scaled;
+            table_cell(&table, side == 0 ? "q.k" : "q.k / sqrt(d)");
+            table_cell(&table, "%d", p->d);
+            table_cell(&table, "%.2f", of->variance);
+            table_cell(&table, "%.3f", of->greatest);
+            table_cell(&table, "%.4f", of->gradient);
+            table_cell(&table, "%.4f", of->usual_gradient);
+        }
     }
     print_and_free(&table);
 }

@@ -5,16 +5,18 @@
 #include "explain/scaling.h"
 
 #include "explain/distribution.h"
+#include "measure/correlation.h"
 #include "model/random.h"
 #include "refuse.h"
 
 #include <stdlib.h>
 
-enum { PLACES = SCALING_KEYS * SCALING_QUERIES };
+enum { ROWS = SCALING_SETS * SCALING_QUERIES, PLACES = ROWS * SCALING_KEYS };
 
+/* The sets are heads. */
 static attn_tensor of_rows(real *data, int rows, int columns)
 {
-    return (attn_tensor){data, REAL_DTYPE, 2, {rows, columns}, {columns, 1}};
+    return (attn_tensor){data, REAL_DTYPE, 3, {SCALING_SETS, rows, columns}, {rows * columns, columns, 1}};
 }
 
 /* Numbers of one dimension d. */
@@ -27,7 +29,7 @@ static struct scaling_side measure(const attn_mechanism *mechanism, const arrays
     const attn_tensor query = of_rows(a->query, SCALING_QUERIES, d), key = of_rows(a->key, SCALING_KEYS, d);
     const attn_tensor bias = of_rows(a->bias, SCALING_QUERIES, SCALING_KEYS);
     const attn_tensor context = of_rows(a->context, SCALING_QUERIES, d);
-    const attn_tensor logsumexp = {a->logsumexp, REAL_DTYPE, 1, {SCALING_QUERIES}, {1}};
+    const attn_tensor logsumexp = {a->logsumexp, REAL_DTYPE, 2, {SCALING_SETS, SCALING_QUERIES}, {SCALING_QUERIES, 1}};
     const attn_tensor weights = of_rows(a->weights, SCALING_QUERIES, SCALING_KEYS);
     const attn_tensor scores = of_rows(a->scores, SCALING_QUERIES, SCALING_KEYS);
     const attn_tensor flowing = of_rows(a->flowing, SCALING_QUERIES, SCALING_KEYS);
@@ -40,20 +42,21 @@ static struct scaling_side measure(const attn_mechanism *mechanism, const arrays
     back.forward = &args, back.d_weights = &flowing, back.d_bias = &arriving;
     attn_must(attn_backward(mechanism, &back));
 
-    struct scaling_side side = {0, 0, 0, 0};
-    double mean = 0;
+    struct scaling_side side = {0, 0, 0, 0, 0};
+    double mean = 0, norms[ROWS] = {0};
     for (int i = 0; i < PLACES; i++) {
         mean += (double)a->scores[i] / PLACES;
         side.variance += (double)a->scores[i] * (double)a->scores[i] / PLACES;
-        side.gradient += (double)a->arriving[i] * (double)a->arriving[i] / SCALING_QUERIES;
+        norms[i / SCALING_KEYS] += (double)a->arriving[i] * (double)a->arriving[i];
     }
     side.variance -= mean * mean;
-    side.gradient = sqrt(side.gradient);
-    for (int i = 0; i < SCALING_QUERIES; i++) {
+    for (int i = 0; i < ROWS; i++) {
+        side.gradient += norms[i] / ROWS;
         const flatness f = flatness_of(a->weights + (ptrdiff_t)i * SCALING_KEYS, SCALING_KEYS);
-        side.greatest += f.greatest / SCALING_QUERIES;
-        side.entropy += f.entropy / log(SCALING_KEYS) / SCALING_QUERIES;
+        side.greatest += f.greatest / ROWS;
+        side.entropy += f.entropy / log(SCALING_KEYS) / ROWS;
     }
+    side.gradient = sqrt(side.gradient), side.usual_gradient = sqrt(median(norms, ROWS));
     return side;
 }
 
@@ -73,15 +76,15 @@ void scaling_measure(attn_engine *engine, uint64_t seed, scaling_point points[SC
         const int d = 2 << i;
         random_stream stream = random_begin(seed, 6, (uint64_t)i);
         arrays a = {
-            .query = normals(SCALING_QUERIES * (size_t)d, &stream),
-            .key = normals(SCALING_KEYS * (size_t)d, &stream),
+            .query = normals(ROWS * (size_t)d, &stream),
+            .key = normals(SCALING_SETS * SCALING_KEYS * (size_t)d, &stream),
             .flowing = normals(PLACES, &stream),
             .bias = allocate_zeros(PLACES, sizeof(real)),
             .scores = allocate(PLACES, sizeof(real)),
             .weights = allocate(PLACES, sizeof(real)),
             .arriving = allocate(PLACES, sizeof(real)),
-            .context = allocate(SCALING_QUERIES * (size_t)d, sizeof(real)),
-            .logsumexp = allocate(SCALING_QUERIES, sizeof(real)),
+            .context = allocate(ROWS * (size_t)d, sizeof(real)),
+            .logsumexp = allocate(ROWS, sizeof(real)),
         };
         points[i] = (scaling_point){d, measure(plain, &a, d), measure(scaled, &a, d)};
         real *const all[] = {a.query,   a.key,      a.flowing, a.bias,     a.scores,
@@ -99,6 +102,7 @@ static void side_json(json *out, const char *key, const struct scaling_side *sid
     json_key(out, "greatest"), json_number(out, side->greatest);
     json_key(out, "entropy"), json_number(out, side->entropy);
     json_key(out, "gradient"), json_number(out, side->gradient);
+    json_key(out, "usual_gradient"), json_number(out, side->usual_gradient);
     json_close(out);
 }
 

@@ -16,12 +16,15 @@ typedef struct scaling_point {
         double variance; /* of scores, of queries and keys of normal numbers */
         double greatest; /* weight, the mean over queries */
         double entropy;  /* divided by log(keys) */
-        double gradient; /* Frobenius norm of softmax's Jacobian, root mean square over queries: how much of a gradient
-                            of normal numbers by the weights arrives at the scores */
-    } plain, scaled;     /* dot, and divided by sqrt(d) */
+        double gradient; /* |J g|, J being softmax's Jacobian and g normal numbers: how much of a gradient by the
+                            weights arrives at the scores. The root of the mean square over queries, which is J's
+                            Frobenius norm; and the median, what a usual query has */
+        double usual_gradient;
+    } plain, scaled; /* dot, and divided by sqrt(d) */
 } scaling_point;
 
-enum { SCALINGS = 10, SCALING_KEYS = 64, SCALING_QUERIES = 512 };
+/* Sets of keys, keys in each, queries to each. */
+enum { SCALINGS = 10, SCALING_SETS = 64, SCALING_KEYS = 64, SCALING_QUERIES = 16 };
 
 /* d from 2 to 1024. */
 void scaling_measure(attn_engine *engine, uint64_t seed, scaling_point points[SCALINGS]);

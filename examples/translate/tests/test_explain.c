@@ -294,6 +294,25 @@ static void permutations_of_two_words_stay_or_swap(void **state)
     end_scene(&s);
 }
 
+/* Step 3 sees words 1 to 4: of their 24 orders, one permutation is one. */
+static void one_permutation_is_one_of_the_window_s(replay *r)
+{
+    random_stream chance = random_begin(2, 1, 1);
+    double medians[4], nearest = 1;
+    const int t = 3;
+    permutation_medians(r, 1, &chance, medians);
+    for (int order = 0; order < 256; order++) {
+        const int to[4] = {order & 3, order >> 2 & 3, order >> 4 & 3, order >> 6};
+        if ((1 << to[0] | 1 << to[1] | 1 << to[2] | 1 << to[3]) != 15) continue;
+        real logs[5] = {-(real)INFINITY};
+        for (int i = 0; i < 4; i++) logs[1 + i] = real_log(r->weights[t * 5 + 1 + to[i]]);
+        const replayed done = replay_forward(r, 1, &t, logs);
+        const double moved = variation(done.outputs, r->outputs + t * r->words, r->words);
+        nearest = fmin(nearest, fabs(moved - medians[t]));
+    }
+    assert_true(nearest < 1e-12);
+}
+
 static void local_attention_is_permuted_within_its_window(void **state)
 {
     (void)state;
@@ -303,6 +322,7 @@ static void local_attention_is_permuted_within_its_window(void **state)
         for (int j = 0; j < 5; j++) assert_true((s.r.weights[t * 5 + j] > 0) == replay_sees(&s.r, t, j));
     }
     assert_false(replay_sees(&s.r, 0, 3));
+    one_permutation_is_one_of_the_window_s(&s.r);
     attacked found[4];
     real weights[20];
     attack_options o = attack_default();
@@ -486,6 +506,7 @@ static void the_variance_of_products_is_their_dimension(void **state)
         assert_true(fabs(points[i].scaled.variance - points[i].plain.variance / points[i].d) < 1e-9);
     }
     assert_true(points[SCALINGS - 1].plain.greatest > 0.9 && points[SCALINGS - 1].scaled.greatest < 0.2);
+    assert_true(points[SCALINGS - 1].plain.usual_gradient < points[SCALINGS - 1].scaled.usual_gradient / 2);
     attn_engine_destroy(engine);
 }
 
