@@ -5,7 +5,9 @@
 # be, and runs its tests. With SANITIZE set, the tests in C alone, with these sanitizers.
 set -eu
 example=$1
-prefix=$BUILD/clients/prefix build=$BUILD/clients/$example
+# shellcheck disable=SC2153 # from the environment
+clients=$BUILD/clients
+prefix=$clients/prefix build=$clients/$example
 "$CMAKE" --install "$BUILD" --prefix "$prefix" > /dev/null
 python=
 for candidate in "$SOURCE/build/witnesses/venv/bin/python" /usr/bin/python3; do
@@ -14,8 +16,8 @@ done
 set -- -DCMAKE_PREFIX_PATH="$prefix" -DEXAMPLE_TESTS=ON -DEXAMPLE_WERROR=ON -DCMAKE_C_COMPILER="$CC"
 [ -z "$python" ] || set -- "$@" -DPython3_EXECUTABLE="$python"
 [ -z "${SANITIZE:-}" ] || set -- "$@" -DCMAKE_C_FLAGS="-fsanitize=$SANITIZE -fno-sanitize-recover=all -g"
-"$CMAKE" -S "$SOURCE/examples/$example" -B "$build" "$@" > "$BUILD/clients/$example.log" 2>&1 || {
-    cat "$BUILD/clients/$example.log" >&2
+"$CMAKE" -S "$SOURCE/examples/$example" -B "$build" "$@" > "$clients/$example.log" 2>&1 || {
+    cat "$clients/$example.log" >&2
     exit 1
 }
 "$CMAKE" --build "$build" --parallel 2

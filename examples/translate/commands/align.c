@@ -43,8 +43,8 @@ static void write_links(json *out, const sentence_pair *pair)
     json_close(out);
 }
 
-/* What the softmax of a row of scores was multiplied by: the Gaussian of predictive local attention (Luong 2015, eq. 10).
- * 0 where a key is so far off that nothing can be told of it. */
+/* What the softmax of a row of scores was multiplied by: the Gaussian of predictive local attention (Luong 2015, eq.
+ * 10). 0 where a key is so far off that nothing can be told of it. */
 static void factors(const double *scores, const double *weights, int count, double *factor)
 {
     double greatest = -INFINITY, sum = 0;
@@ -70,7 +70,8 @@ static void write_run(json *out, const checkpoint *c, const char *name, const se
     char note[1024];
     int used = snprintf(note, sizeof note, "AER of this sentence %.2f; ", alignment_error_rate(&error));
     if (pair->link_count == 0) used = 0;
-    used += snprintf(note + used, sizeof note - (size_t)used, "%s", right ? "its own translation is this" : "by itself it says:");
+    used += snprintf(note + used, sizeof note - (size_t)used, "%s",
+                     right ? "its own translation is this" : "by itself it says:");
     for (int i = 0; !right && i < said.count && used < (int)sizeof note - 1; i++) {
         used += snprintf(note + used, sizeof note - (size_t)used, " %s", words[i]);
     }
@@ -98,12 +99,11 @@ static void write_run(json *out, const checkpoint *c, const char *name, const se
 /* The sentence itself, unless there is another. */
 static void write_title(json *out, const char *title, const sentence_pair *pair)
 {
-    size_t size = 1;
+    size_t size = 1, used = 0;
     for (int i = 0; i < pair->source_count; i++) size += strlen(pair->source[i]) + 1;
-    char *sentence = allocate_zeros(size, 1);
+    char *sentence = allocate(size, 1);
     for (int i = 0; i < pair->source_count; i++) {
-        if (i > 0) strcat(sentence, " ");
-        strcat(sentence, pair->source[i]);
+        used += (size_t)snprintf(sentence + used, size - used, "%s%s", i > 0 ? " " : "", pair->source[i]);
     }
     json_key(out, "title"), json_string(out, title != NULL ? title : sentence);
     free(sentence);

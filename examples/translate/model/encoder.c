@@ -46,8 +46,8 @@ encoded encoder_forward(pass *p, const encoder *e, const batch *from)
     for (int t = 0; t < length; t++) {
         for (int r = 0; r < rows; r++) done.live[t * rows + r] = t < from->source_lengths[r];
     }
-    done.states = pass_reals(p, count * (size_t)e->states);
-    done.last = pass_reals(p, (size_t)rows * (size_t)e->states);
+    real *states = done.states = pass_reals(p, count * (size_t)e->states);
+    real *last = done.last = pass_reals(p, (size_t)rows * (size_t)e->states);
     for (int d = 0; d < e->directions; d++) {
         const gru *unit = &e->direction[d];
         const int n = unit->states, cells = rows * n;
@@ -61,9 +61,9 @@ encoded encoder_forward(pass *p, const encoder *e, const batch *from)
             const int t = place(&done, d, k);
             real *after = walk->states + (ptrdiff_t)(k + 1) * cells;
             gru_step(p, unit, walk, t, after - cells, done.live + (ptrdiff_t)t * rows, after);
-            copy_columns(rows, n, after, n, done.states + (ptrdiff_t)t * rows * e->states + d * n, e->states);
+            copy_columns(rows, n, after, n, states + (ptrdiff_t)t * rows * e->states + d * n, e->states);
         }
-        copy_columns(rows, n, walk->states + (ptrdiff_t)length * cells, n, done.last + d * n, e->states);
+        copy_columns(rows, n, walk->states + (ptrdiff_t)length * cells, n, last + d * n, e->states);
     }
     return done;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * beam.c: translate_batch of translation.h. All sentences go side by side, each with `beam` rows of a decoding; when a
- * sentence is done its rows leave. What every row has said and looked at is kept as a chain of steps, each of which knows the
- * one before. */
+ * sentence is done its rows leave. What every row has said and looked at is kept as a chain of steps, each of which
+ * knows the one before. */
 #include "model/elementwise.h"
 #include "refuse.h"
 #include "search/translation.h"
@@ -23,7 +23,7 @@ typedef struct hypothesis {
 } hypothesis;
 
 typedef struct sentence {
-    int row;          /* of the batch */
+    int row; /* of the batch */
     int source_count, most;
     hypothesis *live; /* [beam] */
     int live_count;
@@ -53,7 +53,7 @@ static double penalised(const search *s, double log_probability, int words)
 static int keep_link(search *s, int word, int before, const real *weights, int count)
 {
     if (s->link_count == s->link_capacity) {
-        s->link_capacity = s->link_capacity > 0 ? 2 * s->link_capacity : 1024;
+        s->link_capacity *= 2;
         s->links = reallocate(s->links, (size_t)s->link_capacity, sizeof *s->links);
     }
     if (s->weight_count + (size_t)count > s->weight_capacity) {
@@ -73,8 +73,8 @@ static int better(const void *a, const void *b)
     return x->row != y->row ? x->row - y->row : x->word - y->word;
 }
 
-/* The best 2 beam continuations of a row, in order of their words, into candidates; how many. Twice the beam, since as many as
- * that may end. */
+/* The best 2 beam continuations of a row, in order of their words, into candidates; how many. Twice the beam, since as
+ * many as that may end. */
 static int best_words(const search *s, const hypothesis *h, const real *row, hypothesis *candidates)
 {
     const int wanted = 2 * s->beam, words = s->model->options.target_words;
@@ -144,7 +144,8 @@ static void finish(search *s, const sentence *of, translation *made)
         made->words[i] = s->links[at].word;
         for (int j = 0; j < of->source_count; j++) {
             const int from = s->reversed ? of->source_count - 1 - j : j;
-            made->weights[(ptrdiff_t)i * of->source_count + j] = (double)s->weights[s->links[at].weights + (size_t)from];
+            made->weights[(ptrdiff_t)i * of->source_count + j] =
+                (double)s->weights[s->links[at].weights + (size_t)from];
         }
     }
 }
@@ -176,6 +177,8 @@ void translate_batch(const model *m, const batch *b, int beam, double penalty, b
 {
     search s = {.model = m, .beam = beam, .penalty = penalty, .reversed = reversed};
     const size_t most_rows = (size_t)b->rows * (size_t)beam, words = (size_t)m->options.target_words;
+    s.link_capacity = 1024, s.links = allocate((size_t)s.link_capacity, sizeof *s.links);
+    s.weight_capacity = 1024, s.weights = allocate(s.weight_capacity, sizeof *s.weights);
     s.candidates = allocate(2 * (size_t)beam * (size_t)beam, sizeof *s.candidates);
     sentence *sentences = allocate((size_t)b->rows, sizeof *sentences);
     hypothesis *live = allocate(most_rows, sizeof *live);

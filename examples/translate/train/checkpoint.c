@@ -92,7 +92,7 @@ static void next_line(reader *r)
 }
 
 /* The next line's value, which must have this name. */
-static const char *value_of(reader *r, const char *name)
+static char *value_of(reader *r, const char *name)
 {
     next_line(r);
     const size_t length = strlen(name);
@@ -169,11 +169,12 @@ checkpoint checkpoint_read(const char *path)
                    wanted);
         }
     }
-    int count = 0;
-    size_t total = 0;
-    uint64_t wanted = 0, sum = 0;
-    if (sscanf(value_of(&r, "arrays"), "%d %zu %" SCNx64, &count, &total, &wanted) != 3 ||
-        (count != 1 && count != 3) || total != set->total) {
+    char *rest = value_of(&r, "arrays");
+    const long count = strtol(rest, &rest, 10);
+    const size_t total = strtoull(rest, &rest, 10);
+    const uint64_t wanted = strtoull(rest, &rest, 16);
+    uint64_t sum = 0;
+    if (*rest != '\0' || (count != 1 && count != 3) || total != set->total) {
         refuse("line %ld of %s does not fit its parameters", r.line, path);
     }
     read_array(&r, total, set->value, &sum);

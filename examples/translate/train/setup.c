@@ -40,10 +40,25 @@ const int setup_field_count = sizeof setup_fields / sizeof setup_fields[0];
 
 setup setup_default(const char *kind)
 {
-    setup s = {.model = {.embed = 64, .states = 128, .hidden = 64, .half_width = 5, .most_words = 100, .layers = 2,
-                         .heads = 4, .feed_forward = 512},
-               .training = {.steps = 3000, .rows = 64, .shards = 2, .rate = 0.003, .warmup = 100, .clip = 1,
-                            .dropout = 0.1, .smoothing = 0, .seed = 1, .source_most = 8000, .target_most = 8000,
+    setup s = {.model = {.embed = 64,
+                         .states = 128,
+                         .hidden = 64,
+                         .half_width = 5,
+                         .most_words = 100,
+                         .layers = 2,
+                         .heads = 4,
+                         .feed_forward = 512},
+               .training = {.steps = 3000,
+                            .rows = 64,
+                            .shards = 2,
+                            .rate = 0.003,
+                            .warmup = 100,
+                            .clip = 1,
+                            .dropout = 0.1,
+                            .smoothing = 0,
+                            .seed = 1,
+                            .source_most = 8000,
+                            .target_most = 8000,
                             .least = 1}};
     snprintf(s.model.kind, sizeof s.model.kind, "%s", kind);
     if (strcmp(kind, "transformer") == 0) {
@@ -65,8 +80,7 @@ void setup_set(setup *s, const setup_field *field, const char *text, const char 
     char *at = (char *)s + field->offset;
     if (field->type == SETUP_NAME) {
         if (strlen(text) >= sizeof s->model.kind) refuse("%s: there is no model %s", what, text);
-        memset(at, 0, sizeof s->model.kind);
-        memcpy(at, text, strlen(text));
+        snprintf(at, sizeof s->model.kind, "%s", text);
         return;
     }
     char *end;
@@ -79,10 +93,17 @@ void setup_set(setup *s, const setup_field *field, const char *text, const char 
                field->most, text);
     }
     switch (field->type) {
-    case SETUP_INT: *(int *)(void *)at = (int)number; break;
-    case SETUP_LONG: *(long *)(void *)at = (long)number; break;
-    case SETUP_FLAG: *(bool *)(void *)at = number != 0; break;
-    default: *(double *)(void *)at = number;
+    case SETUP_INT:
+        *(int *)(void *)at = (int)number;
+        break;
+    case SETUP_LONG:
+        *(long *)(void *)at = (long)number;
+        break;
+    case SETUP_FLAG:
+        *(bool *)(void *)at = number != 0;
+        break;
+    default:
+        *(double *)(void *)at = number;
     }
 }
 
@@ -90,10 +111,19 @@ void setup_text(const setup *s, const setup_field *field, char *text, size_t siz
 {
     const char *at = (const char *)s + field->offset;
     switch (field->type) {
-    case SETUP_NAME: snprintf(text, size, "%s", at); break;
-    case SETUP_INT: snprintf(text, size, "%d", *(const int *)(const void *)at); break;
-    case SETUP_LONG: snprintf(text, size, "%ld", *(const long *)(const void *)at); break;
-    case SETUP_FLAG: snprintf(text, size, "%d", *(const bool *)(const void *)at); break;
-    default: snprintf(text, size, "%.17g", *(const double *)(const void *)at);
+    case SETUP_NAME:
+        snprintf(text, size, "%s", at);
+        break;
+    case SETUP_INT:
+        snprintf(text, size, "%d", *(const int *)(const void *)at);
+        break;
+    case SETUP_LONG:
+        snprintf(text, size, "%ld", *(const long *)(const void *)at);
+        break;
+    case SETUP_FLAG:
+        snprintf(text, size, "%d", *(const bool *)(const void *)at);
+        break;
+    default:
+        snprintf(text, size, "%.17g", *(const double *)(const void *)at);
     }
 }
