@@ -44,8 +44,8 @@ def draw_scaling(path, data):
     points, names = data["scaling"], ["q.k", "q.k / sqrt(d)"]
     ds = [p["d"] for p in points]
     svg, top = drawing("Why scores are divided by sqrt(d)",
-                       f"queries and keys of normal numbers, {data['scaling_keys']} keys; norm, at the scores, of a gradient of "
-                       f"normal numbers by the weights", names, height=460)
+                       f"queries and keys of normal numbers, {data['scaling_keys']} keys; norm, at the scores, of a "
+                       f"gradient of normal numbers by the weights", names, height=460)
     highest = max(p["plain"]["variance"] for p in points) * 1.5
     variance = Panel(svg, box(LEFT, top), (ds[0], ds[-1], "d"), (0.5, highest, "variance of the scores"), log="xy",
                      x_ticks=ds)
