@@ -19,6 +19,9 @@ static const struct {
     {"evaluate", "measures one by the length of sentences", command_evaluate},
     {"run", "translates sentences", command_run},
     {"align", "writes what models look at, for attn plot", command_align},
+    {"explain", "asks whether what a model looks at explains what it says", command_explain},
+    {"adversary", "trains a model that says what another says, looking elsewhere", command_adversary},
+    {"figures", "measures what textbooks say of attention", command_figures},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -11,6 +11,9 @@ int command_batches(int count, char **words);
 int command_evaluate(int count, char **words);
 int command_run(int count, char **words);
 int command_align(int count, char **words);
+int command_explain(int count, char **words);
+int command_adversary(int count, char **words);
+int command_figures(int count, char **words);
 int command_models(int count, char **words);
 
 #endif

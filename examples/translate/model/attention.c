@@ -12,6 +12,11 @@ static void has_parameter(attention *a, const parameter *of, int first)
     a->of[a->count] = of, a->first[a->count++] = first;
 }
 
+void attention_set_even(attention *a, bool even)
+{
+    attn_must(attn_mechanism_set_scale(a->mechanism, even ? 0 : 1));
+}
+
 attention attention_create(attn_engine *engine, parameter_set *set, score kind, const attention_sizes *sizes)
 {
     const int q = sizes->query_dim, k = sizes->key_dim, hidden = sizes->hidden;
@@ -27,9 +32,10 @@ attention attention_create(attn_engine *engine, parameter_set *set, score kind, 
         if (!concat) has_parameter(&a, parameters_add(set, START_ZERO, 1, hidden, "attention.b"), 0);
         a.projects = true, a.ready_dim = hidden;
         a.key_projection = dense_part(u, concat ? q : 0, k);
-    } else if (kind == SCORE_DOT) {
+    } else if (kind == SCORE_DOT || kind == SCORE_EVEN) {
         if (q != k) refuse("dot wants a decoder's state of the size of the encoder's: %d, not %d", k, q);
         attn_must(attn_mechanism_create_dot(engine, &a.mechanism));
+        if (kind == SCORE_EVEN) attention_set_even(&a, true);
     } else if (kind == SCORE_LOCATION) {
         attn_must(attn_mechanism_create_location(engine, q, sizes->most_keys, &a.mechanism));
         has_parameter(&a, parameters_add(set, START_UNIFORM, sizes->most_keys, q, "attention.W"), 0);

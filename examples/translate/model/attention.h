@@ -14,7 +14,8 @@ typedef enum score {
     SCORE_CONCAT,   /* v tanh(W [q; k]) */
     SCORE_LOCATION, /* (W q)_j */
     SCORE_LOCAL_M,  /* general, within half_width of the step's own number */
-    SCORE_LOCAL_P   /* general, within half_width of a predicted place */
+    SCORE_LOCAL_P,  /* general, within half_width of a predicted place */
+    SCORE_EVEN /* 0 for every key: the context is the mean of the states (Wiegreffe and Pinter 2019, section 3.1) */
 } score;
 
 enum { ATTENTION_PARAMETERS_MOST = 8 };
@@ -43,6 +44,9 @@ attention attention_create(attn_engine *engine, parameter_set *set, score kind, 
 /* Binds the parameters, once they have values. */
 void attention_bind(attention *a, const parameter_set *set);
 void attention_free(attention *a);
+
+/* Whether, from now on, every key that is seen is looked at alike, whatever the scores; not beside any other use. */
+void attention_set_even(attention *a, bool even);
 
 /* What queries of a batch look at; time-major: [length, rows, ..]. */
 typedef struct attention_keys {

@@ -72,7 +72,7 @@ void encoder_backward(pass *p, const encoder *e, encoded *done, const real *d_st
 {
     const int rows = done->rows, length = done->length, embed = e->embedding->columns;
     const size_t count = (size_t)rows * (size_t)length;
-    real *d_embedded = pass_zeros(p, count * (size_t)embed);
+    real *d_embedded = done->d_embedded = pass_zeros(p, count * (size_t)embed);
     for (int d = 0; d < e->directions; d++) {
         const gru *unit = &e->direction[d];
         const int n = unit->states, cells = rows * n;

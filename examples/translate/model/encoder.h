@@ -25,8 +25,9 @@ typedef struct encoded {
     unsigned char *kept; /* by dropout */
     unsigned char *live; /* [length, rows]: not padding */
     gru_walk walk[2];
-    real *states; /* [length, rows, states] */
-    real *last;   /* [rows, states]: what each direction ended with */
+    real *states;     /* [length, rows, states] */
+    real *last;       /* [rows, states]: what each direction ended with */
+    real *d_embedded; /* of the words' vectors, once the gradient has gone back */
 } encoded;
 
 encoded encoder_forward(pass *p, const encoder *e, const batch *from);

@@ -27,6 +27,8 @@ const model_kind model_kinds[] = {
     {"location", "from the state alone, a score for each place (Luong 2015)", RECURRENT},
     {"local-m", "general, around the step's own place (Luong 2015)", RECURRENT},
     {"local-p", "general, around a predicted place (Luong 2015)", RECURRENT},
+    {"bahdanau-even", "bahdanau, all words looked at alike (Wiegreffe, Pinter 2019)", RECURRENT},
+    {"luong-even", "dot, general, concat or location, all words looked at alike", RECURRENT},
     {"transformer", "self- and cross-attention of many heads (Vaswani 2017)", TRANSFORMER},
 };
 const int model_kind_count = sizeof model_kinds / sizeof model_kinds[0];

@@ -16,7 +16,8 @@ static const struct {
     score kind;
 } scores[] = {
     {"bahdanau", SCORE_ADDITIVE}, {"dot", SCORE_DOT},         {"general", SCORE_GENERAL}, {"concat", SCORE_CONCAT},
-    {"location", SCORE_LOCATION}, {"local-m", SCORE_LOCAL_M}, {"local-p", SCORE_LOCAL_P},
+    {"location", SCORE_LOCATION}, {"local-m", SCORE_LOCAL_M}, {"local-p", SCORE_LOCAL_P}, {"bahdanau-even", SCORE_EVEN},
+    {"luong-even", SCORE_EVEN},
 };
 
 void recurrent_create(model *m)
@@ -25,7 +26,7 @@ void recurrent_create(model *m)
     parameter_set *set = &m->parameters;
     recurrent *r = m->parts = allocate_zeros(1, sizeof *r);
     r->attends = strcmp(o->kind, "none") != 0;
-    r->before = !r->attends || strcmp(o->kind, "bahdanau") == 0;
+    r->before = !r->attends || strncmp(o->kind, "bahdanau", 8) == 0;
     if (r->attends && o->states % 2 != 0) refuse("the size of a state must be even, not %d", o->states);
     r->encoder = encoder_create(set, o->source_words, o->embed, o->states, r->attends);
 

@@ -37,13 +37,14 @@ typedef struct recurrent_walk {
     real *embedded; /* [length, rows, embed] */
     unsigned char *kept_embedded, *kept_joint;
     gru_walk decoder;
-    real *contexts;   /* [length, rows, states]; without attention the encoder's last state every time */
-    real *logsumexps; /* [length, rows] */
-    real *weights;    /* [length, rows, source length], where they were asked for */
-    real *wide;       /* Bahdanau: [length, rows, 2 states] before maxout */
-    real *joint;      /* [length, rows, states]: maxout's, or the attentional states */
-    real *dropped;    /* joint after dropout */
-    real *logits;     /* [length, rows, target words] */
+    real *contexts;        /* [length, rows, states]; without attention the encoder's last state every time */
+    real *logsumexps;      /* [length, rows] */
+    real *weights;         /* [length, rows, source length], where they were asked for */
+    const real *d_weights; /* of the same shape: what flows back into them, of a loss that looks at them; or NULL */
+    real *wide;            /* Bahdanau: [length, rows, 2 states] before maxout */
+    real *joint;           /* [length, rows, states]: maxout's, or the attentional states */
+    real *dropped;         /* joint after dropout */
+    real *logits;          /* [length, rows, target words] */
 } recurrent_walk;
 
 /* Goes through encoder and decoder. Weights are kept where keep_weights is true. */
@@ -61,5 +62,11 @@ void recurrent_end(decoding *d);
  */
 void recurrent_joint(const model *m, const pass *p, int rows, const real *embedded, const real *state,
                      const real *context, real *wide, real *joint);
+
+/* Back: adds to d_embedded (none: NULL), d_state and d_context, and to the parameters' gradients where the pass has
+ * any. */
+void recurrent_joint_back(const model *m, pass *p, int rows, const real *embedded, const real *state,
+                          const real *context, const real *wide, const real *joint, const real *d_joint,
+                          real *d_embedded, real *d_state, real *d_context);
 
 #endif

@@ -39,7 +39,9 @@ static void attentional_backward(const recurrent *r, attn_engine *engine, const 
     const int n = r->decoder.states;
     attentional_begin(&a, r, p, rows, context, state, output);
     a.d_output = of_rows(d_output, rows, n), a.args.d_output = &a.d_output;
-    a.d_weight = of_rows(pass_gradient(p, r->joint_weight), n, 2 * n), a.args.d_weight = &a.d_weight;
+    if (p->gradient != NULL) {
+        a.d_weight = of_rows(pass_gradient(p, r->joint_weight), n, 2 * n), a.args.d_weight = &a.d_weight;
+    }
     a.d_context = of_rows(d_context, rows, n), a.args.d_context = &a.d_context;
     a.d_query = of_rows(d_state, rows, n), a.args.d_query = &a.d_query;
     a.args.accumulate = 1;
@@ -73,6 +75,30 @@ void recurrent_joint(const model *m, const pass *p, int rows, const real *embedd
         attentional_begin(&a, r, p, rows, context, state, joint);
         attn_must(attn_attentional_forward(m->engine, &a.args));
     }
+}
+
+void recurrent_joint_back(const model *m, pass *p, int rows, const real *embedded, const real *state,
+                          const real *context, const real *wide, const real *joint, const real *d_joint,
+                          real *d_embedded, real *d_state, real *d_context)
+{
+    const recurrent *r = m->parts;
+    const int n = r->decoder.states, embed = r->embedding->columns;
+    if (!r->before) {
+        attentional_backward(r, m->engine, p, rows, context, state, joint, d_joint, d_context, d_state);
+        return;
+    }
+    real *d_wide = pass_reals(p, 2 * (size_t)rows * (size_t)n);
+    maxout_backward((size_t)rows, (size_t)n, wide, d_joint, d_wide);
+    dense parts[3];
+    readout_parts(r, parts);
+    if (p->gradient != NULL) {
+        dense_backward_weight(p, &parts[0], rows, d_wide, 2 * n, state, n);
+        dense_backward_weight(p, &parts[1], rows, d_wide, 2 * n, embedded, embed);
+        dense_backward_weight(p, &parts[2], rows, d_wide, 2 * n, context, n);
+    }
+    dense_backward_input(p, &parts[0], rows, d_wide, 2 * n, true, d_state, n);
+    if (d_embedded != NULL) dense_backward_input(p, &parts[1], rows, d_wide, 2 * n, true, d_embedded, embed);
+    dense_backward_input(p, &parts[2], rows, d_wide, 2 * n, true, d_context, n);
 }
 
 recurrent_walk recurrent_forward(const model *m, pass *p, const batch *b, bool keep_weights)
@@ -145,23 +171,6 @@ static real *output_back(const model *m, pass *p, recurrent_walk *w)
     return d_joint;
 }
 
-static void readout_back(const recurrent *r, pass *p, recurrent_walk *w, const real *d_joint, real *d_states,
-                         real *d_embedded, real *d_contexts)
-{
-    const int n = r->decoder.states, count = w->rows * w->length, embed = r->embedding->columns;
-    real *d_wide = pass_reals(p, 2 * (size_t)count * (size_t)n);
-    maxout_backward((size_t)count, (size_t)n, w->wide, d_joint, d_wide);
-    dense parts[3];
-    readout_parts(r, parts);
-    const real *states = w->decoder.states + (ptrdiff_t)w->rows * n;
-    dense_backward_weight(p, &parts[0], count, d_wide, 2 * n, states, n);
-    dense_backward_weight(p, &parts[1], count, d_wide, 2 * n, w->embedded, embed);
-    dense_backward_weight(p, &parts[2], count, d_wide, 2 * n, w->contexts, n);
-    dense_backward_input(p, &parts[0], count, d_wide, 2 * n, false, d_states, n);
-    dense_backward_input(p, &parts[1], count, d_wide, 2 * n, false, d_embedded, embed);
-    dense_backward_input(p, &parts[2], count, d_wide, 2 * n, false, d_contexts, n);
-}
-
 void recurrent_backward(const model *m, pass *p, recurrent_walk *w)
 {
     const recurrent *r = m->parts;
@@ -171,7 +180,10 @@ void recurrent_backward(const model *m, pass *p, recurrent_walk *w)
     real *d_states = pass_zeros(p, (count + (size_t)rows) * (size_t)n); /* of the states, the first included */
     real *d_last = pass_zeros(p, cells);
     real *d_joint = output_back(m, p, w);
-    if (r->before) readout_back(r, p, w, d_joint, d_states + cells, d_embedded, d_contexts);
+    if (r->before) {
+        recurrent_joint_back(m, p, (int)count, w->embedded, w->decoder.states + cells, w->contexts, w->wide, w->joint,
+                             d_joint, d_embedded, d_states + cells, d_contexts);
+    }
     if (r->attends) attention_keys_back_begin(p, &r->attention, &w->keys);
 
     for (int t = length - 1; t >= 0; t--) {
@@ -179,10 +191,12 @@ void recurrent_backward(const model *m, pass *p, recurrent_walk *w)
         const real *before = w->decoder.states + at, *after = before + cells;
         real *d_before = d_states + at, *d_after = d_before + cells, *context = w->contexts + at;
         real *d_context = d_contexts + at, *logsumexp = w->logsumexps + (size_t)t * (size_t)rows;
+        const real *d_weights = w->d_weights;
+        if (d_weights != NULL) d_weights += (size_t)t * (size_t)rows * (size_t)w->encoded.length;
         if (!r->before) {
-            attentional_backward(r, m->engine, p, rows, context, after, w->joint + at, d_joint + at, d_context,
-                                 d_after);
-            attention_backward(p, &r->attention, &w->keys, t, after, NULL, context, logsumexp, d_context, NULL,
+            recurrent_joint_back(m, p, rows, NULL, after, context, NULL, w->joint + at, d_joint + at, NULL, d_after,
+                                 d_context);
+            attention_backward(p, &r->attention, &w->keys, t, after, NULL, context, logsumexp, d_context, d_weights,
                                d_after);
         }
         gru_step_back(p, &r->decoder, &w->decoder, t, before, NULL, d_after, d_before);
@@ -192,7 +206,7 @@ void recurrent_backward(const model *m, pass *p, recurrent_walk *w)
         if (!r->attends) {
             add_to(cells, d_context, d_last);
         } else if (r->before) {
-            attention_backward(p, &r->attention, &w->keys, t, before, NULL, context, logsumexp, d_context, NULL,
+            attention_backward(p, &r->attention, &w->keys, t, before, NULL, context, logsumexp, d_context, d_weights,
                                d_before);
         }
     }

@@ -12,7 +12,8 @@
 
 #include <cmocka.h>
 
-static const char *const kinds[] = {"none", "bahdanau", "dot", "general", "concat", "location", "local-m", "local-p"};
+static const char *const kinds[] = {"none",     "bahdanau", "dot",     "general",       "concat",
+                                    "location", "local-m",  "local-p", "bahdanau-even", "luong-even"};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 static void gradients_are_those_of_the_loss(void **state)
