@@ -65,7 +65,7 @@ static void must_agree(const entail *m, const entail_side *from, const entail_si
     }
 }
 
-static void write_pair(json *out, const checkpoint *c, const sentence_pair *pair, int label)
+static void write_pair(json *out, const checkpoint *c, const sentence_pair *pair, int label, size_t number)
 {
     pair_list one = {(sentence_pair *)pair, 1, 1};
     dataset data = dataset_of(&one, &c->words, &c->words, false);
@@ -91,8 +91,11 @@ static void write_pair(json *out, const checkpoint *c, const sentence_pair *pair
              label < 0       ? "no label was told"
              : best == label ? "right"
                              : label_names[label]);
-    json_run(out, "hypothesis over premise", note, pair->source, columns, pair->target, rows, matrix[2], matrix[0]);
-    json_run(out, "premise over hypothesis", note, pair->target, rows, pair->source, columns, matrix[3], matrix[1]);
+    char names[2][64]; /* one file has no two runs of one name */
+    snprintf(names[0], sizeof names[0], "hypothesis over premise, %zu", number);
+    snprintf(names[1], sizeof names[1], "premise over hypothesis, %zu", number);
+    json_run(out, names[0], note, pair->source, columns, pair->target, rows, matrix[2], matrix[0]);
+    json_run(out, names[1], note, pair->target, rows, pair->source, columns, matrix[3], matrix[1]);
     pass_free(&p);
     taken_batch_free(&b);
     dataset_free(&data);
@@ -129,7 +132,7 @@ int command_align(int count, char **words)
     json_key(&j, "title"), json_string(&j, "Decomposable attention: what is aligned with what");
     json_key(&j, "runs"), json_array(&j);
     for (size_t i = 0; i < examples.pairs.count && i < (size_t)most; i++) {
-        write_pair(&j, &c, &examples.pairs.pairs[i], examples.labels[i]);
+        write_pair(&j, &c, &examples.pairs.pairs[i], examples.labels[i], i + 1);
     }
     json_close(&j);
     json_close(&j);

@@ -171,8 +171,8 @@ static void alignments_are_written_for_both_directions(void **state)
     assert_int_equal(run("align a.ckpt d/test.tsv -o x.json --most 2"), 0);
     char *json = content("x.json");
     assert_non_null(strstr(json, "\"attn-alignments 1\""));
-    assert_non_null(strstr(json, "\"hypothesis over premise\""));
-    assert_non_null(strstr(json, "\"premise over hypothesis\""));
+    assert_non_null(strstr(json, "\"hypothesis over premise, 2\""));
+    assert_non_null(strstr(json, "\"premise over hypothesis, 1\""));
     free(json);
     assert_int_equal(run("explain a.ckpt d/test.tsv --pairs 3 --permutations 5 --steps 5 --json y.json"), 0);
     json = content("y.json");
