@@ -9,10 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *name = "translate";
+
+void refuse_as(const char *program)
+{
+    name = program;
+}
+
 static void say(const char *format, va_list arguments)
 {
     fflush(stdout);
-    fputs("translate: ", stderr);
+    fprintf(stderr, "%s: ", name);
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
 }

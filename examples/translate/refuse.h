@@ -7,6 +7,9 @@
 #include <attn/attn.h>
 #include <stddef.h>
 
+/* The program's name, which begins each sentence: "translate" where nothing is said. Borrowed. */
+void refuse_as(const char *program);
+
 /* The user gave something that cannot be used (a missing file, a malformed line, a checkpoint of another model):
  * status 2. Whoever calls it has written nothing yet, or has taken back what was written. */
 #if defined(__GNUC__)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Trains a checkpoint of step 0 in PyTorch as `translate train` would, on what `translate batches` wrote. Prints a line a
-step, as the program's --log has them: step, mean loss without smoothing, norm of the gradient, seconds.
+step, as the program's --log begins: step, mean loss without smoothing, norm of the gradient, seconds.
 
     python train.py CHECKPOINT BATCHES --threads 1
 """

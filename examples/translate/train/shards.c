@@ -5,24 +5,14 @@
 
 #include "refuse.h"
 #include "train/optimiser.h"
+#include "train/threads.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What an OpenBLAS has beside cblas; another BLAS has none of them. */
-#pragma weak openblas_set_num_threads
-#pragma weak openblas_get_parallel
-extern void openblas_set_num_threads(int threads);
-extern int openblas_get_parallel(void);
-
-static bool take_turns;
-
 void shards_prepare(void)
 {
-    if (openblas_set_num_threads != NULL) openblas_set_num_threads(1);
-    /* Built without threads (0) it has one buffer for all callers. */
-    take_turns = openblas_get_parallel != NULL && openblas_get_parallel() == 0;
+    threads_prepare();
 }
 
 shards shards_begin(const model *m, int count, bool gradients)
@@ -80,8 +70,6 @@ model_loss shards_loss(shards *s, const dataset *d, const batch_order *order, si
                        double dropout, uint64_t seed, uint64_t step)
 {
     job *jobs = allocate((size_t)s->count, sizeof *jobs);
-    pthread_t *threads = allocate((size_t)s->count, sizeof *threads);
-    bool *started = allocate_zeros((size_t)s->count, sizeof *started);
     long words = 0;
     for (int k = 0; k < s->count; k++) {
         jobs[k] = (job){s->model, &s->passes[k], batch_take(d, order, i, k, s->count), smoothing, 0, {0, 0, 0, 0}};
@@ -89,21 +77,15 @@ model_loss shards_loss(shards *s, const dataset *d, const batch_order *order, si
         s->passes[k].chance = random_begin(seed, 3, step * 256 + (uint64_t)k);
         words += jobs[k].batch.words;
     }
-    for (int k = s->count - 1; k >= 0; k--) {
-        jobs[k].words = (double)words;
-        started[k] = k > 0 && !take_turns && pthread_create(&threads[k], NULL, run, &jobs[k]) == 0;
-        if (!started[k]) run(&jobs[k]);
-    }
+    for (int k = 0; k < s->count; k++) jobs[k].words = (double)words;
+    threads_run(s->count, jobs, sizeof *jobs, run);
     model_loss loss = {0};
     for (int k = 0; k < s->count; k++) {
-        if (started[k]) pthread_join(threads[k], NULL);
         loss.sum += jobs[k].loss.sum, loss.plain += jobs[k].loss.plain;
         loss.words += jobs[k].loss.words, loss.right += jobs[k].loss.right;
         batch_free(&jobs[k].batch);
     }
     if (s->gradient[0] != NULL) gradients_join(s->model->parameters.total, s->count, s->gradient);
     free(jobs);
-    free(threads);
-    free(started);
     return loss;
 }
