@@ -298,7 +298,7 @@ static void equal_keys_share_their_weight_evenly(void **state)
     }
 }
 
-/* A key that stands out, twice: the first of the two is told, wherever tiles, blocks and parts begin. */
+/* A key that stands out, twice: the first of the two is told, wherever tiles, their pieces, blocks and parts begin. */
 static void the_first_of_equals_is_the_strongest(void **state)
 {
     static const int64_t at[] = {0, 1, 15, 16, 31, 32, 127, 128, 255, 256, 299, 1023, 1024, 1499, 2400};
@@ -316,9 +316,14 @@ static void the_first_of_equals_is_the_strongest(void **state)
                 array_fill(&c.key, 0.25);
                 array_poison(&c.key, first, 4);
                 array_poison(&c.key, second, 4);
-                MUST(attn_forward(c.mechanism, &c.args));
-                for (int64_t i = 0; i < array_count(&c.strongest); i++) {
-                    assert_int_equal((int64_t)array_get(&c.strongest, i), first);
+                for (int causal = 0; causal < 2; causal++) {
+                    MUST(attn_mechanism_set_causal(c.mechanism, causal ? ATTN_ALIGN_BOTTOM_RIGHT : ATTN_ALIGN_NONE));
+                    MUST(attn_forward(c.mechanism, &c.args));
+                    for (int64_t i = 0; i < array_count(&c.strongest); i++) {
+                        const int64_t last = n->keys - n->queries + i % n->queries;
+                        const int64_t want = causal && last < first ? last < 0 ? -1 : 0 : first;
+                        assert_int_equal((int64_t)array_get(&c.strongest, i), want);
+                    }
                 }
             }
             call_destroy(&c);
@@ -374,7 +379,7 @@ static void a_call_without_queries_sums_nothing(void **state)
     }
 }
 
-/* What the types cannot tell from log 2 and 0: two keys far above all others, whatever "far" is. */
+/* What the types cannot tell from log 3 and 0: three keys far above all others, whatever "far" is. */
 static void great_scores_have_their_entropy(void **state)
 {
     static const double sizes[] = {0x1p10, 0x1p20, 0x1p50, 0x1p100, 0x1p122}; /* whose sums are exact */
@@ -386,24 +391,27 @@ static void great_scores_have_their_entropy(void **state)
             struct call c;
             call_create(&c, *dtype, *n);
             array_fill(&c.query, 1);
+            array_fill(&c.value, *dtype == ATTN_F32 ? 3e38 : 1.7e308); /* two of which are more than there is */
             for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
                 for (int taus = 0; taus < 2; taus++) {
                     MUST(attn_mechanism_set_temperature(c.mechanism, taus == 0 ? 1 : 1e-3));
                     array_fill(&c.key, -sizes[k]);
                     array_poison(&c.key, n->keys - 1, sizes[k]);
+                    array_poison(&c.key, n->keys / 2 + 1, sizes[k]);
                     array_poison(&c.key, n->keys / 2, sizes[k]);
                     MUST(attn_forward(c.mechanism, &c.args));
                     for (int64_t i = 0; i < array_count(&c.entropy); i++) {
                         assert_int_equal((int64_t)array_get(&c.strongest, i), n->keys / 2);
-                        assert_within(array_get(&c.entropy, i), log(2), 16 * dtype_epsilon(*dtype));
+                        assert_within(array_get(&c.entropy, i), log(3), 16 * dtype_epsilon(*dtype));
                     }
                     for (int64_t j = 0; j < array_count(&c.sums); j++) {
-                        const int64_t key = j % n->keys;
-                        const double half = (double)n->queries / 2;
-                        assert_within(array_get(&c.sums, j), key == n->keys / 2 || key == n->keys - 1 ? half : 0,
-                                      16 * dtype_epsilon(*dtype) * half);
+                        const int64_t key = j % n->keys, middle = n->keys / 2;
+                        const int is_great = key == middle || key == middle + 1 || key == n->keys - 1;
+                        const double third = (double)n->queries / 3;
+                        assert_within(array_get(&c.sums, j), is_great ? third : 0, 16 * dtype_epsilon(*dtype) * third);
                     }
-                    array_poison(&c.key, n->keys - 1, -sizes[k]); /* and one alone */
+                    array_poison(&c.key, n->keys / 2 + 1, -sizes[k]); /* and one alone */
+                    array_poison(&c.key, n->keys - 1, -sizes[k]);
                     MUST(attn_forward(c.mechanism, &c.args));
                     for (int64_t i = 0; i < array_count(&c.entropy); i++) {
                         assert_in_range((int64_t)(array_get(&c.entropy, i) * 1e6), 0, 3);
