@@ -88,7 +88,8 @@ static int clean_lane(const pass *t, int64_t n, int64_t lane, float *panels)
 static int rows_are_finite(const pass *t, int64_t n, const float *panels)
 {
     for (int64_t at = 0; at < n; at += ATTN_I_LANES) {
-        if (!t->v.p->kernels->is_finite(t->v.w->rows * ATTN_I_LANES, panels + at / ATTN_I_LANES * ATTN_I_PANEL)) return 0;
+        if (!t->v.p->kernels->is_finite(t->v.w->rows * ATTN_I_LANES, panels + at / ATTN_I_LANES * ATTN_I_PANEL))
+            return 0;
     }
     return 1;
 }

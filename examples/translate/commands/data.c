@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * data.c: translate data: sentences of the grammar, in files: to train on, short ones; to measure by, of all lengths. No
- * English sentence is in two of them, nor twice in one. */
+ * data.c: translate data: sentences of the grammar, in files: to train on, short ones; to measure by, of all lengths.
+ * No English sentence is in two of them, nor twice in one. */
 #include "commands/commands.h"
 #include "commands/options.h"
 #include "refuse.h"

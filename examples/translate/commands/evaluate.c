@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * evaluate.c: translate evaluate: a model's translations of held out sentences against those that are right, by length; and
- * what it looks at against the known alignment. */
+ * evaluate.c: translate evaluate: a model's translations of held out sentences against those that are right, by length;
+ * and what it looks at against the known alignment. */
 #include "commands/commands.h"
 #include "commands/options.h"
 #include "commands/translator.h"
@@ -150,8 +150,9 @@ int command_evaluate(int count, char **words)
     };
     const command_line line = {
         .usage = "translate evaluate CHECKPOINT PAIRS [option...]",
-        .about = "Exact match, words right at their place, BLEU (sacrebleu's, of tokens) and alignment error rate (Och\n"
-                 "and Ney 2003; of what is looked at for the right words), by the length of the source.",
+        .about =
+            "Exact match, words right at their place, BLEU (sacrebleu's, of tokens) and alignment error rate (Och\n"
+            "and Ney 2003; of what is looked at for the right words), by the length of the source.",
         .options = options,
         .option_count = sizeof options / sizeof options[0],
         .least_arguments = 2,

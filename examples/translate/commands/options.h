@@ -23,8 +23,8 @@ typedef struct command_line {
     const char *about;
     const option *options;
     int option_count;
-    setup *setup; /* its fields are options too, or NULL */
-    bool *is_set; /* [setup_field_count] which of them were given, or NULL */
+    setup *setup;                        /* its fields are options too, or NULL */
+    bool *is_set;                        /* [setup_field_count] which of them were given, or NULL */
     int least_arguments, most_arguments; /* those that are no options */
 } command_line;
 

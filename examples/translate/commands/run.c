@@ -30,8 +30,9 @@ int command_run(int count, char **words)
     };
     const command_line line = {
         .usage = "translate run CHECKPOINT [FILE] [option...]",
-        .about = "Translates sentences, a line each, of words with spaces between, from a file or standard input. A word\n"
-                 "that the model does not know is taken over where it was looked at. An empty line stays empty.",
+        .about =
+            "Translates sentences, a line each, of words with spaces between, from a file or standard input. A word\n"
+            "that the model does not know is taken over where it was looked at. An empty line stays empty.",
         .options = options,
         .option_count = sizeof options / sizeof options[0],
         .least_arguments = 1,

@@ -70,7 +70,8 @@ int command_train(int count, char **words)
         {"dev", OPTION_TEXT, &dev, 0, 0, "pairs to measure the loss on"},
         {"o", OPTION_TEXT, &out, 0, 0, "the checkpoint to write"},
         {"resume", OPTION_TEXT, &resume, 0, 0, "a checkpoint to go on from; it is written again without -o"},
-        {"log", OPTION_TEXT, &log, 0, 0, "a file for every step: its number, loss, norm of the gradient, seconds, words"},
+        {"log", OPTION_TEXT, &log, 0, 0,
+         "a file for every step: its number, loss, norm of the gradient, seconds, words"},
         {"measure-every", OPTION_LONG, &measure_every, 1, 1e9, "steps between two looks at --dev (500)"},
         {"save-every", OPTION_LONG, &save_every, 1, 1e9, "steps between two checkpoints (500)"},
         {"stop-after", OPTION_LONG, &stop_after, 0, 1e9,
@@ -135,7 +136,8 @@ int command_train(int count, char **words)
         const double mean = report.loss.plain / (double)report.loss.words;
         loss = state.step == first + 1 ? mean : 0.98 * loss + 0.02 * mean;
         diverged = !isfinite(report.norm) || !isfinite(mean);
-        if (losses != NULL) fprintf(losses, "%ld %.9g %.9g %.6f %ld\n", state.step, mean, report.norm, took, report.loss.words);
+        if (losses != NULL)
+            fprintf(losses, "%ld %.9g %.9g %.6f %ld\n", state.step, mean, report.norm, took, report.loss.words);
         char told[128];
         snprintf(told, sizeof told, "loss %.4f  %.0f words/s", loss, (double)said / seconds);
         progress_show(&p, state.step, told);

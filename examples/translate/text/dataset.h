@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * dataset.h: pairs as numbers of words, and batches of them: for training in an order that a seed and the epoch decide alone,
- * so that it can be taken up again anywhere; for measuring, by length. */
+ * dataset.h: pairs as numbers of words, and batches of them: for training in an order that a seed and the epoch decide
+ * alone, so that it can be taken up again anywhere; for measuring, by length. */
 #ifndef TRANSLATE_DATASET_H
 #define TRANSLATE_DATASET_H
 
@@ -13,8 +13,8 @@
 
 typedef struct dataset {
     size_t count;
-    const pair_list *pairs;         /* borrowed */
-    int **source, **target;         /* numbers of words */
+    const pair_list *pairs; /* borrowed */
+    int **source, **target; /* numbers of words */
     int *source_count, *target_count;
     uint64_t fingerprint; /* of all numbers */
 } dataset;
@@ -28,8 +28,8 @@ typedef struct batch_order {
     size_t count;   /* of pairs */
     size_t batches; /* of the runs */
     int rows;
-    size_t *pairs;  /* [count] */
-    size_t *batch;  /* [batches]: which run comes when */
+    size_t *pairs; /* [count] */
+    size_t *batch; /* [batches]: which run comes when */
 } batch_order;
 
 /* Shuffled, then sorted by length within some batches' worth, so that little is padded; the batches shuffled again. */
@@ -38,7 +38,8 @@ batch_order batch_order_shuffled(const dataset *d, int rows, uint64_t seed, uint
 batch_order batch_order_sorted(const dataset *d, int rows);
 void batch_order_free(batch_order *order);
 
-/* Batch number i of the order, pairs [first, first + count) of it; its arrays are its own. pair[r] says which pair a row is. */
+/* Batch number i of the order, pairs [first, first + count) of it; its arrays are its own. pair[r] says which pair a
+ * row is. */
 typedef struct owned_batch {
     batch view;
     int *numbers;

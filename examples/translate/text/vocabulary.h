@@ -16,8 +16,8 @@ typedef struct vocabulary {
     size_t slot_count;
 } vocabulary;
 
-/* The words of one side that occur at least `least` times, the commonest first, words that are as common in the order of their
- * bytes; at most `most` of them. */
+/* The words of one side that occur at least `least` times, the commonest first, words that are as common in the order
+ * of their bytes; at most `most` of them. */
 vocabulary vocabulary_of(const pair_list *pairs, bool source, int most, int least);
 
 /* One whose words are told, in order, the special ones first. Takes words over. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * checkpoint.h: a model in a file: its setup, its vocabularies, its parameters, and what a training that goes on needs. The
- * file is written whole or not at all. Its head is text, one thing a line; the arrays follow as float32, little-endian:
+ * checkpoint.h: a model in a file: its setup, its vocabularies, its parameters, and what a training that goes on needs.
+ * The file is written whole or not at all. Its head is text, one thing a line; the arrays follow as float32,
+ * little-endian:
  *
  *     attn-translate 1
  *     embed 64                     every field of setup.h

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * optimiser.h: Adam (Kingma and Ba 2015, algorithm 1; beta 0.9 and 0.999, epsilon 1e-8), and what is done to a gradient before
- * it. */
+ * optimiser.h: Adam (Kingma and Ba 2015, algorithm 1; beta 0.9 and 0.999, epsilon 1e-8), and what is done to a gradient
+ * before it. */
 #ifndef TRANSLATE_OPTIMISER_H
 #define TRANSLATE_OPTIMISER_H
 

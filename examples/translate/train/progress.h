@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * progress.h: how far something is, on standard error: a bar that is drawn over itself on a terminal, a line now and then in a
- * log. */
+ * progress.h: how far something is, on standard error: a bar that is drawn over itself on a terminal, a line now and
+ * then in a log. */
 #ifndef TRANSLATE_PROGRESS_H
 #define TRANSLATE_PROGRESS_H
 

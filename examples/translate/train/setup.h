@@ -10,12 +10,12 @@
 #include <stdint.h>
 
 typedef struct training_options {
-    long steps;         /* batches until the end */
-    int rows;           /* sentences in a batch */
-    int shards;         /* parts of a batch, each a thread's; sums depend on it in their last bits */
-    double rate;        /* of learning, at its greatest; it falls to a fiftieth by the end, as a cosine */
-    long warmup;        /* steps in which it rises */
-    double clip;        /* the greatest norm of a gradient (Pascanu 2013); 0: any */
+    long steps;  /* batches until the end */
+    int rows;    /* sentences in a batch */
+    int shards;  /* parts of a batch, each a thread's; sums depend on it in their last bits */
+    double rate; /* of learning, at its greatest; it falls to a fiftieth by the end, as a cosine */
+    long warmup; /* steps in which it rises */
+    double clip; /* the greatest norm of a gradient (Pascanu 2013); 0: any */
     double dropout, smoothing;
     long seed;
     int source_most, target_most; /* words of a vocabulary */
@@ -43,7 +43,8 @@ extern const int setup_field_count;
 /* What is used where nothing is said; of the transformer's kind others. */
 setup setup_default(const char *kind);
 
-/* Sets a field from text; refuses what is no number, or out of range: what says whose it is ("--dropout", "line 7 of x"). */
+/* Sets a field from text; refuses what is no number, or out of range: what says whose it is ("--dropout", "line 7 of
+ * x"). */
 void setup_set(setup *s, const setup_field *field, const char *text, const char *what);
 /* The field's value as text that setup_set takes. */
 void setup_text(const setup *s, const setup_field *field, char *text, size_t size);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * shards.h: the parts of a batch, each computed by a thread with a gradient of its own. Their number is the setup's, not the
- * machine's, so that a training has the same bits wherever it has the same kernels. */
+ * shards.h: the parts of a batch, each computed by a thread with a gradient of its own. Their number is the setup's,
+ * not the machine's, so that a training has the same bits wherever it has the same kernels. */
 #ifndef TRANSLATE_SHARDS_H
 #define TRANSLATE_SHARDS_H
 
 #include "model/model.h"
 #include "text/dataset.h"
 
-/* Tells the BLAS to compute on the calling thread alone; a BLAS that cannot be called by several threads is found out, and
- * shards then take turns. To be called once, at the beginning. */
+/* Tells the BLAS to compute on the calling thread alone; a BLAS that cannot be called by several threads is found out,
+ * and shards then take turns. To be called once, at the beginning. */
 void shards_prepare(void);
 
 typedef struct shards {

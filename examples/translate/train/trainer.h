@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * trainer.h: training, a step at a time. Where it is, is a number: data, order and dropout follow from the setup and that, so
- * that a training which is taken up from a checkpoint goes on to the same numbers. */
+ * trainer.h: training, a step at a time. Where it is, is a number: data, order and dropout follow from the setup and
+ * that, so that a training which is taken up from a checkpoint goes on to the same numbers. */
 #ifndef TRANSLATE_TRAINER_H
 #define TRANSLATE_TRAINER_H
 
