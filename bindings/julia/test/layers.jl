@@ -107,6 +107,15 @@ end
     @test status(() -> backward(layer, result.output, x; result = (saved = result.saved[end-9:end],))) == :ATTN_ERR_BUFFER
 end
 
+@testset "a layer tells what the weights of its heads say" begin
+    params = NamedTuple{(:W_q, :W_k, :W_v, :W_o)}(ntuple(_ -> normal(4, 4), 4))
+    layer, x = MultiHead(4, 2; bias = false, params = params), normal(4, 3, 2)
+    got = forward(layer, x; return_weights = true, return_stats = true)
+    @test near(got.stats.key_sums, dropdims(sum(got.weights; dims = 2); dims = 2))
+    @test got.stats.strongest == [argmax(got.weights[:, i, h, b]) for i in 1:3, h in 1:2, b in 1:2]
+    @test forward(layer, x; return_weights = true).stats === nothing
+end
+
 @testset "a layer of an additive score trains it too" begin
     params = (W = normal(3, 5), U = normal(3, 5), v = normal(3))
     layer = MultiHead(10, 2; mechanism = Mechanism(:additive; params = params), bias = false, packed = true)
