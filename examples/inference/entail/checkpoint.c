@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_LINE "attn-inference 1"
+#define VERSION    "1"
+#define FIRST_WORD "attn-inference "
+#define FIRST_LINE FIRST_WORD VERSION
 
 _Static_assert(sizeof(float) == 4, "numbers are float32");
 
@@ -134,13 +136,14 @@ checkpoint checkpoint_read(const char *path)
 {
     reader r = {.file = fopen(path, "rb"), .path = path};
     if (r.file == NULL) refuse("%s cannot be read: %s", path, strerror(errno));
-    if (fgets(r.text, sizeof r.text, r.file) == NULL || strncmp(r.text, "attn-inference ", 15) != 0) {
+    if (fgets(r.text, sizeof r.text, r.file) == NULL || strncmp(r.text, FIRST_WORD, strlen(FIRST_WORD)) != 0) {
         refuse("%s is no checkpoint of this program", path);
     }
     r.line = 1;
     r.text[strcspn(r.text, "\n")] = '\0';
     if (strcmp(r.text, FIRST_LINE) != 0) {
-        refuse("%s is a checkpoint of version %.20s, this program reads %s", path, r.text + 15, FIRST_LINE + 15);
+        refuse("%s is a checkpoint of version %.20s, this program reads %s", path, r.text + strlen(FIRST_WORD),
+               VERSION);
     }
     int options[OPTIONS];
     for (int i = 0; i < OPTIONS; i++) options[i] = number_of(&r, fields[i].name, fields[i].least, fields[i].most);

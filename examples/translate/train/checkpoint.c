@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_LINE "attn-translate 1"
+#define VERSION    "1"
+#define FIRST_WORD "attn-translate "
+#define FIRST_LINE FIRST_WORD VERSION
 
 _Static_assert(sizeof(float) == 4, "arrays are float32");
 
@@ -142,9 +144,10 @@ checkpoint checkpoint_read(const char *path)
     reader r = {.file = fopen(path, "rb"), .path = path};
     if (r.file == NULL) refuse("%s cannot be read: %s", path, strerror(errno));
     next_line(&r);
-    if (strncmp(r.text, "attn-translate ", 15) != 0) refuse("%s is no checkpoint of a translator", path);
+    if (strncmp(r.text, FIRST_WORD, strlen(FIRST_WORD)) != 0) refuse("%s is no checkpoint of a translator", path);
     if (strcmp(r.text, FIRST_LINE) != 0) {
-        refuse("%s is a checkpoint of version %.20s, this program reads %s", path, r.text + 15, FIRST_LINE + 15);
+        refuse("%s is a checkpoint of version %.20s, this program reads %s", path, r.text + strlen(FIRST_WORD),
+               VERSION);
     }
     checkpoint c = {0};
     for (int i = 0; i < setup_field_count; i++) {
