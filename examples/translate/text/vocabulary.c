@@ -66,7 +66,7 @@ vocabulary vocabulary_of(const pair_list *pairs, bool source, int most, int leas
     int capacity = 1024;
     vocabulary all = {.words = allocate((size_t)capacity, sizeof *all.words)};
     fill_slots(&all, 4 * (size_t)capacity);
-    long *times = NULL;
+    long *times = allocate((size_t)capacity, sizeof *times);
     int known = 0;
     for (size_t i = 0; i < pairs->count; i++) {
         const sentence_pair *pair = &pairs->pairs[i];
