@@ -3,7 +3,7 @@
  * main.c: translate, the program: one translator for each attention since 2014, trained, measured and looked at. */
 #include "commands/commands.h"
 #include "refuse.h"
-#include "train/shards.h"
+#include "train/threads.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +34,7 @@ static int help(FILE *to)
 
 int main(int count, char **words)
 {
-    shards_prepare();
+    threads_prepare();
     if (count < 2) return help(stderr);
     if (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0) return help(stdout);
     for (int i = 0; i < COMMANDS; i++) {

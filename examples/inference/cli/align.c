@@ -14,22 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void json_words(json *out, const char *key, char *const *words, int count)
+static void json_reals(json *out, const char *key, const real *values, int rows, int columns)
 {
-    json_key(out, key), json_row(out);
-    for (int i = 0; i < count; i++) json_string(out, words[i]);
-    json_close(out);
-}
-
-static void json_matrix(json *out, const char *key, const real *values, int rows, int columns)
-{
-    json_key(out, key), json_array(out);
-    for (int r = 0; r < rows; r++) {
-        json_row(out);
-        for (int i = 0; i < columns; i++) json_number(out, (double)values[r * columns + i]);
-        json_close(out);
-    }
-    json_close(out);
+    const size_t count = (size_t)rows * (size_t)columns;
+    double *exact = allocate(count, sizeof *exact);
+    for (size_t i = 0; i < count; i++) exact[i] = (double)values[i];
+    json_matrix(out, key, exact, rows, columns);
+    free(exact);
 }
 
 /* A run: rows are the words that look, columns those that are looked at. */
@@ -39,10 +30,10 @@ static void json_run(json *out, const char *name, const char *note, char *const 
     json_object(out);
     json_key(out, "model"), json_string(out, name);
     json_key(out, "note"), json_string(out, note);
-    json_words(out, "source", source, columns);
-    json_words(out, "target", target, rows);
-    json_matrix(out, "scores", scores, rows, columns);
-    json_matrix(out, "weights", weights, rows, columns);
+    json_strings(out, "source", source, columns);
+    json_strings(out, "target", target, rows);
+    json_reals(out, "scores", scores, rows, columns);
+    json_reals(out, "weights", weights, rows, columns);
     json_close(out);
 }
 
@@ -81,13 +72,11 @@ static void write_pair(json *out, const checkpoint *c, const sentence_pair *pair
     must_agree(c->model, &w.hypothesis, &w.premise, matrix[0]);
     must_agree(c->model, &w.premise, &w.hypothesis, matrix[1]);
     log_softmax(1, LABELS, w.logits);
-    int best = 0;
-    for (int k = 1; k < LABELS; k++) {
-        if (w.logits[k] > w.logits[best]) best = k;
-    }
+    double p_of[LABELS];
+    for (int k = 0; k < LABELS; k++) p_of[k] = exp((double)w.logits[k]);
+    const int best = likeliest_label(p_of);
     char note[128];
-    const double percent = 100 * exp((double)w.logits[best]);
-    snprintf(note, sizeof note, "%s, %.1f %%; %s", label_names[best], percent,
+    snprintf(note, sizeof note, "%s, %.1f %%; %s", label_names[best], 100 * p_of[best],
              label < 0       ? "no label was told"
              : best == label ? "right"
                              : label_names[label]);

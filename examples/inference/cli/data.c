@@ -5,6 +5,8 @@
 #include "commands/options.h"
 #include "pairs/example.h"
 #include "refuse.h"
+#include "text/hash.h"
+#include "text/seen.h"
 #include "whole_file.h"
 
 #include <errno.h>
@@ -13,32 +15,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Which pairs there have been: hashes of lines, of 64 bits, so that two lines are taken for one by mistake once in
- * millions of sets. 0 is free. */
-typedef struct seen {
-    uint64_t *slots;
-    size_t mask;
-} seen;
-
-static uint64_t hash_sentence(uint64_t h, char *const *words, int count)
-{
-    for (int i = 0; i < count; i++) {
-        for (const char *c = words[i]; *c != '\0'; c++) h = (h ^ (unsigned char)*c) * 0x100000001b3u;
-        h = (h ^ ' ') * 0x100000001b3u;
-    }
-    return (h ^ '\t') * 0x100000001b3u;
-}
-
+/* Whether there has been no such pair yet. */
 static bool is_new(seen *s, const sentence_pair *pair)
 {
-    uint64_t h = hash_sentence(0xcbf29ce484222325u, pair->source, pair->source_count);
-    h = hash_sentence(h, pair->target, pair->target_count);
-    if (h == 0) h = 1;
-    size_t slot = (size_t)(h ^ (h >> 32)) & s->mask;
-    while (s->slots[slot] != 0 && s->slots[slot] != h) slot = (slot + 1) & s->mask;
-    if (s->slots[slot] == h) return false;
-    s->slots[slot] = h;
-    return true;
+    const uint64_t premise = hash_number(hash_words(HASH_BEGIN, pair->source, pair->source_count), '\t');
+    return seen_add(s, hash_words(premise, pair->target, pair->target_count));
 }
 
 /* Each label in its turn, so that there are as many of each; an example of another is dropped, whatever it is. */
@@ -83,13 +64,11 @@ int command_data(int count, char **words)
     const char *folder;
     command_line_take(&line, count, words, &folder);
     if (mkdir(folder, 0777) != 0 && errno != EEXIST) refuse("%s cannot be made: %s", folder, strerror(errno));
-    seen s = {.mask = 1023};
-    while (s.mask < 2 * (size_t)(train + 2 * held)) s.mask = 2 * s.mask + 1;
-    s.slots = allocate_zeros(s.mask + 1, sizeof *s.slots);
+    seen s = seen_begin((size_t)(train + 2 * held));
     grammar_random random = {.state = (uint64_t)seed};
     write_file(folder, "test.tsv", held, &random, &s);
     write_file(folder, "dev.tsv", held, &random, &s);
     write_file(folder, "train.tsv", train, &random, &s);
-    free(s.slots);
+    seen_free(&s);
     return 0;
 }

@@ -12,15 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int likeliest(const double *p)
-{
-    int best = 0;
-    for (int k = 1; k < LABELS; k++) {
-        if (p[k] > p[best]) best = k;
-    }
-    return best;
-}
-
 int command_evaluate(int count, char **words)
 {
     const command_line line = {
@@ -38,7 +29,7 @@ int command_evaluate(int count, char **words)
     double *p = allocate(data.count * LABELS, sizeof *p);
     entail_probabilities(c.model, &data, p);
     long table[LABELS][LABELS] = {{0}}, right = 0;
-    for (size_t i = 0; i < data.count; i++) table[examples.labels[i]][likeliest(p + i * LABELS)]++;
+    for (size_t i = 0; i < data.count; i++) table[examples.labels[i]][likeliest_label(p + i * LABELS)]++;
     for (int k = 0; k < LABELS; k++) right += table[k][k];
     printf("%ld of %zu right: %.2f %%\n\n%-14s", right, data.count, 100.0 * (double)right / (double)data.count,
            "label");
@@ -86,7 +77,7 @@ int command_run(int count, char **words)
         dataset data = dataset_of(&one, &c.words, &c.words, false);
         double p[LABELS];
         entail_probabilities(c.model, &data, p);
-        printf("%s\t%.4f\t%.4f\t%.4f\n", label_names[likeliest(p)], p[0], p[1], p[2]);
+        printf("%s\t%.4f\t%.4f\t%.4f\n", label_names[likeliest_label(p)], p[0], p[1], p[2]);
         fflush(stdout);
         dataset_free(&data);
         pair_free(&pair);

@@ -6,22 +6,13 @@
 #include "entail/checkpoint.h"
 #include "entail/trainer.h"
 #include "refuse.h"
+#include "train/interrupt.h"
 #include "train/progress.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The signal that asked for the end; a second one ends at once. */
-static volatile sig_atomic_t asked;
-
-static void ask(int signal_number)
-{
-    asked = signal_number;
-    signal(signal_number, SIG_DFL);
-}
 
 static double accuracy_of(const entail *m, const dataset *data, const int *labels)
 {
@@ -29,9 +20,7 @@ static double accuracy_of(const entail *m, const dataset *data, const int *label
     size_t right = 0;
     entail_probabilities(m, data, p);
     for (size_t i = 0; i < data->count; i++) {
-        const double *row = p + i * LABELS;
-        const int best = row[1] > row[0] ? (row[2] > row[1] ? 2 : 1) : (row[2] > row[0] ? 2 : 0);
-        right += best == labels[i];
+        right += likeliest_label(p + i * LABELS) == labels[i];
     }
     free(p);
     return (double)right / (double)data->count;
@@ -99,11 +88,10 @@ int command_train(int count, char **words)
     progress p = progress_begin(0, o.steps, quiet);
     progress_say(&p, "%zu numbers to learn; %zu examples, %d words", c.model->parameters.total, data.count,
                  c.words.count);
-    signal(SIGINT, ask);
-    signal(SIGTERM, ask);
+    interrupt_watch();
     double loss = 0, seconds = 0, norm = 0;
     long right = 0, last_right = 0;
-    while (t.step < o.steps && !asked) {
+    while (t.step < o.steps && !interrupt_asked()) {
         const double begun = seconds_now();
         const double now = trainer_step(&t, &right, &norm);
         seconds += seconds_now() - begun;
@@ -129,7 +117,7 @@ int command_train(int count, char **words)
     }
     progress_end(&p);
     checkpoint_write(&c, out);
-    if (asked) progress_say(&p, "stopped at step %ld", t.step);
+    if (interrupt_asked()) progress_say(&p, "stopped at step %ld", t.step);
 
     trainer_free(&t);
     dataset_free(&data);
@@ -137,5 +125,5 @@ int command_train(int count, char **words)
     example_list_free(&examples);
     example_list_free(&held);
     checkpoint_free(&c);
-    return asked ? 130 : 0;
+    return interrupt_asked() ? 130 : 0;
 }

@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * checkpoint.h: a model in a file, written whole or not at all. Its head is text, one thing a line; the parameters
- * follow as float32, little-endian:
- *
- *     attn-inference 1
- *     embed 64                     and so on: the options of entail.h
- *     words 205                    then as many lines
- *     parameter embedding 205 64 0         rows, columns, and where its numbers begin
- *     numbers 12345 9a3f...        how many, and their checksum */
+ * checkpoint.h: a model in a file, written whole or not at all: a record (../translate/train/record.h) of the program
+ * attn-inference, with the options of entail.h, the words, and one array. */
 #ifndef INFERENCE_CHECKPOINT_H
 #define INFERENCE_CHECKPOINT_H
 

@@ -102,13 +102,6 @@ static void *run(void *data)
     return NULL;
 }
 
-static double rate_at(const training *o, long step)
-{
-    const double risen = o->warmup > 0 && step < o->warmup ? (double)(step + 1) / (double)o->warmup : 1;
-    const double fallen = 0.5 * (1 + cos(3.14159265358979323846 * (double)step / (double)o->steps));
-    return o->rate * risen * (0.02 + 0.98 * fallen);
-}
-
 double trainer_step(trainer *t, long *right, double *norm)
 {
     const training *o = &t->options;
@@ -140,8 +133,18 @@ double trainer_step(trainer *t, long *right, double *norm)
     gradients_join(set->total, o->shards, t->gradient);
     *norm = gradient_clip(set->total, t->gradient[0], o->clip);
     t->step++;
-    adam_step(set->total, set->value, t->gradient[0], t->first, t->second, rate_at(o, t->step - 1), t->step);
+    adam_step(set->total, set->value, t->gradient[0], t->first, t->second,
+              learning_rate(o->rate, o->warmup, o->steps, t->step - 1), t->step);
     return loss / (double)rows;
+}
+
+int likeliest_label(const double probabilities[LABELS])
+{
+    int best = 0;
+    for (int k = 1; k < LABELS; k++) {
+        if (probabilities[k] > probabilities[best]) best = k;
+    }
+    return best;
 }
 
 void entail_probabilities(const entail *m, const dataset *data, double *to)

@@ -45,6 +45,9 @@ void trainer_free(trainer *t);
 /* What comes back is the mean loss of a batch; *right has its right answers added, *norm the gradient's. */
 double trainer_step(trainer *t, long *right, double *norm);
 
+/* The label with the greatest of these probabilities; the first of equal ones. */
+int likeliest_label(const double probabilities[LABELS]);
+
 /* Probabilities [count, 3] of all of the data's pairs, in their order. */
 void entail_probabilities(const entail *m, const dataset *data, double *to);
 

@@ -4,6 +4,7 @@
 #include "explain/adversary.h"
 #include "commands/commands.h"
 #include "commands/options.h"
+#include "commands/short_pairs.h"
 #include "explain/replay.h"
 #include "refuse.h"
 #include "text/dataset.h"
@@ -38,21 +39,6 @@ static model *beginning(const checkpoint *base, const imitation *o)
         memcpy(to->value + p->offset, from->value + p->offset, (size_t)p->rows * (size_t)p->columns * sizeof(real));
     }
     return m;
-}
-
-static pair_list read_fitting(const checkpoint *c, const char *path)
-{
-    pair_list all = {0}, kept = {0};
-    pair_list_read(&all, path);
-    for (size_t i = 0; i < all.count; i++) {
-        const sentence_pair *pair = &all.pairs[i];
-        if (pair->source_count <= c->setup.model.most_words && pair->target_count <= c->setup.model.most_words) {
-            pair_list_take(&kept, &all.pairs[i]);
-        }
-    }
-    pair_list_free(&all);
-    if (kept.count == 0) refuse("%s has no sentence of at most %d words", path, c->setup.model.most_words);
-    return kept;
 }
 
 static void imitate(model *m, const checkpoint *base, const dataset *data, const imitation *o)
@@ -129,7 +115,7 @@ int command_adversary(int count, char **words)
     checkpoint base = checkpoint_read(path);
     const char *why = replay_refuses(base.model);
     if (why != NULL) refuse("%s is of the kind %s: %s", path, base.setup.model.kind, why);
-    pair_list pairs = read_fitting(&base, o.train);
+    pair_list pairs = short_pairs_read(o.train, base.setup.model.most_words, true);
     dataset data = dataset_of(&pairs, &base.source, &base.target, base.setup.model.reverse_source);
     model *m = beginning(&base, &o);
     imitate(m, &base, &data, &o);

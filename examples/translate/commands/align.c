@@ -13,25 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void write_words(json *out, const char *name, char *const *words, int count)
-{
-    json_key(out, name), json_row(out);
-    for (int i = 0; i < count; i++) json_string(out, words[i]);
-    json_close(out);
-}
-
-/* Rows of the words alone: the end of the sentence is no word. */
-static void write_matrix(json *out, const char *name, const double *numbers, int rows, int columns)
-{
-    json_key(out, name), json_array(out);
-    for (int i = 0; i < rows; i++) {
-        json_row(out);
-        for (int j = 0; j < columns; j++) json_number(out, numbers[(ptrdiff_t)i * columns + j]);
-        json_close(out);
-    }
-    json_close(out);
-}
-
 static void write_links(json *out, const sentence_pair *pair)
 {
     json_key(out, "gold"), json_array(out);
@@ -56,6 +37,7 @@ static void factors(const double *scores, const double *weights, int count, doub
     }
 }
 
+/* Of the words alone: the end of a sentence is no word. */
 static void write_run(json *out, const checkpoint *c, const char *name, const sentence_pair *pair, int beam)
 {
     translation told = force_pair(c, pair), said = translate_pair(c, pair, beam, 1);
@@ -76,17 +58,17 @@ static void write_run(json *out, const checkpoint *c, const char *name, const se
         used += snprintf(note + used, sizeof note - (size_t)used, " %s", words[i]);
     }
     json_key(out, "note"), json_string(out, note);
-    write_words(out, "source", pair->source, columns);
-    write_words(out, "target", pair->target, rows);
-    write_matrix(out, "weights", told.weights, rows, columns);
-    write_matrix(out, "scores", told.scores, rows, columns);
+    json_strings(out, "source", pair->source, columns);
+    json_strings(out, "target", pair->target, rows);
+    json_matrix(out, "weights", told.weights, rows, columns);
+    json_matrix(out, "scores", told.scores, rows, columns);
     if (strcmp(c->setup.model.kind, "local-p") == 0) {
         double *factor = allocate((size_t)rows * (size_t)columns, sizeof *factor);
         for (int i = 0; i < rows; i++) {
             const ptrdiff_t at = (ptrdiff_t)i * columns;
             factors(told.scores + at, told.weights + at, columns, factor + at);
         }
-        write_matrix(out, "factor", factor, rows, columns);
+        json_matrix(out, "factor", factor, rows, columns);
         free(factor);
     }
     if (pair->link_count > 0) write_links(out, pair);

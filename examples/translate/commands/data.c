@@ -6,6 +6,8 @@
 #include "commands/options.h"
 #include "refuse.h"
 #include "text/grammar.h"
+#include "text/hash.h"
+#include "text/seen.h"
 #include "whole_file.h"
 
 #include <errno.h>
@@ -13,31 +15,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The English sentences that there are already, by hash. */
-typedef struct seen {
-    uint64_t *hashes; /* 0: free */
-    size_t size;
-} seen;
-
-static uint64_t hash_of(const sentence_pair *pair)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (int i = 0; i < pair->source_count; i++) {
-        for (const char *c = pair->source[i]; *c != '\0'; c++) h = (h ^ (unsigned char)*c) * 0x100000001b3u;
-        h = (h ^ ' ') * 0x100000001b3u;
-    }
-    return h | 1;
-}
-
+/* Whether there has been no such English sentence yet. */
 static bool is_new(seen *s, const sentence_pair *pair)
 {
-    const uint64_t hash = hash_of(pair);
-    size_t slot = (size_t)(hash >> 1) & (s->size - 1);
-    for (; s->hashes[slot] != 0; slot = (slot + 1) & (s->size - 1)) {
-        if (s->hashes[slot] == hash) return false;
-    }
-    s->hashes[slot] = hash;
-    return true;
+    return seen_add(s, hash_words(HASH_BEGIN, pair->source, pair->source_count));
 }
 
 /* Writes so many sentences of a range of lengths, each length as often as another as far as there are new ones. */
@@ -86,14 +67,12 @@ int command_data(int count, char **words)
     if (mkdir(directory, 0777) != 0 && errno != EEXIST) {
         refuse("%s cannot be made: %s", directory, strerror(errno));
     }
-    seen s = {.size = 1024};
-    while (s.size < 4 * (size_t)(train + 2 * measured)) s.size *= 2;
-    s.hashes = allocate_zeros(s.size, sizeof *s.hashes);
+    seen s = seen_begin((size_t)(train + 2 * measured));
     grammar_random random = {(uint64_t)seed};
     write_file(directory, "test.tsv", GRAMMAR_SHORTEST, GRAMMAR_LONGEST, measured, &random, &s);
     write_file(directory, "dev.tsv", GRAMMAR_SHORTEST, longest, measured, &random, &s);
     write_file(directory, "train.tsv", GRAMMAR_SHORTEST, longest, train, &random, &s);
-    free(s.hashes);
+    seen_free(&s);
     char path[4096];
     snprintf(path, sizeof path, "%s/canonical.tsv", directory);
     whole_file out = whole_file_begin(path);

@@ -5,7 +5,6 @@
 
 #include "refuse.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,14 +42,7 @@ static void set(const option *o, const char *text, const char *what)
         *(const char **)o->to = text;
         return;
     }
-    char *end;
-    errno = 0;
-    const double number = strtod(text, &end);
-    if (end == text || *end != '\0' || errno != 0 || !(number >= o->least && number <= o->most) ||
-        (o->type != OPTION_DOUBLE && number != (double)(long)number)) {
-        refuse("%s must be a %snumber from %.15g to %.15g, not '%s'", what, o->type == OPTION_DOUBLE ? "" : "whole ",
-               o->least, o->most, text);
-    }
+    const double number = number_told(text, o->type != OPTION_DOUBLE, o->least, o->most, what);
     if (o->type == OPTION_INT) *(int *)o->to = (int)number;
     if (o->type == OPTION_LONG) *(long *)o->to = (long)number;
     if (o->type == OPTION_DOUBLE) *(double *)o->to = number;

@@ -5,23 +5,14 @@
 #include "commands/options.h"
 #include "commands/short_pairs.h"
 #include "refuse.h"
+#include "train/interrupt.h"
 #include "train/progress.h"
 #include "train/trainer.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The signal that asked for the end; a second one ends at once. */
-static volatile sig_atomic_t asked;
-
-static void ask(int signal_number)
-{
-    asked = signal_number;
-    signal(signal_number, SIG_DFL);
-}
 
 static checkpoint new_state(setup *wanted, const pair_list *pairs)
 {
@@ -122,12 +113,11 @@ int command_train(int count, char **words)
     progress p = progress_begin(first, steps, quiet);
     progress_say(&p, "%s: %zu numbers to learn; %zu sentences, %d and %d words", state.setup.model.kind,
                  state.model->parameters.total, data.count, state.source.count, state.target.count);
-    signal(SIGINT, ask);
-    signal(SIGTERM, ask);
+    interrupt_watch();
     double loss = 0, seconds = 0;
     long said = 0;
     bool diverged = false;
-    while (state.step < last && !asked && !diverged) {
+    while (state.step < last && !interrupt_asked() && !diverged) {
         const double begun = seconds_now();
         const trainer_report report = trainer_step(&t);
         const double took = seconds_now() - begun;
@@ -149,7 +139,7 @@ int command_train(int count, char **words)
     progress_end(&p);
     if (diverged) give_up("step %ld: the loss is no number any more; the checkpoint is of before", state.step);
     checkpoint_write(&state, out);
-    if (asked) {
+    if (interrupt_asked()) {
         progress_say(&p, "stopped at step %ld; --resume %s goes on", state.step, out);
     } else if (said > 0) {
         progress_say(&p, "%ld steps, %.0f words/s, %.1f s", state.step - first, (double)said / seconds, seconds);
@@ -163,5 +153,5 @@ int command_train(int count, char **words)
     pair_list_free(&held);
     checkpoint_free(&state);
     free(is_set);
-    return asked ? 130 : 0;
+    return interrupt_asked() ? 130 : 0;
 }

@@ -5,6 +5,7 @@
 #include "measure/bleu.h"
 
 #include "refuse.h"
+#include "text/hash.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -46,9 +47,7 @@ static uint64_t mix(uint64_t hash)
 
 static int token_number(table *tokens, const char *token)
 {
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    for (const char *byte = token; *byte != '\0'; byte++) hash = (hash ^ (unsigned char)*byte) * 0x100000001b3u;
-    for (size_t at = (size_t)mix(hash);; at++) {
+    for (size_t at = (size_t)mix(hash_text(HASH_BEGIN, token));; at++) {
         place *here = &tokens->places[at & tokens->mask];
         if (here->number == 0) {
             *here = (place){.token = token, .number = ++tokens->numbers};

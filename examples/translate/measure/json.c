@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 json json_begin(FILE *file)
@@ -147,4 +148,22 @@ void json_boolean(json *out, bool truth)
 void json_null(json *out)
 {
     literal(out, "null");
+}
+
+void json_strings(json *out, const char *key, char *const *texts, int count)
+{
+    json_key(out, key), json_row(out);
+    for (int i = 0; i < count; i++) json_string(out, texts[i]);
+    json_close(out);
+}
+
+void json_matrix(json *out, const char *key, const double *numbers, int rows, int columns)
+{
+    json_key(out, key), json_array(out);
+    for (int i = 0; i < rows; i++) {
+        json_row(out);
+        for (int j = 0; j < columns; j++) json_number(out, numbers[(ptrdiff_t)i * columns + j]);
+        json_close(out);
+    }
+    json_close(out);
 }

@@ -45,4 +45,8 @@ void json_integer(json *out, long long number);
 void json_boolean(json *out, bool truth);
 void json_null(json *out);
 
+/* A key with a row of strings, or with an array of rows of numbers [rows, columns]. */
+void json_strings(json *out, const char *key, char *const *texts, int count);
+void json_matrix(json *out, const char *key, const double *numbers, int rows, int columns);
+
 #endif

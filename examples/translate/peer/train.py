@@ -30,7 +30,7 @@ KINDS = {"bahdanau": bahdanau.from_checkpoint, "transformer": transformer.from_c
 
 
 def rate_at(c: Checkpoint, step: int) -> float:
-    """As in train/trainer.c."""
+    """As in train/optimiser.c."""
     warmup, steps = c.whole("warmup"), c.whole("steps")
     risen = (step + 1) / warmup if step < warmup else 1.0
     fallen = 0.5 * (1 + math.cos(math.pi * step / steps))

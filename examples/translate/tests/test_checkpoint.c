@@ -3,6 +3,7 @@
  * test_checkpoint.c: what is written is read again, damage is found wherever it is, and a training that is taken up
  * goes on to the same numbers. */
 #include "refuse.h"
+#include "train/threads.h"
 #include "train/trainer.h"
 
 #include <setjmp.h>
@@ -197,7 +198,7 @@ static void damage_is_found_wherever_it_is(void **state)
 
 int main(void)
 {
-    shards_prepare();
+    threads_prepare();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_training_that_is_taken_up_goes_on_to_the_same_numbers),
         cmocka_unit_test(a_seed_makes_a_difference_and_the_same_seed_none),

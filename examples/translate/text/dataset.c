@@ -5,6 +5,7 @@
 
 #include "model/random.h"
 #include "refuse.h"
+#include "text/hash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,15 +15,15 @@ static int *numbers_of(char *const *words, int count, const vocabulary *v, bool 
     int *numbers = allocate((size_t)count, sizeof *numbers);
     for (int k = 0; k < count; k++) {
         numbers[k] = vocabulary_number(v, words[reverse ? count - 1 - k : k]);
-        *fingerprint = (*fingerprint ^ (uint64_t)numbers[k]) * 0x100000001b3u;
+        *fingerprint = hash_number(*fingerprint, (uint64_t)numbers[k]);
     }
-    *fingerprint = (*fingerprint ^ 0xffffffffu) * 0x100000001b3u;
+    *fingerprint = hash_number(*fingerprint, 0xffffffffu);
     return numbers;
 }
 
 dataset dataset_of(const pair_list *pairs, const vocabulary *source, const vocabulary *target, bool reverse)
 {
-    dataset d = {.count = pairs->count, .pairs = pairs, .fingerprint = 0xcbf29ce484222325u};
+    dataset d = {.count = pairs->count, .pairs = pairs, .fingerprint = HASH_BEGIN};
     d.source = allocate(d.count, sizeof *d.source), d.source_count = allocate(d.count, sizeof *d.source_count);
     d.target = allocate(d.count, sizeof *d.target), d.target_count = allocate(d.count, sizeof *d.target_count);
     for (size_t i = 0; i < d.count; i++) {

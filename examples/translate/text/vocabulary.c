@@ -4,24 +4,17 @@
 #include "text/vocabulary.h"
 
 #include "refuse.h"
+#include "text/hash.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char *const special[WORDS_SPECIAL] = {"<padding>", "<unknown>", "<begin>", "<end>"};
 
-static uint64_t hash(const char *word) /* FNV-1a */
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *word != '\0'; word++) h = (h ^ (unsigned char)*word) * 0x100000001b3u;
-    return h;
-}
-
 /* The slot where the word is, or where it belongs. */
 static size_t slot_of(const vocabulary *v, const char *word)
 {
-    size_t slot = (size_t)hash(word) & (v->slot_count - 1);
+    size_t slot = (size_t)hash_text(HASH_BEGIN, word) & (v->slot_count - 1);
     while (v->slots[slot] >= 0 && strcmp(v->words[v->slots[slot]], word) != 0) slot = (slot + 1) & (v->slot_count - 1);
     return slot;
 }

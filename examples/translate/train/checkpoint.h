@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * checkpoint.h: a model in a file: its setup, its vocabularies, its parameters, and what a training that goes on needs.
- * The file is written whole or not at all. Its head is text, one thing a line; the arrays follow as float32,
- * little-endian:
+ * The file is written whole or not at all. It is a record (train/record.h):
  *
  *     attn-translate 1
  *     embed 64                     every field of setup.h

@@ -32,6 +32,13 @@ double gradient_clip(size_t count, real *gradient, double most)
     return norm;
 }
 
+double learning_rate(double most, long warmup, long steps, long step)
+{
+    const double risen = warmup > 0 && step < warmup ? (double)(step + 1) / (double)warmup : 1;
+    const double fallen = 0.5 * (1 + cos(3.14159265358979323846 * (double)step / (double)steps));
+    return most * risen * (0.02 + 0.98 * fallen);
+}
+
 VECTORISED static void update(size_t count, real *value, const real *gradient, real *first, real *second, real rate,
                               real second_scale)
 {

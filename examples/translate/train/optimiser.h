@@ -15,6 +15,10 @@ void gradients_join(size_t count, int shards, real *const *gradients);
 /* The gradient's Euclidean norm; where it is greater than most (not 0), the gradient is scaled down to most. */
 double gradient_clip(size_t count, real *gradient, double most);
 
+/* The rate of learning at a step, from 0: it rises to most in the first warmup steps, and falls to a fiftieth of that
+ * by the last of all steps, as a cosine. */
+double learning_rate(double most, long warmup, long steps, long step);
+
 /* Step number step, from 1, with moments [count] that were zeros before the first. */
 void adam_step(size_t count, real *value, const real *gradient, real *first, real *second, double rate, long step);
 

@@ -75,6 +75,18 @@ const setup_field *setup_field_named(const char *name)
     return NULL;
 }
 
+double number_told(const char *text, bool whole, double least, double most, const char *what)
+{
+    char *end;
+    errno = 0;
+    const double number = strtod(text, &end);
+    if (end == text || *end != '\0' || errno != 0 || !(number >= least && number <= most) ||
+        (whole && number != (double)(long)number)) {
+        refuse("%s must be a %snumber from %.15g to %.15g, not '%s'", what, whole ? "whole " : "", least, most, text);
+    }
+    return number;
+}
+
 void setup_set(setup *s, const setup_field *field, const char *text, const char *what)
 {
     char *at = (char *)s + field->offset;
@@ -83,15 +95,7 @@ void setup_set(setup *s, const setup_field *field, const char *text, const char 
         snprintf(at, sizeof s->model.kind, "%s", text);
         return;
     }
-    char *end;
-    errno = 0;
-    const double number = strtod(text, &end);
-    const bool whole = field->type != SETUP_DOUBLE;
-    if (end == text || *end != '\0' || errno != 0 || !(number >= field->least && number <= field->most) ||
-        (whole && number != (double)(long)number)) {
-        refuse("%s must be a %snumber from %.15g to %.15g, not '%s'", what, whole ? "whole " : "", field->least,
-               field->most, text);
-    }
+    const double number = number_told(text, field->type != SETUP_DOUBLE, field->least, field->most, what);
     switch (field->type) {
     case SETUP_INT:
         *(int *)(void *)at = (int)number;

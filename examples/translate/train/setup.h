@@ -43,6 +43,9 @@ extern const int setup_field_count;
 /* What is used where nothing is said; of the transformer's kind others. */
 setup setup_default(const char *kind);
 
+/* The number that a text says; refuses what is no number, not whole, or out of range: what says whose it is. */
+double number_told(const char *text, bool whole, double least, double most, const char *what);
+
 /* Sets a field from text; refuses what is no number, or out of range: what says whose it is ("--dropout", "line 7 of
  * x"). */
 void setup_set(setup *s, const setup_field *field, const char *text, const char *what);

@@ -10,11 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-void shards_prepare(void)
-{
-    threads_prepare();
-}
-
 shards shards_begin(const model *m, int count, bool gradients)
 {
     shards s = {.model = m, .count = count};

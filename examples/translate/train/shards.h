@@ -8,10 +8,6 @@
 #include "model/model.h"
 #include "text/dataset.h"
 
-/* Tells the BLAS to compute on the calling thread alone; a BLAS that cannot be called by several threads is found out,
- * and shards then take turns. To be called once, at the beginning. */
-void shards_prepare(void);
-
 typedef struct shards {
     const model *model;
     int count;

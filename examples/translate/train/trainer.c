@@ -6,8 +6,6 @@
 #include "refuse.h"
 #include "train/optimiser.h"
 
-#include <math.h>
-
 trainer trainer_begin(checkpoint *state, const dataset *data)
 {
     trainer t = {.state = state, .data = data, .epoch = -1};
@@ -24,13 +22,6 @@ void trainer_free(trainer *t)
 {
     shards_free(&t->shards);
     if (t->epoch >= 0) batch_order_free(&t->order);
-}
-
-static double rate_at(const training_options *o, long step)
-{
-    const double risen = o->warmup > 0 && step < o->warmup ? (double)(step + 1) / (double)o->warmup : 1;
-    const double fallen = 0.5 * (1 + cos(3.14159265358979323846 * (double)step / (double)o->steps));
-    return o->rate * risen * (0.02 + 0.98 * fallen);
 }
 
 size_t trainer_next(trainer *t)
@@ -51,7 +42,7 @@ trainer_report trainer_step(trainer *t)
     checkpoint *c = t->state;
     const training_options *o = &c->setup.training;
     const size_t next = trainer_next(t);
-    trainer_report report = {.rate = rate_at(o, c->step)};
+    trainer_report report = {.rate = learning_rate(o->rate, o->warmup, o->steps, c->step)};
     report.loss = shards_loss(&t->shards, t->data, &t->order, next, o->smoothing, o->dropout, (uint64_t)o->seed,
                               (uint64_t)c->step);
     parameter_set *set = &c->model->parameters;
