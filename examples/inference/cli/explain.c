@@ -6,14 +6,13 @@
 #include "commands/options.h"
 #include "entail/checkpoint.h"
 #include "entail/trainer.h"
-#include "measure/correlation.h"
+#include "explain/sample.h"
 #include "measure/json.h"
 #include "refuse.h"
 #include "train/progress.h"
 #include "train/threads.h"
 #include "whole_file.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,28 +39,16 @@ static void *run(void *pointer)
     return NULL;
 }
 
-typedef struct column {
-    double *numbers;
-    size_t count;
-} column;
-
 /* Those that are numbers. */
-static column column_of(const explained *all, size_t count, size_t offset)
+static sample sample_of(const explained *all, size_t count, size_t offset)
 {
-    column c = {allocate(count, sizeof(double)), 0};
+    sample s = {0};
     for (size_t i = 0; i < count; i++) {
         double number;
         memcpy(&number, (const char *)&all[i] + offset, sizeof number);
-        if (!isnan(number)) c.numbers[c.count++] = number;
+        sample_add(&s, number);
     }
-    return c;
-}
-
-static double mean(const column *c)
-{
-    double sum = 0;
-    for (size_t i = 0; i < c->count; i++) sum += c->numbers[i];
-    return c->count > 0 ? sum / (double)c->count : (double)NAN;
+    return s;
 }
 
 static const struct {
@@ -81,10 +68,10 @@ static void print_figures(const explained *all, size_t count)
 {
     printf("%-40s%8s%8s%8s%8s%8s\n", "of each pair", "mean", "10 %", "median", "90 %", "pairs");
     for (int i = 0; i < FIGURES; i++) {
-        column c = column_of(all, count, figures[i].offset);
-        printf("%-40s%8.3f%8.3f%8.3f%8.3f%8zu\n", figures[i].about, mean(&c), quantile(c.numbers, c.count, 0.1),
-               median(c.numbers, c.count), quantile(c.numbers, c.count, 0.9), c.count);
-        free(c.numbers);
+        sample s = sample_of(all, count, figures[i].offset);
+        printf("%-40s%8.3f%8.3f%8.3f%8.3f%8zu\n", figures[i].about, sample_mean(&s), sample_quantile(&s, 0.1),
+               sample_quantile(&s, 0.5), sample_quantile(&s, 0.9), s.count);
+        sample_free(&s);
     }
 }
 

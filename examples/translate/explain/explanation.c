@@ -14,11 +14,6 @@
 
 static const char *const bin_names[WEIGHT_BINS] = {"0.00-0.25", "0.25-0.50", "0.50-0.75", "0.75-1.00"};
 
-const char *weight_bin_name(int bin)
-{
-    return bin_names[bin];
-}
-
 static int bin_of(double greatest)
 {
     const int bin = (int)(greatest * WEIGHT_BINS);

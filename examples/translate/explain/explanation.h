@@ -39,9 +39,6 @@ typedef struct explanation {
 void explanation_add(explanation *e, const model *m, const batch *sentence, const explanation_options *o,
                      uint64_t number);
 
-/* The name of a bin: "0.25-0.50". */
-const char *weight_bin_name(int bin);
-
 /* The tables, and the same as members of an object. */
 void explanation_print(const explanation *e, const explanation_options *o, FILE *file);
 void explanation_json(const explanation *e, const explanation_options *o, json *out);

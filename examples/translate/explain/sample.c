@@ -48,16 +48,6 @@ double sample_quantile(const sample *s, double share)
     return quantile(s->values, s->count, share);
 }
 
-double sample_least(const sample *s)
-{
-    return sample_quantile(s, 0);
-}
-
-double sample_greatest(const sample *s)
-{
-    return sample_quantile(s, 1);
-}
-
 void json_sample(json *out, const char *key, const sample *s)
 {
     static const struct {

@@ -22,8 +22,6 @@ void sample_free(sample *s);
 double sample_mean(const sample *s);
 double sample_deviation(const sample *s);
 double sample_quantile(const sample *s, double share);
-double sample_least(const sample *s);
-double sample_greatest(const sample *s);
 
 /* An object: count, undefined, mean, deviation, and the quantiles 5, 25, 50, 75 and 95 %. */
 void json_sample(json *out, const char *key, const sample *s);

@@ -67,13 +67,6 @@ int *pass_ints(pass *p, size_t count)
     return (int *)(void *)pass_bytes(p, count * sizeof(int));
 }
 
-size_t pass_memory(const pass *p)
-{
-    size_t total = 0;
-    for (const pass_block *block = p->block; block != NULL; block = block->before) total += block->size;
-    return total;
-}
-
 void pass_restart(pass *p)
 {
     p->scratch = NULL;

@@ -32,9 +32,6 @@ unsigned char *pass_scratch(pass *p, size_t count);
 void pass_restart(pass *p);
 void pass_free(pass *p);
 
-/* What is kept of the bytes, at most, since the pass began: for figures. */
-size_t pass_memory(const pass *p);
-
 static inline const real *pass_value(const pass *p, const parameter *of)
 {
     return p->value + of->offset;

@@ -33,13 +33,6 @@ void shards_free(shards *s)
     *s = (shards){0};
 }
 
-size_t shards_memory(const shards *s)
-{
-    size_t total = 0;
-    for (int i = 0; i < s->count; i++) total += pass_memory(&s->passes[i]);
-    return total;
-}
-
 typedef struct job {
     const model *model;
     pass *pass;

@@ -23,7 +23,4 @@ void shards_free(shards *s);
 model_loss shards_loss(shards *s, const dataset *d, const batch_order *order, size_t i, double smoothing,
                        double dropout, uint64_t seed, uint64_t step);
 
-/* Bytes that the passes keep. */
-size_t shards_memory(const shards *s);
-
 #endif
