@@ -14,16 +14,17 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* Weights [batch, heads, rows, keys]; missing leading dimensions are 1. */
-typedef struct weights {
-    attn_tensor tensor;
-    int64_t n[4], stride[4];
-} weights;
-
 typedef struct row_stats {
     double entropy;
     int64_t strongest; /* -1: all weights are 0 */
 } row_stats;
+
+/* Weights [batch, heads, rows, keys]; missing leading dimensions are 1. */
+typedef struct weights {
+    attn_tensor tensor;
+    int64_t n[4], stride[4];
+    row_stats *rows; /* of all of them, in order */
+} weights;
 
 static weights read(const char *path)
 {
@@ -57,6 +58,12 @@ static void check(const weights *w, const char *path)
     }
 }
 
+/* The place of (b, h, i) among the rows. */
+static int64_t row_at(const weights *w, int64_t b, int64_t h, int64_t i)
+{
+    return (b * w->n[1] + h) * w->n[2] + i;
+}
+
 /* A row is divided by its sum: dropout, or local attention, may have left it another one than 1. */
 static row_stats stats_of(const weights *w, int64_t b, int64_t h, int64_t i)
 {
@@ -76,6 +83,16 @@ static row_stats stats_of(const weights *w, int64_t b, int64_t h, int64_t i)
     return s;
 }
 
+static void measure(weights *w)
+{
+    w->rows = allocate((size_t)(w->n[0] * w->n[1] * w->n[2]), sizeof *w->rows);
+    for (int64_t b = 0; b < w->n[0]; ++b) {
+        for (int64_t h = 0; h < w->n[1]; ++h) {
+            for (int64_t i = 0; i < w->n[2]; ++i) w->rows[row_at(w, b, h, i)] = stats_of(w, b, h, i);
+        }
+    }
+}
+
 static double sum_of(const weights *w, int64_t b, int64_t h, int64_t j)
 {
     double sum = 0;
@@ -91,7 +108,7 @@ static void print_matrix(FILE *out, const weights *w, int64_t b, int64_t h)
     if (w->n[1] > 1) (void)fprintf(out, "head %lld\n", (long long)h);
     (void)fprintf(out, "%8s %10s %10s %10s\n", "query", "entropy", "keys", "strongest");
     for (int64_t i = 0; i < w->n[2]; ++i) {
-        const row_stats s = stats_of(w, b, h, i);
+        const row_stats s = w->rows[row_at(w, b, h, i)];
         (void)fprintf(out, "%8lld %10.4f %10.2f ", (long long)i, s.entropy, exp(s.entropy));
         if (s.strongest >= 0) (void)fprintf(out, "%10lld\n", (long long)s.strongest);
         if (s.strongest < 0) (void)fprintf(out, "%10s\n", "none");
@@ -114,7 +131,7 @@ enum { ENTROPY, KEYS, STRONGEST, SUMS, MEMBERS };
 
 static void print_number(FILE *out, const weights *w, int member, int64_t b, int64_t h, int64_t last)
 {
-    const row_stats s = member != SUMS ? stats_of(w, b, h, last) : (row_stats){0, 0};
+    const row_stats s = member != SUMS ? w->rows[row_at(w, b, h, last)] : (row_stats){0, 0};
     if (member == STRONGEST) {
         (void)fprintf(out, "%lld", (long long)s.strongest);
     } else {
@@ -167,12 +184,14 @@ static void execute(int argc, char **argv)
     const char *path = argv[optind];
     weights w = read(path);
     check(&w, path);
+    measure(&w);
     FILE *out = output_open("-");
     if (as_json) {
         print_json(out, &w);
     } else {
         print_table(out, &w);
     }
+    free(w.rows);
     free(w.tensor.data);
     output_commit();
 }
