@@ -23,7 +23,7 @@ class Step:
 
     @staticmethod
     def of(line: str) -> Step:
-        number, loss, norm, seconds, _ = line.split()
+        number, loss, norm, seconds = line.split()[:4]  # the program says more
         return Step(int(number), float(loss), float(norm), float(seconds))
 
 
