@@ -5,6 +5,7 @@ must be the same. Skipped where there is no PyTorch."""
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import pathlib
 import subprocess
@@ -105,6 +106,16 @@ class Peer(unittest.TestCase):
         self.assertEqual(read.source_words[:4], ["<padding>", "<unknown>", "<begin>", "<end>"])
         self.assertEqual(read.parameters["output.weight"].shape, (len(read.target_words), 12))
         self.assertTrue((read.parameters["output.bias"] == 0).all())
+
+    def test_the_comparison_measures_both(self) -> None:
+        compare, results = pathlib.Path(train.__file__).with_name("compare.py"), self.folder / "results.json"
+        command = [sys.executable, str(compare), "--translate", PROGRAM, "--pairs", str(self.folder / "train.tsv")]
+        command += ["--model", "bahdanau", "--threads", "1", "--rounds", "1", "--slice", "3", "--json", str(results)]
+        subprocess.run([*command, "--", *SIZES], check=True, stdout=subprocess.DEVNULL)
+        (result,) = json.loads(results.read_text())
+        self.assertLess(result["loss_difference"]["eager"], AGREEMENT)
+        self.assertGreater(min(result["words_per_second"].values()), 0)
+        self.assertGreater(min(result["peak_mb"].values()), 0)
 
     def test_what_cannot_be_compared_is_refused(self) -> None:
         _, start, _ = self.begin("--model", "bahdanau", "--shards", "1", "--dropout", "0.1")
