@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What scripts/story --real measured, in Markdown: BLEU by length on each task, and the first sentences of its test as the
-models have them.
+"""What scripts/story --real measured, in Markdown: BLEU by length on each task, and what the models make of sentences that are
+in none of it.
 
-    plots/real.py DIRECTORY CORPUS [--command TEXT] [--out FILE.md]
+    plots/real.py DIRECTORY SAMPLES [--command TEXT] [--out FILE.md]
 
-DIRECTORY holds TASK-MODEL-1.json of translate evaluate and TASK-MODEL-1.said of translate run, CORPUS the tasks.
+DIRECTORY holds TASK-MODEL-1.json of translate evaluate and TASK-MODEL-1.said of translate run, SAMPLES the sentences,
+TASK.txt.
 """
 import argparse
 import json
@@ -35,7 +36,7 @@ def table(task, runs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory")
-    parser.add_argument("corpus")
+    parser.add_argument("samples")
     parser.add_argument("--command", default="scripts/story --real")
     parser.add_argument("--out", metavar="FILE.md")
     arguments = parser.parse_args()
@@ -52,9 +53,8 @@ def main():
             runs[model]["known"] = int(words[0].split()[1])
             said[model] = lines_of(base + ".said")
         text += f"\nBLEU by the length of the source:\n\n{table(task, runs)}\n"
-        for place, line in enumerate(lines_of(os.path.join(arguments.corpus, task, "test.tsv"))[:12]):
-            source, reference = line.split("\t")[:2]
-            text += f"    {source}\n      = {reference}\n"
+        for place, sentence in enumerate(lines_of(os.path.join(arguments.samples, f"{task}.txt"))):
+            text += f"    {sentence}\n"
             text += "".join(f"      {model}: {said[model][place]}\n" for model in models) + "\n"
     if arguments.out is None:
         print(text)
