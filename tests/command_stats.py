@@ -40,6 +40,22 @@ class Stats(InAnEmptyFolder):
                         np.testing.assert_allclose(got[member], want, rtol=1e-12, atol=1e-12)
                     np.testing.assert_array_equal(got["strongest"], strongest)
 
+    def test_run_has_them_of_weights_that_it_makes(self):
+        for query, key in (((6,), (7, 6)), ((5, 6), (7, 6)), ((4, 9, 6), (2, 7, 6)), ((2, 4, 5, 6), (2, 2, 7, 6))):
+            for dtype in "f4", "f8":
+                self.normal("query.npy", *query, dtype=dtype)
+                self.normal("key.npy", *key, dtype=dtype)
+                run = ("run", "--score", "dot", "--causal", "bottom-right", "--query", "query.npy", "--key", "key.npy")
+                names = ("entropy", "strongest", "key-sums")
+                self.good(*run, "--weights", "w.npy")
+                self.good(*run, *(x for name in names for x in ("--" + name, name + ".npy")))
+                weights = np.load("w.npy")
+                for name, want in zip(names, stats(weights)):
+                    got = np.load(name + ".npy")
+                    self.assertEqual(got.dtype, np.int64 if name == "strongest" else weights.dtype)
+                    self.assertEqual(got.shape, want.shape or (1,))
+                    np.testing.assert_allclose(got, want.reshape(got.shape), rtol=1e-5, atol=1e-5, err_msg=name)
+
     def test_the_table_says_the_same(self):
         w = self.weights(2, 3, 4, 7)
         np.save("w.npy", w)

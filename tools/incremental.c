@@ -7,6 +7,7 @@
 
 #include "fail.h"
 #include "modifiers.h"
+#include "npy.h"
 #include "tensor.h"
 
 #include <math.h>
@@ -92,12 +93,15 @@ static walk start_walk(const incremental *way, const attn_forward_args *args, in
     /* Of keys that are not in the memory yet. */
     if (args->weights != NULL) tensor_fill(args->weights, 0);
     if (args->scores != NULL) tensor_fill(args->scores, args->scores_stage == ATTN_SCORES_MASKED ? -INFINITY : 0);
+    if (args->stats != NULL && args->stats->key_sums != NULL) tensor_fill(args->stats->key_sums, 0);
     return w;
 }
 
 /* The views of one query. */
 typedef struct step {
-    attn_tensor query, context, mask, bias, weights, scores, logsumexp;
+    attn_tensor query, context, mask, bias, weights, scores, logsumexp, entropy, strongest;
+    attn_tensor key_sums, whole_key_sums; /* what this query adds, and to what; data NULL: not wanted */
+    attn_weights_stats stats;
     attn_forward_args args;
 } step;
 
@@ -112,21 +116,49 @@ static const attn_tensor *row_of(const attn_tensor *whole, int64_t i, int64_t co
     return view;
 }
 
+/* Number i of [.., Tq]. */
+static const attn_tensor *number_of(const attn_tensor *whole, int64_t i, attn_tensor *view)
+{
+    if (whole == NULL) return NULL;
+    *view = tensor_raised(whole, 3);
+    *view = tensor_part(view, 2, i, 1);
+    return view;
+}
+
+/* Numbers of queries are written in their places, those of keys are added up. */
+static void enter_stats(step *s, const attn_weights_stats *whole, int64_t i, int64_t columns)
+{
+    s->stats = *whole;
+    s->stats.entropy = number_of(whole->entropy, i, &s->entropy);
+    s->stats.strongest = number_of(whole->strongest, i, &s->strongest);
+    s->args.stats = &s->stats;
+    if (whole->key_sums == NULL) return;
+    s->whole_key_sums = tensor_raised(whole->key_sums, 3);
+    s->whole_key_sums = tensor_part(&s->whole_key_sums, 2, 0, columns);
+    s->key_sums = npy_create(whole->key_sums->dtype, 3, s->whole_key_sums.shape);
+    s->stats.key_sums = &s->key_sums;
+}
+
+static void leave_step(step *s)
+{
+    if (s->key_sums.data == NULL) return;
+    tensor_add(&s->key_sums, &s->whole_key_sums);
+    free(s->key_sums.data);
+}
+
 /* What plain attention and that of a layer have in common. */
 static void enter_step(step *s, const walk *w, const attn_forward_args *whole, int64_t i, int64_t columns)
 {
     s->args = *whole;
+    s->key_sums.data = NULL;
+    if (whole->stats != NULL) enter_stats(s, whole->stats, i, columns);
     s->args.key_lengths = NULL;
     if (w->causal != ATTN_ALIGN_BOTTOM_RIGHT) s->args.query_start += i;
     s->args.mask = columns > 0 ? row_of(whole->mask, i, columns, true, &s->mask) : NULL;
     s->args.bias = columns > 0 ? row_of(whole->bias, i, columns, true, &s->bias) : NULL;
     s->args.weights = row_of(whole->weights, i, columns, false, &s->weights);
     s->args.scores = row_of(whole->scores, i, columns, false, &s->scores);
-    if (whole->logsumexp != NULL) {
-        s->logsumexp = tensor_raised(whole->logsumexp, 3);
-        s->logsumexp = tensor_part(&s->logsumexp, 2, i, 1);
-        s->args.logsumexp = &s->logsumexp;
-    }
+    s->args.logsumexp = number_of(whole->logsumexp, i, &s->logsumexp);
 }
 
 /* -------------------------------------------------------------------------------------------------- plain */
@@ -200,6 +232,7 @@ void incremental_forward(const incremental *way, const attn_mechanism *mechanism
             s.args.context = &s.context;
         }
         require(attn_forward(mechanism, &s.args));
+        leave_step(&s);
     }
     attn_memory_destroy(memory);
     free(w.have);
@@ -244,6 +277,7 @@ void incremental_layer(const incremental *way, const attn_multihead *layer, cons
         args.memory = memory;
         args.attend_only = length == have;
         require(attn_multihead_forward(layer, &args));
+        leave_step(&s);
         have = length;
     }
     attn_memory_destroy(memory);

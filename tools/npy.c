@@ -111,8 +111,8 @@ void npy_write(FILE *stream, const attn_tensor *tensor)
     }
     char text[4 * ALIGNMENT];
     size_t element = npy_element_bytes(tensor->dtype);
-    int length = snprintf(text, sizeof text, "{'descr': '%cf%zu', 'fortran_order': False, 'shape': (%s), }", order,
-                          element, shape);
+    int length = snprintf(text, sizeof text, "{'descr': '%c%c%zu', 'fortran_order': False, 'shape': (%s), }", order,
+                          tensor->dtype == ATTN_I64 ? 'i' : 'f', element, shape);
     /* Spaces and a newline bring the array to a multiple of 64 bytes. */
     size_t start = PREAMBLE + 2, total = start + (size_t)length + 1;
     size_t header = (total + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT - start;

@@ -17,7 +17,7 @@ attn_tensor npy_read(const char *path);
 /* A new row-major tensor of that shape, not filled. tensor.data is the caller's to free. */
 attn_tensor npy_create(attn_dtype dtype, int32_t ndim, const int64_t *shape);
 
-/* Writes a contiguous row-major tensor of ATTN_F32 or ATTN_F64. */
+/* Writes a contiguous row-major tensor of ATTN_F32, ATTN_F64 or ATTN_I64. */
 void npy_write(FILE *stream, const attn_tensor *tensor);
 
 #endif

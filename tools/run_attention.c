@@ -24,7 +24,8 @@ static const request_option attention_options[] = {{.name = "query"},
                                                    {.name = "context"},
                                                    {.name = "d-context", .needs = "grad-out"},
                                                    {.name = NULL}};
-static const char *const outputs[] = {"context", "output", "weights", "scores", "logsumexp", "grad-out", NULL};
+static const char *const outputs[] = {"context", "output",    "weights",  "scores",   "logsumexp",
+                                      "entropy", "strongest", "key-sums", "grad-out", NULL};
 static const char *const flows[] = {"d-context", "d-output", "d-weights", "d-logsumexp", NULL};
 
 /* What one call works on. */
@@ -37,6 +38,7 @@ typedef struct call {
     rotary rotary;
     attentional step;
     attn_forward_args args;
+    attn_weights_stats stats;
     attn_backward_args backward;
     const attn_tensor **d_params;
     results results;
@@ -65,7 +67,7 @@ static void add_outputs(call *c, const attn_tensor *keyed, const attn_tensor *va
     }
     *last = keyed->ndim > 1 ? keyed->shape[keyed->ndim - 2] : 1;
     attentional_add(&c->step, &c->results, c->r, c->query, c->args.context);
-    rows_add(&c->results, c->r, &c->args, c->query->dtype, c->query->ndim, shape, c->directory != NULL);
+    rows_add(&c->results, c->r, &c->args, &c->stats, c->query->dtype, c->query->ndim, shape, c->directory != NULL);
 }
 
 /* The turned copies take the places of query and key; values do not turn, also where they are the keys. */
@@ -196,6 +198,9 @@ const char run_attention_help[] =
     "  --weights FILE\n"
     "  --scores STAGE=FILE   the scores: raw, capped, masked or weights\n"
     "  --logsumexp FILE\n"
+    "  --entropy FILE        what the weights are like: the entropy of each query's,\n"
+    "  --strongest FILE      the key that it weighs most, i8 (-1: it sees none),\n"
+    "  --key-sums FILE       and what each key gets of all queries\n"
     "  --output FILE         tanh(W_c [context; query] + b_c), with --param W_c=FILE, and b_c or not: what Luong's\n"
     "                        decoder makes of the context, which goes to standard output instead\n"
     "\n"

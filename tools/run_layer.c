@@ -23,7 +23,8 @@ static const request_option layer_options[] = {{.name = "query"},
                                                {.name = "output"},
                                                {.name = "d-output", .needs = "grad-out"},
                                                {.name = NULL}};
-static const char *const outputs[] = {"output", "weights", "scores", "logsumexp", "grad-out", NULL};
+static const char *const outputs[] = {"output",    "weights",  "scores",   "logsumexp", "entropy",
+                                      "strongest", "key-sums", "grad-out", NULL};
 static const char *const flows[] = {"d-output", "d-weights", "d-logsumexp", NULL};
 
 /* What one call works on. */
@@ -33,6 +34,7 @@ typedef struct call {
     attn_multihead *layer;
     attn_multihead_options shape;
     attn_forward_args attention;
+    attn_weights_stats stats;
     attn_multihead_args args;
     attn_multihead_backward_args backward;
     const attn_tensor **d_params, **d_mechanism_params;
@@ -79,7 +81,7 @@ static void add_outputs(call *c)
     heads[ndim - 3] = c->shape.query_heads;
     heads[ndim - 2] = query->ndim > 1 ? query->shape[query->ndim - 2] : 1;
     heads[ndim - 1] = keyed->ndim > 1 ? keyed->shape[keyed->ndim - 2] : 1;
-    rows_add(&c->results, c->r, &c->attention, query->dtype, ndim, heads, false);
+    rows_add(&c->results, c->r, &c->attention, &c->stats, query->dtype, ndim, heads, false);
 }
 
 static void add_gradients(call *c, const char *directory)
