@@ -169,7 +169,8 @@ void KERNEL(row_weights)(int64_t n, double reference, double factor, float *row)
          * an infinity, which would raise an exception. */
         const vec score = load_part(row + j, n - j, HIDDEN);
         const truth hidden = score == splat(HIDDEN);
-        const vec left = choose(hidden, base, score - taken);
+        /* No further off than this, or it might be infinite, and its distance to a whole number none. */
+        const vec left = greater_of(splat(-0x1p100f), choose(hidden, base, score - taken));
         const vec whole = (left + ROUND) - ROUND, r = left - whole;
         vec p = splat(power_terms[0] * 0x1p64f);
         UNROLL for (int i = 1; i < 6; i++) p = p * r + splat(power_terms[i] * 0x1p64f);

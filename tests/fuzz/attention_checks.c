@@ -249,6 +249,55 @@ void forward_check_unseen(struct problem *p, const struct forward_call *call)
     check_same(&other, call, "unseen keys are NaN");
 }
 
+/* ----------------------------------------------------------------------------------------------- stats */
+
+enum { ENTROPY, STRONGEST, KEY_SUMS, STATS };
+
+/* Of weights that add up to 1, or to nothing. */
+static void check_stats(const struct problem *p, const struct array stats[STATS])
+{
+    const int64_t rows = p->shape[0] * p->shape[1] * p->shape[2], keys = p->shape[3];
+    const double slack = p->scene.dtype == ATTN_F32 ? 2e-3 : 1e-9;
+    int64_t seeing = 0;
+    double sums = 0.0;
+    for (int64_t row = 0; row < rows; row++) {
+        const double entropy = array_get(&stats[ENTROPY], row), strongest = array_get(&stats[STRONGEST], row);
+        CHECK(entropy >= -slack && entropy <= log(fmax(1.0, (double)keys)) + slack, "entropy[%d] is %.9g of %d keys",
+              (int)row, entropy, (int)keys);
+        CHECK(strongest >= -1.0 && strongest < (double)keys, "strongest[%d] is %g of %d keys", (int)row, strongest,
+              (int)keys);
+        CHECK(strongest >= 0.0 || entropy == 0.0, "entropy[%d] is %.9g of no keys", (int)row, entropy);
+        seeing += strongest >= 0.0;
+    }
+    for (int64_t i = 0; i < p->shape[0] * p->shape[1] * keys; i++) {
+        const double sum = array_get(&stats[KEY_SUMS], i);
+        CHECK(sum >= 0.0, "key_sums[%d] is %.9g", (int)i, sum);
+        sums += sum;
+    }
+    CHECK(p->scene.twin.local >= TWIN_PREDICTIVE || fabs(sums - (double)seeing) <= slack * (double)(rows + 1),
+          "%d queries see keys, and their weights add up to %.9g", (int)seeing, sums);
+}
+
+void forward_check_stats(struct problem *p, const struct forward_call *call, struct bytes *b)
+{
+    static struct array stats[STATS];
+    struct forward_call other = forward_outputs_again(call);
+    const int64_t of_keys[3] = {p->shape[0], p->shape[1], p->shape[3]};
+    attn_weights_stats all = ATTN_WEIGHTS_STATS_INIT;
+    memset(stats, 0, sizeof stats);
+    fuzz_array(&stats[ENTROPY], b, p->scene.dtype, 3, p->shape, LAYOUT_OUTPUT);
+    fuzz_array(&stats[STRONGEST], b, take(b) % 2 == 0 ? ATTN_I32 : ATTN_I64, 3, p->shape, LAYOUT_OUTPUT);
+    fuzz_array(&stats[KEY_SUMS], b, p->scene.dtype, 3, of_keys, LAYOUT_OUTPUT);
+    all.entropy = &stats[ENTROPY].tensor;
+    all.strongest = &stats[STRONGEST].tensor;
+    all.key_sums = &stats[KEY_SUMS].tensor;
+    other.args.stats = &all;
+    forward_run(p, &other);
+    forward_check_result(p, &other);
+    for (int i = 0; i < STATS; i++) CHECK(fuzz_gaps_untouched(&stats[i]), "written outside of stats");
+    if (problem_is_finite(p) && representable(p)) check_stats(p, stats);
+}
+
 /* ----------------------------------------------------------------------------------------- allocations */
 
 void forward_check_allocations(struct problem *p, const struct forward_call *call)

@@ -37,6 +37,10 @@ void forward_check_alike(struct problem *problem, const struct forward_call *cal
 void forward_check_workspace(struct problem *problem, const struct forward_call *call, struct bytes *bytes);
 void forward_check_unseen(struct problem *problem, const struct forward_call *call);
 
+/* With what is told of the weights beside it (attn_weights_stats), in tensors of any layout, all of the above holds, and
+ * so does what a softmax, or a hardmax, has: entropies, indices and sums of weights are in their ranges. */
+void forward_check_stats(struct problem *problem, const struct forward_call *call, struct bytes *bytes);
+
 /* Every allocation that a call makes fails once: then it is refused and nothing is written. It makes one at most, and
  * none in a workspace. */
 void forward_check_allocations(struct problem *problem, const struct forward_call *call);
