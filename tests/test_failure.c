@@ -413,6 +413,47 @@ static void forward_with_a_workspace_allocates_nothing(void **state)
     assert_all_given_back();
 }
 
+/* What a plan needs it takes when it is made, or not at all; then its runs take nothing. */
+static void a_plan_takes_its_memory_when_it_is_made(void **state)
+{
+    attn_engine_options options = own_memory(2);
+    attn_engine *means;
+    (void)state;
+    MUST(attn_engine_create(&options, &means));
+    for (int k = 0; k < 2 * KINDS; k++) {
+        struct problem p, undisturbed;
+        attn_plan *const untouched = (attn_plan *)(void *)&options, *plan = untouched;
+        problem_create(&p, means, (enum kind)(k / 2), k % 2 ? ATTN_F64 : ATTN_F32);
+        MUST(attn_forward(p.mechanism, &p.args));
+        keep_outputs(&p, &undisturbed);
+        const int64_t alive = memory.alive;
+        for (memory.fail_at = 0;; memory.fail_at++) {
+            memory.asked = 0;
+            attn_status status = attn_plan_create(p.mechanism, &p.args, &plan);
+            if (status == ATTN_OK) break;
+            assert_out_of_memory(status, "attn_plan_create: ");
+            assert_ptr_equal(plan, untouched);
+            assert_int_equal(memory.alive, alive);
+        }
+        assert_int_equal(memory.fail_at, 2);
+        memory.asked = memory.fail_at = heard = 0;
+        listening = 1;
+        attn_status status = attn_plan_run(plan, NULL);
+        if (status == ATTN_OK) status = attn_plan_run(plan, &p.args);
+        listening = 0;
+        MUST(status);
+        assert_int_equal(memory.asked + heard, 0);
+        assert_same(&p, &undisturbed);
+        attn_plan_destroy(plan);
+        memory.fail_at = -1;
+        assert_int_equal(memory.alive, alive);
+        outputs_destroy(&undisturbed);
+        problem_destroy(&p);
+    }
+    attn_engine_destroy(means);
+    assert_all_given_back();
+}
+
 /* The k-th thread, or all from the k-th, cannot be had. The call does without; the next one tries again. */
 static void threads_that_cannot_be_had_change_no_result(void **state)
 {
@@ -489,6 +530,7 @@ int main(void)
         cmocka_unit_test(a_mechanism_that_cannot_be_made_leaves_nothing),
         cmocka_unit_test(forward_without_memory_writes_nothing_and_can_be_repeated),
         cmocka_unit_test(forward_with_a_workspace_allocates_nothing),
+        cmocka_unit_test(a_plan_takes_its_memory_when_it_is_made),
         cmocka_unit_test(threads_that_cannot_be_had_change_no_result),
         cmocka_unit_test(an_engine_lives_until_its_last_mechanism_is_destroyed),
     };

@@ -60,6 +60,15 @@ static void forward_in_workspace(struct scene *s)
     free(block);
 }
 
+static void forward_by_plan(const struct scene *s)
+{
+    attn_plan *plan = NULL;
+    MUST(attn_plan_create(s->mechanism, &s->args, &plan));
+    MUST(attn_plan_run(plan, NULL));
+    MUST(attn_plan_run(plan, &s->args));
+    attn_plan_destroy(plan);
+}
+
 /* Asks for the outputs in wanted (bits of CONTEXT ..), and compares each with the twin's. */
 static void run(struct group *group, struct scene *s, unsigned wanted, int stage)
 {
@@ -88,10 +97,16 @@ static void run(struct group *group, struct scene *s, unsigned wanted, int stage
         array_lower_rank(&outputs[o], &s->rng);
         *slots[o] = &outputs[o].tensor;
     }
-    if (rng_chance(&s->rng, 0.5))
+    switch (rng_integer(&s->rng, 0, 2)) {
+    case 0:
         forward_in_workspace(s);
-    else
+        break;
+    case 1:
+        forward_by_plan(s);
+        break;
+    default:
         MUST(attn_forward(s->mechanism, &s->args));
+    }
     for (int o = 0; o < OUTPUTS; o++) {
         if (!(wanted >> o & 1)) continue;
         double worst = assert_close(&outputs[o], want[o], magnitude[o], FACTOR, names[o]);

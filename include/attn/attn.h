@@ -635,6 +635,35 @@ ATTN_API attn_status attn_forward(const attn_mechanism *mechanism, const attn_fo
 ATTN_API attn_status attn_forward_workspace(const attn_mechanism *mechanism, const attn_forward_args *args,
                                             size_t *bytes);
 
+/* ------------------------------------------------------------------------------------------------- plan */
+
+/* A call of attn_forward made ready, for programs that make it again and again with other numbers: the steps of a
+ * decoder, the layers of a model. What is told of shapes, strides, types, modifiers and outputs is checked and cut into
+ * work once, and scratch is the plan's own; what a run does is arithmetic. Its bits are those of attn_forward.
+ *
+ * Threads: one at a time runs a plan, a second one is refused, ATTN_ERR_ARGUMENT; different plans run side by side, of
+ * one mechanism too. A plan keeps its mechanism alive. */
+typedef struct attn_plan attn_plan;
+
+/* Makes one of these arguments, whose tensors it remembers, and runs nothing. Everything that attn_forward would refuse
+ * is refused here; workspace is not looked at. Allocates the plan, and once what attn_forward_workspace says.
+ * Errors: as attn_forward. Since 0.1. */
+ATTN_API attn_status attn_plan_create(const attn_mechanism *mechanism, const attn_forward_args *args, attn_plan **plan);
+
+/* Computes. args: as the plan was made with, but for where tensors lie, the numbers in them (lengths too), query_start,
+ * dropout_seed and dropout_offset, and another memory of the same sizes; they are remembered for the next run. NULL: as
+ * they are remembered.
+ *
+ * A run allocates nothing, unless its memory has grown since, or the mechanism was changed (bind, set) and now needs
+ * more: such a run is planned anew, which takes some hundreds of nanoseconds.
+ *
+ * Errors: ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_ARGUMENT for what is not as it was planned; and as attn_forward. The
+ * plan stays as it was then. Since 0.1. */
+ATTN_API attn_status attn_plan_run(attn_plan *plan, const attn_forward_args *args);
+
+/* Since 0.1. */
+ATTN_API void attn_plan_destroy(attn_plan *plan);
+
 /* -------------------------------------------------------------------------------------- attentional step */
 
 /* The arguments of both functions below: T rows in each of any leading dimensions, Dv the dimensions of the context,

@@ -140,6 +140,23 @@ static attn_status check_mechanism(attn_i_problem *p)
     return ATTN_OK;
 }
 
+attn_status attn_i_query_start_check(const attn_mechanism *mechanism, int64_t start)
+{
+    const attn_i_modifiers *m = &mechanism->modifiers;
+    if (start > ATTN_I_MOST_POSITIONS || start < -ATTN_I_MOST_POSITIONS) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "query_start is %" PRId64 ", which is no position", start);
+    }
+    const int bottom_right = m->relative_align == ATTN_ALIGN_BOTTOM_RIGHT || m->causal == ATTN_ALIGN_BOTTOM_RIGHT ||
+                             m->window == ATTN_ALIGN_BOTTOM_RIGHT || m->alibi == ATTN_ALIGN_BOTTOM_RIGHT;
+    if (bottom_right && start != 0) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT,
+                           "query_start is %" PRId64 ", but the mechanism is aligned bottom-right, where the lengths "
+                           "say where queries stand",
+                           start);
+    }
+    return ATTN_OK;
+}
+
 static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *args)
 {
     const attn_i_modifiers *m = p->modifiers;
@@ -171,9 +188,8 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
                                attn_i_dtype_name(m->slopes_dtype), attn_i_dtype_name(p->dtype));
         }
     }
-    if (args->query_start > ATTN_I_MOST_POSITIONS || args->query_start < -ATTN_I_MOST_POSITIONS) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "query_start is %" PRId64 ", which is no position", args->query_start);
-    }
+    status = attn_i_query_start_check(p->mechanism, args->query_start);
+    if (status != ATTN_OK) return status;
     p->query_start = args->query_start;
     if (!(args->dropout >= 0 && args->dropout < 1)) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "dropout is %g, but must be at least 0 and below 1", args->dropout);
@@ -190,14 +206,6 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
             return attn_i_fail(ATTN_ERR_DTYPE, "the table of relative biases is %s, but query is %s",
                                attn_i_dtype_name(m->table_dtype), attn_i_dtype_name(p->dtype));
         }
-    }
-    const int bottom_right = m->relative_align == ATTN_ALIGN_BOTTOM_RIGHT || m->causal == ATTN_ALIGN_BOTTOM_RIGHT ||
-                             m->window == ATTN_ALIGN_BOTTOM_RIGHT || m->alibi == ATTN_ALIGN_BOTTOM_RIGHT;
-    if (bottom_right && p->query_start != 0) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT,
-                           "query_start is %" PRId64 ", but the mechanism is aligned bottom-right, where the lengths "
-                           "say where queries stand",
-                           p->query_start);
     }
     return ATTN_OK;
 }

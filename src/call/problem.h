@@ -64,6 +64,9 @@ attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forwar
 attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
                                  attn_i_problem *problem);
 
+/* Whether queries can stand there. */
+attn_status attn_i_query_start_check(const attn_mechanism *mechanism, int64_t query_start);
+
 /* All of it but that outputs lie apart: of a call whose tensors are not all there yet. */
 attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const attn_forward_args *args,
                                         attn_i_problem *problem);

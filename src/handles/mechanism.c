@@ -127,7 +127,15 @@ attn_status attn_mechanism_bind_param(attn_mechanism *mechanism, const char *nam
     if (mechanism == NULL) return null_argument(where, "mechanism");
     attn_status status =
         attn_i_params_bind(mechanism->params, mechanism->param_count, mechanism->rule->name, name, tensor);
+    if (status == ATTN_OK) mechanism->changes++;
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in(where, status);
+}
+
+/* To be written to. */
+static attn_i_modifiers *change(attn_mechanism *mechanism)
+{
+    mechanism->changes++;
+    return &mechanism->modifiers;
 }
 
 attn_status attn_mechanism_set_scale(attn_mechanism *mechanism, double scale)
@@ -135,8 +143,9 @@ attn_status attn_mechanism_set_scale(attn_mechanism *mechanism, double scale)
     static const char where[] = "attn_mechanism_set_scale";
     if (mechanism == NULL) return null_argument(where, "mechanism");
     if (!isfinite(scale)) return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: scale is %g, but must be finite", where, scale);
-    mechanism->modifiers.scale = scale;
-    mechanism->modifiers.has_scale = 1;
+    attn_i_modifiers *m = change(mechanism);
+    m->scale = scale;
+    m->has_scale = 1;
     return ATTN_OK;
 }
 
@@ -147,7 +156,7 @@ attn_status attn_mechanism_set_softcap(attn_mechanism *mechanism, double cap)
     if (!isfinite(cap) || cap < 0) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: cap is %g, but must be finite and at least 0", where, cap);
     }
-    mechanism->modifiers.softcap = cap;
+    change(mechanism)->softcap = cap;
     return ATTN_OK;
 }
 
@@ -158,7 +167,7 @@ attn_status attn_mechanism_set_temperature(attn_mechanism *mechanism, double tau
     if (!isfinite(tau) || tau <= 0) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: tau is %g, but must be finite and above 0", where, tau);
     }
-    mechanism->modifiers.temperature = tau;
+    change(mechanism)->temperature = tau;
     return ATTN_OK;
 }
 
@@ -169,7 +178,7 @@ attn_status attn_mechanism_set_normaliser(attn_mechanism *mechanism, attn_normal
     if (normaliser != ATTN_SOFTMAX && normaliser != ATTN_HARDMAX) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: normaliser is %" PRId32 ", which is none", where, normaliser);
     }
-    mechanism->modifiers.normaliser = normaliser;
+    change(mechanism)->normaliser = normaliser;
     return ATTN_OK;
 }
 
@@ -185,7 +194,7 @@ static attn_status check_align(const char *where, const attn_mechanism *mechanis
 attn_status attn_mechanism_set_causal(attn_mechanism *mechanism, attn_align align)
 {
     attn_status status = check_align("attn_mechanism_set_causal", mechanism, align);
-    if (status == ATTN_OK) mechanism->modifiers.causal = align;
+    if (status == ATTN_OK) change(mechanism)->causal = align;
     return status;
 }
 
@@ -195,7 +204,7 @@ attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_t left, i
     attn_status status = check_align(where, mechanism, align);
     if (status != ATTN_OK) return status;
     if (align == ATTN_ALIGN_NONE) {
-        mechanism->modifiers.window = align;
+        change(mechanism)->window = align;
         return ATTN_OK;
     }
     if (left < -1 || right < -1) {
@@ -203,9 +212,10 @@ attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_t left, i
                            "%s: the window is (%" PRId64 ", %" PRId64 "), but -1 (unbounded) is the least", where, left,
                            right);
     }
-    mechanism->modifiers.left = left == -1 ? ATTN_I_UNBOUNDED : attn_i_min(left, ATTN_I_UNBOUNDED);
-    mechanism->modifiers.right = right == -1 ? ATTN_I_UNBOUNDED : attn_i_min(right, ATTN_I_UNBOUNDED);
-    mechanism->modifiers.window = align;
+    attn_i_modifiers *m = change(mechanism);
+    m->left = left == -1 ? ATTN_I_UNBOUNDED : attn_i_min(left, ATTN_I_UNBOUNDED);
+    m->right = right == -1 ? ATTN_I_UNBOUNDED : attn_i_min(right, ATTN_I_UNBOUNDED);
+    m->window = align;
     return ATTN_OK;
 }
 
@@ -246,10 +256,10 @@ attn_status attn_mechanism_set_relative_bias(attn_mechanism *mechanism, const at
         return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: align is %" PRId32 ", but relative is %" PRId32, where, align,
                            relative);
     }
-    attn_i_modifiers *m = &mechanism->modifiers;
+    if (relative != ATTN_RELATIVE_NONE) status = check_table(table, relative, max_distance, &view);
+    if (status != ATTN_OK) return attn_i_fail_in(where, status);
+    attn_i_modifiers *m = change(mechanism);
     if (relative != ATTN_RELATIVE_NONE) {
-        status = check_table(table, relative, max_distance, &view);
-        if (status != ATTN_OK) return attn_i_fail_in(where, status);
         m->table = view;
         m->table_dtype = table->dtype;
     }
@@ -296,7 +306,7 @@ static attn_status set_local(attn_mechanism *m, attn_local local, int64_t half_w
     if (maker.status != ATTN_OK) return maker.status;
     m->param_count = maker.mechanism.param_count;
     memcpy(m->params, maker.mechanism.params, sizeof m->params);
-    m->modifiers.local = local;
+    change(m)->local = local;
     m->modifiers.half_width = half_width;
     return ATTN_OK;
 }
@@ -313,13 +323,14 @@ attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tenso
     static const char where[] = "attn_mechanism_set_alibi";
     attn_status status = check_align(where, mechanism, align);
     if (status != ATTN_OK) return status;
+    attn_i_view view;
+    if (align != ATTN_ALIGN_NONE) status = attn_i_tensor_check_real(slopes, "slopes", 1, &view);
+    if (status != ATTN_OK) return attn_i_fail_in(where, status);
+    attn_i_modifiers *m = change(mechanism);
     if (align != ATTN_ALIGN_NONE) {
-        attn_i_view view;
-        status = attn_i_tensor_check_real(slopes, "slopes", 1, &view);
-        if (status != ATTN_OK) return attn_i_fail_in(where, status);
-        mechanism->modifiers.slopes = view;
-        mechanism->modifiers.slopes_dtype = slopes->dtype;
+        m->slopes = view;
+        m->slopes_dtype = slopes->dtype;
     }
-    mechanism->modifiers.alibi = align;
+    m->alibi = align;
     return ATTN_OK;
 }

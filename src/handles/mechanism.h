@@ -44,7 +44,8 @@ typedef struct attn_i_rule {
 
 struct attn_mechanism {
     attn_engine *engine;
-    atomic_int references;      /* the caller's, and one for each memory and layer */
+    atomic_int references;      /* the caller's, and one for each memory, layer and plan */
+    uint64_t changes;           /* of what is below, since it was made: plans look at it */
     const attn_i_rule *rule;    /* of the score function */
     int64_t query_dim, key_dim; /* 0: any */
     int64_t hidden_dim;         /* A; for location the most keys */

@@ -358,14 +358,19 @@ static void merge_splits(void *data, int64_t tile)
     attn_i_slot_release(&way->slots, slot);
 }
 
-void attn_i_tiles_run(attn_i_tiles *way, void *scratch)
+void attn_i_tiles_begin(attn_i_tiles *way, void *scratch)
+{
+    attn_i_arena arena = {.base = scratch};
+    attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
+    lay_out(way, &arena);
+    if (way->p->modifiers->alibi != ATTN_ALIGN_NONE) way->unread = way->plan;
+}
+
+void attn_i_tiles_run(attn_i_tiles *way)
 {
     const attn_i_problem *p = way->p;
-    const attn_i_score *score = attn_i_score_of(p);
-    attn_i_arena arena = {.base = scratch};
-    score->layout(p, &arena, &way->sources.state);
-    lay_out(way, &arena);
-    score->load(p, &way->sources.state);
+    if (p->modifiers->alibi != ATTN_ALIGN_NONE) way->plan = way->unread;
+    attn_i_score_of(p)->load(p, &way->sources.state);
     attn_i_mask_map_load(p, &way->plan.mask);
     attn_i_tile_plan_read(&way->plan);
     for (int64_t first = 0; first < way->head_count; first += way->heads) {

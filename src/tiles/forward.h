@@ -15,7 +15,7 @@
 /* One call. Points into itself: not to be copied. */
 typedef struct attn_i_tiles {
     const attn_i_problem *p;
-    attn_i_tile_plan plan;
+    attn_i_tile_plan plan, unread; /* and as it was before slopes were read */
     attn_i_sources sources;
 
     /* How the work is cut. */
@@ -49,7 +49,10 @@ int attn_i_tiles_takes(const attn_i_problem *problem, attn_i_tiles *way);
  * held. */
 attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes);
 
-/* Then: computes and writes all outputs. Cannot fail. */
-void attn_i_tiles_run(attn_i_tiles *way, void *scratch);
+/* Then: lays its scratch out. */
+void attn_i_tiles_begin(attn_i_tiles *way, void *scratch);
+
+/* Then, any number of times: computes and writes all outputs. Cannot fail. Tensors may lie elsewhere each time. */
+void attn_i_tiles_run(attn_i_tiles *way);
 
 #endif

@@ -27,18 +27,29 @@ attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
     return status == ATTN_OK ? attn_i_relative_scratch(p, &f->relative, &f->scratch) : status;
 }
 
-void attn_i_forward_run(attn_i_forward_plan *f, void *memory)
+static void *scratch_of(const attn_i_forward_plan *f)
+{
+    return (char *)f->memory + f->relative;
+}
+
+void attn_i_forward_begin(attn_i_forward_plan *f, void *memory)
+{
+    f->memory = memory;
+    if (!f->nothing && f->by_tiles) attn_i_tiles_begin(&f->tiles, scratch_of(f));
+}
+
+void attn_i_forward_run(attn_i_forward_plan *f)
 {
     if (f->nothing) {
         if (f->problem.stats.wanted) attn_i_stats_clear_sums(&f->problem);
         return;
     }
-    void *scratch = (char *)memory + f->relative;
-    attn_i_relative_load(&f->problem, memory);
+    void *scratch = scratch_of(f);
+    attn_i_relative_load(&f->problem, f->memory);
     if (f->local) {
         attn_i_local_way_run(&f->problem, scratch);
     } else if (f->by_tiles) {
-        attn_i_tiles_run(&f->tiles, scratch);
+        attn_i_tiles_run(&f->tiles);
     } else {
         attn_i_blas_way_run(&f->problem, scratch);
     }
@@ -46,7 +57,8 @@ void attn_i_forward_run(attn_i_forward_plan *f, void *memory)
 
 static void run(void *data, void *scratch)
 {
-    attn_i_forward_run(data, scratch);
+    attn_i_forward_begin(data, scratch);
+    attn_i_forward_run(data);
 }
 
 static attn_status apart(void *data, void *workspace, size_t bytes)

@@ -15,13 +15,16 @@ typedef struct attn_i_forward_plan {
     int nothing; /* is wanted, or but the sums over no queries */
     int by_tiles, local;
     int64_t relative; /* bytes of the scratch that hold relative biases, the first */
+    void *memory;
     int64_t scratch;  /* bytes, aligned to ATTN_I_ALIGNMENT; by shapes and strides alone, not where data lies */
 } attn_i_forward_plan;
 
 /* Chooses the way. ATTN_ERR_OVERFLOW. */
 attn_status attn_i_forward_plan_make(attn_i_forward_plan *forward_plan);
 
-/* Computes and writes all outputs. Cannot fail. */
-void attn_i_forward_run(attn_i_forward_plan *forward_plan, void *memory);
+/* Gives it its scratch. Then, any number of times: computes and writes all outputs. Cannot fail. Tensors may lie
+ * elsewhere each time, and lengths be others, but where there are relative biases. */
+void attn_i_forward_begin(attn_i_forward_plan *forward_plan, void *memory);
+void attn_i_forward_run(attn_i_forward_plan *forward_plan);
 
 #endif

@@ -372,7 +372,8 @@ attn_status attn_i_multihead_attend(attn_i_multihead_call *c, attn_i_multihead_s
     void *own = attn_i_carve(&stage, c->plan.scratch, 1);
     attn_i_multihead_end(scratch, &stage);
     if (stage.base != NULL) {
-        attn_i_forward_run(&c->plan, own);
+        attn_i_forward_begin(&c->plan, own);
+        attn_i_forward_run(&c->plan);
         if (keeps && callers) give_logsumexp(c, &p->logsumexp, &wanted);
     }
     if (callers) p->logsumexp = wanted;

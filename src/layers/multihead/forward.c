@@ -27,7 +27,10 @@ static attn_status compute(attn_i_multihead_call *c, attn_i_multihead_scratch *s
 {
     if (!is_wanted(c)) { /* but for sums over no queries */
         attn_status status = check_attention(c);
-        if (status == ATTN_OK && scratch->arena.base != NULL) attn_i_forward_run(&c->plan, NULL);
+        if (status == ATTN_OK && scratch->arena.base != NULL) {
+            attn_i_forward_begin(&c->plan, NULL);
+            attn_i_forward_run(&c->plan);
+        }
         return status;
     }
     const attn_i_multihead_group output = {ATTN_I_PARTS, 1};

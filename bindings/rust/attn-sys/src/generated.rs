@@ -593,6 +593,20 @@ impl Default for attn_forward_args {
 }
 
 /// ```text
+/// A call of attn_forward made ready, for programs that make it again and again with other numbers: the steps of a
+/// decoder, the layers of a model. What is told of shapes, strides, types, modifiers and outputs is checked and cut into
+/// work once, and scratch is the plan's own; what a run does is arithmetic. Its bits are those of attn_forward.
+///
+/// Threads: one at a time runs a plan, a second one is refused, ATTN_ERR_ARGUMENT; different plans run side by side, of
+/// one mechanism too. A plan keeps its mechanism alive.
+/// ```
+#[repr(C)]
+pub struct attn_plan {
+    hidden: [u8; 0],
+    marker: std::marker::PhantomData<(*mut u8, std::marker::PhantomPinned)>,
+}
+
+/// ```text
 /// The arguments of both functions below: T rows in each of any leading dimensions, Dv the dimensions of the context,
 /// Dq those of the query, H those of what comes out. All of one dtype, ATTN_F32 or ATTN_F64; any of them may be 0. A
 /// tensor of lower rank stands for one whose leading dimensions are 1.
@@ -1386,6 +1400,33 @@ extern "C" {
         args: *const attn_forward_args,
         bytes: *mut usize,
     ) -> attn_status;
+
+    /// ```text
+    /// Makes one of these arguments, whose tensors it remembers, and runs nothing. Everything that attn_forward would refuse
+    /// is refused here; workspace is not looked at. Allocates the plan, and once what attn_forward_workspace says.
+    /// Errors: as attn_forward. Since 0.1.
+    /// ```
+    pub fn attn_plan_create(
+        mechanism: *const attn_mechanism,
+        args: *const attn_forward_args,
+        plan: *mut *mut attn_plan,
+    ) -> attn_status;
+
+    /// ```text
+    /// Computes. args: as the plan was made with, but for where tensors lie, the numbers in them (lengths too), query_start,
+    /// dropout_seed and dropout_offset, and another memory of the same sizes; they are remembered for the next run. NULL: as
+    /// they are remembered.
+    ///
+    /// A run allocates nothing, unless its memory has grown since, or the mechanism was changed (bind, set) and now needs
+    /// more: such a run is planned anew, which takes some hundreds of nanoseconds.
+    ///
+    /// Errors: ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_ARGUMENT for what is not as it was planned; and as attn_forward. The
+    /// plan stays as it was then. Since 0.1.
+    /// ```
+    pub fn attn_plan_run(plan: *mut attn_plan, args: *const attn_forward_args) -> attn_status;
+
+    /// Since 0.1.
+    pub fn attn_plan_destroy(plan: *mut attn_plan);
 
     /// ```text
     /// Luong's attentional state, which the decoder predicts from and may be fed with (Luong 2015, eq. 5):
