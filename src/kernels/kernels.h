@@ -7,6 +7,7 @@
 #define ATTN_I_KERNELS_KERNELS_H
 
 #include "attn/attn.h"
+#include "kernels/stored.h"
 #include "kernels/tile.h"
 #include "runtime/cpu.h"
 
@@ -118,6 +119,9 @@ const attn_i_kernels *attn_i_kernels_choose(const attn_i_cpu *cpu, const char *n
 
 /* The same set's kernels of tiles. */
 const attn_i_tile_kernels *attn_i_tile_kernels_choose(const attn_i_cpu *cpu, const char *name);
+
+/* The same set's kernels of ATTN_F16 or ATTN_BF16. */
+const attn_i_stored_kernels *attn_i_stored_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype);
 
 /* The names of the sets that this CPU can run, from narrow to wide; NULL past the last. */
 const char *attn_i_kernels_name(const attn_i_cpu *cpu, size_t index);

@@ -5,6 +5,7 @@
 #define ATTN_I_KERNELS_TILES_H
 
 #include "kernels/real.h"
+#include "kernels/stored.h"
 #include "kernels/tile.h"
 
 void KERNEL(products)(int64_t depth, const float *lanes, attn_i_rows rows, int64_t count, attn_i_spans spans, float *to,
@@ -58,5 +59,7 @@ int64_t KERNEL(mask_count)(int64_t n, const uint8_t *mask, int64_t stride);
 void KERNEL(mask_row)(int64_t n, const uint8_t *mask, int64_t stride, float *to);
 
 extern const attn_i_tile_kernels KERNEL(tile_table);
+
+extern const attn_i_stored_kernels KERNEL(stored_f16), KERNEL(stored_bf16);
 
 #endif
