@@ -164,10 +164,54 @@ static unsigned char *element(const struct array *array, int64_t index)
     return (unsigned char *)array->tensor.data + offset * (int64_t)dtype_size(array->tensor.dtype);
 }
 
+/* Types of 16 bits: how many bits the fraction has, and the exponent of the least normal number. */
+static void half_format(attn_dtype dtype, int *fraction, int *least)
+{
+    *fraction = dtype == ATTN_F16 ? 10 : 7;
+    *least = dtype == ATTN_F16 ? -14 : -126;
+}
+
+static double half_step(attn_dtype dtype, double x)
+{
+    int fraction, least, exponent;
+    half_format(dtype, &fraction, &least);
+    frexp(x, &exponent); /* |x| < 2^exponent */
+    return ldexp(1.0, (exponent - 1 > least ? exponent - 1 : least) - fraction);
+}
+
+static double half_get(attn_dtype dtype, uint16_t h)
+{
+    int fraction, least;
+    half_format(dtype, &fraction, &least);
+    const int rest = h & ((1 << fraction) - 1), exponent = (h & 0x7FFF) >> fraction, most = (1 << (15 - fraction)) - 1;
+    const double sign = h & 0x8000 ? -1.0 : 1.0;
+    if (exponent == most) return rest ? NAN : sign * HUGE_VAL;
+    if (exponent == 0) return sign * ldexp(rest, least - fraction);
+    return sign * ldexp(rest + (1 << fraction), least + exponent - 1 - fraction);
+}
+
+static uint16_t half_of(attn_dtype dtype, double x)
+{
+    int fraction, least;
+    half_format(dtype, &fraction, &least);
+    const uint16_t sign = signbit(x) ? 0x8000 : 0;
+    const unsigned infinite = ((1U << (15 - fraction)) - 1) << fraction;
+    if (isnan(x)) return (uint16_t)(sign | infinite | 1U << (fraction - 1));
+    if (isinf(x)) return (uint16_t)(sign | infinite);
+    /* Steps are counted through all exponents: a fraction that is full goes on to the next. */
+    const double step = half_step(dtype, x), steps = nearbyint(fabs(x) / step);
+    const int exponent = (int)lround(log2(step)) + fraction - least; /* 0: subnormal, or the first normal ones */
+    const double count = steps + (double)exponent * (1 << fraction);
+    return (uint16_t)(sign | (count < infinite ? (unsigned)count : infinite));
+}
+
 double array_get(const struct array *array, int64_t index)
 {
     const void *at = element(array, index);
     switch (array->tensor.dtype) {
+    case ATTN_F16:
+    case ATTN_BF16:
+        return half_get(array->tensor.dtype, *(const uint16_t *)at);
     case ATTN_F32:
         return *(const float *)at;
     case ATTN_F64:
@@ -185,6 +229,10 @@ void array_set(struct array *array, int64_t index, double value)
 {
     void *at = element(array, index);
     switch (array->tensor.dtype) {
+    case ATTN_F16:
+    case ATTN_BF16:
+        *(uint16_t *)at = half_of(array->tensor.dtype, value);
+        break;
     case ATTN_F32:
         *(float *)at = (float)value;
         break;
@@ -268,13 +316,24 @@ double dtype_epsilon(attn_dtype dtype)
     return dtype == ATTN_F64 ? DBL_EPSILON : (double)FLT_EPSILON;
 }
 
+attn_dtype dtype_computed(attn_dtype dtype)
+{
+    return dtype == ATTN_F16 || dtype == ATTN_BF16 ? ATTN_F32 : dtype;
+}
+
+double dtype_half_step(attn_dtype dtype, double x)
+{
+    return dtype_computed(dtype) == dtype ? 0.0 : half_step(dtype, x) / 2;
+}
+
+/* What is stored in 16 bits was rounded once more. */
 static double ratio_of(double got, double want, double magnitude, attn_dtype dtype)
 {
     double smallest = dtype == ATTN_F64 ? DBL_MIN : (double)FLT_MIN;
     if (isnan(got) || isnan(want)) return isnan(got) && isnan(want) ? 0.0 : HUGE_VAL;
     if (isinf(got) || isinf(want)) return got == want ? 0.0 : HUGE_VAL;
     if (got == want) return 0.0;
-    return fabs(got - want) / (dtype_epsilon(dtype) * magnitude + smallest);
+    return fmax(fabs(got - want) - dtype_half_step(dtype, got), 0.0) / (dtype_epsilon(dtype) * magnitude + smallest);
 }
 
 struct worst compare(const struct array *got, const double *want, const double *magnitude)

@@ -81,6 +81,11 @@ void *must_allocate(size_t bytes); /* malloc that ends the program instead of re
 /* The unit in which a dtype's errors are counted: the distance from 1 to the next number. */
 double dtype_epsilon(attn_dtype dtype);
 
+/* What numbers of a dtype are computed in; and the half step of one of 16 bits about x, which storing it may err by: 0
+ * for others. */
+attn_dtype dtype_computed(attn_dtype dtype);
+double dtype_half_step(attn_dtype dtype, double x);
+
 struct worst {
     double ratio;  /* the largest |got - want| / (epsilon * magnitude); infinite if a NaN or an infinity differs */
     int64_t index; /* where, or -1 */

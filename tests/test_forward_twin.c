@@ -92,8 +92,8 @@ static void run(struct group *group, struct scene *s, unsigned wanted, int stage
     for (int o = 0; o < OUTPUTS; o++) {
         *slots[o] = NULL;
         if (!(wanted >> o & 1)) continue;
-        array_create(&outputs[o], s->dtype, o == LOGSUMEXP ? 3 : 4, o == CONTEXT ? context_shape : shape, LAYOUT_OUTPUT,
-                     &s->rng);
+        array_create(&outputs[o], o == CONTEXT ? s->dtype : dtype_computed(s->dtype), o == LOGSUMEXP ? 3 : 4,
+                     o == CONTEXT ? context_shape : shape, LAYOUT_OUTPUT, &s->rng);
         array_lower_rank(&outputs[o], &s->rng);
         *slots[o] = &outputs[o].tensor;
     }
@@ -168,27 +168,32 @@ static void forward_agrees_with_its_twin(void **state)
     }
 }
 
+static const char *const dtype_names[] = {
+    [ATTN_F32] = "f32", [ATTN_F64] = "f64", [ATTN_F16] = "f16", [ATTN_BF16] = "bf16"};
+
 static int report(void **state)
 {
     struct group *g = *state;
     if (g->doing[0]) print_error("while doing: %s\n", g->doing);
     print_message("%s %s: %lld cases, worst context %.2f, weights %.2f, scores %.2f, logsumexp %.2f (of %d eps x "
                   "magnitude)\n",
-                  scene_score_names[g->score], g->dtype == ATTN_F32 ? "f32" : "f64", (long long)g->cases,
-                  g->worst[CONTEXT], g->worst[WEIGHTS], g->worst[SCORES], g->worst[LOGSUMEXP], FACTOR);
+                  scene_score_names[g->score], dtype_names[g->dtype], (long long)g->cases, g->worst[CONTEXT],
+                  g->worst[WEIGHTS], g->worst[SCORES], g->worst[LOGSUMEXP], FACTOR);
     return 0;
 }
 
 int main(void)
 {
-    static struct group groups[12];
-    static char names[12][64];
-    struct CMUnitTest tests[12];
-    for (int i = 0; i < 12; i++) {
-        groups[i].score = (enum twin_score)(i / 2);
-        groups[i].dtype = i % 2 ? ATTN_F64 : ATTN_F32;
-        snprintf(names[i], sizeof names[i], "%s_%s_agrees_with_its_twin", scene_score_names[i / 2],
-                 i % 2 ? "f64" : "f32");
+    enum { DTYPES = 4, GROUPS = 6 * DTYPES };
+    static const attn_dtype dtypes[DTYPES] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
+    static struct group groups[GROUPS];
+    static char names[GROUPS][64];
+    struct CMUnitTest tests[GROUPS];
+    for (int i = 0; i < GROUPS; i++) {
+        groups[i].score = (enum twin_score)(i / DTYPES);
+        groups[i].dtype = dtypes[i % DTYPES];
+        snprintf(names[i], sizeof names[i], "%s_%s_agrees_with_its_twin", scene_score_names[i / DTYPES],
+                 dtype_names[groups[i].dtype]);
         tests[i] = (struct CMUnitTest){names[i], forward_agrees_with_its_twin, NULL, report, &groups[i]};
     }
     return cmocka_run_group_tests_name("forward_twin", tests, engine_setup, engine_teardown);

@@ -35,20 +35,27 @@ static void *own(struct scene *s, void *block)
 }
 
 /* A normal input of any layout; returns what it holds. */
-static const double *input(struct scene *s, struct array *array, int32_t ndim, const int64_t *shape, double deviation)
+static const double *input_of(struct scene *s, attn_dtype dtype, struct array *array, int32_t ndim,
+                              const int64_t *shape, double deviation)
 {
-    array_create(array, s->dtype, ndim, shape, s->layout, &s->rng);
+    array_create(array, dtype, ndim, shape, s->layout, &s->rng);
     array_fill_normal(array, &s->rng, deviation);
     return own(s, array_read(array));
 }
 
+static const double *input(struct scene *s, struct array *array, int32_t ndim, const int64_t *shape, double deviation)
+{
+    return input_of(s, s->dtype, array, ndim, shape, deviation);
+}
+
+/* Parameters are of what is computed with. */
 static const double *parameter(struct scene *s, const char *name, int32_t ndim, int64_t rows, int64_t columns)
 {
     struct array *array = &s->params[s->param_count];
     int64_t shape[2] = {rows, columns};
     double deviation = ndim == 1 ? 1.0 : 1.0 / sqrt((double)columns);
     s->param_names[s->param_count++] = name;
-    const double *values = input(s, array, ndim, shape, deviation);
+    const double *values = input_of(s, dtype_computed(s->dtype), array, ndim, shape, deviation);
     MUST(attn_mechanism_bind_param(s->mechanism, name, &array->tensor));
     return values;
 }
@@ -207,7 +214,7 @@ static void build_modifiers(struct scene *s)
     }
     if (s->modifiers & HAS_ALIBI) {
         t->alibi = any_align(s);
-        t->slopes = input(s, &s->slopes, 1, &t->query_heads, 0.3);
+        t->slopes = input_of(s, dtype_computed(s->dtype), &s->slopes, 1, &t->query_heads, 0.3);
         MUST(attn_mechanism_set_alibi(s->mechanism, &s->slopes.tensor, (attn_align)t->alibi));
     }
     if (s->modifiers & HAS_RELATIVE) {
@@ -220,7 +227,7 @@ static void build_modifiers(struct scene *s)
         if (t->relative == TWIN_CLIPPED) shape[1] = 2 * t->max_distance + 1;
         t->table_rows = shape[0];
         t->table_columns = shape[1];
-        t->table = input(s, &s->table, 2, shape, 1.0);
+        t->table = input_of(s, dtype_computed(s->dtype), &s->table, 2, shape, 1.0);
         MUST(attn_mechanism_set_relative_bias(s->mechanism, &s->table.tensor, (attn_relative)t->relative,
                                               t->max_distance, (attn_align)t->relative_align));
     }

@@ -32,6 +32,10 @@ static attn_status check_forward(const attn_mechanism *mechanism, const attn_bac
     if (forward.logsumexp == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "forward->logsumexp is NULL");
     status = attn_i_problem_check_shapes(mechanism, &forward, &g->problem);
     if (status != ATTN_OK) return status;
+    if (g->problem.stored != g->problem.dtype) {
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "query is %s, of which there are no gradients in this version",
+                           attn_i_dtype_name(g->problem.stored));
+    }
     if (g->problem.modifiers->normaliser == ATTN_HARDMAX) {
         return attn_i_fail(ATTN_ERR_UNSUPPORTED, "hardmax has no gradient");
     }

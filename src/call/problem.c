@@ -26,17 +26,26 @@ attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forwar
 
 static attn_i_reals reals_of(const attn_i_problem *p)
 {
-    return (attn_i_reals){p->dtype, "query"};
+    return (attn_i_reals){p->stored, "query"};
+}
+
+static attn_i_reals computed_reals(const attn_i_problem *p)
+{
+    return (attn_i_reals){p->dtype, p->stored == p->dtype ? "query" : "what query is computed in"};
 }
 
 static attn_status check_query(attn_i_problem *p, const attn_tensor *query)
 {
-    attn_i_reals reals;
-    attn_status status = attn_i_real_first(query, "query", &p->query, &reals);
+    attn_status status = attn_i_tensor_check(query, "query", 4, &p->query);
     if (status != ATTN_OK) return status;
     const int64_t *shape = p->query.shape;
-    p->dtype = reals.dtype;
-    p->size = p->query.size;
+    p->stored = query->dtype;
+    p->dtype = attn_i_dtype_computed(p->stored);
+    p->size = attn_i_dtype_size(p->dtype);
+    if (p->dtype == 0) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "query is %s, but ATTN_F32, _F64, _F16 or _BF16 is computed with",
+                           attn_i_dtype_name(query->dtype));
+    }
     p->batch = shape[0];
     p->query_heads = shape[1];
     p->queries = shape[2];
@@ -58,9 +67,9 @@ static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args
     if (memory->mechanism != p->mechanism) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "memory was made for another mechanism");
     }
-    if (memory->dtype != p->dtype) {
+    if (memory->dtype != p->stored) {
         return attn_i_fail(ATTN_ERR_DTYPE, "memory is %s, but query is %s", attn_i_dtype_name(memory->dtype),
-                           attn_i_dtype_name(p->dtype));
+                           attn_i_dtype_name(p->stored));
     }
     if (memory->batch != p->batch) {
         return attn_i_fail(ATTN_ERR_SHAPE, "memory has batch %" PRId64 ", but query has %" PRId64, memory->batch,
@@ -213,13 +222,13 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
 attn_status attn_i_problem_input(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
                                  const char *layout, const int64_t *shape, attn_i_view *view)
 {
-    return attn_i_real_input(reals_of(p), tensor, name, layout, shape, view);
+    return attn_i_real_input(computed_reals(p), tensor, name, layout, shape, view);
 }
 
 attn_status attn_i_problem_output(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
                                   const char *layout, const int64_t *shape, attn_i_view *view)
 {
-    return attn_i_real_output(reals_of(p), tensor, name, layout, shape, view);
+    return attn_i_real_output(computed_reals(p), tensor, name, layout, shape, view);
 }
 
 static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *args)
@@ -245,11 +254,11 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
             ATTN_ERR_UNSUPPORTED,
             "scores are wanted before the mask, but predictive local attention makes none that it masks");
     }
-    status = attn_i_problem_output(p, args->context, "context", context_layout, context, &p->context);
+    status = attn_i_real_output(reals_of(p), args->context, "context", context_layout, context, &p->context);
     if (status == ATTN_OK)
         status = attn_i_problem_output(p, args->weights, "weights", score_layout, scores, &p->weights);
     if (status == ATTN_OK) status = attn_i_problem_output(p, args->scores, "scores", score_layout, scores, &p->scores);
-    attn_i_reals reals = reals_of(p);
+    attn_i_reals reals = computed_reals(p);
     if (args->logsumexp != NULL && args->logsumexp->dtype == ATTN_F64) reals.dtype = ATTN_F64;
     if (status == ATTN_OK) {
         status = attn_i_real_output(reals, args->logsumexp, "logsumexp", "[B, Hq, Tq]", rows, &p->logsumexp);

@@ -36,8 +36,9 @@ typedef struct attn_i_problem {
     const attn_i_modifiers *modifiers;
     attn_engine *engine;
     const attn_i_kernels *kernels;
-    attn_dtype dtype; /* ATTN_F32 or ATTN_F64 */
-    int64_t size;     /* of an element, in bytes */
+    attn_dtype dtype;  /* that is computed in: ATTN_F32 or ATTN_F64 */
+    attn_dtype stored; /* of query, key, value, bias and context: that, or one of 16 bits */
+    int64_t size;      /* of an element that is computed with, in bytes */
 
     int64_t batch, query_heads, key_heads, group; /* group = query_heads / key_heads */
     int64_t queries, keys;                        /* Tq, Tk */
@@ -73,7 +74,7 @@ attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const a
 /* And that. */
 attn_status attn_i_problem_check_overlap(const attn_i_problem *problem);
 
-/* attn_i_real_input and attn_i_real_output, of the problem's dtype. */
+/* attn_i_real_input and attn_i_real_output, of the dtype that the problem is computed in. */
 attn_status attn_i_problem_input(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                  const char *layout, const int64_t *shape, attn_i_view *view);
 attn_status attn_i_problem_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,

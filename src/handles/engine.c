@@ -52,6 +52,8 @@ static attn_status choose_kernels(const char *name, attn_engine *engine)
     }
     engine->kernels_f32 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F32);
     engine->kernels_f64 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F64);
+    engine->stored_f16 = attn_i_stored_kernels_choose(&engine->cpu, name, ATTN_F16);
+    engine->stored_bf16 = attn_i_stored_kernels_choose(&engine->cpu, name, ATTN_BF16);
     engine->tile_kernels = attn_i_tile_kernels_choose(&engine->cpu, name);
     if (engine->kernels_f32 != NULL) return ATTN_OK;
 
@@ -172,6 +174,11 @@ void attn_i_engine_drop(attn_engine *engine)
 void attn_engine_destroy(attn_engine *engine)
 {
     if (engine != NULL) attn_i_engine_drop(engine);
+}
+
+const attn_i_stored_kernels *attn_i_engine_stored_kernels(const attn_engine *engine, attn_dtype dtype)
+{
+    return dtype == ATTN_F16 ? engine->stored_f16 : engine->stored_bf16;
 }
 
 const attn_i_kernels *attn_i_engine_kernels(const attn_engine *engine, attn_dtype dtype)

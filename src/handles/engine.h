@@ -23,6 +23,7 @@ struct attn_engine {
     int has_executor;
     const attn_i_kernels *kernels_f32, *kernels_f64;
     const attn_i_tile_kernels *tile_kernels; /* float32 */
+    const attn_i_stored_kernels *stored_f16, *stored_bf16;
     attn_i_cpu cpu;
     attn_i_blas_info blas;
 };
@@ -30,6 +31,9 @@ struct attn_engine {
 /* An engine lives until everything that took it has dropped it. */
 void attn_i_engine_take(attn_engine *engine);
 void attn_i_engine_drop(attn_engine *engine);
+
+/* The kernels that store ATTN_F16 or ATTN_BF16. */
+const attn_i_stored_kernels *attn_i_engine_stored_kernels(const attn_engine *engine, attn_dtype dtype);
 
 /* The kernels for ATTN_F32 or ATTN_F64. */
 const attn_i_kernels *attn_i_engine_kernels(const attn_engine *engine, attn_dtype dtype);

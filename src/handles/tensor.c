@@ -12,10 +12,12 @@
 static const struct {
     const char *name;
     int64_t size;
+    attn_dtype computed;
 } dtypes[] = {
-    [ATTN_F32] = {"ATTN_F32", 4},   [ATTN_F64] = {"ATTN_F64", 8}, [ATTN_F16] = {"ATTN_F16", 2},
-    [ATTN_BF16] = {"ATTN_BF16", 2}, [ATTN_I8] = {"ATTN_I8", 1},   [ATTN_BOOL] = {"ATTN_BOOL", 1},
-    [ATTN_I32] = {"ATTN_I32", 4},   [ATTN_I64] = {"ATTN_I64", 8},
+    [ATTN_F32] = {"ATTN_F32", 4, ATTN_F32}, [ATTN_F64] = {"ATTN_F64", 8, ATTN_F64},
+    [ATTN_F16] = {"ATTN_F16", 2, ATTN_F32}, [ATTN_BF16] = {"ATTN_BF16", 2, ATTN_F32},
+    [ATTN_I8] = {"ATTN_I8", 1, 0},          [ATTN_BOOL] = {"ATTN_BOOL", 1, 0},
+    [ATTN_I32] = {"ATTN_I32", 4, 0},        [ATTN_I64] = {"ATTN_I64", 8, 0},
 };
 
 static int is_dtype(attn_dtype dtype)
@@ -31,6 +33,11 @@ int64_t attn_i_dtype_size(attn_dtype dtype)
 const char *attn_i_dtype_name(attn_dtype dtype)
 {
     return is_dtype(dtype) ? dtypes[dtype].name : "no dtype";
+}
+
+attn_dtype attn_i_dtype_computed(attn_dtype dtype)
+{
+    return is_dtype(dtype) ? dtypes[dtype].computed : 0;
 }
 
 const char *attn_i_shape_text(int32_t ndim, const int64_t *shape, char text[ATTN_I_SHAPE_TEXT])

@@ -20,6 +20,9 @@ typedef struct attn_i_view {
 int64_t attn_i_dtype_size(attn_dtype dtype);
 const char *attn_i_dtype_name(attn_dtype dtype);
 
+/* What numbers of a dtype are computed in: ATTN_F32 or ATTN_F64; 0 for what is not computed with. */
+attn_dtype attn_i_dtype_computed(attn_dtype dtype);
+
 /* "[2, 3, 4, 5]", for sentences. Returns text. */
 enum { ATTN_I_SHAPE_TEXT = 96 };
 const char *attn_i_shape_text(int32_t ndim, const int64_t *shape, char text[ATTN_I_SHAPE_TEXT]);

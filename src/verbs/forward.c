@@ -10,32 +10,76 @@
 #include "handles/status.h"
 #include "local/centre.h"
 #include "local/local.h"
+#include "runtime/size.h"
+
+#include <stddef.h>
+
+static void *scratch_of(const attn_i_forward_plan *f)
+{
+    return (char *)f->memory + f->relative + f->wide_bytes;
+}
+
+static void lay_out_wide(attn_i_forward_plan *f, attn_i_arena *arena)
+{
+    const attn_i_problem *p = &f->problem;
+    f->wide = attn_i_wide_begin(p);
+    attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, query), ATTN_I_READ);
+    attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, key), ATTN_I_READ);
+    attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, value), ATTN_I_READ);
+    attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, bias), ATTN_I_READ);
+    attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, context), ATTN_I_WRITTEN);
+    attn_i_wide_layout(&f->wide, arena);
+}
+
+/* The problem as it is computed: lengths, places and positions may have changed since it was planned. */
+static void widen(attn_i_forward_plan *f)
+{
+    f->in_float32 = f->problem;
+    attn_i_wide_apply(&f->wide, &f->in_float32);
+}
+
+static attn_status plan_wide(attn_i_forward_plan *f)
+{
+    attn_i_arena arena = {.base = NULL};
+    lay_out_wide(f, &arena);
+    widen(f);
+    f->computed = &f->in_float32;
+    return attn_i_scratch_measured(&arena, &f->wide_bytes);
+}
 
 /* Predictive local attention has a way of its own. What the tiles do not take, and what an engine does not want them
  * to, goes through the BLAS. */
 attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
 {
-    attn_i_problem *p = &f->problem;
+    attn_i_problem *p = f->computed = &f->problem;
     f->nothing = p->queries == 0 || !attn_i_problem_is_wanted(p);
-    f->relative = f->scratch = 0;
+    f->relative = f->wide_bytes = f->scratch = 0;
     if (f->nothing) return ATTN_OK;
+    if (attn_i_wide_wanted(p)) {
+        attn_status status = plan_wide(f);
+        if (status != ATTN_OK) return status;
+        p = f->computed;
+    }
     f->local = attn_i_centres_wanted(p);
     f->by_tiles = !f->local && p->engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(p, &f->tiles);
     attn_status status = f->local      ? attn_i_local_way_scratch(p, &f->scratch)
                          : f->by_tiles ? attn_i_tiles_scratch(&f->tiles, &f->scratch)
                                        : attn_i_blas_way_scratch(p, &f->scratch);
-    return status == ATTN_OK ? attn_i_relative_scratch(p, &f->relative, &f->scratch) : status;
-}
-
-static void *scratch_of(const attn_i_forward_plan *f)
-{
-    return (char *)f->memory + f->relative;
+    if (status == ATTN_OK) status = attn_i_relative_scratch(p, &f->relative, &f->scratch);
+    if (status != ATTN_OK || attn_i_add(f->scratch, f->wide_bytes, &f->scratch)) return status;
+    return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
 }
 
 void attn_i_forward_begin(attn_i_forward_plan *f, void *memory)
 {
     f->memory = memory;
-    if (!f->nothing && f->by_tiles) attn_i_tiles_begin(&f->tiles, scratch_of(f));
+    if (f->nothing) return;
+    if (f->computed != &f->problem) {
+        attn_i_arena arena = {.base = (unsigned char *)memory + f->relative};
+        lay_out_wide(f, &arena);
+        widen(f);
+    }
+    if (f->by_tiles) attn_i_tiles_begin(&f->tiles, scratch_of(f));
 }
 
 void attn_i_forward_run(attn_i_forward_plan *f)
@@ -44,15 +88,21 @@ void attn_i_forward_run(attn_i_forward_plan *f)
         if (f->problem.stats.wanted) attn_i_stats_clear_sums(&f->problem);
         return;
     }
+    const int is_wide = f->computed != &f->problem;
     void *scratch = scratch_of(f);
-    attn_i_relative_load(&f->problem, f->memory);
+    if (is_wide) {
+        widen(f);
+        attn_i_wide_load(&f->wide, &f->problem, f->problem.engine->pool);
+    }
+    attn_i_relative_load(f->computed, f->memory);
     if (f->local) {
-        attn_i_local_way_run(&f->problem, scratch);
+        attn_i_local_way_run(f->computed, scratch);
     } else if (f->by_tiles) {
         attn_i_tiles_run(&f->tiles);
     } else {
-        attn_i_blas_way_run(&f->problem, scratch);
+        attn_i_blas_way_run(f->computed, scratch);
     }
+    if (is_wide) attn_i_wide_store(&f->wide, &f->problem, f->problem.engine->pool);
 }
 
 static void run(void *data, void *scratch)

@@ -6,17 +6,22 @@
 #define ATTN_I_VERBS_FORWARD_H
 
 #include "call/problem.h"
+#include "call/wide.h"
 #include "tiles/forward.h"
 
 /* Points into itself: not to be copied. */
 typedef struct attn_i_forward_plan {
-    attn_i_problem problem; /* checked, before the plan is made */
+    attn_i_problem problem;   /* checked, before the plan is made */
+    attn_i_problem *computed; /* that, or, where its tensors have 16 bits a number, the next: */
+    attn_i_problem in_float32;
+    attn_i_wide wide;
+    int64_t wide_bytes; /* of the scratch, after the relative biases */
     attn_i_tiles tiles;
     int nothing; /* is wanted, or but the sums over no queries */
     int by_tiles, local;
     int64_t relative; /* bytes of the scratch that hold relative biases, the first */
     void *memory;
-    int64_t scratch;  /* bytes, aligned to ATTN_I_ALIGNMENT; by shapes and strides alone, not where data lies */
+    int64_t scratch; /* bytes, aligned to ATTN_I_ALIGNMENT; by shapes and strides alone, not where data lies */
 } attn_i_forward_plan;
 
 /* Chooses the way. ATTN_ERR_OVERFLOW. */
