@@ -65,8 +65,8 @@ void backward_create(struct backward *b, struct scene *s, unsigned flows)
     memset(b, 0, sizeof *b);
     b->scene = s;
     array_create(&b->context, s->dtype, 4, context, s->layout & LAYOUT_OUTPUT, &s->rng);
-    array_create(&b->logsumexp, rng_chance(&s->rng, 0.5) ? ATTN_F64 : s->dtype, 3, context, s->layout & LAYOUT_OUTPUT,
-                 &s->rng);
+    array_create(&b->logsumexp, rng_chance(&s->rng, 0.5) ? ATTN_F64 : dtype_computed(s->dtype), 3, context,
+                 s->layout & LAYOUT_OUTPUT, &s->rng);
     b->forward = s->args;
     b->forward.context = &b->context.tensor;
     b->forward.logsumexp = &b->logsumexp.tensor;
@@ -74,8 +74,8 @@ void backward_create(struct backward *b, struct scene *s, unsigned flows)
     b->args.forward = &b->forward;
     for (int f = 0; f < FLOWS; f++) {
         if (!(flows >> f & 1)) continue;
-        array_create(&b->flow[f], s->dtype, f == FLOW_LOGSUMEXP ? 3 : 4, f == FLOW_WEIGHTS ? weights : context,
-                     s->layout, &s->rng);
+        array_create(&b->flow[f], f == FLOW_CONTEXT ? s->dtype : dtype_computed(s->dtype), f == FLOW_LOGSUMEXP ? 3 : 4,
+                     f == FLOW_WEIGHTS ? weights : context, s->layout, &s->rng);
         array_fill_normal(&b->flow[f], &s->rng, 1.0);
         array_lower_rank(&b->flow[f], &s->rng);
         *slots[f] = &b->flow[f].tensor;
@@ -111,7 +111,7 @@ void backward_want(struct backward *b, unsigned wanted)
     for (int g = 0; g < TWIN_GRADIENTS; g++) {
         if (!(b->wanted >> g & 1)) continue;
         const attn_tensor *of = &backward_input(s, g)->tensor;
-        array_create(&b->gradient[g], s->dtype, of->ndim, of->shape, s->layout & LAYOUT_OUTPUT, &s->rng);
+        array_create(&b->gradient[g], of->dtype, of->ndim, of->shape, s->layout & LAYOUT_OUTPUT, &s->rng);
         if (g <= TWIN_D_BIAS) array_lower_rank(&b->gradient[g], &s->rng);
         if (g < TWIN_D_W) *slots[g] = &b->gradient[g].tensor;
     }
@@ -140,8 +140,12 @@ void backward_run_twin(const struct backward *b, struct twin_gradient_result *re
 {
     double *flows[FLOWS];
     for (int f = 0; f < FLOWS; f++) flows[f] = b->flow[f].memory ? array_read(&b->flow[f]) : NULL;
-    const struct twin_flow flow = {flows[FLOW_CONTEXT], flows[FLOW_WEIGHTS], flows[FLOW_LOGSUMEXP]};
+    const attn_dtype dtype = b->scene->dtype;
+    double *context = dtype_computed(dtype) != dtype ? array_read(&b->context) : NULL;
+    const struct twin_flow flow = {flows[FLOW_CONTEXT], flows[FLOW_WEIGHTS], flows[FLOW_LOGSUMEXP], context,
+                                   1.0 / (SCENE_FACTOR * dtype_epsilon(dtype))};
     twin_gradient_run(&b->scene->twin, &b->scene->want, &flow, result);
+    free(context);
     for (int f = 0; f < FLOWS; f++) free(flows[f]);
 }
 

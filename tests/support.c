@@ -316,6 +316,13 @@ double dtype_epsilon(attn_dtype dtype)
     return dtype == ATTN_F64 ? DBL_EPSILON : (double)FLT_EPSILON;
 }
 
+const char *dtype_name(attn_dtype dtype)
+{
+    static const char *const names[] = {
+        [ATTN_F32] = "f32", [ATTN_F64] = "f64", [ATTN_F16] = "f16", [ATTN_BF16] = "bf16"};
+    return names[dtype];
+}
+
 attn_dtype dtype_computed(attn_dtype dtype)
 {
     return dtype == ATTN_F16 || dtype == ATTN_BF16 ? ATTN_F32 : dtype;

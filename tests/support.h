@@ -84,6 +84,7 @@ double dtype_epsilon(attn_dtype dtype);
 /* What numbers of a dtype are computed in; and the half step of one of 16 bits about x, which storing it may err by: 0
  * for others. */
 attn_dtype dtype_computed(attn_dtype dtype);
+const char *dtype_name(attn_dtype dtype); /* "f32" */
 double dtype_half_step(attn_dtype dtype, double x);
 
 struct worst {

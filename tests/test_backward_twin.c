@@ -100,7 +100,8 @@ static void check(struct group *group, struct scene *s, unsigned flows, unsigned
         }
         /* By tiles no weight of a key that is seen is less than 2^-126, the least normal float: what would be less is
          * of no account, be it that nothing else adds to an element. */
-        for (int64_t i = 0; i < array_count(&b.gradient[g]) && s->dtype == ATTN_F32; i++) magnitude[i] += 1e-28;
+        for (int64_t i = 0; i < array_count(&b.gradient[g]) && dtype_computed(s->dtype) == ATTN_F32; i++)
+            magnitude[i] += 1e-28;
         double worst = assert_close(&b.gradient[g], want, magnitude, FACTOR, gradient_names[g]);
         if (worst > group->worst[g]) group->worst[g] = worst;
         if (!array_gaps_intact(&b.gradient[g])) fail_msg("%s: written outside the tensor", gradient_names[g]);
@@ -176,20 +177,22 @@ static int report(void **state)
         }
     }
     print_message("%s %s: %lld cases, worst%s (of %d eps x magnitude)\n", scene_score_names[g->score],
-                  g->dtype == ATTN_F32 ? "f32" : "f64", (long long)g->cases, line, FACTOR);
+                  dtype_name(g->dtype), (long long)g->cases, line, FACTOR);
     return 0;
 }
 
 int main(void)
 {
-    static struct group groups[12];
-    static char names[12][64];
-    struct CMUnitTest tests[12];
-    for (int i = 0; i < 12; i++) {
-        groups[i].score = (enum twin_score)(i / 2);
-        groups[i].dtype = i % 2 ? ATTN_F64 : ATTN_F32;
-        snprintf(names[i], sizeof names[i], "gradients_of_%s_%s_agree_with_the_twin", scene_score_names[i / 2],
-                 i % 2 ? "f64" : "f32");
+    enum { DTYPES = 4, GROUPS = 6 * DTYPES };
+    static const attn_dtype dtypes[DTYPES] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
+    static struct group groups[GROUPS];
+    static char names[GROUPS][64];
+    struct CMUnitTest tests[GROUPS];
+    for (int i = 0; i < GROUPS; i++) {
+        groups[i].score = (enum twin_score)(i / DTYPES);
+        groups[i].dtype = dtypes[i % DTYPES];
+        snprintf(names[i], sizeof names[i], "gradients_of_%s_%s_agree_with_the_twin", scene_score_names[i / DTYPES],
+                 dtype_name(groups[i].dtype));
         tests[i] = (struct CMUnitTest){names[i], backward_agrees_with_its_twin, NULL, report, &groups[i]};
     }
     return cmocka_run_group_tests_name("backward_twin", tests, engine_setup, engine_teardown);

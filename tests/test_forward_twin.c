@@ -168,16 +168,13 @@ static void forward_agrees_with_its_twin(void **state)
     }
 }
 
-static const char *const dtype_names[] = {
-    [ATTN_F32] = "f32", [ATTN_F64] = "f64", [ATTN_F16] = "f16", [ATTN_BF16] = "bf16"};
-
 static int report(void **state)
 {
     struct group *g = *state;
     if (g->doing[0]) print_error("while doing: %s\n", g->doing);
     print_message("%s %s: %lld cases, worst context %.2f, weights %.2f, scores %.2f, logsumexp %.2f (of %d eps x "
                   "magnitude)\n",
-                  scene_score_names[g->score], dtype_names[g->dtype], (long long)g->cases, g->worst[CONTEXT],
+                  scene_score_names[g->score], dtype_name(g->dtype), (long long)g->cases, g->worst[CONTEXT],
                   g->worst[WEIGHTS], g->worst[SCORES], g->worst[LOGSUMEXP], FACTOR);
     return 0;
 }
@@ -193,7 +190,7 @@ int main(void)
         groups[i].score = (enum twin_score)(i / DTYPES);
         groups[i].dtype = dtypes[i % DTYPES];
         snprintf(names[i], sizeof names[i], "%s_%s_agrees_with_its_twin", scene_score_names[i / DTYPES],
-                 dtype_names[groups[i].dtype]);
+                 dtype_name(groups[i].dtype));
         tests[i] = (struct CMUnitTest){names[i], forward_agrees_with_its_twin, NULL, report, &groups[i]};
     }
     return cmocka_run_group_tests_name("forward_twin", tests, engine_setup, engine_teardown);

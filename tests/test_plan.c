@@ -36,8 +36,8 @@ static void outputs_create(struct outputs *o, const struct scene *s)
     const int64_t sums[3] = {t->batch, t->query_heads, t->keys};
     const int64_t *const shapes[OUTPUTS] = {context, scores, scores, scores, scores, scores, sums};
     for (int i = 0; i < OUTPUTS; i++) {
-        array_create(&o->array[i], i == STRONGEST ? ATTN_I64 : s->dtype, i < LOGSUMEXP ? 4 : 3, shapes[i], LAYOUT_PLAIN,
-                     NULL);
+        const attn_dtype dtype = i == CONTEXT ? s->dtype : i == STRONGEST ? ATTN_I64 : dtype_computed(s->dtype);
+        array_create(&o->array[i], dtype, i < LOGSUMEXP ? 4 : 3, shapes[i], LAYOUT_PLAIN, NULL);
         array_fill(&o->array[i], -7);
     }
     o->stats = (attn_weights_stats)ATTN_WEIGHTS_STATS_INIT;
@@ -122,7 +122,8 @@ static void runs_are_forward_calls_wherever_tensors_lie(void **state)
         struct outputs at, want;
         struct rng rng = {(uint64_t)k};
         attn_plan *plan = NULL;
-        scene_of(&s, k, k % 5 == 0 ? ATTN_F64 : ATTN_F32);
+        static const attn_dtype dtypes[] = {ATTN_F64, ATTN_F32, ATTN_F32, ATTN_F16, ATTN_BF16};
+        scene_of(&s, k, dtypes[k % 5]);
         outputs_create(&at, &s);
         outputs_create(&want, &s);
         MUST(attn_plan_create(s.mechanism, &at.args, &plan));

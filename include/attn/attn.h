@@ -108,8 +108,8 @@ typedef int32_t attn_dtype;
 enum {
     ATTN_F32 = 1,  /* IEEE binary32 */
     ATTN_F64 = 2,  /* IEEE binary64 */
-    ATTN_F16 = 3,  /* IEEE binary16; not computed with in this version */
-    ATTN_BF16 = 4, /* bfloat16; not computed with in this version */
+    ATTN_F16 = 3,  /* IEEE binary16: see attn_forward_args */
+    ATTN_BF16 = 4, /* bfloat16: likewise */
     ATTN_I8 = 5,   /* signed 8-bit integer; not computed with in this version */
     ATTN_BOOL = 6, /* one byte, 0 is false and anything else is true */
     ATTN_I32 = 7,  /* signed 32-bit integer */
@@ -562,8 +562,9 @@ typedef struct attn_weights_stats {
 
 /* The arguments of attn_forward. B batch, Hq and Hk heads of query and of key (Hq a multiple of Hk; query head h uses
  * key head h / (Hq / Hk)), Tq and Tk lengths, Dq, Dk, Dv dimensions. A tensor of lower rank stands for one whose
- * leading dimensions are 1. query, key, value, bias and every output have one dtype, ATTN_F32 or ATTN_F64. B, Tq, Tk
- * and Dv may be 0. Sizes must agree exactly; to broadcast a query, key or value, give it a stride of 0. */
+ * leading dimensions are 1. query, key, value, bias and every output have one dtype, ATTN_F32 or ATTN_F64; or query,
+ * key, value, bias and context are ATTN_F16, or all ATTN_BF16, and the other outputs and the parameters ATTN_F32. B,
+ * Tq, Tk and Dv may be 0. Sizes must agree exactly; to broadcast a query, key or value, give it a stride of 0. */
 typedef struct attn_forward_args {
     uint32_t struct_size;           /* sizeof(attn_forward_args), set by ATTN_FORWARD_ARGS_INIT */
     attn_scores_stage scores_stage; /* what scores receives */
@@ -620,6 +621,11 @@ typedef struct attn_forward_args {
  * are few (at most 8 for each key head) their scores.
  * A call allocates once, at most what attn_forward_workspace says. It allocates nothing with a workspace, nor where
  * the scratch is at most 16 KB: then that is the stack's.
+ *
+ * Numbers of 16 bits are computed with in float32, exactly as they are, and rounded once, to the nearest, of two to the
+ * even one, when they are written: gradients too, whatever they are summed over and added to. In this version a call
+ * has a copy in float32 of each such tensor in its scratch. attn_backward reads the context as it was rounded, by which
+ * its gradients of scores on the way of tiles may be off by as much as d_context times that rounding.
  *
  * The result has the same bits for any number of engine threads, and for any order in which an executor runs a job's
  * items. Ways, BLAS libraries and, on the way of tiles, sets of kernels differ by roundings.
@@ -716,7 +722,7 @@ ATTN_API attn_status attn_attentional_backward(attn_engine *engine, const attn_a
 
 /* The arguments of attn_backward: those of the forward call, the gradients that flow in, the gradients that are wanted.
  * A gradient has the shape of what it is the gradient of, as that was given (d_bias that of the bias, dimensions of 1
- * included: it is summed over what they are broadcast to), and the query's dtype. A query, key or value with a stride
+ * included: it is summed over what they are broadcast to), and its dtype. A query, key or value with a stride
  * of 0 is taken for the tensor of its shape: its gradient is not summed. */
 typedef struct attn_backward_args {
     uint32_t struct_size;               /* sizeof(attn_backward_args), set by ATTN_BACKWARD_ARGS_INIT */

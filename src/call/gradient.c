@@ -32,10 +32,6 @@ static attn_status check_forward(const attn_mechanism *mechanism, const attn_bac
     if (forward.logsumexp == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "forward->logsumexp is NULL");
     status = attn_i_problem_check_shapes(mechanism, &forward, &g->problem);
     if (status != ATTN_OK) return status;
-    if (g->problem.stored != g->problem.dtype) {
-        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "query is %s, of which there are no gradients in this version",
-                           attn_i_dtype_name(g->problem.stored));
-    }
     if (g->problem.modifiers->normaliser == ATTN_HARDMAX) {
         return attn_i_fail(ATTN_ERR_UNSUPPORTED, "hardmax has no gradient");
     }
@@ -52,7 +48,7 @@ static attn_status check_inputs(attn_i_gradient *g, const attn_backward_args *ar
     const int64_t scores[4] = {p->batch, p->query_heads, p->queries, p->keys};
     const int64_t rows[4] = {1, p->batch, p->query_heads, p->queries};
     attn_status status =
-        attn_i_problem_input(p, args->d_context, "d_context", "[B, Hq, Tq, Dv]", context, &g->d_context);
+        attn_i_problem_stored_input(p, args->d_context, "d_context", "[B, Hq, Tq, Dv]", context, &g->d_context);
     if (status == ATTN_OK) {
         status = attn_i_problem_input(p, args->d_weights, "d_weights", "[B, Hq, Tq, Tk]", scores, &g->d_weights);
     }
@@ -76,7 +72,7 @@ static attn_status check_bias(attn_i_gradient *g, const attn_backward_args *args
         return attn_i_fail(ATTN_ERR_ARGUMENT, "d_bias is wanted, but forward->bias is NULL");
     }
     full_shape(args->forward->bias, shape);
-    return attn_i_problem_output(&g->problem, args->d_bias, "d_bias", "that of the bias", shape, &g->d_bias);
+    return attn_i_problem_stored_output(&g->problem, args->d_bias, "d_bias", "that of the bias", shape, &g->d_bias);
 }
 
 static attn_status check_params(attn_i_gradient *g, const attn_backward_args *args)
@@ -113,12 +109,13 @@ static attn_status check_outputs(attn_i_gradient *g, const attn_backward_args *a
     const int64_t key[4] = {p->batch, p->key_heads, p->keys, p->key_dim};
     const int64_t value[4] = {p->batch, p->key_heads, p->keys, p->value_dim};
     const int64_t slopes[4] = {1, 1, 1, p->query_heads};
-    attn_status status = attn_i_problem_output(p, args->d_query, "d_query", "[B, Hq, Tq, Dq]", query, &g->d_query);
+    attn_status status =
+        attn_i_problem_stored_output(p, args->d_query, "d_query", "[B, Hq, Tq, Dq]", query, &g->d_query);
     if (status == ATTN_OK) {
-        status = attn_i_problem_output(p, args->d_key, "d_key", "[B, Hk, Tk, Dk]", key, &g->d_key);
+        status = attn_i_problem_stored_output(p, args->d_key, "d_key", "[B, Hk, Tk, Dk]", key, &g->d_key);
     }
     if (status == ATTN_OK) {
-        status = attn_i_problem_output(p, args->d_value, "d_value", "[B, Hk, Tk, Dv]", value, &g->d_value);
+        status = attn_i_problem_stored_output(p, args->d_value, "d_value", "[B, Hk, Tk, Dv]", value, &g->d_value);
     }
     if (status == ATTN_OK) status = check_bias(g, args);
     if (status == ATTN_OK && args->d_alibi != NULL && p->modifiers->alibi == ATTN_ALIGN_NONE) {
@@ -221,7 +218,7 @@ int attn_i_gradient_flows(const attn_i_gradient *g)
 void attn_i_gradient_clear(const attn_i_gradient *g)
 {
     for (int i = 0; i < gradient_count(g); i++) {
-        attn_i_target_clear(gradient_at(g, i), g->accumulate, g->problem.kernels);
+        attn_i_target_clear(gradient_at(g, i), g->accumulate);
     }
 }
 
@@ -243,7 +240,7 @@ void attn_i_bias_sums_layout(attn_i_bias_sums *sums, const attn_i_gradient *g, a
 void attn_i_bias_sums_begin(const attn_i_bias_sums *sums, const attn_i_gradient *g)
 {
     const attn_i_view *table = &g->d_relative;
-    attn_i_target_clear(&g->d_bias, g->accumulate, g->problem.kernels);
+    attn_i_target_clear(&g->d_bias, g->accumulate);
     for (int64_t h = 0; h < g->problem.query_heads; h++) sums->alibi[h] = 0;
     for (int64_t k = 0; sums->table != NULL && k < table->shape[2] * table->shape[3]; k++) sums->table[k] = 0;
 }

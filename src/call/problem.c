@@ -120,6 +120,7 @@ static attn_status check_key_and_value(attn_i_problem *p, const attn_tensor *key
     p->group = p->query_heads / p->key_heads;
     if (value == NULL) {
         p->value = p->key;
+        p->keys_are_values = 1;
     } else if (key != NULL) {
         const int64_t shape[4] = {p->batch, p->key_heads, p->keys, p->value.shape[3]};
         status = attn_i_view_has_shape(&p->value, "value", value_layout, shape);
@@ -219,6 +220,18 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
     return ATTN_OK;
 }
 
+attn_status attn_i_problem_stored_input(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
+                                        const char *layout, const int64_t *shape, attn_i_view *view)
+{
+    return attn_i_real_input(reals_of(p), tensor, name, layout, shape, view);
+}
+
+attn_status attn_i_problem_stored_output(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
+                                         const char *layout, const int64_t *shape, attn_i_view *view)
+{
+    return attn_i_real_output(reals_of(p), tensor, name, layout, shape, view);
+}
+
 attn_status attn_i_problem_input(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
                                  const char *layout, const int64_t *shape, attn_i_view *view)
 {
@@ -254,7 +267,7 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
             ATTN_ERR_UNSUPPORTED,
             "scores are wanted before the mask, but predictive local attention makes none that it masks");
     }
-    status = attn_i_real_output(reals_of(p), args->context, "context", context_layout, context, &p->context);
+    status = attn_i_problem_stored_output(p, args->context, "context", context_layout, context, &p->context);
     if (status == ATTN_OK)
         status = attn_i_problem_output(p, args->weights, "weights", score_layout, scores, &p->weights);
     if (status == ATTN_OK) status = attn_i_problem_output(p, args->scores, "scores", score_layout, scores, &p->scores);

@@ -45,6 +45,7 @@ typedef struct attn_i_problem {
     int64_t query_dim, key_dim, value_dim;        /* Dq, Dk, Dv; key_dim 0: there is no key */
 
     attn_i_view query, key, value;
+    int keys_are_values; /* there is no value: then the views are alike */
     attn_i_ready ready;     /* what the rows of key are */
     attn_i_view mask, bias; /* broadcast to [B, Hq, Tq, Tk]; data NULL: none */
     attn_i_view lengths;    /* [1, 1, 1, B]; data NULL: none */
@@ -74,7 +75,12 @@ attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const a
 /* And that. */
 attn_status attn_i_problem_check_overlap(const attn_i_problem *problem);
 
-/* attn_i_real_input and attn_i_real_output, of the dtype that the problem is computed in. */
+/* attn_i_real_input and attn_i_real_output, of the dtype that its tensors are stored in; and of that which it is
+ * computed in. */
+attn_status attn_i_problem_stored_input(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
+                                        const char *layout, const int64_t *shape, attn_i_view *view);
+attn_status attn_i_problem_stored_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
+                                         const char *layout, const int64_t *shape, attn_i_view *view);
 attn_status attn_i_problem_input(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                  const char *layout, const int64_t *shape, attn_i_view *view);
 attn_status attn_i_problem_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,

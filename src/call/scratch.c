@@ -24,6 +24,11 @@ attn_status attn_i_scratch_measured(const attn_i_arena *arena, int64_t *bytes)
     return ATTN_OK;
 }
 
+attn_status attn_i_scratch_add(int64_t *bytes, int64_t more)
+{
+    return attn_i_add(*bytes, more, bytes) ? ATTN_OK : too_large();
+}
+
 attn_status attn_i_call_workspace_size(int64_t scratch, size_t *bytes)
 {
     int64_t all = 0;

@@ -22,6 +22,9 @@ typedef struct attn_i_call {
 /* The bytes that an arena without memory has been asked for; bytes may be NULL. ATTN_ERR_OVERFLOW. */
 attn_status attn_i_scratch_measured(const attn_i_arena *arena, int64_t *bytes);
 
+/* Adds to them. ATTN_ERR_OVERFLOW. */
+attn_status attn_i_scratch_add(int64_t *bytes, int64_t more);
+
 /* The bytes of a workspace for so much scratch: it may start anywhere. ATTN_ERR_ARGUMENT for a NULL. */
 attn_status attn_i_call_workspace_size(int64_t scratch, size_t *bytes);
 

@@ -5,6 +5,8 @@
 
 #include "runtime/blas.h"
 
+#include <string.h>
+
 attn_i_target attn_i_target_layout(attn_i_arena *arena, attn_i_matrix to, int64_t size)
 {
     attn_i_target target = {.to = to, .use = to};
@@ -45,14 +47,22 @@ void attn_i_target_end(const attn_i_target *target, int accumulate, const attn_i
     }
 }
 
-void attn_i_target_clear(const attn_i_view *view, int accumulate, const attn_i_kernels *kernels)
+/* Zero has no bits, of whatever type it is. */
+static void clear_row(char *row, int64_t n, int64_t stride, int64_t size)
+{
+    if (stride == 1) memset(row, 0, (size_t)(n * size));
+    for (int64_t k = 0; k < n && stride != 1; k++) memset(row + k * stride * size, 0, (size_t)size);
+}
+
+void attn_i_target_clear(const attn_i_view *view, int accumulate)
 {
     const int64_t *n = view->shape;
     if (accumulate || attn_i_view_is_empty(view)) return;
     for (int64_t i = 0; i < n[0]; i++) {
         for (int64_t j = 0; j < n[1]; j++) {
             for (int64_t k = 0; k < n[2]; k++) {
-                kernels->fill(n[3], 0, attn_i_view_at(view, i, j) + k * view->stride[2] * view->size, view->stride[3]);
+                clear_row(attn_i_view_at(view, i, j) + k * view->stride[2] * view->size, n[3], view->stride[3],
+                          view->size);
             }
         }
     }

@@ -28,6 +28,6 @@ void attn_i_target_end(const attn_i_target *target, int accumulate, const attn_i
 
 /* All of a tensor of gradients that nothing flows into: zeros, or with `accumulate` what is there. Takes no time where
  * there is no such tensor or it has no elements, however great its other dimensions are. */
-void attn_i_target_clear(const attn_i_view *view, int accumulate, const attn_i_kernels *kernels);
+void attn_i_target_clear(const attn_i_view *view, int accumulate);
 
 #endif

@@ -19,7 +19,7 @@ static const attn_i_view *view_in(const void *given, size_t at)
     return (const attn_i_view *)(const void *)((const char *)given + at);
 }
 
-void attn_i_wide_add(attn_i_wide *wide, const void *given, size_t at, attn_i_use use)
+void attn_i_wide_add(attn_i_wide *wide, const void *given, size_t at, int use)
 {
     if (view_in(given, at)->data == NULL) return;
     wide->item[wide->count].at = at;
@@ -79,7 +79,7 @@ static void convert(void *data, int64_t index)
     }
 }
 
-static void convert_all(const attn_i_wide *wide, const void *given, attn_i_use use, attn_i_pool *pool)
+static void convert_all(const attn_i_wide *wide, const void *given, int use, attn_i_pool *pool)
 {
     for (int i = 0; i < wide->count; i++) {
         const attn_i_view *copy = &wide->item[i].view;

@@ -8,8 +8,8 @@
 #include "call/problem.h"
 #include "runtime/memory.h"
 
-/* What is done with a tensor. */
-typedef enum attn_i_use { ATTN_I_READ = 1, ATTN_I_WRITTEN = 2 } attn_i_use;
+/* What is done with a tensor: a bit each. */
+enum { ATTN_I_READ = 1, ATTN_I_WRITTEN = 2 };
 
 enum { ATTN_I_MOST_WIDE = 12 };
 
@@ -19,7 +19,7 @@ typedef struct attn_i_wide {
     int count;
     struct {
         size_t at;
-        attn_i_use use;
+        int use;          /* ATTN_I_READ, ATTN_I_WRITTEN, or both */
         attn_i_view view; /* of the copy */
     } item[ATTN_I_MOST_WIDE];
 } attn_i_wide;
@@ -32,7 +32,7 @@ static inline int attn_i_wide_wanted(const attn_i_problem *problem)
 
 /* Begins a list; and adds the view that lies there in `given`, if there is such a tensor. */
 attn_i_wide attn_i_wide_begin(const attn_i_problem *problem);
-void attn_i_wide_add(attn_i_wide *wide, const void *given, size_t at, attn_i_use use);
+void attn_i_wide_add(attn_i_wide *wide, const void *given, size_t at, int use);
 
 /* Finds room for all copies; without memory their views only tell how they lie. */
 void attn_i_wide_layout(attn_i_wide *wide, attn_i_arena *arena);

@@ -11,18 +11,56 @@
 #include "local/centre.h"
 #include "local/local.h"
 
+#include <stddef.h>
+
+static void lay_out_wide(attn_i_backward_plan *b, attn_i_arena *arena)
+{
+    static const size_t read[] = {offsetof(attn_i_gradient, problem.value), /* the keys, where these are the values */
+                                  offsetof(attn_i_gradient, problem.query), offsetof(attn_i_gradient, problem.key),
+                                  offsetof(attn_i_gradient, problem.bias),  offsetof(attn_i_gradient, problem.context),
+                                  offsetof(attn_i_gradient, d_context)};
+    static const size_t written[] = {offsetof(attn_i_gradient, d_query), offsetof(attn_i_gradient, d_key),
+                                     offsetof(attn_i_gradient, d_value), offsetof(attn_i_gradient, d_bias)};
+    const attn_i_gradient *g = &b->gradient;
+    b->wide = attn_i_wide_begin(&g->problem);
+    for (size_t i = g->shared ? 1 : 0; i < sizeof read / sizeof *read; i++) {
+        attn_i_wide_add(&b->wide, g, read[i], ATTN_I_READ);
+    }
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
+        attn_i_wide_add(&b->wide, g, written[i], ATTN_I_WRITTEN | (g->accumulate ? ATTN_I_READ : 0));
+    }
+    attn_i_wide_layout(&b->wide, arena);
+    b->in_float32 = *g;
+    attn_i_wide_apply(&b->wide, &b->in_float32);
+    if (g->shared) b->in_float32.problem.value = b->in_float32.problem.key;
+}
+
+static attn_status plan_wide(attn_i_backward_plan *b)
+{
+    attn_i_arena arena = {.base = NULL};
+    lay_out_wide(b, &arena);
+    b->computed = &b->in_float32;
+    return attn_i_scratch_measured(&arena, &b->wide_bytes);
+}
+
 attn_status attn_i_backward_plan_make(attn_i_backward_plan *b)
 {
-    attn_i_gradient *g = &b->gradient;
+    attn_i_gradient *g = b->computed = &b->gradient;
     b->nothing = !attn_i_gradient_flows(g);
-    b->relative = b->scratch = 0;
+    b->relative = b->wide_bytes = b->scratch = 0;
     if (b->nothing) return ATTN_OK;
+    if (attn_i_wide_wanted(&g->problem)) {
+        attn_status status = plan_wide(b);
+        if (status != ATTN_OK) return status;
+        g = b->computed;
+    }
     b->local = attn_i_centres_wanted(&g->problem);
     b->by_tiles = !b->local && g->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(g, &b->tiles);
     attn_status status = b->local      ? attn_i_local_backward_scratch(g, &b->scratch)
                          : b->by_tiles ? attn_i_tiles_backward_scratch(&b->tiles, &b->scratch)
                                        : attn_i_blas_backward_scratch(g, &b->scratch);
-    return status == ATTN_OK ? attn_i_relative_scratch(&g->problem, &b->relative, &b->scratch) : status;
+    if (status == ATTN_OK) status = attn_i_relative_scratch(&g->problem, &b->relative, &b->scratch);
+    return status == ATTN_OK ? attn_i_scratch_add(&b->scratch, b->wide_bytes) : status;
 }
 
 void attn_i_backward_run(attn_i_backward_plan *b, void *memory)
@@ -31,15 +69,23 @@ void attn_i_backward_run(attn_i_backward_plan *b, void *memory)
         attn_i_gradient_clear(&b->gradient);
         return;
     }
-    void *scratch = (char *)memory + b->relative;
-    attn_i_relative_load(&b->gradient.problem, memory);
+    const int is_wide = b->computed != &b->gradient;
+    attn_i_pool *pool = b->gradient.problem.engine->pool;
+    void *scratch = (char *)memory + b->relative + b->wide_bytes;
+    if (is_wide) {
+        attn_i_arena arena = {.base = (unsigned char *)memory + b->relative};
+        lay_out_wide(b, &arena);
+        attn_i_wide_load(&b->wide, &b->gradient, pool);
+    }
+    attn_i_relative_load(&b->computed->problem, memory);
     if (b->local) {
-        attn_i_local_backward_run(&b->gradient, scratch);
+        attn_i_local_backward_run(b->computed, scratch);
     } else if (b->by_tiles) {
         attn_i_tiles_backward_run(&b->tiles, scratch);
     } else {
-        attn_i_blas_backward_run(&b->gradient, scratch);
+        attn_i_blas_backward_run(b->computed, scratch);
     }
+    if (is_wide) attn_i_wide_store(&b->wide, &b->gradient, pool);
 }
 
 static void run(void *data, void *scratch)

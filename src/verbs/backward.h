@@ -5,11 +5,16 @@
 #define ATTN_I_VERBS_BACKWARD_H
 
 #include "call/gradient.h"
+#include "call/wide.h"
 #include "tiles/backward.h"
 
 /* Points into itself: not to be copied. */
 typedef struct attn_i_backward_plan {
-    attn_i_gradient gradient; /* checked, before the plan is made */
+    attn_i_gradient gradient;  /* checked, before the plan is made */
+    attn_i_gradient *computed; /* that, or, where its tensors have 16 bits a number, the next: */
+    attn_i_gradient in_float32;
+    attn_i_wide wide;
+    int64_t wide_bytes; /* of the scratch, after the relative biases */
     attn_i_tiles_backward tiles;
     int nothing; /* flows: see attn_i_gradient_flows */
     int by_tiles, local;

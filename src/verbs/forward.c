@@ -10,7 +10,6 @@
 #include "handles/status.h"
 #include "local/centre.h"
 #include "local/local.h"
-#include "runtime/size.h"
 
 #include <stddef.h>
 
@@ -25,7 +24,7 @@ static void lay_out_wide(attn_i_forward_plan *f, attn_i_arena *arena)
     f->wide = attn_i_wide_begin(p);
     attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, query), ATTN_I_READ);
     attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, key), ATTN_I_READ);
-    attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, value), ATTN_I_READ);
+    if (!p->keys_are_values) attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, value), ATTN_I_READ);
     attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, bias), ATTN_I_READ);
     attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, context), ATTN_I_WRITTEN);
     attn_i_wide_layout(&f->wide, arena);
@@ -36,6 +35,7 @@ static void widen(attn_i_forward_plan *f)
 {
     f->in_float32 = f->problem;
     attn_i_wide_apply(&f->wide, &f->in_float32);
+    if (f->problem.keys_are_values) f->in_float32.value = f->in_float32.key;
 }
 
 static attn_status plan_wide(attn_i_forward_plan *f)
@@ -66,8 +66,7 @@ attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
                          : f->by_tiles ? attn_i_tiles_scratch(&f->tiles, &f->scratch)
                                        : attn_i_blas_way_scratch(p, &f->scratch);
     if (status == ATTN_OK) status = attn_i_relative_scratch(p, &f->relative, &f->scratch);
-    if (status != ATTN_OK || attn_i_add(f->scratch, f->wide_bytes, &f->scratch)) return status;
-    return attn_i_fail(ATTN_ERR_OVERFLOW, "the scratch for these shapes cannot be addressed");
+    return status == ATTN_OK ? attn_i_scratch_add(&f->scratch, f->wide_bytes) : status;
 }
 
 void attn_i_forward_begin(attn_i_forward_plan *f, void *memory)

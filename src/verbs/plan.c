@@ -293,7 +293,7 @@ static void move_views(attn_plan *plan, const place *to)
             move_view(view, to->data[i]);
         }
     }
-    if (plan->tensor[VALUE].ndim == 0 && plan->args.memory == NULL) p->value = p->key;
+    if (p->keys_are_values) p->value = p->key;
     p->query_start = to->query_start;
     p->dropout.draw.seed = to->seed;
     p->dropout.draw.offset = to->offset;

@@ -114,7 +114,13 @@ static void normaliser_row(struct work *w, int64_t row, int64_t key_head, double
         }
         tally_add(&mean, a * de[j], bounds[j] * de_magnitude[j]);
     }
-    const double shift = twin_sum_total(mean.sum) - d_lse, shift_magnitude = mean.magnitude + fabs(shift) + fabs(d_lse);
+    double rounded = 0.0; /* what comes of a context that was */
+    for (int64_t d = 0; flow && w->flow->context && d < w->value_dim; d++) {
+        const int64_t at = row * w->value_dim + d;
+        rounded += flow[d] * (w->flow->context[at] - w->forward->context[at]);
+    }
+    const double shift = twin_sum_total(mean.sum) - d_lse;
+    const double shift_magnitude = mean.magnitude + fabs(shift) + fabs(d_lse) + fabs(rounded) * w->flow->context_unit;
     for (int64_t j = 0; j < p->keys; j++) {
         if (!seen(w, row, j)) continue;
         const double a = exp(w->forward->scores[TWIN_MASKED][row * p->keys + j] / w->tau - lse);

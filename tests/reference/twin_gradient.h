@@ -13,6 +13,10 @@ struct twin_flow {
     const double *d_context;   /* [batch, query_heads, queries, value_dim] */
     const double *d_weights;   /* [batch, query_heads, queries, keys] */
     const double *d_logsumexp; /* [batch, query_heads, queries] */
+    /* The context as the implementation has it, from which it may take sum_j a_ij da_ij, where that was rounded more
+     * than the rest, and how much of a magnitude one of what it differs by is; or NULL. */
+    const double *context;
+    double context_unit;
 };
 
 enum twin_gradient {

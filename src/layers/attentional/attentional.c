@@ -230,7 +230,7 @@ static int is_wanted(const attn_i_step *s)
 /* What is wanted where no gradient flows in. */
 static void clear(const attn_i_step *s)
 {
-    for (int i = 0; i < GRADIENTS; i++) attn_i_target_clear(gradient_at(s, i), s->accumulate, s->kernels);
+    for (int i = 0; i < GRADIENTS; i++) attn_i_target_clear(gradient_at(s, i), s->accumulate);
 }
 
 static attn_status run(attn_engine *engine, const attn_attentional_args *args, int is_backward)

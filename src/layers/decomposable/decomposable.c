@@ -294,7 +294,7 @@ static void clear(const attn_i_decomposable *d)
 {
     const attn_i_view *const wanted[WANTED] = {&d->d_f, &d->d_g, &d->d_a, &d->d_b};
     for (int i = 0; i < WANTED; i++) {
-        attn_i_target_clear(wanted[i], d->accumulate, d->kernels);
+        attn_i_target_clear(wanted[i], d->accumulate);
     }
 }
 

@@ -218,10 +218,10 @@ static attn_status clear(backward *b, attn_i_multihead_scratch *scratch)
     attn_status status = attend_back(b, scratch, &rows, &rows);
     if (status != ATTN_OK || scratch->arena.base == NULL) return status;
     for (int i = 0; i < ATTN_I_PARTS; i++) {
-        attn_i_target_clear(&b->d_input[i], b->args.accumulate, c->means.kernels);
+        attn_i_target_clear(&b->d_input[i], b->args.accumulate);
     }
     for (int32_t i = 0; i < c->m->param_count; i++) {
-        attn_i_target_clear(&b->d_params[i], b->args.accumulate, c->means.kernels);
+        attn_i_target_clear(&b->d_params[i], b->args.accumulate);
     }
     return ATTN_OK;
 }
