@@ -197,6 +197,26 @@ void forward_check_workspace(struct problem *p, const struct forward_call *call,
     check_same(&other, call, "in a workspace");
 }
 
+void forward_check_plan(struct problem *p, const struct forward_call *call)
+{
+    struct forward_call here = forward_outputs_again(call), there = forward_outputs_again(call);
+    attn_plan *plan = NULL;
+    forward_bind(&here);
+    forward_bind(&there);
+    OK(attn_plan_create(problem_mechanism(p, call->engine), &here.args, &plan));
+    for (int o = 0; o < OUTPUTS; o++) {
+        CHECK(!(call->wanted >> o & 1) || fuzz_untouched(&here.outputs[o]), "%s was written by a plan that has not run",
+              output_names[o]);
+    }
+    fuzz_count_allocations(-1);
+    OK(attn_plan_run(plan, NULL));
+    OK(attn_plan_run(plan, &there.args));
+    CHECK(p->scene.modifiers & HAS_RELATIVE || fuzz_allocations().asked == 0, "a plan that ran has allocated");
+    attn_plan_destroy(plan);
+    check_same(&here, call, "by a plan");
+    check_same(&there, call, "by a plan, elsewhere");
+}
+
 /* A key of a key head that no query of its group sees. */
 static bool unseen(const struct problem *p, int64_t b, int64_t key_head, int64_t j)
 {

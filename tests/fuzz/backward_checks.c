@@ -325,7 +325,8 @@ void check_backward(struct problem *p, struct bytes *b, const struct forward_cal
         run(p, &c);
         check_gaps(&c);
         if (problem_in_reach(p)) {
-            const struct twin_flow flow = {flow_numbers[0], flow_numbers[1], flow_numbers[2]};
+            const struct twin_flow flow = {
+                .d_context = flow_numbers[0], .d_weights = flow_numbers[1], .d_logsumexp = flow_numbers[2]};
             problem_run_twin(p);
             twin_gradient_run(&p->scene.twin, &p->scene.want, &flow, &twin);
             check_against_twin(p, &c, &twin);

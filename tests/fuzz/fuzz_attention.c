@@ -22,7 +22,8 @@ void fuzz_one(struct bytes *b)
         forward_check_result(&p, call);
         /* One thing at a time: more of them in one execution find no more, and take longer. */
         if (check % 8 == 0) forward_check_alike(&p, call, choice / 16);
-        if (check % 8 == 1) forward_check_workspace(&p, call, b);
+        if (check % 8 == 1 && check / 8 % 2 == 0) forward_check_workspace(&p, call, b);
+        if (check % 8 == 1 && check / 8 % 2 == 1) forward_check_plan(&p, call);
         if (check % 8 == 2 && check / 8 % 2 == 0) forward_check_unseen(&p, call);
         if (check % 8 == 2 && check / 8 % 2 == 1) forward_check_stats(&p, call, b);
     }

@@ -160,6 +160,12 @@ static void take_parameters(struct problem *p, struct bytes *b, double small)
     if (t->local >= TWIN_PREDICTIVE) {
         t->W_p = parameter(p, b, "W_p", 2, t->local_hidden, dq, 1.0);
         t->v_p = parameter(p, b, "v_p", 1, t->local_hidden, 1, 1.0);
+        struct array *v = &p->scene.params[p->scene.param_count - 1];
+        for (int64_t i = 0; i < t->local_hidden && p->numbers == NUMBERS_INTEGERS; i++) {
+            /* Where whole numbers cancel, roundings would choose which of two keys a centre between them sees. */
+            array_set(v, i, array_get(v, i) * (1.0 + (double)i / 64.0));
+        }
+        t->v_p = own(&p->scene, array_read(v));
     }
 }
 
