@@ -26,7 +26,8 @@ function compiled()
 end
 
 in_c(loop, run, handle, call, count) =
-    GC.@preserve call ccall(loop, Cdouble, (Ptr{Cvoid}, Ptr{Cvoid}, Ptr{Attn.ForwardArgs}, Clong), run, handle, call.args, count)
+    GC.@preserve call ccall(loop, Cdouble, (Ptr{Cvoid}, Ptr{Cvoid}, Ptr{Attn.ForwardArgs}, Clong), run, handle, call.args,
+                            count)
 
 function in_julia(work, count)
     start = time_ns()
