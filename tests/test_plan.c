@@ -404,6 +404,89 @@ static void a_memory_may_grow_and_be_another(void **state)
     }
 }
 
+/* Memory that was given back is what is next asked for in that size. */
+static struct {
+    void *block;
+    size_t bytes;
+} spare[8];
+enum { SPARE = sizeof spare / sizeof *spare };
+
+static void *allocate_again(void *data, size_t bytes, size_t alignment)
+{
+    void *block = NULL;
+    (void)data;
+    for (int i = 0; i < SPARE && block == NULL; i++) {
+        if (spare[i].bytes == bytes) block = spare[i].block, spare[i].block = NULL, spare[i].bytes = 0;
+    }
+    if (block == NULL && posix_memalign(&block, alignment, bytes) != 0) abort();
+    return block;
+}
+
+static void release_for_again(void *data, void *block, size_t bytes)
+{
+    int i = 0;
+    (void)data;
+    while (i < SPARE - 1 && spare[i].block != NULL) i++;
+    free(spare[i].block);
+    spare[i].block = block;
+    spare[i].bytes = bytes;
+}
+
+static attn_memory *keys_of(const attn_mechanism *m, int64_t heads, int64_t width)
+{
+    static double numbers[4 * 16];
+    attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+    attn_memory *memory;
+    attn_tensor keys;
+    options.flags = ATTN_MEMORY_KEYS_ALONE;
+    options.dtype = ATTN_F64;
+    options.batch = 1;
+    options.key_heads = heads;
+    options.key_dim = width;
+    options.capacity = 4;
+    MUST(attn_memory_create(m, &options, &memory));
+    MUST(attn_tensor_init(&keys, numbers, ATTN_F64, 4, (int64_t[]){1, heads, 4, width}));
+    MUST(attn_memory_append(memory, &keys, NULL, NULL));
+    return memory;
+}
+
+/* Whose numbers lie where those of the one before lay, which is gone. */
+static void another_memory_at_the_same_addresses_is_looked_at(void **state)
+{
+    (void)state;
+    attn_engine *means;
+    attn_mechanism *m, *other;
+    attn_plan *plan;
+    attn_tensor query, context;
+    double in[16] = {1, 2, 3}, out[16];
+    attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
+    options.allocate = allocate_again;
+    options.release = release_for_again;
+    MUST(attn_engine_create(&options, &means));
+    MUST(attn_mechanism_create_dot(means, &m));
+    MUST(attn_mechanism_create_dot(means, &other));
+    MUST(attn_tensor_init(&query, in, ATTN_F64, 4, (int64_t[]){1, 2, 1, 8}));
+    MUST(attn_tensor_init(&context, out, ATTN_F64, 4, (int64_t[]){1, 2, 1, 8}));
+    attn_memory *memory = keys_of(m, 2, 8);
+    attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+    args.query = &query;
+    args.context = &context;
+    args.memory = memory;
+    MUST(attn_plan_create(m, &args, &plan));
+    attn_memory_destroy(memory);
+    for (int i = 0; i < 4; i++) {
+        const attn_status wants[] = {ATTN_ERR_SHAPE, ATTN_OK, ATTN_ERR_ARGUMENT, ATTN_OK};
+        args.memory = memory = keys_of(i == 2 ? other : m, i == 0 ? 1 : 2, i == 0 ? 16 : 8);
+        assert_int_equal(attn_plan_run(plan, &args), wants[i]);
+        attn_memory_destroy(memory);
+    }
+    attn_plan_destroy(plan);
+    attn_mechanism_destroy(other);
+    attn_mechanism_destroy(m);
+    attn_engine_destroy(means);
+    for (int i = 0; i < SPARE; i++) free(spare[i].block);
+}
+
 static void the_plan_keeps_its_mechanism(void **state)
 {
     (void)state;
@@ -568,6 +651,7 @@ int main(void)
         cmocka_unit_test(a_changed_mechanism_is_followed),
         cmocka_unit_test(numbers_of_parameters_are_read_by_each_run),
         cmocka_unit_test(a_memory_may_grow_and_be_another),
+        cmocka_unit_test(another_memory_at_the_same_addresses_is_looked_at),
         cmocka_unit_test(the_plan_keeps_its_mechanism),
         cmocka_unit_test(what_was_not_planned_is_refused),
         cmocka_unit_test(a_longer_struct_is_taken),

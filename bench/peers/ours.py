@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ours.py: libattn as an entrant, by its prepared calls: outputs and workspace are there before, as with the peers that
+"""ours.py: libattn as an entrant, by its prepared calls: outputs and scratch are there before, as with the peers that
 allow it."""
 
 import ctypes
@@ -13,7 +13,7 @@ from attn._library import check, lib
 from cases import Data, aligned, unmasked
 from measure import Entrant
 from ours_layer import Layer
-from ours_memory import Decoding
+from ours_memory import Decoding, scratch_of
 
 EVERYWHERE = "libattn, all keys"  # the entrant that local attention is compared with
 
@@ -66,7 +66,7 @@ class Libattn:
                 call = Call(mechanism, query=query, key=key, value=value, mask=mask, context=context)
             calls.append(call.reserve().run)
         return Entrant(name, calls, lambda _: contexts[0], self.backend(mechanism), peer=False,
-                       extra_bytes=call.args.workspace_size)
+                       extra_bytes=scratch_of(call))
 
     @staticmethod
     def backend(mechanism):
@@ -84,10 +84,8 @@ class Libattn:
                             **{f"d_{part}": made[part] for part in ("query", "key", "value")})
         size = ctypes.c_size_t()
         check(lib.attn_backward_workspace(mechanism.handle, ctypes.byref(backward.args), ctypes.byref(size)))
-        bytes_needed = max(size.value, forward.args.workspace_size)  # one for both, which never run at once
-        workspace = aligned((bytes_needed // 4 + 16,))
-        for args in (forward.args, backward.args):
-            args.workspace, args.workspace_size = workspace.ctypes.data, bytes_needed
+        workspace = aligned((size.value // 4 + 16,))
+        backward.args.workspace, backward.args.workspace_size = workspace.ctypes.data, size.value
         backward.workspace = workspace
 
         def train():
@@ -96,7 +94,7 @@ class Libattn:
 
         entrant = Entrant(name, [train if case.train else backward.run], lambda _: made, self.backend(mechanism),
                           peer=False, before=None if case.train else forward.run)
-        entrant.extra_bytes = bytes_needed + context.nbytes + logsumexp.nbytes
+        entrant.extra_bytes = scratch_of(forward) + size.value + context.nbytes + logsumexp.nbytes
         return entrant
 
     def layer(self, name, data, mechanism):

@@ -4,10 +4,18 @@
 import ctypes
 from ctypes import POINTER, byref, c_void_p
 
+import numpy as np
 from attn import Call, Memory
 from attn._abi import ForwardArgs, Tensor
 from attn._library import check, lib
 from attn._tensors import view
+
+
+def scratch_of(call):
+    """The bytes of scratch that it takes to run."""
+    size = ctypes.c_size_t()
+    check(lib.attn_forward_workspace(call._handle, call._reference, byref(size)))
+    return size.value
 
 
 class Decoding:
@@ -21,9 +29,9 @@ class Decoding:
         for t in range(case.tokens):  # as long as it will be, for the size of the workspace
             self.memory.append(key[t], value[t])
         self.calls = [Call(mechanism, query=query[t], memory=self.memory, context=context[t]) for t in range(case.tokens)]
-        workspace = self.calls[0].reserve().args
+        self.workspace = np.empty(scratch_of(self.calls[0]), np.uint8)  # of those that C makes
         for call in self.calls:
-            call.args.workspace, call.args.workspace_size = workspace.workspace, workspace.workspace_size
+            call.args.workspace, call.args.workspace_size = self.workspace.ctypes.data, self.workspace.nbytes
         self.keys = (Tensor * case.tokens)(*(view(key[t], "key") for t in range(case.tokens)))
         self.values = (Tensor * case.tokens)(*(view(value[t], "value") for t in range(case.tokens)))
         self.args = (POINTER(ForwardArgs) * case.tokens)(*(ctypes.pointer(call.args) for call in self.calls))

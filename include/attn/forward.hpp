@@ -108,8 +108,10 @@ inline status try_forward(const mechanism &rule, const forward_args &args) noexc
     return static_cast<status>(there == ATTN_OK ? attn_forward(rule.get(), &c) : there);
 }
 
-/* A forward call made ready, for a loop that makes it many times: it costs what it costs in C, a few nanoseconds less
- * than forward. It keeps the views, not what they look at, and borrows the mechanism, which may be moved. */
+/* A forward call made ready, for a loop that makes it many times: its first run makes an attn_plan, and each is a run
+ * of that. It keeps the views, not what they look at, which must be there for the first run in any case, as must the
+ * mechanism, which may be moved. What is bound to that stays borrowed while the call is run. One thread at a time. A
+ * workspace in the arguments is not used: the plan has scratch of its own. */
 class forward_call
 {
   public:
@@ -118,27 +120,55 @@ class forward_call
     {
     }
 
+    ~forward_call()
+    {
+        attn_plan_destroy(plan_);
+    }
+
     forward_call(const forward_call &) = delete; /* it points into itself */
     forward_call &operator=(const forward_call &) = delete;
 
-    status try_run() const noexcept
+    status try_run() noexcept
     {
-        const bool empty = args_.memory != nullptr && c_.memory == nullptr; /* when it was made ready */
-        return static_cast<status>(empty ? detail::refuse_memory() : attn_forward(rule_, &c_));
+        const attn_status code = plan_ != nullptr ? ATTN_OK : make();
+        return static_cast<status>(code == ATTN_OK ? attn_plan_run(plan_, nullptr) : code);
+    }
+
+    /* With other addresses, and what else attn_plan_run takes anew, where the rest is as it was made ready. The next
+     * run without arguments is with these. */
+    status try_run(const forward_args &args) noexcept
+    {
+        const attn_weights_stats stats = detail::lower(args.stats);
+        const attn_forward_args c = detail::lower(args, stats);
+        attn_status code = plan_ != nullptr ? ATTN_OK : make();
+        if (code == ATTN_OK) code = detail::check_there(args.memory);
+        return static_cast<status>(code == ATTN_OK ? attn_plan_run(plan_, &c) : code);
     }
 
 #if ATTN_THROWS
-    void run() const
+    void run()
     {
         detail::check(try_run());
+    }
+
+    void run(const forward_args &args)
+    {
+        detail::check(try_run(args));
     }
 #endif
 
   private:
+    attn_status make() noexcept
+    {
+        const bool empty = args_.memory != nullptr && c_.memory == nullptr; /* when it was made ready */
+        return empty ? detail::refuse_memory() : attn_plan_create(rule_, &c_, &plan_);
+    }
+
     const attn_mechanism *rule_;
     forward_args args_;
     attn_weights_stats stats_;
     attn_forward_args c_;
+    attn_plan *plan_ = nullptr;
 };
 
 /* The bytes of workspace that forward needs for these arguments. */

@@ -58,11 +58,15 @@ typedef struct place {
     uint64_t seed, offset;
 } place;
 
-/* What a memory was when a call was planned. */
+/* What a memory was when a call was planned. Where its numbers lie does not say all of it: they may since have been
+ * given back, and be another memory's, of the same mechanism or of another. */
 typedef struct snapshot {
+    const attn_mechanism *mechanism;
     const char *keys, *values;
     const int64_t *lengths;
-    int64_t batch, capacity, longest;
+    attn_dtype dtype;
+    attn_i_ready ready;
+    int64_t batch, key_heads, key_dim, value_dim, capacity, longest;
 } snapshot;
 
 struct attn_plan {
@@ -223,7 +227,8 @@ static attn_status read_place(const attn_plan *plan, const attn_forward_args *gi
 static snapshot snapshot_of(const attn_memory *m)
 {
     if (m == NULL) return (snapshot){.keys = NULL};
-    return (snapshot){m->keys.data, m->values.data, m->lengths, m->batch, m->capacity, m->longest};
+    return (snapshot){m->mechanism, m->keys.data, m->values.data, m->lengths,   m->dtype,    m->ready,
+                      m->batch,     m->key_heads, m->key_dim,     m->value_dim, m->capacity, m->longest};
 }
 
 static int is_as_planned(const attn_plan *plan)
@@ -232,7 +237,9 @@ static int is_as_planned(const attn_plan *plan)
     if (plan->stale || plan->changes != plan->mechanism->changes || plan->forward.relative != 0) return 0;
     if (plan->args.memory == NULL) return 1;
     const snapshot is = snapshot_of(plan->args.memory);
-    return is.keys == was->keys && is.values == was->values && is.lengths == was->lengths && is.batch == was->batch &&
+    return is.mechanism == was->mechanism && is.keys == was->keys && is.values == was->values &&
+           is.lengths == was->lengths && is.dtype == was->dtype && is.ready == was->ready && is.batch == was->batch &&
+           is.key_heads == was->key_heads && is.key_dim == was->key_dim && is.value_dim == was->value_dim &&
            is.capacity == was->capacity && is.longest == was->longest;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * decoder_step.cpp: steps of Bahdanau's decoder (Bahdanau 2014, appendix A.1.2) over sentences of different lengths.
- * U h_j does not depend on the step: a memory computes it once for all of them. The call is made ready once, with a
- * workspace, and then run for each step: it allocates nothing. */
+ * U h_j does not depend on the step: a memory computes it once for all of them. The call is made ready once, and
+ * then run for each step: the first run makes its plan, the others allocate nothing. */
 #include <attn/attn.hpp>
 
 #include <cmath>
@@ -64,9 +64,7 @@ int main()
     args.memory = &memory;
     args.context = {contexts, {batch, 1, 1, annotation}};
     args.weights = {weights, {batch, 1, 1, longest}};
-    std::vector<std::byte> workspace(attn::forward_workspace(mechanism, args));
-    args.workspace = workspace;
-    const attn::forward_call step(mechanism, args);
+    attn::forward_call step(mechanism, args);
 
     for (int t = 0; t < steps; t++) {
         step.run();

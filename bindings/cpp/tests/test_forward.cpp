@@ -401,6 +401,84 @@ void stats_are_of_the_weights()
     for (int j = 0; j < keys; j++) CHECK_NEAR(again[j], key_sums[j], 1e-12);
 }
 
+bool same(const problem &a, const problem &b)
+{
+    return std::memcmp(a.context, b.context, sizeof a.context) == 0 &&
+           std::memcmp(a.weights, b.weights, sizeof a.weights) == 0 &&
+           std::memcmp(a.logsumexp, b.logsumexp, sizeof a.logsumexp) == 0;
+}
+
+/* Whatever changes between its runs. */
+void a_call_made_ready_is_forward_each_time()
+{
+    problem p, want;
+    std::vector<double> w = check::numbers<double>(dim * dim, 4);
+    std::int32_t lengths[1] = {4};
+    attn::mechanism mechanism(engine(), attn::general{dim, dim});
+    p.args.key_lengths = want.args.key_lengths = lengths;
+    attn::forward_call call(mechanism, p.args);
+    for (int i = 0; i < 2; i++) {
+        CHECK_THROWS(call.run(), attn::status::parameter, "parameter W of general is not bound");
+    }
+    CHECK(same(p, problem()));
+    const auto runs_as_forward = [&] {
+        call.run();
+        attn::forward(mechanism, want.args);
+        return same(p, want);
+    };
+    mechanism.bind_param("W", {w, {dim, dim}});
+    CHECK(runs_as_forward());
+    const double before = p.context[0][0];
+    p.query[0] = want.query[0] = 0.75;
+    CHECK(runs_as_forward() && p.context[0][0] != before);
+    w[0] = -0.75;
+    CHECK(runs_as_forward());
+    lengths[0] = 2;
+    CHECK(runs_as_forward() && p.weights[0][2] == 0);
+    lengths[0] = keys + 1;
+    CHECK(call.try_run() == attn::status::argument && same(p, want));
+    lengths[0] = keys;
+    mechanism.set_scale(0.5).set_causal(attn::align::bottom_right);
+    CHECK(runs_as_forward() && p.weights[0][keys - 1] == 0);
+    const std::vector<double> other = check::numbers<double>(dim * dim, 5);
+    mechanism.bind_param("W", {other, {dim, dim}});
+    CHECK(runs_as_forward());
+}
+
+void a_call_made_ready_runs_at_other_addresses()
+{
+    problem p, other, want;
+    attn::mechanism mechanism(engine(), attn::scaled_dot{});
+    mechanism.set_causal(attn::align::top_left);
+    for (std::size_t i = 0; i < p.query.size(); i++) other.query[i] = want.query[i] = -p.query[i];
+    attn::forward_call call(mechanism, p.args);
+    call.run(other.args); /* the first of all */
+    attn::forward(mechanism, want.args);
+    CHECK(same(other, want) && same(p, problem()));
+    call.run(p.args);
+    CHECK(!same(p, other));
+    p.query = other.query; /* where it was */
+    call.run();            /* as the last one */
+    CHECK(same(p, want));
+    other.args.query_start = want.args.query_start = 1;
+    call.run(other.args);
+    attn::forward(mechanism, want.args);
+    CHECK(same(other, want) && other.weights[0][1] > 0);
+
+    attn::forward_args wrong = p.args;
+    wrong.key = {p.key, {keys - 1, dim}};
+    CHECK_THROWS(call.run(wrong), attn::status::shape, "key has shape [4, 4]");
+    wrong = p.args;
+    wrong.weights = {};
+    CHECK_THROWS(call.run(wrong), attn::status::argument, "weights is NULL, but was planned");
+    wrong = p.args;
+    wrong.key_lengths = {&keys, {1}};
+    CHECK(call.try_run(wrong) == attn::status::argument);
+    std::memset(other.context, 0, sizeof other.context);
+    call.run();
+    CHECK(same(other, want));
+}
+
 } // namespace
 
 int main()
@@ -422,5 +500,7 @@ int main()
          {"local_attention_looks_around_its_position", local_attention_looks_around_its_position},
          {"scores_are_those_of_the_stage", scores_are_those_of_the_stage},
          {"dropout_drops_the_same_weights_for_the_same_seed", dropout_drops_the_same_weights_for_the_same_seed},
-         {"a_workspace_is_used", a_workspace_is_used}});
+         {"a_workspace_is_used", a_workspace_is_used},
+         {"a_call_made_ready_is_forward_each_time", a_call_made_ready_is_forward_each_time},
+         {"a_call_made_ready_runs_at_other_addresses", a_call_made_ready_runs_at_other_addresses}});
 }

@@ -48,6 +48,7 @@ constexpr bool moves_alone =
 static_assert(moves_alone<attn::engine> && moves_alone<attn::mechanism> && moves_alone<attn::memory> &&
               moves_alone<attn::multihead>);
 static_assert(!std::is_copy_constructible_v<attn::forward_call> && !std::is_move_constructible_v<attn::forward_call>);
+static_assert(std::is_nothrow_constructible_v<attn::forward_call, const attn::mechanism &, const attn::forward_args &>);
 
 attn::forward_args args_of(std::vector<float> &in, std::vector<float> &out)
 {
@@ -66,10 +67,18 @@ void a_moved_handle_is_the_same_handle()
     attn::mechanism mechanism(other, attn::dot{});
     std::vector<float> in = check::numbers(6, 1), out(6), again(6);
     attn::forward(mechanism, args_of(in, out));
-    const attn::forward_call call(mechanism, args_of(in, again));
+    attn::forward_call call(mechanism, args_of(in, again));
     const attn::mechanism moved = std::move(mechanism);
     attn::forward(moved, args_of(in, out));
     call.run();
+    CHECK(out == again);
+
+    std::optional<attn::mechanism> gone = attn::mechanism(other, attn::dot{});
+    attn::forward_call keeps(*gone, args_of(in, again));
+    keeps.run();
+    gone.reset(); /* what runs is kept alive */
+    again.assign(6, 0);
+    keeps.run();
     CHECK(out == again);
 }
 
@@ -248,7 +257,7 @@ void an_engine_allocates_from_a_resource()
     CHECK(attn::engine::try_create(options).status() == attn::status::nomem);
 }
 
-/* With scratch of the caller's, no call asks the engine for any. */
+/* With scratch of the caller's, no call asks the engine for any; nor does one made ready after its first run. */
 void workspaces_stand_in_for_the_allocator()
 {
     constexpr int length = 96, width = 64;
@@ -297,6 +306,26 @@ void workspaces_stand_in_for_the_allocator()
     of_layer.workspace = scratch[2];
     back.workspace = scratch[3];
     CHECK(allocations() == 0);
+
+    args.workspace = {scratch[0].data(), 1};
+    CHECK(attn::try_forward(mechanism, args) == attn::status::buffer);
+    const std::size_t out_before = resource.out;
+    {
+        const int given = resource.given;
+        attn::forward_call call(mechanism, args); /* has scratch of its own */
+        CHECK(resource.given == given);
+        call.run();
+        CHECK(resource.given == given + 2);
+        call.run();
+        call.run(args);
+        CHECK(resource.given == given + 2);
+    }
+    CHECK(resource.out == out_before);
+    resource.empty = true;
+    attn::forward_call call(mechanism, args);
+    CHECK(call.try_run() == attn::status::nomem && call.try_run(args) == attn::status::nomem);
+    resource.empty = false;
+    call.run();
 }
 
 void an_engine_is_what_its_options_say()
@@ -347,6 +376,34 @@ void an_engine_runs_its_jobs_on_an_executor()
     CHECK(out == alone); /* the same bits for any number of threads */
 }
 
+/* Of the work that a run gives to its executor, another one of the same call is no part. */
+void a_call_that_runs_is_not_run_beside_itself()
+{
+    attn::forward_call *beside = nullptr;
+    attn::status said = attn::status::ok;
+    auto pool = [&](std::int64_t count, attn::task task) {
+        if (beside != nullptr) said = beside->try_run();
+        for (std::int64_t i = 0; i < count; i++) task(i);
+    };
+    attn::engine_options options;
+    options.threads = 4;
+    options.execute_with(pool);
+    const attn::engine engine(options);
+    const attn::mechanism mechanism(engine, attn::scaled_dot{});
+    const std::vector<float> in = check::numbers(8 * 128 * 32, 1);
+    std::vector<float> out(in.size());
+    attn::forward_args args;
+    args.query = args.key = {in, {1, 8, 128, 32}};
+    args.context = {out, {1, 8, 128, 32}};
+    attn::forward_call call(mechanism, args);
+    call.run();
+    beside = &call;
+    call.run();
+    CHECK(said == attn::status::argument);
+    beside = nullptr;
+    call.run();
+}
+
 } // namespace
 
 int main()
@@ -363,5 +420,6 @@ int main()
                        {"an_engine_allocates_from_a_resource", an_engine_allocates_from_a_resource},
                        {"workspaces_stand_in_for_the_allocator", workspaces_stand_in_for_the_allocator},
                        {"an_engine_is_what_its_options_say", an_engine_is_what_its_options_say},
-                       {"an_engine_runs_its_jobs_on_an_executor", an_engine_runs_its_jobs_on_an_executor}});
+                       {"an_engine_runs_its_jobs_on_an_executor", an_engine_runs_its_jobs_on_an_executor},
+                       {"a_call_that_runs_is_not_run_beside_itself", a_call_that_runs_is_not_run_beside_itself}});
 }

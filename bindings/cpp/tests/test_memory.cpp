@@ -139,7 +139,7 @@ void a_memory_that_was_moved_from_is_not_one_that_was_left_out()
     of_layer.memory = &memory;
 
     const attn::memory moved = std::move(memory);
-    const attn::forward_call call(mechanism, args);
+    attn::forward_call call(mechanism, args);
     attn::backward_args gradients;
     gradients.d_context = {x, {2, dim}};
     gradients.d_query = {out, {2, dim}};
@@ -149,6 +149,18 @@ void a_memory_that_was_moved_from_is_not_one_that_was_left_out()
     CHECK(attn::try_forward(mechanism, args) == attn::status::argument);
     CHECK(std::strstr(attn::last_error(), "memory is NULL") != nullptr);
     CHECK(call.try_run() == attn::status::argument);
+    CHECK(std::strstr(attn::last_error(), "memory is NULL") != nullptr);
+    attn::forward_args plain = args;
+    std::vector<float> elsewhere(2 * dim);
+    plain.memory = nullptr;
+    plain.context = {elsewhere, {2, dim}};
+    attn::forward_call without(mechanism, plain);
+    without.run();
+    plain.memory = &memory;
+    CHECK(without.try_run(plain) == attn::status::argument);
+    args.memory = &moved;
+    CHECK(call.try_run(args) == attn::status::argument); /* it was made ready with the other one */
+    args.memory = &memory;
     CHECK(attn::try_forward_workspace(mechanism, args).status() == attn::status::argument);
     args.logsumexp = lse;
     CHECK(attn::try_backward(mechanism, args, gradients) == attn::status::argument);
@@ -159,6 +171,49 @@ void a_memory_that_was_moved_from_is_not_one_that_was_left_out()
     CHECK(layer.try_backward(of_layer, back) == attn::status::argument);
     CHECK(layer.try_backward_workspace(of_layer, back).status() == attn::status::argument);
     CHECK(out == before && moved.lengths() == std::vector<std::int64_t>({0}));
+}
+
+void a_call_made_ready_follows_a_memory_that_grows()
+{
+    const attn::engine engine;
+    const attn::mechanism mechanism(engine, attn::scaled_dot{});
+    attn::memory_options options;
+    options.dtype = attn::dtype::f64;
+    options.key_dim = dim;
+    options.keys_alone = true;
+    attn::memory memory(mechanism, options);
+    const std::vector<double> x = check::numbers<double>(length * dim, 1);
+    std::vector<double> out(dim), want(dim, 1);
+    attn::forward_args args;
+    args.query = {x, {1, dim}};
+    args.memory = &memory;
+    args.context = {out, {1, dim}};
+    attn::forward_call call(mechanism, args);
+    attn::memory moved = std::move(memory); /* the call has what it moved */
+    args.memory = &moved;
+    const auto runs_as_forward = [&] {
+        call.run();
+        args.context = {want, {1, dim}};
+        attn::forward(mechanism, args);
+        args.context = {out, {1, dim}};
+        return out == want;
+    };
+    CHECK(runs_as_forward());
+    for (int i = 0; i < 7; i++) {
+        moved.append({x, {length, dim}});
+        CHECK(runs_as_forward());
+    }
+    const std::vector<std::int64_t> two = {2};
+    attn::memory fork = moved.fork();
+    fork.truncate(two);
+    args.memory = &fork;
+    call.run(args);
+    CHECK(out != want);
+    CHECK(runs_as_forward());
+
+    const attn::memory taken = std::move(fork);
+    CHECK_THROWS(call.run(args), attn::status::argument, "memory is NULL");
+    CHECK(out == want && taken.lengths() == two);
 }
 
 /* What was made of a mechanism goes on without it. */
@@ -282,6 +337,7 @@ int main()
                        {"a_layer_decodes_from_a_memory", a_layer_decodes_from_a_memory},
                        {"a_memory_that_was_moved_from_is_not_one_that_was_left_out",
                         a_memory_that_was_moved_from_is_not_one_that_was_left_out},
+                       {"a_call_made_ready_follows_a_memory_that_grows", a_call_made_ready_follows_a_memory_that_grows},
                        {"memories_and_layers_keep_their_mechanism", memories_and_layers_keep_their_mechanism},
                        {"positions_are_their_formulas", positions_are_their_formulas},
                        {"rope_turns_pairs_and_back", rope_turns_pairs_and_back},

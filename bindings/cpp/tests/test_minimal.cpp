@@ -27,12 +27,17 @@ void statuses_do_for_exceptions()
     CHECK(attn::try_forward(*mechanism, args) == attn::status::ok);
     const double e = std::exp(1.0);
     CHECK_NEAR(context[0][0], e / (e + 1), 1e-6);
-    const attn::forward_call call(*mechanism, args);
+    attn::forward_call call(*mechanism, args);
     context[0][0] = 0;
     CHECK(call.try_run() == attn::status::ok);
     CHECK_NEAR(context[0][0], e / (e + 1), 1e-6);
+    float other[1][1] = {};
+    args.context = other;
+    CHECK(call.try_run(args) == attn::status::ok && other[0][0] == context[0][0]);
     args.context = {context, {2, 1}};
     CHECK(attn::try_forward(*mechanism, args) == attn::status::shape);
+    CHECK(call.try_run(args) == attn::status::shape);
+    CHECK(attn::forward_call(*mechanism, args).try_run() == attn::status::shape);
 }
 
 } // namespace

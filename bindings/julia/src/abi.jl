@@ -295,7 +295,9 @@ const Out = Ptr{HandlePtr}
 @import_c attn_memory_fork(HandlePtr, Out)
 @import_c attn_memory_lengths(HandlePtr, Ptr{Int64}, Ptr{Int64}, Int64)
 @import_c attn_forward(HandlePtr, Ptr{ForwardArgs})
-@import_c attn_forward_workspace(HandlePtr, Ptr{ForwardArgs}, Ptr{Csize_t})
+@import_c attn_plan_create(HandlePtr, Ptr{ForwardArgs}, Out)
+@import_c attn_plan_run(HandlePtr, Ptr{ForwardArgs})
+@import_c attn_plan_destroy(HandlePtr)::Cvoid
 @import_c attn_backward(HandlePtr, Ptr{BackwardArgs})
 @import_c attn_backward_workspace(HandlePtr, Ptr{BackwardArgs}, Ptr{Csize_t})
 @import_c attn_attentional_forward(HandlePtr, Ptr{AttentionalArgs})

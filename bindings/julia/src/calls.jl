@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# calls.jl: attn_forward and attn_backward with arguments that are laid out once and run many times.
+# calls.jl: attn_forward, attn_plan and attn_backward with arguments that are laid out once and run many times.
 
 # attn_forward_args, and what it points to in kept, which must live as long.
 function forward_args(kept::Vector{Any}; query = nothing, key = nothing, value = nothing, mask = nothing, bias = nothing,
@@ -40,40 +40,46 @@ end
 A forward call on arrays that stay where they are: [`run!`](@ref) computes, and writes into those that were given for
 `context` `[Dv, Tq, Hq, B]`, `weights` and `scores` (of the `stage`) `[Tk, Tq, Hq, B]`, `logsumexp` `[Tq, Hq, B]`, and what is
 told of the weights: `entropy` and `strongest` (whole numbers, the first key being 0) `[Tq, Hq, B]` and `key_sums`
-`[Tk, Hq, B]`; at least one. Each run reads what the arrays then hold, and allocates nothing. A call keeps its arrays, mechanism and memory alive.
-They must not be resized. What does not fit together is refused by `run!`, or by [`reserve!`](@ref).
+`[Tk, Hq, B]`; at least one. Each run reads what the arrays then hold. The first one makes a plan, with scratch of its own; the
+others allocate nothing, unless the memory has grown or the mechanism was changed. A call keeps its arrays, mechanism and memory
+alive. They must not be resized. What does not fit together is refused by `run!`, or by [`reserve!`](@ref).
 """
 mutable struct Call
     mechanism::Mechanism
     memory::Union{Nothing,Memory}
     args::ForwardArgs
     kept::Vector{Any}
-    workspace::Vector{UInt8}
+    plan::Union{Nothing,Owned}
 
     function Call(mechanism::Mechanism, query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing;
                   memory::Union{Nothing,Memory} = nothing, keywords...)
         kept = Any[]
         args = forward_args(kept; query = query, key = key, value = value, memory = memory, keywords...)
-        return new(mechanism, memory, args, kept, UInt8[])
+        return new(mechanism, memory, args, kept, nothing)
     end
 end
 
-opened(memory::Nothing) = nothing
-opened(memory::Memory) = (Base.unsafe_convert(Ptr{Cvoid}, memory); nothing)
+opened(::Nothing) = nothing
+opened(handle::Handle) = (Base.unsafe_convert(Ptr{Cvoid}, handle); nothing)
+
+# The plan of a call, which the library keeps its mechanism for. That one must be open nevertheless: what is bound to it is
+# read by each run, and is let go with it.
+function planned(call::Call)
+    opened(call.mechanism)
+    opened(call.memory)
+    plan = call.plan
+    plan === nothing || return plan
+    made = GC.@preserve call create(at -> attn_plan_create(call.mechanism, call.args, at), attn_plan_destroy)
+    return call.plan = finalizer(let_go, made)
+end
 
 """
     reserve!(call) -> call
 
-Gives a [`Call`](@ref) or [`Gradient`](@ref) a workspace of its own, so that the library allocates nothing when it runs.
+Makes the plan of a [`Call`](@ref), or gives a [`Gradient`](@ref) a workspace of its own, so that the library allocates nothing
+when it runs.
 """
-function reserve!(call::Call)
-    size = Ref{Csize_t}(0)
-    opened(call.memory)
-    GC.@preserve call attn_forward_workspace(call.mechanism, call.args, size)
-    call.workspace = Vector{UInt8}(undef, size[])
-    call.args.workspace, call.args.workspace_size = pointer(call.workspace), size[]
-    return call
-end
+reserve!(call::Call) = (planned(call); call)
 
 """
     run!(call)
@@ -81,6 +87,13 @@ end
 Computes a [`Call`](@ref) or [`Gradient`](@ref), into the arrays that it was given. Not on two threads at once.
 """
 function run!(call::Call)
+    plan = planned(call)
+    GC.@preserve call plan attn_plan_run(plan.at, call.args)
+    return nothing
+end
+
+# Computes what is run but once, for which a plan would be made in vain.
+function run_once!(call::Call)
     opened(call.memory)
     GC.@preserve call attn_forward(call.mechanism, call.args)
     return nothing

@@ -47,8 +47,8 @@ function forward(mechanism::Mechanism, query::AbstractArray, key::MaybeArray = n
     exact = exactness(return_logsumexp, type)
     logsumexp = exact === nothing ? nothing : Array{exact,length(rows)}(undef, rows)
     room = stats_room(return_stats, type, count, rows)
-    run!(Call(mechanism, query, key, value; memory = memory, context = context, weights = weights, scores = scores,
-              logsumexp = logsumexp, stage = return_scores, room..., keywords...))
+    run_once!(Call(mechanism, query, key, value; memory = memory, context = context, weights = weights, scores = scores,
+                   logsumexp = logsumexp, stage = return_scores, room..., keywords...))
     return_weights || exact !== nothing || return_scores !== nothing || return_stats || return context
     return (context = context, weights = weights, logsumexp = logsumexp, scores = scores, stats = stats_of(room))
 end

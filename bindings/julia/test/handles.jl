@@ -82,6 +82,76 @@ end
     @test status(() -> run!(wrong)) == status(() -> reserve!(wrong)) == :ATTN_ERR_SHAPE
 end
 
+@testset "each run of a prepared call is forward" begin
+    query, key, value, W = normal(6, 3, 4, 2), normal(4, 5, 2, 2), normal(3, 5, 2, 2), normal(6, 4)
+    mechanism, lengths = Mechanism(:general; query_dim = 6, key_dim = 4), Int32[5, 4]
+    context, weights = fill(9.0, 3, 3, 4, 2), zeros(5, 3, 4, 2)
+    call = Call(mechanism, query, key, value; key_lengths = lengths, context = context, weights = weights)
+    for work in (() -> run!(call), () -> reserve!(call), () -> run!(call))
+        @test status(work) == :ATTN_ERR_PARAMETER # and then it is given
+    end
+    @test all(context .== 9)
+    function runs_as_forward()
+        run!(call)
+        wanted = mechanism(query, key, value; key_lengths = lengths, return_weights = true)
+        return context == wanted.context && weights == wanted.weights
+    end
+    bind!(mechanism; W = W)
+    @test runs_as_forward()
+    query .*= -1
+    @test runs_as_forward()
+    W .*= 2
+    @test runs_as_forward()
+    for first in (0, 2, 5)
+        lengths[1] = first
+        @test runs_as_forward() && all(weights[first+1:end, :, :, 1] .== 0)
+    end
+    lengths[2] = 6
+    @test status(() -> run!(call)) == :ATTN_ERR_ARGUMENT
+    lengths[2] = 4
+    set_causal!(set_scale!(mechanism, 0.5), :bottom_right)
+    @test runs_as_forward()
+    bind!(mechanism; W = normal(6, 4))
+    @test runs_as_forward()
+    bind!(mechanism; W = nothing)
+    @test status(() -> run!(call)) == :ATTN_ERR_PARAMETER
+    bind!(mechanism; W = W)
+    @test runs_as_forward()
+    close(mechanism)
+    @test status(() -> run!(call)) == status(() -> reserve!(call)) == :ATTN_ERR_ARGUMENT
+end
+
+# Counts the plans that are made, while at_attn_plan_create is this.
+const PLANS, PLAN_CREATE = Ref(0), Ref(C_NULL)
+function counted_plan(mechanism::Ptr{Cvoid}, args::Ptr{Cvoid}, plan::Ptr{Cvoid})
+    PLANS[] += 1
+    return ccall(PLAN_CREATE[], Int32, (Ptr{Cvoid}, Ptr{Cvoid}, Ptr{Cvoid}), mechanism, args, plan)
+end
+
+@testset "a prepared call has one plan, which goes with it; what runs once has none" begin
+    PLAN_CREATE[] = Attn.at_attn_plan_create[]
+    Attn.at_attn_plan_create[] = @cfunction(counted_plan, Int32, (Ptr{Cvoid}, Ptr{Cvoid}, Ptr{Cvoid}))
+    @noinline function holders_of_plan(x)
+        call = Call(Mechanism(), x, x; context = similar(x), logsumexp = zeros(3))
+        Gradient(call; d_context = x, d_query = similar(x))
+        @test PLANS[] == 0
+        run!(call)
+        run!(reserve!(call))
+        @test PLANS[] == 1 && call.plan.holders[] == 1
+        return call.plan.holders
+    end
+    try
+        x = normal(4, 3)
+        attention(x, x; return_weights = true, return_stats = true)
+        attention_grad(x, x, x)
+        holders = holders_of_plan(x)
+        foreach(_ -> GC.gc(), 1:3)
+        @test holders[] == 0
+    finally
+        Attn.at_attn_plan_create[] = PLAN_CREATE[]
+    end
+end
+
 @testset "a memory of prepared keys gives what the keys give" begin
     mechanism = Mechanism(:additive; params = (W = normal(3, 6), U = normal(3, 4), v = normal(3)))
     query, key, value = normal(6, 1, 1, 2), normal(4, 7, 1, 2), normal(5, 7, 1, 2)
@@ -90,8 +160,14 @@ end
     @test near(mechanism(query; memory = memory), wanted.context)
     @test near(mechanism(query; memory = memory, return_weights = true).weights, wanted.weights)
     context = zeros(5, 1, 1, 2)
-    run!(reserve!(Call(mechanism, query; memory = memory, context = context)))
+    call = reserve!(Call(mechanism, query; memory = memory, context = context))
+    run!(call)
     @test near(context, wanted.context)
+    for _ in 1:5
+        append!(memory, key, value)
+        run!(call)
+        @test context == mechanism(query; memory = memory)
+    end
 end
 
 @testset "a memory grows and is cut, reordered and copied" begin

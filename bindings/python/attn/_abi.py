@@ -136,6 +136,8 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "memory_lengths": [_HANDLE, POINTER(c_int64), POINTER(c_int64), c_int64],
     "forward": [_HANDLE, POINTER(ForwardArgs)],
     "forward_workspace": [_HANDLE, POINTER(ForwardArgs), _SIZE],
+    "plan_create": [_HANDLE, POINTER(ForwardArgs), _OUT],
+    "plan_run": [_HANDLE, POINTER(ForwardArgs)],
     "backward": [_HANDLE, POINTER(BackwardArgs)],
     "backward_workspace": [_HANDLE, POINTER(BackwardArgs), _SIZE],
     "attentional_forward": [_HANDLE, POINTER(AttentionalArgs)],
@@ -159,7 +161,7 @@ def declare(library: CDLL) -> None:
     for name, takes in _FUNCTIONS.items():
         function = getattr(library, "attn_" + name)
         function.argtypes, function.restype = takes, c_int32
-    for name in ("engine", "mechanism", "memory", "multihead"):
+    for name in ("engine", "mechanism", "memory", "plan", "multihead"):
         function = getattr(library, f"attn_{name}_destroy")
         function.argtypes, function.restype = [_HANDLE], None
     for name, takes in (("version", []), ("last_error", []), ("status_string", [c_int32]), ("mechanism_name", [_HANDLE])):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""_calls.py: attn_forward and attn_backward with arguments that are laid out once and run many times."""
+"""_calls.py: attn_forward, attn_plan and attn_backward with arguments that are laid out once and run many times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._abi import BackwardArgs, ForwardArgs, WeightsStats
-from ._handles import Unique, instance
+from ._handles import Handle, Unique, instance
 from ._library import check, lib
 from ._memory import Memory
 from ._rule import Rule
@@ -21,7 +21,8 @@ from ._words import STAGES, Stage, choose
 STATS = "entropy", "strongest", "key_sums"  # what a call can tell of its weights
 
 run_forward = lib["attn_forward"]  # another one than lib.attn_forward: its arguments are not looked at again
-run_forward.restype = c_int32
+run_plan = lib["attn_plan_run"]    # likewise
+run_forward.restype = run_plan.restype = c_int32
 
 
 def forward_args(mechanism: Rule | None = None, *, query_start: int = 0, stage: str = "raw", dropout: float = 0.0,
@@ -42,10 +43,8 @@ def forward_args(mechanism: Rule | None = None, *, query_start: int = 0, stage: 
     return args
 
 
-class Call(Unique):
-    """attn_forward of one mechanism on arrays that stay where they are: run() computes, and writes into those that
-    were given for context, weights, scores (at the stage), logsumexp, and entropy, strongest and key_sums of the
-    weights. Each run reads what the arrays then hold."""
+class Laid(Unique):
+    """attn_forward of one mechanism on arrays that stay where they are, laid out: run() computes."""
 
     copying = "lay out another one of the same arrays"
     _output = staticmethod(writable)
@@ -68,21 +67,47 @@ class Call(Unique):
         self.mechanism, self.tensors = mechanism, self.args.tensors
         self._handle, self._reference = mechanism.handle, byref(self.args)
 
-    def reserve(self) -> Call:
-        """Gives the call a workspace of its own, so that running it allocates nothing."""
-        size = c_size_t()
-        check(lib.attn_forward_workspace(self._handle, self._reference, byref(size)))
-        self._workspace = np.empty(size.value, np.uint8)
-        self.args.workspace, self.args.workspace_size = self._workspace.ctypes.data, size.value
-        return self
-
     def run(self) -> None:
         status = run_forward(self._handle, self._reference)
         if status:
             check(status)
 
 
-class Computed(Call):
+class Plan(Handle):
+    """attn_plan: what was laid out, checked and cut into work."""
+
+    kind = "plan"
+
+    def __init__(self, laid: Laid):
+        super().__init__()
+        check(lib.attn_plan_create(laid._handle, laid._reference, byref(self.handle)))
+        self._own()
+
+
+class Call(Laid):
+    """attn_forward of one mechanism on arrays that stay where they are: run() computes, and writes into those that
+    were given for context, weights, scores (at the stage), logsumexp, and entropy, strongest and key_sums of the
+    weights. Each run reads what the arrays then hold. The first one makes a plan, with scratch of its own; one thread
+    at a time runs it."""
+
+    _plan: Plan | None = None
+
+    def reserve(self) -> Call:
+        """Makes the plan now: what is wrong is told, and the first run allocates as little as the others."""
+        if self._plan is None:
+            self._plan = Plan(self)
+        return self
+
+    def run(self) -> None:
+        plan = self._plan
+        if plan is None:
+            plan = self._plan = Plan(self)
+        status = run_plan(plan.handle, self._reference)
+        if status:
+            check(status)
+
+
+class Computed(Laid):
     """One that has run, and whose outputs are there to be read."""
 
     _output = staticmethod(array_of)
@@ -94,15 +119,15 @@ class Gradient(Unique):
     parameter's name. tensors: d_context, d_weights, d_logsumexp, which flow in; d_query, d_key, d_value, d_bias,
     d_alibi, d_relative, which come out. Those that are None are left out."""
 
-    copying = Call.copying
+    copying = Laid.copying
 
-    def __init__(self, call: Call, *, accumulate: bool = False, d_params: Mapping[str, ArrayLike] | None = None,
+    def __init__(self, call: Laid, *, accumulate: bool = False, d_params: Mapping[str, ArrayLike] | None = None,
                  d_context: ArrayLike | None = None, d_weights: ArrayLike | None = None,
                  d_logsumexp: ArrayLike | None = None, d_query: ArrayLike | None = None, d_key: ArrayLike | None = None,
                  d_value: ArrayLike | None = None, d_bias: ArrayLike | None = None, d_alibi: ArrayLike | None = None,
                  d_relative: ArrayLike | None = None):
         self.args = fill(BackwardArgs, accumulate=int(flag(accumulate, "accumulate")),
-                         forward=pointer(instance(call, Call, "call").args))
+                         forward=pointer(instance(call, Laid, "call").args))
         flows = {"d_context": d_context, "d_weights": d_weights, "d_logsumexp": d_logsumexp}
         outputs = {"d_query": d_query, "d_key": d_key, "d_value": d_value, "d_bias": d_bias, "d_alibi": d_alibi,
                    "d_relative": d_relative}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import empty, ndarray
 
-from ._calls import STATS, Call, Computed, Gradient, run_forward
+from ._calls import STATS, Computed, Gradient, Laid, run_forward
 from ._handles import instance
 from ._library import ArgumentError, DTypeError, check
 from ._memory import Memory
@@ -98,12 +98,12 @@ _ZERO = 0  # what query_start is unless it is given
 
 
 class _Layout:
-    """A Call for arrays of certain shapes, strides and types, whichever they are, and what its outputs are. For it
-    is the views that take the time of a small call: they are laid out once, and told other addresses."""
+    """A call laid out for arrays of certain shapes, strides and types, whichever they are, and what its outputs are. For
+    it is the views that take the time of a small call: they are laid out once, and told other addresses."""
 
     def __init__(self, mechanism: Rule, inputs: tuple[Any, ...], outs: tuple[Any, ...], keywords: dict[str, Any]):
         arrays: dict[str, Any] = dict(zip(_INPUTS + _OUTPUTS, inputs + outs))
-        self.call = Call(mechanism, **arrays, **keywords)
+        self.call = Laid(mechanism, **arrays, **keywords)
         self.tensors = self.call.tensors
         self.inputs, self.outputs = ([(i, self.tensors[name]) for i, name in enumerate(names) if name in self.tensors]
                                      for names in (_INPUTS, _OUTPUTS))

@@ -211,12 +211,43 @@ np.testing.assert_allclose(attn.attention(np.zeros((1, 2)), np.eye(2)), [[0.5, 0
         np.testing.assert_array_equal(got.query, want.query)
 
     def test_results_of_a_prepared_call_follow_the_arrays(self):
-        context = np.zeros((2, 3, 5, 8), "f4")
-        call = attn.Mechanism().call(self.query, self.key, self.value, context=context).reserve()
+        context, lengths = np.zeros((2, 3, 5, 8), "f4"), np.array([7, 5], "i4")
+        mechanism = attn.Mechanism()
+        call = mechanism.call(self.query, self.key, self.value, key_lengths=lengths, context=context)
+
+        def runs_as_forward():
+            call.run()
+            np.testing.assert_array_equal(context, mechanism(self.query, self.key, self.value, key_lengths=lengths))
+
         for factor in (1, 2, -1):
             self.query *= factor
+            runs_as_forward()
+        for lengths[0] in (0, 3, 7):
+            runs_as_forward()
+            self.assertEqual(context[0].any(), lengths[0] > 0)
+        lengths[0] = 8
+        with self.assertRaisesRegex(attn.ArgumentError, r"key_lengths\[0\] is 8"):
             call.run()
-            np.testing.assert_array_equal(context, attn.attention(self.query, self.key, self.value))
+        lengths[0] = 7
+        runs_as_forward()
+        mechanism.set_scale(0.25)
+        mechanism.set_causal("bottom_right")
+        runs_as_forward()
+
+    def test_results_of_a_prepared_call_have_the_bits_of_one_that_is_not(self):
+        bias = self.query[..., :1] + np.zeros(7, "f4")
+        rule = {"mask": bias > -1, "bias": bias, "dropout": 0.25, "seed": 3, "query_start": 2}
+        want = attn.attention(self.query, self.key, self.value, **rule, return_weights=True, return_logsumexp="exact",
+                              return_scores="masked", return_stats=True)
+        got = {name: np.empty_like(array) for name, array in (*want._asdict().items(), *want.stats._asdict().items())
+               if name != "stats"}
+        for call in (attn.Mechanism().call(self.query, self.key, self.value, **rule, stage="masked", **got).reserve(),
+                     attn.Mechanism().call(self.query, self.key, self.value, **rule, stage="masked", **got)):
+            for array in got.values():
+                array.fill(9)
+            call.run()
+            for name, array in got.items():
+                np.testing.assert_array_equal(array, getattr(want.stats if name in want.stats._fields else want, name))
 
     def test_calls_of_one_shape_share_nothing_but_the_layout(self):
         rule = {"mask": self.query[..., :1] > -9, "return_logsumexp": True}

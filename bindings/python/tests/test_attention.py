@@ -313,7 +313,7 @@ class Attention(unittest.TestCase):
             thread.join()
         self.assertEqual(wrong, [])
 
-    def test_prepared_call_with_a_workspace(self):
+    def test_prepared_call_that_is_reserved(self):
         context = np.empty((B, Hq, Tq, 3), "f4")
         call = attn.Call(attn.Mechanism(causal="top_left", engine=attn.Engine(threads=1, way="blas")), query=self.query,
                          key=self.key, value=self.value, context=context).reserve()

@@ -3,11 +3,13 @@
 formulas in NumPy, float64. Needs NumPy alone."""
 
 import copy
+import gc
 import pickle
 import sys
 import unittest
 import weakref
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -128,6 +130,10 @@ class Handles(unittest.TestCase):
         call = mechanism.call(query, memory=memory, context=context)
         call.run()
         self.same(context, mechanism(query, key, value))
+        for _ in range(5):
+            memory.append(key, value)
+            call.run()
+            np.testing.assert_array_equal(context, mechanism(query, memory=memory))
 
     def test_a_memory_grows_and_is_cut_reordered_and_forked(self):
         mechanism = attn.Mechanism(causal="bottom_right")
@@ -298,6 +304,57 @@ class Handles(unittest.TestCase):
         again = layer.forward(x[:, 4:], memory=memory, attend_only=True, return_weights=True)
         self.same(again.output, layer(x)[:, 4:])
         self.assertEqual(again.weights.shape, (3, 2, 1, 5))
+
+    def test_a_call_that_was_refused_can_be_run_later(self):
+        query, key, W = self.normal(2, 6), self.normal(3, 4), self.normal(6, 4)
+        mechanism, context = attn.Mechanism("general", query_dim=6, key_dim=4), np.full((2, 4), 9.0)
+        call = mechanism.call(query, key, context=context)
+        for work in (call.run, call.reserve, call.run):
+            with self.assertRaisesRegex(attn.ArgumentError, "parameter W of general is not bound"):
+                work()
+        self.assertTrue((context == 9).all())
+        for bound in (W, 2 * W):
+            mechanism.bind(W=bound)
+            call.run()
+            np.testing.assert_array_equal(context, mechanism(query, key))
+        W = mechanism.params["W"]
+        W *= -1  # in place
+        call.run()
+        np.testing.assert_array_equal(context, mechanism(query, key))
+        mechanism.bind(W=None)
+        with self.assertRaisesRegex(attn.ArgumentError, "parameter W of general is not bound"):
+            call.run()
+        wrong = attn.Mechanism().call(query, query, context=np.empty((2, 5)))
+        for work in (wrong.run, wrong.reserve):
+            with self.assertRaises(attn.ShapeError):
+                work()
+
+    def test_a_call_has_one_plan_which_goes_with_it(self):
+        library, made, gone = attn._calls.lib, [], []
+        create, destroy = library.attn_plan_create, library.attn_plan_destroy
+
+        def count(mechanism, args, plan):
+            made.append(create(mechanism, args, plan))
+            return made[-1]
+
+        mechanism, query, context = attn.Mechanism(), self.normal(2, 4), np.empty((2, 4))
+        with mock.patch.object(library, "attn_plan_create", count), mock.patch.object(
+                library, "attn_plan_destroy", lambda plan: gone.append(destroy(plan))):
+            mechanism(query, query, return_logsumexp=True)  # what runs once has none
+            attn.attention_grad(query, query, query)
+            call = mechanism.call(query, query, context=context, logsumexp=np.empty(2))
+            attn.Gradient(call, d_context=query, d_query=np.empty((2, 4)))
+            self.assertEqual(made, [])
+            call.run()
+            call.reserve().run()
+            self.assertEqual((made, gone), ([0], []))
+            del mechanism  # which the call has
+            context.fill(0)
+            call.run()
+            self.assertTrue(context.any())
+            del call
+            gc.collect()
+            self.assertEqual((made, gone), ([0], [None]))
 
     def test_what_stands_on_a_handle_is_not_copied(self):
         mechanism = attn.Mechanism(engine=attn.Engine(threads=1))

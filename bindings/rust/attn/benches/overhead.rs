@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! What a call costs more from Rust than from C, on the benchmark's tiny case: 1 query, 5 keys, dimension 4. The same call
-//! three ways in turn, the medians of many rounds: as a C program has it, arguments laid out once; a prepared call; and
-//! forward(), which lays them out each time. The figures of differences are medians of those within a round. `cargo bench --offline`.
+//! four ways in turn, the medians of many rounds: as a C program has it, arguments laid out once, by a plan and by
+//! attn_forward; a prepared call, beside the plan; and forward(), which lays out arguments each time, beside attn_forward.
+//! The figures of differences are medians of those within a round. `cargo bench --offline`.
 
 use attn::{EngineOptions, Inputs, Mechanism, Outputs, Slices, Tensor, TensorMut};
 use attn_sys as sys;
@@ -20,8 +21,8 @@ fn time(mut call: impl FnMut()) -> f64 {
     start.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS)
 }
 
-/// The arguments as a C program has them; what they point to is leaked.
-fn c_call(x: &'static [f32], context: *mut f32) -> impl FnMut() {
+/// A plan and attn_forward as a C program has them; what they have is leaked.
+fn c_calls(x: &'static [f32], context: *mut f32) -> (impl FnMut(), impl FnMut()) {
     let tensor = |data: *const f32, rows: i64| {
         Box::leak(Box::new(sys::attn_tensor {
             data: data as *mut _,
@@ -31,26 +32,31 @@ fn c_call(x: &'static [f32], context: *mut f32) -> impl FnMut() {
             stride: [rows * 4, rows * 4, 4, 1],
         }))
     };
-    let args = sys::attn_forward_args {
+    let args: &_ = Box::leak(Box::new(sys::attn_forward_args {
         query: tensor(x[20..].as_ptr(), 1),
         key: tensor(x.as_ptr(), 5),
         value: tensor(x[24..].as_ptr(), 5),
         context: tensor(context, 1),
         ..Default::default()
-    };
+    }));
     let options = sys::attn_engine_options {
         threads: 1,
         ..Default::default()
     };
     let (mut engine, mut mechanism) = (ptr::null_mut(), ptr::null_mut());
+    let mut plan = ptr::null_mut();
     unsafe {
         assert_eq!(sys::attn_engine_create(&options, &mut engine), 0);
         assert_eq!(
             sys::attn_mechanism_create_scaled_dot(engine, &mut mechanism),
             0
         );
+        assert_eq!(sys::attn_plan_create(mechanism, args, &mut plan), 0);
     }
-    move || assert_eq!(unsafe { sys::attn_forward(mechanism, &args) }, 0)
+    (
+        move || assert_eq!(unsafe { sys::attn_plan_run(plan, args) }, 0),
+        move || assert_eq!(unsafe { sys::attn_forward(mechanism, args) }, 0),
+    )
 }
 
 fn main() -> attn::Result<()> {
@@ -58,7 +64,7 @@ fn main() -> attn::Result<()> {
     let (key, query, value) = (&x[..20], &x[20..24], &x[24..]);
     let (one, five) = ([1, 1, 1, 4], [1, 1, 5, 4]);
     let mut context = vec![0.0; 4];
-    let mut c = c_call(x, context.as_mut_ptr()); // one output for all
+    let (mut planned, mut plain) = c_calls(x, context.as_mut_ptr()); // one output for all
     let mechanism = Mechanism::scaled_dot(&EngineOptions::new().threads(1).create()?)?;
     let inputs = Inputs::new(Tensor::new(query, &one)?)
         .key(Tensor::new(key, &five)?)
@@ -66,10 +72,10 @@ fn main() -> attn::Result<()> {
     let outputs = Outputs::new().context(TensorMut::new(&mut context, &one)?);
     let mut call = mechanism.prepare(&inputs, outputs)?;
 
-    let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
+    let mut rounds = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         let times = [
-            time(&mut c),
+            time(&mut planned),
             time(|| {
                 let slices = Slices {
                     query,
@@ -80,6 +86,7 @@ fn main() -> attn::Result<()> {
                 };
                 call.run(&mechanism, slices).unwrap();
             }),
+            time(&mut plain),
             time(|| {
                 let inputs = Inputs::new(Tensor::new(query, &one).unwrap())
                     .key(Tensor::new(key, &five).unwrap())
@@ -90,20 +97,19 @@ fn main() -> attn::Result<()> {
                     .unwrap();
             }),
         ];
-        for (all, time) in
-            rounds
-                .iter_mut()
-                .zip([times[0], times[1] - times[0], times[2] - times[0]])
-        {
-            all.push(time);
+        let [planned, prepared, plain, forward] = times;
+        let figures = [planned, prepared - planned, plain, forward - plain];
+        for (all, figure) in rounds.iter_mut().zip(figures) {
+            all.push(figure);
         }
     }
-    let [c, prepared, forward] = rounds.map(|mut all| {
+    let [planned, prepared, plain, forward] = rounds.map(|mut all| {
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
     });
-    println!("C: {c:.1} ns");
+    println!("C, a plan: {planned:.1} ns");
     println!("prepared call: {prepared:+.1} ns");
+    println!("C, attn_forward: {plain:.1} ns");
     println!("forward(): {forward:+.1} ns");
     Ok(())
 }

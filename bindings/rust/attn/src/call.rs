@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
-//! Calls that are laid out once and run many times, on whichever slices have that layout.
+//! Calls that are planned once and run many times, on whichever slices have their layout.
 
 use crate::element::Float;
 use crate::error::{check, Error, Result, Status};
 use crate::forward::{Inputs, Outputs};
+use crate::handle::handle;
 use crate::layout::Reach;
 use crate::mechanism::Mechanism;
 use crate::memory::Memory;
 use crate::tensor::Indices;
-use crate::workspace::Workspace;
 use attn_sys as sys;
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::raw::c_void;
 use std::ptr::{self, NonNull};
-
-/// The bytes of scratch for which attn_forward asks nobody (attn.h says so).
-const STACK: usize = 16 * 1024;
 
 /// The slices of one run of a [`Call`], each at least as long as in the layout. Those that the layout has not stay empty:
 ///
@@ -39,7 +36,7 @@ pub struct Slices<'a, T: Float> {
     pub mask: &'a [bool],
     /// Read.
     pub bias: &'a [T],
-    /// Read; of the length that was laid out.
+    /// Read; as many as were laid out, and of their type.
     pub key_lengths: Option<Indices<'a>>,
     /// Written.
     pub context: &'a mut [T],
@@ -270,11 +267,26 @@ fn mismatch(status: Status, name: &str) -> Error {
     Error::new(status, sentence)
 }
 
-/// A forward call whose shapes, strides and outputs are fixed: [`Mechanism::prepare`] makes it and its workspace,
-/// [`run`](Self::run) computes on slices, and asks nobody for memory, unless it is over a [`Memory`] that has grown. It
-/// borrows nothing between runs.
+handle!(Plan, attn_plan, attn_plan_destroy);
+
+impl Plan {
+    /// Of a call by this mechanism.
+    ///
+    /// # Safety
+    ///
+    /// The arguments and what they point to must be as attn_forward wants them.
+    unsafe fn make(mechanism: &Mechanism, args: *const sys::attn_forward_args) -> Result<Self> {
+        let mut plan = ptr::null_mut();
+        check(sys::attn_plan_create(mechanism.raw(), args, &mut plan))?;
+        Ok(Self::own(plan))
+    }
+}
+
+/// A forward call whose shapes, strides and outputs are fixed: [`Mechanism::prepare`] checks it, plans it and finds its
+/// scratch, [`run`](Self::run) computes on slices, and asks nobody for memory, unless it is over a [`Memory`] that has
+/// grown, or by a mechanism that was changed or is another one. It borrows nothing between runs.
 ///
-/// It is `Send` but not `Sync`: it has one workspace, and one set of arguments.
+/// It is `Send` but not `Sync`: it has one plan, and one set of arguments.
 ///
 /// ```
 /// # fn main() -> attn::Result<()> {
@@ -296,11 +308,14 @@ fn mismatch(status: Status, name: &str) -> Error {
 /// ```
 pub struct Call<T: Float> {
     laid: NonNull<Laid>,
-    workspace: Workspace,
+    plan: Plan,
+    // Whose plan it is, which the plan keeps alive: none that is made meanwhile has its address. To be compared alone.
+    planned_for: *const sys::attn_mechanism,
     element: PhantomData<T>,
 }
 
-// SAFETY: it owns what it points to; addresses of slices are put there by the run that reads them.
+// SAFETY: it owns what it points to; addresses of slices are put there by the run that reads them, and so are those that
+// the plan reads. What is bound to the plan's mechanism is read while that is borrowed.
 unsafe impl<T: Float> Send for Call<T> {}
 
 impl<T: Float> Drop for Call<T> {
@@ -319,8 +334,8 @@ impl<T: Float> fmt::Debug for Call<T> {
 }
 
 impl Mechanism {
-    /// Lays a call out like these inputs and outputs, whose slices it does not keep, and finds its workspace: that of the
-    /// outputs is not looked at.
+    /// Plans a call laid out like these inputs and outputs, whose slices it does not keep. It has scratch of its own: the
+    /// workspace of the outputs is not looked at.
     ///
     /// # Errors
     ///
@@ -338,16 +353,8 @@ impl Mechanism {
         }
         let mut args = inputs.lay();
         outputs.lay(&mut args);
-        let (mut bytes, mut workspace) = (0, Workspace::new());
         // SAFETY: as in forward.
-        check(unsafe { sys::attn_forward_workspace(self.raw(), &args, &mut bytes) })?;
-        // So little is the stack's in any case, and a workspace would only be one thing more to check; but what a call over
-        // a memory needs may grow.
-        if bytes > STACK || inputs.memory.is_some() {
-            workspace.reserve(bytes)?;
-            args.workspace = workspace.pointer();
-            args.workspace_size = workspace.len();
-        }
+        let plan = unsafe { Plan::make(self, &args) }?;
         let mut laid = Box::new(Laid {
             args,
             takes_memory: inputs.memory.is_some(),
@@ -380,19 +387,20 @@ impl Mechanism {
         unsafe { Laid::link(laid.as_ptr()) };
         Ok(Call {
             laid,
-            workspace,
+            plan,
+            planned_for: self.raw(),
             element: PhantomData,
         })
     }
 }
 
 impl<T: Float> Call<T> {
-    /// Computes, by this mechanism, usually the one that the call was laid out for.
+    /// Computes, by this mechanism, usually the one that the call was planned for: for another one it is planned anew.
     ///
     /// # Errors
     ///
     /// `Shape`: a slice is shorter than the layout needs. `Argument`: there is one that the layout has not. Otherwise as
-    /// [`Mechanism::forward`].
+    /// [`Mechanism::forward`]. It can be run again after all of them.
     #[inline]
     pub fn run(&mut self, mechanism: &Mechanism, slices: Slices<'_, T>) -> Result<()> {
         let laid = self.laid.as_ptr();
@@ -440,38 +448,33 @@ impl<T: Float> Call<T> {
             return Err(mismatch(Status::Argument, "memory"));
         }
         let memory = slices.memory.map_or(ptr::null(), Memory::raw);
-        // SAFETY: every tensor has the slice that it was checked against; these are borrowed for the call.
-        let status = unsafe {
+        // SAFETY: every tensor has the slice that it was checked against; these are borrowed for the call, and so is what is
+        // bound to the mechanism, whose plan it is.
+        unsafe {
             if (*laid).args.memory != memory {
                 (*laid).args.memory = memory;
             }
-            sys::attn_forward(mechanism.raw(), ptr::addr_of!((*laid).args))
-        };
-        if status == sys::ATTN_OK {
-            return Ok(());
+            let args = ptr::addr_of!((*laid).args);
+            if !ptr::eq(self.planned_for, mechanism.raw()) {
+                self.plan_for(mechanism, args)?;
+            }
+            check(sys::attn_plan_run(self.plan.0.as_ptr(), args))
         }
-        self.run_larger(mechanism, status)
     }
 
-    /// After a failure: once more, where it was the workspace that has become too small.
+    /// Makes it another mechanism's.
+    ///
+    /// # Safety
+    ///
+    /// As [`Plan::make`].
     #[cold]
-    fn run_larger(&mut self, mechanism: &Mechanism, status: sys::attn_status) -> Result<()> {
-        let failure = check(status);
-        if status != sys::ATTN_ERR_BUFFER {
-            return failure;
-        }
-        let (laid, mut bytes) = (self.laid.as_ptr(), 0);
-        // SAFETY: as in run, which has put everything in place.
-        let args = unsafe { ptr::addr_of!((*laid).args) };
-        check(unsafe { sys::attn_forward_workspace(mechanism.raw(), args, &mut bytes) })?;
-        if bytes <= self.workspace.len() {
-            return failure;
-        }
-        self.workspace.reserve(bytes)?;
-        check(unsafe {
-            (*laid).args.workspace = self.workspace.pointer();
-            (*laid).args.workspace_size = self.workspace.len();
-            sys::attn_forward(mechanism.raw(), args)
-        })
+    unsafe fn plan_for(
+        &mut self,
+        mechanism: &Mechanism,
+        args: *const sys::attn_forward_args,
+    ) -> Result<()> {
+        self.plan = Plan::make(mechanism, args)?;
+        self.planned_for = mechanism.raw();
+        Ok(())
     }
 }

@@ -10,18 +10,21 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::thread;
 
-/// Counts what this thread asks for.
+/// Counts what this thread asks for, and what it has not given back.
 struct Counting;
 
 thread_local!(static ASKED: Cell<usize> = const { Cell::new(0) });
+thread_local!(static HELD: Cell<isize> = const { Cell::new(0) });
 
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
+        let _ = HELD.try_with(|held| held.set(held.get() + 1));
         System.alloc(layout)
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        let _ = HELD.try_with(|held| held.set(held.get() - 1));
         System.dealloc(pointer, layout)
     }
 }
@@ -31,6 +34,10 @@ static COUNTING: Counting = Counting;
 
 fn asked() -> usize {
     ASKED.with(Cell::get)
+}
+
+fn held() -> isize {
+    HELD.with(Cell::get)
 }
 
 #[test]
@@ -55,6 +62,7 @@ fn prepared_calls_ask_nobody_for_memory() {
         "without a workspace the engine asks, and is heard"
     );
 
+    let holds = held();
     let out = Outputs::new().context(TensorMut::new(&mut context, &SHAPE).unwrap());
     let mut call = mechanism.prepare(&inputs, out).unwrap();
     let before = asked();
@@ -69,6 +77,9 @@ fn prepared_calls_ask_nobody_for_memory() {
     }
     assert_eq!(asked(), before);
     assert_eq!(context, once);
+    assert!(held() > holds);
+    drop(call);
+    assert_eq!(held(), holds);
 
     let mut workspace = Workspace::new();
     for round in 0..2 {
@@ -121,6 +132,131 @@ fn prepared_calls_follow_a_memory_that_grows() {
         call.run(&mechanism, slices).unwrap_err().status(),
         Status::Argument
     );
+}
+
+const ROWS: usize = 3;
+const DIM: usize = 4;
+const KEYS: usize = 5;
+
+/// Queries [2, 1, ROWS, DIM], keys [2, 1, KEYS, DIM], their lengths.
+type Data<'a> = (&'a [f64], &'a [f64], &'a [i32]);
+
+fn run(
+    call: &mut Call<f64>,
+    mechanism: &Mechanism,
+    (query, key, lengths): Data,
+) -> Result<Vec<f64>> {
+    let mut context = vec![9.0; query.len()];
+    let slices = Slices {
+        query,
+        key,
+        key_lengths: Some(lengths.into()),
+        context: &mut context,
+        ..Slices::default()
+    };
+    let result = call.run(mechanism, slices);
+    assert!(result.is_ok() || context.iter().all(|&x| x == 9.0));
+    result.map(|()| context)
+}
+
+fn laid<'a>((query, key, lengths): Data<'a>) -> Inputs<'a, f64> {
+    Inputs::new(Tensor::new(query, &[2, 1, ROWS, DIM]).unwrap())
+        .key(Tensor::new(key, &[2, 1, KEYS, DIM]).unwrap())
+        .key_lengths(lengths)
+}
+
+fn prepared(mechanism: &Mechanism, data: Data) -> Result<Call<f64>> {
+    let mut context = vec![0.0; data.0.len()];
+    let shape = [2, 1, ROWS, DIM];
+    let out = Outputs::new().context(TensorMut::new(&mut context, &shape).unwrap());
+    mechanism.prepare(&laid(data), out)
+}
+
+fn forward(mechanism: &Mechanism, data: Data) -> Result<Vec<f64>> {
+    let mut context = vec![0.0; data.0.len()];
+    let shape = [2, 1, ROWS, DIM];
+    let out = Outputs::new().context(TensorMut::new(&mut context, &shape).unwrap());
+    mechanism.forward(&laid(data), out)?;
+    Ok(context)
+}
+
+#[test]
+fn each_run_of_a_prepared_call_is_forward() {
+    let (mut query, key) = (numbers(2 * ROWS * DIM, 1), numbers(2 * KEYS * DIM, 2));
+    let mut lengths = [5, 4];
+    let mut m = Mechanism::general(&Engine::new().unwrap(), DIM, DIM).unwrap();
+    assert_eq!(
+        prepared(&m, (&query, &key, &lengths)).unwrap_err().status(),
+        Status::Parameter
+    );
+    m.bind("W", numbers(DIM * DIM, 3)).unwrap();
+    let mut call = prepared(&m, (&query, &key, &lengths)).unwrap();
+    let mut before = vec![];
+    for step in 0..7 {
+        match step {
+            1 => query.iter_mut().for_each(|x| *x *= -2.0),
+            2 => query = query.iter().rev().copied().collect(), // they lie elsewhere
+            3 => lengths = [1, 5],
+            4 => m.param_mut::<f64>("W").unwrap()[0] = 3.0,
+            5 => m.set_scale(0.5).unwrap(),
+            6 => m.set_causal(Some(Align::BottomRight)).unwrap(),
+            _ => (),
+        }
+        let got = run(&mut call, &m, (&query, &key, &lengths));
+        assert_eq!(got, forward(&m, (&query, &key, &lengths)), "{step}");
+        assert_ne!(got.as_ref().unwrap(), &before, "{step}");
+        before = got.unwrap();
+    }
+    // What is refused leaves the call as it was.
+    let too_long = run(&mut call, &m, (&query, &key, &[6, 5]));
+    assert_eq!(too_long.unwrap_err().status(), Status::Argument);
+    let slices = Slices {
+        query: &query,
+        key: &key,
+        key_lengths: Some((&[5i64, 5][..]).into()),
+        context: &mut vec![0.0; query.len()],
+        ..Slices::default()
+    };
+    assert_eq!(
+        call.run(&m, slices).unwrap_err().status(),
+        Status::DType // laid out with others
+    );
+    let w = m.param::<f64>("W").unwrap().to_vec();
+    m.unbind("W").unwrap();
+    let unbound = run(&mut call, &m, (&query, &key, &lengths));
+    assert_eq!(unbound.unwrap_err().status(), Status::Parameter);
+    m.bind("W", w).unwrap();
+    assert_eq!(run(&mut call, &m, (&query, &key, &lengths)), Ok(before));
+}
+
+/// Whose address the next one could have, were it not for the plan; and whose parameters are gone.
+#[test]
+fn prepared_calls_outlive_their_mechanism() {
+    let (query, key) = (numbers(2 * ROWS * DIM, 1), numbers(2 * KEYS * DIM, 2));
+    let data = (&query[..], &key[..], &[5, 4][..]);
+    let engine = Engine::new().unwrap();
+    let general = |seed| {
+        let mut m = Mechanism::general(&engine, DIM, DIM).unwrap();
+        m.bind("W", numbers(DIM * DIM, seed)).unwrap();
+        m
+    };
+    let mut call = prepared(&general(3), data).unwrap();
+    for seed in 3..10 {
+        let mechanism = general(seed);
+        let want = forward(&mechanism, data);
+        assert_eq!(run(&mut call, &mechanism, data), want);
+        let moved = Box::new(mechanism);
+        assert_eq!(run(&mut call, &moved, data), want);
+    }
+    let unbound = Mechanism::general(&engine, DIM, DIM).unwrap();
+    let (kept, seldom) = (general(4), Mechanism::dot(&engine).unwrap());
+    for mechanism in [&kept, &seldom, &kept] {
+        let refused = run(&mut call, &unbound, data);
+        assert_eq!(refused.unwrap_err().status(), Status::Parameter);
+        assert_eq!(run(&mut call, mechanism, data), forward(mechanism, data));
+    }
+    drop((kept, seldom, engine));
+    thread::spawn(move || drop(call)).join().unwrap();
 }
 
 #[test]
