@@ -45,7 +45,7 @@ typedef struct attn_i_problem {
     int64_t query_dim, key_dim, value_dim;        /* Dq, Dk, Dv; key_dim 0: there is no key */
 
     attn_i_view query, key, value;
-    int keys_are_values; /* there is no value: then the views are alike */
+    int keys_are_values;    /* there is no value: then the views are alike */
     attn_i_ready ready;     /* what the rows of key are */
     attn_i_view mask, bias; /* broadcast to [B, Hq, Tq, Tk]; data NULL: none */
     attn_i_view lengths;    /* [1, 1, 1, B]; data NULL: none */

@@ -31,15 +31,15 @@ void forward_run(struct problem *problem, struct forward_call *call);
  * are not negative and add up to 1 or to nothing; finite inputs have finite results. */
 void forward_check_result(struct problem *problem, const struct forward_call *call);
 
-/* The same bits with other threads and executors; in a workspace of exactly what is needed; by a plan, where it was made
- * and with outputs elsewhere; and whatever is in keys that no query sees, and in their values. */
+/* The same bits with other threads and executors; in a workspace of exactly what is needed; by a plan, where it was
+ * made and with outputs elsewhere; and whatever is in keys that no query sees, and in their values. */
 void forward_check_alike(struct problem *problem, const struct forward_call *call, unsigned choice);
 void forward_check_workspace(struct problem *problem, const struct forward_call *call, struct bytes *bytes);
 void forward_check_plan(struct problem *problem, const struct forward_call *call);
 void forward_check_unseen(struct problem *problem, const struct forward_call *call);
 
-/* With what is told of the weights beside it (attn_weights_stats), in tensors of any layout, all of the above holds, and
- * so does what a softmax, or a hardmax, has: entropies, indices and sums of weights are in their ranges. */
+/* With what is told of the weights beside it (attn_weights_stats), in tensors of any layout, all of the above holds,
+ * and so does what a softmax, or a hardmax, has: entropies, indices and sums of weights are in their ranges. */
 void forward_check_stats(struct problem *problem, const struct forward_call *call, struct bytes *bytes);
 
 /* Every allocation that a call makes fails once: then it is refused and nothing is written. It makes one at most, and
