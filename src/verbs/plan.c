@@ -82,6 +82,7 @@ struct attn_plan {
     attn_forward_args args;
     attn_weights_stats stats;
     attn_tensor tensor[TENSORS]; /* ndim 0: there is none */
+    int there[TENSORS], count;   /* those that there are */
 
     attn_i_forward_plan forward;
 };
@@ -131,6 +132,7 @@ static attn_status keep_arguments(attn_plan *plan, const attn_forward_args *give
         const attn_tensor **slot = slot_of(a, s, i);
         if (*slot == NULL) continue;
         plan->tensor[i] = **slot;
+        plan->there[plan->count++] = i;
         *slot = &plan->tensor[i];
     }
     return ATTN_OK;
@@ -139,7 +141,7 @@ static attn_status keep_arguments(attn_plan *plan, const attn_forward_args *give
 static place place_of(const attn_plan *plan)
 {
     place now;
-    for (int i = 0; i < TENSORS; i++) now.data[i] = plan->tensor[i].data;
+    for (int k = 0; k < plan->count; k++) now.data[plan->there[k]] = plan->tensor[plan->there[k]].data;
     now.memory = plan->args.memory;
     now.query_start = plan->args.query_start;
     now.seed = plan->args.dropout_seed;
@@ -149,7 +151,7 @@ static place place_of(const attn_plan *plan)
 
 static void set_place(attn_plan *plan, const place *to)
 {
-    for (int i = 0; i < TENSORS; i++) plan->tensor[i].data = to->data[i];
+    for (int k = 0; k < plan->count; k++) plan->tensor[plan->there[k]].data = to->data[plan->there[k]];
     plan->args.memory = to->memory;
     plan->args.query_start = to->query_start;
     plan->args.dropout_seed = to->seed;
@@ -198,9 +200,9 @@ static attn_status read_place(const attn_plan *plan, const attn_forward_args *gi
     if (given->struct_size != sizeof args) status = attn_i_forward_args_read(given, &args), a = &args;
     if (status == ATTN_OK && a->stats != NULL) status = read_stats(a->stats, &stats), s = &stats;
     if (status != ATTN_OK) return status;
-    for (int i = 0; i < TENSORS; i++) {
+    const int count = s != NULL || planned->stats != NULL ? TENSORS : ENTROPY;
+    for (int i = 0; i < count; i++) {
         const attn_tensor *new = tensor_of(a, s, i), *old = &plan->tensor[i];
-        to->data[i] = NULL;
         if (new == NULL && old->ndim == 0) continue;
         if (new == NULL || !same_form(new, old)) return refuse_form(tensors[i].name, new, old);
         to->data[i] = new->data;
@@ -294,11 +296,9 @@ static void move_view(attn_i_view *view, void *data)
 static void move_views(attn_plan *plan, const place *to)
 {
     attn_i_problem *p = &plan->forward.problem;
-    for (int i = 0; i < TENSORS; i++) {
-        attn_i_view *view = view_of(plan, i);
-        if (plan->tensor[i].ndim > 0 && view->first < view->end && view->data != to->data[i]) {
-            move_view(view, to->data[i]);
-        }
+    for (int k = 0; k < plan->count; k++) {
+        attn_i_view *view = view_of(plan, plan->there[k]);
+        if (view->first < view->end) move_view(view, to->data[plan->there[k]]);
     }
     if (p->keys_are_values) p->value = p->key;
     p->query_start = to->query_start;
@@ -310,7 +310,8 @@ static void move_views(attn_plan *plan, const place *to)
 static attn_status move(attn_plan *plan, const place *from, const place *to)
 {
     attn_i_view view;
-    for (int i = 0; i < TENSORS; i++) {
+    for (int k = 0; k < plan->count; k++) {
+        const int i = plan->there[k];
         const attn_i_view *old = view_of(plan, i);
         if (to->data[i] == from->data[i] || old->first == old->end || suits(old, to->data[i])) continue;
         attn_tensor tensor = plan->tensor[i];
