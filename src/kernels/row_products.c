@@ -7,7 +7,8 @@
 
 enum {
     MOST_ROWS = 4,
-    FETCH = 12288,        /* bytes ahead that memory is asked for */
+    FETCH = 16384,        /* bytes ahead that memory is asked for, */
+    SECOND_LEVEL = 2,     /* into that cache: in the first it would push out what is being read */
     PART_ELEMENTS = 4096, /* of values that stay in the first-level cache while a context goes over them */
     LEAST_PART = 8,
     WIDE = 512,    /* elements of a value that is gone over row by row */
@@ -39,7 +40,7 @@ static ALWAYS_INLINE void product_block(int rows, int64_t depth, attn_i_rows que
         UNROLL for (int j = 0; j < count; j++)
         {
             const vec k = load(keys + j * stride + d);
-            __builtin_prefetch(ahead + j * next_key, 0, 3);
+            __builtin_prefetch(ahead + j * next_key, 0, SECOND_LEVEL);
             UNROLL for (int r = 0; r < rows; r++) acc[r * count + j] += q[r] * k;
         }
         ahead += next_vector;
@@ -123,7 +124,7 @@ static ALWAYS_INLINE void context_block(int rows, int vectors, int64_t first, in
         UNROLL for (int v = 0; v < vectors; v++)
         {
             b[v] = load(values.data + j * values.stride + (first + v) * WIDTH);
-            __builtin_prefetch(ahead + v * VECTOR_BYTES, 0, 3);
+            __builtin_prefetch(ahead + v * VECTOR_BYTES, 0, SECOND_LEVEL);
         }
         UNROLL for (int r = 0; r < rows; r++)
         {
