@@ -546,6 +546,12 @@ static void what_was_not_planned_is_refused(void **state)
     refused(&r, &args, ATTN_ERR_ARGUMENT, "scores_stage is");
     args = good, args.struct_size = 3;
     refused(&r, &args, ATTN_ERR_STRUCT_SIZE, "struct_size is 3");
+    attn_weights_stats stats = ATTN_WEIGHTS_STATS_INIT;
+    args = good, args.stats = &stats;
+    stats.reserved = 1;
+    refused(&r, &args, ATTN_ERR_ARGUMENT, "stats->reserved is not 0");
+    stats.reserved = 0, stats.struct_size = 3;
+    refused(&r, &args, ATTN_ERR_STRUCT_SIZE, "stats: struct_size is 3");
     attn_memory *memory = memory_of(&r.pair, B, 1);
     args = good, args.memory = memory;
     refused(&r, &args, ATTN_ERR_ARGUMENT, "memory is there, but was");

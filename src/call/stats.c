@@ -28,16 +28,23 @@ static attn_status check_strongest(const attn_i_problem *p, const attn_tensor *t
     return status == ATTN_OK ? attn_i_view_is_output(view, name) : status;
 }
 
+attn_status attn_i_stats_read(const attn_weights_stats *given, attn_weights_stats *args)
+{
+    attn_status status =
+        attn_i_struct_read(args, sizeof *args, sizeof *args, given, given->struct_size, "attn_weights_stats");
+    if (status != ATTN_OK) return attn_i_fail_in("stats", status);
+    if (args->reserved != 0) return attn_i_fail(ATTN_ERR_ARGUMENT, "stats->reserved is not 0");
+    return ATTN_OK;
+}
+
 attn_status attn_i_stats_check(attn_i_problem *p, const attn_weights_stats *given)
 {
     attn_weights_stats args;
     const int64_t rows[4] = {1, p->batch, p->query_heads, p->queries};
     const int64_t keys[4] = {1, p->batch, p->query_heads, p->keys};
     attn_i_stats *s = &p->stats;
-    attn_status status =
-        attn_i_struct_read(&args, sizeof args, sizeof args, given, given->struct_size, "attn_weights_stats");
-    if (status != ATTN_OK) return attn_i_fail_in("stats", status);
-    if (args.reserved != 0) return attn_i_fail(ATTN_ERR_ARGUMENT, "stats->reserved is not 0");
+    attn_status status = attn_i_stats_read(given, &args);
+    if (status != ATTN_OK) return status;
     status = attn_i_problem_output(p, args.entropy, "stats->entropy", row_layout, rows, &s->entropy);
     if (status == ATTN_OK) status = check_strongest(p, args.strongest, rows, &s->strongest);
     if (status == ATTN_OK) {

@@ -6,6 +6,9 @@
 
 #include "call/problem.h"
 
+/* The caller's struct, as this version has it. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_ARGUMENT. */
+attn_status attn_i_stats_read(const attn_weights_stats *given, attn_weights_stats *args);
+
 /* Reads the caller's struct and checks its tensors. ATTN_ERR_STRUCT_SIZE and what outputs have. */
 attn_status attn_i_stats_check(attn_i_problem *problem, const attn_weights_stats *given);
 

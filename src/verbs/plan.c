@@ -2,9 +2,9 @@
  *
  * verbs/plan.c: attn_plan: a forward call that is checked and cut into work once. A run moves the views of the problem
  * to where tensors lie now; all else that a view says is as it was planned. */
+#include "call/stats.h"
 #include "handles/lengths.h"
 #include "handles/status.h"
-#include "handles/structs.h"
 #include "runtime/size.h"
 #include "verbs/forward.h"
 
@@ -107,13 +107,6 @@ static const attn_tensor *tensor_of(const attn_forward_args *args, const attn_we
     return slot == NULL ? NULL : *slot;
 }
 
-static attn_status read_stats(const attn_weights_stats *given, attn_weights_stats *stats)
-{
-    attn_status status =
-        attn_i_struct_read(stats, sizeof *stats, sizeof *stats, given, given->struct_size, "attn_weights_stats");
-    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("stats", status);
-}
-
 /* Takes the arguments over, with copies of the tensors. Nothing is checked but the structs themselves. */
 static attn_status keep_arguments(attn_plan *plan, const attn_forward_args *given)
 {
@@ -121,7 +114,7 @@ static attn_status keep_arguments(attn_plan *plan, const attn_forward_args *give
     attn_weights_stats *s = &plan->stats;
     attn_status status = attn_i_forward_args_read(given, a);
     if (status == ATTN_OK && a->stats != NULL) {
-        status = read_stats(a->stats, s);
+        status = attn_i_stats_read(a->stats, s);
         a->stats = s;
     }
     if (status != ATTN_OK) return status;
@@ -198,7 +191,7 @@ static attn_status read_place(const attn_plan *plan, const attn_forward_args *gi
     attn_weights_stats stats;
     attn_status status = ATTN_OK;
     if (given->struct_size != sizeof args) status = attn_i_forward_args_read(given, &args), a = &args;
-    if (status == ATTN_OK && a->stats != NULL) status = read_stats(a->stats, &stats), s = &stats;
+    if (status == ATTN_OK && a->stats != NULL) status = attn_i_stats_read(a->stats, &stats), s = &stats;
     if (status != ATTN_OK) return status;
     const int count = s != NULL || planned->stats != NULL ? TENSORS : ENTROPY;
     for (int i = 0; i < count; i++) {
