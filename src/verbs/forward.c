@@ -76,7 +76,6 @@ void attn_i_forward_begin(attn_i_forward_plan *f, void *memory)
     if (f->computed != &f->problem) {
         attn_i_arena arena = {.base = (unsigned char *)memory + f->relative};
         lay_out_wide(f, &arena);
-        widen(f);
     }
     if (f->by_tiles) attn_i_tiles_begin(&f->tiles, scratch_of(f));
 }
