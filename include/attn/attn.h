@@ -651,9 +651,9 @@ ATTN_API attn_status attn_forward_workspace(const attn_mechanism *mechanism, con
  * one mechanism too. A plan keeps its mechanism alive. */
 typedef struct attn_plan attn_plan;
 
-/* Makes one of these arguments, whose tensors it remembers, and runs nothing. Everything that attn_forward would refuse
- * is refused here; workspace is not looked at. Allocates the plan, and once what attn_forward_workspace says.
- * Errors: as attn_forward. Since 0.1. */
+/* Makes one of these arguments and runs nothing. It copies the views; what these look at, and a memory, must be there
+ * when it runs. Everything that attn_forward would refuse is refused here; workspace is not looked at. Allocates the
+ * plan, and once what attn_forward_workspace says. Errors: as attn_forward. Since 0.1. */
 ATTN_API attn_status attn_plan_create(const attn_mechanism *mechanism, const attn_forward_args *args, attn_plan **plan);
 
 /* Computes. args: as the plan was made with, but for where tensors lie, the numbers in them (lengths too), query_start,

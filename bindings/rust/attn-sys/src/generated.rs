@@ -1408,9 +1408,9 @@ extern "C" {
     ) -> attn_status;
 
     /// ```text
-    /// Makes one of these arguments, whose tensors it remembers, and runs nothing. Everything that attn_forward would refuse
-    /// is refused here; workspace is not looked at. Allocates the plan, and once what attn_forward_workspace says.
-    /// Errors: as attn_forward. Since 0.1.
+    /// Makes one of these arguments and runs nothing. It copies the views; what these look at, and a memory, must be there
+    /// when it runs. Everything that attn_forward would refuse is refused here; workspace is not looked at. Allocates the
+    /// plan, and once what attn_forward_workspace says. Errors: as attn_forward. Since 0.1.
     /// ```
     pub fn attn_plan_create(
         mechanism: *const attn_mechanism,
