@@ -45,10 +45,11 @@ typedef struct attn_i_problem {
     int64_t query_dim, key_dim, value_dim;        /* Dq, Dk, Dv; key_dim 0: there is no key */
 
     attn_i_view query, key, value;
-    int keys_are_values;    /* there is no value: then the views are alike */
-    attn_i_ready ready;     /* what the rows of key are */
-    attn_i_view mask, bias; /* broadcast to [B, Hq, Tq, Tk]; data NULL: none */
-    attn_i_view lengths;    /* [1, 1, 1, B]; data NULL: none */
+    attn_i_view key_scales, value_scales; /* [1, B, Hk, Tk], of float32, of rows of integers; data NULL: none */
+    int keys_are_values;                  /* there is no value: then the views are alike */
+    attn_i_ready ready;                   /* what the rows of key are */
+    attn_i_view mask, bias;               /* broadcast to [B, Hq, Tq, Tk]; data NULL: none */
+    attn_i_view lengths;                  /* [1, 1, 1, B]; data NULL: none */
     int64_t query_start;
     double scale;
     attn_i_dropout dropout;

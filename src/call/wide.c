@@ -34,6 +34,7 @@ void attn_i_wide_layout(attn_i_wide *wide, attn_i_arena *arena)
     for (int i = 0; i < wide->count; i++) {
         attn_i_view *view = &wide->item[i].view;
         int64_t elements = 1;
+        view->dtype = ATTN_F32;
         view->size = (int64_t)sizeof(float);
         for (int d = 3; d >= 0; d--) {
             const int64_t n = view->stride[d] == 0 ? attn_i_min(view->shape[d], 1) : view->shape[d];

@@ -52,8 +52,10 @@ static attn_status choose_kernels(const char *name, attn_engine *engine)
     }
     engine->kernels_f32 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F32);
     engine->kernels_f64 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F64);
-    engine->stored_f16 = attn_i_stored_kernels_choose(&engine->cpu, name, ATTN_F16);
-    engine->stored_bf16 = attn_i_stored_kernels_choose(&engine->cpu, name, ATTN_BF16);
+    static const attn_dtype stored[] = {ATTN_F32, ATTN_F16, ATTN_BF16, ATTN_I8};
+    for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) {
+        engine->stored[stored[i]] = attn_i_stored_kernels_choose(&engine->cpu, name, stored[i]);
+    }
     engine->tile_kernels = attn_i_tile_kernels_choose(&engine->cpu, name);
     if (engine->kernels_f32 != NULL) return ATTN_OK;
 
@@ -178,7 +180,7 @@ void attn_engine_destroy(attn_engine *engine)
 
 const attn_i_stored_kernels *attn_i_engine_stored_kernels(const attn_engine *engine, attn_dtype dtype)
 {
-    return dtype == ATTN_F16 ? engine->stored_f16 : engine->stored_bf16;
+    return engine->stored[dtype];
 }
 
 const attn_i_kernels *attn_i_engine_kernels(const attn_engine *engine, attn_dtype dtype)

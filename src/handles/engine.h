@@ -22,8 +22,8 @@ struct attn_engine {
     int32_t threads;  /* never 0 */
     int has_executor;
     const attn_i_kernels *kernels_f32, *kernels_f64;
-    const attn_i_tile_kernels *tile_kernels; /* float32 */
-    const attn_i_stored_kernels *stored_f16, *stored_bf16;
+    const attn_i_tile_kernels *tile_kernels;          /* float32 */
+    const attn_i_stored_kernels *stored[ATTN_I8 + 1]; /* by dtype, of which some have none */
     attn_i_cpu cpu;
     attn_i_blas_info blas;
 };

@@ -145,7 +145,8 @@ void attn_i_memory_set_length(attn_memory *m, int64_t b, int64_t length)
 
 static attn_i_view view_of(const attn_memory *m, const attn_i_store *store, int64_t width)
 {
-    attn_i_view view = {.data = store->data, .size = m->size, .first = store->data, .end = store->data};
+    attn_i_view view = {
+        .data = store->data, .dtype = m->dtype, .size = m->size, .first = store->data, .end = store->data};
     const int64_t shape[4] = {m->batch, m->key_heads, m->longest, width};
     const int64_t stride[4] = {m->key_heads * m->capacity * store->width, m->capacity * store->width, store->width, 1};
     memcpy(view.shape, shape, sizeof shape);
@@ -173,6 +174,7 @@ attn_i_view attn_i_memory_lengths(const attn_memory *m)
     return (attn_i_view){.data = data,
                          .shape = {1, 1, 1, m->batch},
                          .stride = {0, 0, 0, 1},
+                         .dtype = ATTN_I64,
                          .size = (int64_t)sizeof *m->lengths,
                          .first = data,
                          .end = data + m->batch * (int64_t)sizeof *m->lengths};

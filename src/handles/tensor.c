@@ -98,6 +98,7 @@ static attn_status check_form(const attn_tensor *tensor, const char *name, int32
         return refuse_ndim(tensor, name, most_dims);
     }
     view->data = tensor->data; /* one by one: a struct of zeros takes longer, eight times in a small call */
+    view->dtype = tensor->dtype;
     view->size = attn_i_dtype_size(tensor->dtype);
     for (int d = 0; d < 4; d++) view->shape[d] = 1;
     for (int d = 0; d < 4; d++) view->stride[d] = 0;

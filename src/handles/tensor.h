@@ -12,6 +12,7 @@ typedef struct attn_i_view {
     char *data; /* NULL: no such tensor */
     int64_t shape[4];
     int64_t stride[4]; /* in elements; 0 along a dimension of one element */
+    attn_dtype dtype;
     int64_t size;      /* of an element, in bytes */
     char *first, *end; /* the bytes that its elements lie between; first == end when there are none */
 } attn_i_view;
@@ -95,6 +96,12 @@ int64_t attn_i_view_integer(const attn_i_view *view, const char *element);
 static inline char *attn_i_view_at(const attn_i_view *view, int64_t i, int64_t j)
 {
     return attn_i_moved(view->data, (i * view->stride[0] + j * view->stride[1]) * view->size);
+}
+
+/* Element (i, j, k, l) of a tensor that there is. */
+static inline char *attn_i_view_element(const attn_i_view *view, int64_t i, int64_t j, int64_t k, int64_t l)
+{
+    return attn_i_view_at(view, i, j) + (k * view->stride[2] + l * view->stride[3]) * view->size;
 }
 
 static inline attn_i_matrix attn_i_view_matrix(const attn_i_view *view, int64_t i, int64_t j)

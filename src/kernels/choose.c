@@ -9,55 +9,52 @@
 typedef struct kernel_set {
     const attn_i_kernels *f32, *f64;
     const attn_i_tile_kernels *tile;
-    const attn_i_stored_kernels *f16, *bf16;
-    const char *features[6]; /* all of them are needed, by the names of attn_i_cpu */
+    const attn_i_stored_kernels *stored[4]; /* F32, F16, BF16, I8 */
+    const char *features[6];                /* all of them are needed, by the names of attn_i_cpu */
 } kernel_set;
+
+#define STORED(set)                                                                                                    \
+    extern const attn_i_stored_kernels attn_i_##set##_f32_stored_f32, attn_i_##set##_f32_stored_f16,                   \
+        attn_i_##set##_f32_stored_bf16, attn_i_##set##_f32_stored_i8
+#define TABLES(set)                                                                                                    \
+    {                                                                                                                  \
+        &attn_i_##set##_f32_stored_f32, &attn_i_##set##_f32_stored_f16, &attn_i_##set##_f32_stored_bf16,               \
+            &attn_i_##set##_f32_stored_i8                                                                              \
+    }
 
 extern const attn_i_kernels attn_i_portable_f32_table, attn_i_portable_f64_table;
 extern const attn_i_tile_kernels attn_i_portable_f32_tile_table;
-extern const attn_i_stored_kernels attn_i_portable_f32_stored_f16, attn_i_portable_f32_stored_bf16;
+STORED(portable);
 #if defined(ATTN_I_X86_KERNELS)
 extern const attn_i_kernels attn_i_avx2_f32_table, attn_i_avx2_f64_table;
 extern const attn_i_kernels attn_i_avx512_f32_table, attn_i_avx512_f64_table;
 extern const attn_i_tile_kernels attn_i_avx2_f32_tile_table, attn_i_avx512_f32_tile_table;
-extern const attn_i_stored_kernels attn_i_avx2_f32_stored_f16, attn_i_avx2_f32_stored_bf16;
-extern const attn_i_stored_kernels attn_i_avx512_f32_stored_f16, attn_i_avx512_f32_stored_bf16;
+STORED(avx2);
+STORED(avx512);
 #endif
 #if defined(ATTN_I_ARM_KERNELS)
 extern const attn_i_kernels attn_i_neon_f32_table, attn_i_neon_f64_table;
 extern const attn_i_tile_kernels attn_i_neon_f32_tile_table;
-extern const attn_i_stored_kernels attn_i_neon_f32_stored_f16, attn_i_neon_f32_stored_bf16;
+STORED(neon);
 #endif
 
 /* From narrow to wide. */
 static const kernel_set sets[] = {
-    {&attn_i_portable_f32_table,
-     &attn_i_portable_f64_table,
-     &attn_i_portable_f32_tile_table,
-     &attn_i_portable_f32_stored_f16,
-     &attn_i_portable_f32_stored_bf16,
-     {NULL}},
+    {&attn_i_portable_f32_table, &attn_i_portable_f64_table, &attn_i_portable_f32_tile_table, TABLES(portable), {NULL}},
 #if defined(ATTN_I_X86_KERNELS)
     {&attn_i_avx2_f32_table,
      &attn_i_avx2_f64_table,
      &attn_i_avx2_f32_tile_table,
-     &attn_i_avx2_f32_stored_f16,
-     &attn_i_avx2_f32_stored_bf16,
+     TABLES(avx2),
      {"avx2", "fma", "f16c"}},
     {&attn_i_avx512_f32_table,
      &attn_i_avx512_f64_table,
      &attn_i_avx512_f32_tile_table,
-     &attn_i_avx512_f32_stored_f16,
-     &attn_i_avx512_f32_stored_bf16,
+     TABLES(avx512),
      {"avx512f", "avx512dq", "avx512bw", "avx512vl", "f16c"}},
 #endif
 #if defined(ATTN_I_ARM_KERNELS)
-    {&attn_i_neon_f32_table,
-     &attn_i_neon_f64_table,
-     &attn_i_neon_f32_tile_table,
-     &attn_i_neon_f32_stored_f16,
-     &attn_i_neon_f32_stored_bf16,
-     {"neon"}},
+    {&attn_i_neon_f32_table, &attn_i_neon_f64_table, &attn_i_neon_f32_tile_table, TABLES(neon), {"neon"}},
 #endif
 };
 
@@ -93,7 +90,8 @@ const attn_i_tile_kernels *attn_i_tile_kernels_choose(const attn_i_cpu *cpu, con
 const attn_i_stored_kernels *attn_i_stored_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype)
 {
     const kernel_set *chosen = choose_set(cpu, name);
-    return chosen == NULL ? NULL : dtype == ATTN_F16 ? chosen->f16 : chosen->bf16;
+    const int i = dtype == ATTN_F16 ? 1 : dtype == ATTN_BF16 ? 2 : dtype == ATTN_I8 ? 3 : 0;
+    return chosen == NULL ? NULL : chosen->stored[i];
 }
 
 const char *attn_i_kernels_name(const attn_i_cpu *cpu, size_t index)

@@ -120,7 +120,7 @@ const attn_i_kernels *attn_i_kernels_choose(const attn_i_cpu *cpu, const char *n
 /* The same set's kernels of tiles. */
 const attn_i_tile_kernels *attn_i_tile_kernels_choose(const attn_i_cpu *cpu, const char *name);
 
-/* The same set's kernels of ATTN_F16 or ATTN_BF16. */
+/* The same set's kernels of what is kept as ATTN_F32, ATTN_F16, ATTN_BF16 or ATTN_I8. */
 const attn_i_stored_kernels *attn_i_stored_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype);
 
 /* The names of the sets that this CPU can run, from narrow to wide; NULL past the last. */

@@ -1,44 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * kernels/stored.c: float16 and bfloat16, to and from float32. Subnormal numbers are numbers like others, whatever the
- * thread's floating-point mode says. */
+ * kernels/stored.c: the tables of the types that numbers are kept in: float32 itself, float16, bfloat16 and integers of
+ * 8 bits. */
 #include "kernels/stored.h"
 
+#include "kernels/half.h"
 #include "kernels/tiles.h"
 
-#include <string.h>
-#if defined(__F16C__)
-#include <immintrin.h>
-#endif
-
-static inline uint32_t bits_of(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-static inline float float_of(uint32_t u)
-{
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
-static const uint32_t sign = UINT32_C(0x80000000), infinite = UINT32_C(0x7F800000);
-
 /* -------------------------------------------------------------------------------------------- bfloat16 */
-
-static inline float from_bf16(uint16_t h)
-{
-    return float_of((uint32_t)h << 16);
-}
-
-static inline uint16_t to_bf16(float x)
-{
-    const uint32_t u = bits_of(x), rounded = (u + 0x7FFF + (u >> 16 & 1)) >> 16, quiet = u >> 16 | 0x40;
-    return (uint16_t)((u & ~sign) > infinite ? quiet : (u & ~sign) == 0 ? 0 : rounded);
-}
 
 static void load_bf16(int64_t n, const void *from, int64_t stride, float *to)
 {
@@ -61,61 +30,6 @@ static void store_bf16(int64_t n, const float *from, void *to, int64_t stride)
 }
 
 /* --------------------------------------------------------------------------------------------- float16 */
-
-#if defined(__F16C__)
-
-static inline float from_f16(uint16_t h)
-{
-    return _cvtsh_ss(h);
-}
-
-static inline uint16_t to_f16(float x)
-{
-    return _cvtss_sh(x + 0, _MM_FROUND_TO_NEAREST_INT);
-}
-
-#elif defined(__aarch64__)
-
-static inline float from_f16(uint16_t h)
-{
-    __fp16 x;
-    memcpy(&x, &h, sizeof x);
-    return (float)x;
-}
-
-static inline uint16_t to_f16(float x)
-{
-    const __fp16 rounded = (__fp16)(x + 0);
-    uint16_t h;
-    memcpy(&h, &rounded, sizeof h);
-    return h;
-}
-
-#else
-
-static inline float from_f16(uint16_t h)
-{
-    enum { SHIFT = 13, BIAS = (127 - 15) << 23 };
-    const uint32_t magnitude = h & 0x7FFF, moved = (magnitude << SHIFT) + BIAS;
-    const uint32_t whole = magnitude >= 0x7C00 ? moved + BIAS : moved; /* infinite, or no number */
-    const uint32_t u = magnitude < 0x400 ? bits_of((float)magnitude * 0x1p-24f) : whole;
-    return float_of((uint32_t)(h & 0x8000) << 16 | u);
-}
-
-static inline uint16_t to_f16(float x)
-{
-    enum { SHIFT = 13, BIAS = (127 - 15) << 23 };
-    const uint32_t u = bits_of(x), magnitude = u & ~sign;
-    /* The last digit of a subnormal result is the last of a float about 1/2: adding that rounds. */
-    const uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f);
-    const uint32_t normal = (magnitude - BIAS + 0xFFF + (magnitude >> SHIFT & 1)) >> SHIFT;
-    uint32_t h = magnitude < (BIAS + (UINT32_C(1) << 23)) ? subnormal : normal;
-    if (magnitude >= bits_of(65520.0f)) h = 0x7C00;
-    if (magnitude > infinite) h = 0x7E00;
-    return (uint16_t)(magnitude == 0 ? 0 : h | (u >> 16 & 0x8000));
-}
-
-#endif
 
 /* Elements side by side, as many as vectors take; how many that were. */
 static int64_t load_f16_vectors(int64_t n, const uint16_t *from, float *to)
@@ -174,5 +88,31 @@ static void store_f16(int64_t n, const float *from, void *to, int64_t stride)
     }
 }
 
-const attn_i_stored_kernels KERNEL(stored_bf16) = {load_bf16, store_bf16};
-const attn_i_stored_kernels KERNEL(stored_f16) = {load_f16, store_f16};
+/* -------------------------------------------------------------------------------------------- the others */
+
+static void load_i8(int64_t n, const void *from, int64_t stride, float *to)
+{
+    const int8_t *source = from;
+    if (stride == 1) {
+        for (int64_t j = 0; j < n; j++) to[j] = (float)source[j];
+    } else {
+        for (int64_t j = 0; j < n; j++) to[j] = (float)source[j * stride];
+    }
+}
+
+static void load_f32(int64_t n, const void *from, int64_t stride, float *to)
+{
+    KERNEL(gather)(n, from, stride, to);
+}
+
+static void store_f32(int64_t n, const float *from, void *to, int64_t stride)
+{
+    KERNEL(scatter)(n, from, to, stride);
+}
+
+#define TABLE(type) KERNEL(row_products_##type), KERNEL(row_context_##type)
+
+const attn_i_stored_kernels KERNEL(stored_f32) = {4, load_f32, store_f32, TABLE(f32)};
+const attn_i_stored_kernels KERNEL(stored_f16) = {2, load_f16, store_f16, TABLE(f16)};
+const attn_i_stored_kernels KERNEL(stored_bf16) = {2, load_bf16, store_bf16, TABLE(bf16)};
+const attn_i_stored_kernels KERNEL(stored_i8) = {1, load_i8, NULL, TABLE(i8)};

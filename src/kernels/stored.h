@@ -1,17 +1,35 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * kernels/stored.h: numbers of 16 bits, as callers keep them, and the float32 that they are computed in. Every number
- * of 16 bits is one of float32; the other way is rounded once, to the nearest, of two to the even one. */
+ * kernels/stored.h: the types that callers and memories keep numbers in which are computed with in float32. What such a
+ * type is, is told here and in kernels/stored.c alone: to all others it is a table. Every number of 16 or 8 bits is one
+ * of float32; the other way is rounded once, to the nearest, of two to the even one. */
 #ifndef ATTN_I_KERNELS_STORED_H
 #define ATTN_I_KERNELS_STORED_H
 
+#include "kernels/tile.h"
+
 #include <stdint.h>
 
+/* Rows of such a type, contiguous, `stride` elements apart. */
+typedef struct attn_i_stored_rows {
+    const void *data;
+    int64_t stride;
+} attn_i_stored_rows;
+
 typedef struct attn_i_stored_kernels {
+    int64_t size; /* of an element, in bytes */
     /* to[j] = from[j stride]; a NaN stays one */
     void (*load)(int64_t n, const void *from, int64_t stride, float *to);
-    /* to[j stride] = from[j]; minus zero becomes zero; what is too great for the type is infinite */
+    /* to[j stride] = from[j]; minus zero becomes zero; what is too great for the type is infinite. NULL for integers,
+     * which are made with a scale: see quantise. */
     void (*store)(int64_t n, const float *from, void *to, int64_t stride);
+    /* Few queries, for which lanes would stay empty: at most ATTN_I_FEW rows, a row of scores for each. */
+    /* to[i to_stride + j] = sum over d of queries[i][d] keys[j][d], i < rows, j < count. */
+    void (*row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys, int64_t count,
+                         float *to, int64_t to_stride);
+    /* context[i dim + d] += sum over j of weights[i weight_stride + j] values[j][d] */
+    void (*row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values, int64_t dim,
+                        float *context);
 } attn_i_stored_kernels;
 
 #endif

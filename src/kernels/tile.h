@@ -166,13 +166,7 @@ typedef struct attn_i_tile_kernels {
                                     attn_i_rows keys, int64_t count, const float *d_scores, float *d_queries,
                                     int64_t d_query_stride, float *d_keys, int64_t d_key_stride, float *d_weights);
 
-    /* Few queries, for which lanes would stay empty: at most ATTN_I_FEW rows, a row of scores for each. */
-    /* to[i to_stride + j] = sum over d of queries[i][d] keys[j][d], i < rows, j < count. */
-    void (*row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_rows keys, int64_t count, float *to,
-                         int64_t to_stride);
-    /* context[i dim + d] += sum over j of weights[i weight_stride + j] values[j][d] */
-    void (*row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_rows values, int64_t dim,
-                        float *context);
+    /* Rows of scores: of few queries, see kernels/stored.h. */
     /* The greatest of a row; passes over NaN; minus infinity if there is none. */
     float (*row_maximum)(int64_t n, const float *row);
     /* row[j] = 2^(unit row[j] - reference), 0 for minus infinity; what lies more than ROOM below counts as ROOM below.

@@ -47,10 +47,15 @@ void KERNEL(factored_tanh)(int64_t hidden, int sharing, int near, const float *w
 void KERNEL(factored_tanh_gradients)(int64_t hidden, int near, const float *weights, attn_i_rows queries, int64_t rows,
                                      attn_i_rows keys, int64_t count, const float *d_scores, float *d_queries,
                                      int64_t d_query_stride, float *d_keys, int64_t d_key_stride, float *d_weights);
-void KERNEL(row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_rows keys, int64_t count, float *to,
-                          int64_t to_stride);
-void KERNEL(row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_rows values, int64_t dim,
-                         float *context);
+#define ROW_KERNELS(type)                                                                                              \
+    void KERNEL(row_products_##type)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys,        \
+                                     int64_t count, float *to, int64_t to_stride);                                     \
+    void KERNEL(row_context_##type)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values,       \
+                                    int64_t dim, float *context);
+ROW_KERNELS(f32)
+ROW_KERNELS(f16)
+ROW_KERNELS(bf16)
+ROW_KERNELS(i8)
 float KERNEL(row_maximum)(int64_t n, const float *row);
 float KERNEL(row_measure)(int64_t n, float unit, float reference, float *row, float *moment);
 float KERNEL(row_exponentials)(int64_t n, float unit, float reference, float *row);
@@ -60,6 +65,6 @@ void KERNEL(mask_row)(int64_t n, const uint8_t *mask, int64_t stride, float *to)
 
 extern const attn_i_tile_kernels KERNEL(tile_table);
 
-extern const attn_i_stored_kernels KERNEL(stored_f16), KERNEL(stored_bf16);
+extern const attn_i_stored_kernels KERNEL(stored_f32), KERNEL(stored_f16), KERNEL(stored_bf16), KERNEL(stored_i8);
 
 #endif

@@ -209,17 +209,17 @@ static void multiply(void *data, int64_t item)
 static void multiply_few(void *data, int64_t item)
 {
     const job *j = data;
-    const attn_i_tile_kernels *kernels = j->p->engine->tile_kernels;
+    const attn_i_stored_kernels *kernels = attn_i_engine_stored_kernels(j->p->engine, ATTN_F32);
     const attn_i_matrix map = j->projection->map.use;
     const int64_t column = item * FEW_COLUMNS, count = attn_i_min(map.columns - column, FEW_COLUMNS);
     const attn_i_rows rows = {at(j->from, 0, 0), j->from.row_stride};
     float *to = (float *)(void *)j->to.data + column;
     float sums[ATTN_I_FEW * FEW_COLUMNS] = {0};
     if (map.column_stride != 1 && map.columns > 1) {
-        const attn_i_rows columns = {at(map, 0, column), map.column_stride};
+        const attn_i_stored_rows columns = {at(map, 0, column), map.column_stride};
         kernels->row_products(map.rows, rows, j->from.rows, columns, count, sums, count);
     } else {
-        const attn_i_rows map_rows = {at(map, 0, column), map.row_stride};
+        const attn_i_stored_rows map_rows = {at(map, 0, column), map.row_stride};
         kernels->row_context(map.rows, rows, j->from.rows, map_rows, count, sums);
     }
     for (int64_t i = 0; i < j->from.rows; i++) {

@@ -63,12 +63,30 @@ void attn_i_row_cap(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, at
     write_stage(p, ATTN_SCORES_CAPPED, b, h, i, span, row, NAN);
 }
 
+/* The caller's biases, of whichever type. */
+static void add_bias(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
+{
+    enum { SOME = 256 };
+    const attn_i_view *bias = &p->bias;
+    if (bias->dtype == p->dtype) {
+        p->kernels->add_bias(span.end - span.first, element(bias, b, h, i, span.first), bias->stride[3], row);
+        return;
+    }
+    float some[SOME];
+    for (int64_t first = span.first, n; first < span.end; first += n) {
+        n = attn_i_min(span.end - first, SOME);
+        attn_i_engine_stored_kernels(p->engine, bias->dtype)
+            ->load(n, element(bias, b, h, i, first), bias->stride[3], some);
+        p->kernels->add_bias(n, some, 1, (float *)row + (first - span.first));
+    }
+}
+
 void attn_i_row_bias(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span, void *row)
 {
     const attn_i_kernels *kernels = p->kernels;
     const attn_i_modifiers *m = p->modifiers;
     const int64_t n = span.end - span.first;
-    if (p->bias.data != NULL) kernels->add_bias(n, element(&p->bias, b, h, i, span.first), p->bias.stride[3], row);
+    if (p->bias.data != NULL) add_bias(p, b, h, i, span, row);
     if (p->relative.rows != NULL) {
         kernels->add_bias(n, attn_i_relative_row(p, b, h, i, span.first), 1, row);
     }

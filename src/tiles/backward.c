@@ -148,7 +148,7 @@ attn_status attn_i_tiles_backward_scratch(attn_i_tiles_backward *way, int64_t *b
     way->plan.tile.state = &way->sources.state;
     way->sources.state.own_products = way->p->engine->own_products;
     attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
-    attn_i_sources_find(&way->sources, 1);
+    attn_i_sources_find(&way->sources, 1, 1);
     cut(way);
     lay_out(way, &arena);
     return attn_i_scratch_measured(&arena, bytes);
@@ -165,9 +165,9 @@ static attn_i_tile_work work_of(const attn_i_tiles_backward *way, int64_t i, int
     w.rows = attn_i_min(way->tile_rows, way->head_rows - w.first_row);
     w.keys.first = attn_i_min(split * way->split_keys, p->keys);
     w.keys.end = attn_i_min(w.keys.first + way->split_keys, p->keys);
-    w.queries = attn_i_source_rows(&way->sources, &way->sources.query, i);
-    w.key_rows = attn_i_source_rows(&way->sources, &way->sources.key, i);
-    w.value_rows = attn_i_source_rows(&way->sources, &way->sources.value, i);
+    w.queries = attn_i_source_queries(&way->sources, i);
+    w.key_rows = attn_i_source_kept(&way->sources, &way->sources.key, i);
+    w.value_rows = attn_i_source_kept(&way->sources, &way->sources.value, i);
     return w;
 }
 
@@ -232,7 +232,7 @@ static int keys_are_finite(const attn_i_tiles_backward *way, const attn_i_tile_w
 {
     const int64_t depth = way->plan.tile.depth;
     for (int64_t j = w->keys.first; j < w->keys.end; j++) {
-        if (!way->p->kernels->is_finite(depth, w->key_rows.data + j * w->key_rows.stride)) return 0;
+        if (!way->p->kernels->is_finite(depth, attn_i_kept_from(&w->key_rows, j).data)) return 0;
     }
     return 1;
 }
@@ -249,7 +249,8 @@ static void write_queries(const attn_i_tiles_backward *way, const attn_i_gradien
     float factor[ATTN_I_LANES];
     if (queries_prepared(way)) { /* row by row, as rows are counted */
         float *first = way->prepared_queries + (i * way->head_rows - w->key_head * p->group) * width;
-        to = (attn_i_view){.data = (char *)first, .stride = {0, width, p->group * width, 1}, .size = p->size};
+        to = (attn_i_view){
+            .data = (char *)first, .stride = {0, width, p->group * width, 1}, .dtype = p->dtype, .size = p->size};
     }
     if (way->plan.tile.lanes == NULL) {
         for (int l = 0; l < ATTN_I_LANES; l++) factor[l] = (float)way->plan.factor;

@@ -142,6 +142,18 @@ int attn_i_tiles_takes(const attn_i_problem *problem, attn_i_tiles *way)
     return attn_i_tile_plan_make(problem, &way->plan);
 }
 
+/* 1 if there are so many tiles of queries to a key head that its keys and values had better be widened once for all. */
+static int is_read_often(const attn_i_problem *p)
+{
+    enum { OFTEN = 4 };
+    return attn_i_multiply_most(p->group, p->queries) > (OFTEN - 1) * ATTN_I_LANES;
+}
+
+static int is_widened(const attn_i_source *source)
+{
+    return !source->copied && source->type->size != (int64_t)sizeof(float);
+}
+
 attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
 {
     attn_i_arena arena = {.base = NULL};
@@ -149,7 +161,10 @@ attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
     way->few = attn_i_row_pass_suits(&way->plan);
     way->sources.state.own_products = way->p->engine->own_products;
     attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
-    attn_i_sources_find(&way->sources, !way->few); /* few queries convert what they read, a block at a time */
+    /* Few queries convert what they read, a block at a time. */
+    attn_i_sources_find(&way->sources, !way->few, !way->few && is_read_often(way->p));
+    way->plan.widens_keys = is_widened(&way->sources.key);
+    way->plan.widens_values = is_widened(&way->sources.value);
     cut(way);
     lay_out(way, &arena);
     return attn_i_scratch_measured(&arena, bytes);
@@ -169,9 +184,9 @@ static attn_i_tile_work work_of(const attn_i_tiles *way, int64_t pass)
     w.rows = attn_i_min(way->tile_rows, way->head_rows - w.first_row);
     w.keys.first = attn_i_min(split * way->split_keys, p->keys);
     w.keys.end = attn_i_min(w.keys.first + way->split_keys, p->keys);
-    w.queries = attn_i_source_rows(&way->sources, &way->sources.query, i);
-    w.key_rows = attn_i_source_rows(&way->sources, &way->sources.key, i);
-    w.value_rows = attn_i_source_rows(&way->sources, &way->sources.value, i);
+    w.queries = attn_i_source_queries(&way->sources, i);
+    w.key_rows = attn_i_source_kept(&way->sources, &way->sources.key, i);
+    w.value_rows = attn_i_source_kept(&way->sources, &way->sources.value, i);
     return w;
 }
 
@@ -197,9 +212,9 @@ static void merge_rows(void *data, int64_t i)
     attn_i_row_finish_parts(&way->plan, &w, &way->row_parts[i * way->splits], way->splits);
 }
 
-static int64_t lines_of(int64_t elements)
+static int64_t lines_of(int64_t bytes)
 {
-    return attn_i_divide_up(elements * (int64_t)sizeof(float), ATTN_I_LINE);
+    return attn_i_divide_up(bytes, ATTN_I_LINE);
 }
 
 /* The queries of a pass, where they are read as the caller has them. */
@@ -215,7 +230,7 @@ static void fetch_queries(const attn_i_tiles *way, const attn_i_tile_work *w, at
                            .run_stride = query->stride[1] * p->size,
                            .rows = attn_i_divide_up(w->rows, p->group),
                            .row_stride = query->stride[2] * p->size,
-                           .lines = lines_of(p->query_dim)};
+                           .lines = lines_of(p->query_dim * p->size)};
     attn_i_fetch_add(fetch, rows);
 }
 
@@ -227,13 +242,13 @@ static void fetch_share(const attn_i_tiles *way, int64_t pass, const attn_i_sour
     enum { FITS = 1 << 16 };
     const int64_t share = way->tiles * way->splits, i = pass / share + 1, part = pass % share, keys = way->p->keys;
     if (i >= way->passes / share || keys * width > FITS) return;
-    const attn_i_rows rows = attn_i_source_rows(&way->sources, source, i);
-    const int64_t first = keys * part / share, size = sizeof(float);
-    attn_i_fetch_add(fetch, (attn_i_fetched){.first = (const char *)attn_i_rows_from(rows, first).data,
+    const attn_i_kept rows = attn_i_source_kept(&way->sources, source, i);
+    const int64_t first = keys * part / share, size = rows.type->size;
+    attn_i_fetch_add(fetch, (attn_i_fetched){.first = attn_i_kept_from(&rows, first).data,
                                              .runs = 1,
                                              .rows = keys * (part + 1) / share - first,
                                              .row_stride = rows.stride * size,
-                                             .lines = lines_of(width)});
+                                             .lines = lines_of(width * size)});
 }
 
 static attn_i_row_stats *stats_of(const attn_i_tiles *way, int64_t pass)

@@ -164,18 +164,19 @@ static void load_lane(pass *t, int64_t lane)
         clear_lane(dim, lane, t->s->context_panels);
         return;
     }
+    const attn_i_stored_kernels *kernels = attn_i_engine_stored_kernels(t->v.p->engine, ATTN_F32);
     const float *d = NULL;
     float mean = 0, squares = 1;
     if (dim > 0) {
         d = contiguous_row(t, &g->d_context, lane, t->s->row);
-        t->v.kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_rows){d, dim}, 1, &squares, 1);
+        kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_stored_rows){d, dim}, 1, &squares, 1);
     }
     *reference = (float)(ceil(exponent) - (squares < small ? 0 : ATTN_I_BELOW));
     t->rest[lane] = (float)exp2((double)*reference - exponent);
     if (!(fabsf(*reference) <= ATTN_I_FAR)) t->referenced = 0;
     if (dim > 0) {
         const float *context = contiguous_row(t, &t->v.p->context, lane, t->s->row + dim);
-        t->v.kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_rows){context, dim}, 1, &mean, 1);
+        kernels->row_products(dim, (attn_i_rows){d, dim}, 1, (attn_i_stored_rows){context, dim}, 1, &mean, 1);
         attn_i_to_panels(d, dim, t->rest[lane] * t->keep, lane, t->s->context_panels);
     }
     if (g->d_logsumexp.data != NULL) mean -= (float)one_of(t, &g->d_logsumexp, lane);
@@ -227,9 +228,8 @@ static int weights_with_products(pass *t)
     if (!t->v.plan->plain || t->v.plan->cap != 0 || !t->referenced || !t->finite) return 0;
     for (int i = 0; i < t->v.count; i++) {
         const attn_i_tile_piece *one = &t->v.pieces[i];
-        if (!t->v.kernels->weights(t->v.plan->depth, t->v.s->queries,
-                                   attn_i_rows_from(t->v.w->key_rows, t->v.keys.first + one->first), one->count,
-                                   one->spans, &exponent, t->v.lanes, one->first, one->edges, &fetch,
+        if (!t->v.kernels->weights(t->v.plan->depth, t->v.s->queries, attn_i_rows_from(t->v.near_keys, one->first),
+                                   one->count, one->spans, &exponent, t->v.lanes, one->first, one->edges, &fetch,
                                    t->v.s->tile + one->first * ATTN_I_LANES)) {
             return 0;
         }
@@ -252,7 +252,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
 static void score_gradients(pass *t, const attn_i_tile_piece *one)
 {
     const int64_t start = one->first * ATTN_I_LANES;
-    const attn_i_rows values = attn_i_rows_from(t->v.w->value_rows, t->v.keys.first + one->first);
+    const attn_i_rows values = attn_i_rows_from(t->v.near_values, one->first);
     const float *weights = t->v.s->tile + start;
     float *d = t->s->d_scores + start;
     if (t->v.p->dropout.keep == 0) {
@@ -302,7 +302,7 @@ static void add_what_is_not_finite(pass *t, const attn_i_tile_piece *one)
 static void add_queries(pass *t, const attn_i_tile_piece *one)
 {
     const int64_t depth = t->v.plan->depth;
-    attn_i_rows keys = attn_i_rows_from(t->v.w->key_rows, t->v.keys.first + one->first);
+    attn_i_rows keys = attn_i_rows_from(t->v.near_keys, one->first);
     if (!t->finite) {
         for (int64_t j = 0; j < one->count; j++) {
             t->v.p->kernels->gather_finite(depth, keys.data + j * keys.stride, 1, t->s->keys + j * depth, 1);
@@ -332,8 +332,8 @@ static void add_by_score(pass *t, const attn_i_tile_piece *one)
     d_keys.data += (key - t->v.w->keys.first) * d_keys.stride;
     t->v.kernels->tile_scale(one->count, one->spans, (float)t->plan->factor, d_scores);
     t->v.plan->lanes->gradients(t->v.p, t->v.plan->state, t->v.s->queries, lane, end - lane,
-                                attn_i_rows_from(t->v.w->key_rows, key), one->count, d_scores, d_queries, d_keys,
-                                t->own);
+                                attn_i_rows_from(t->v.near_keys, key - t->v.keys.first), one->count, d_scores,
+                                d_queries, d_keys, t->own);
 }
 
 static void run_tile(pass *t)
@@ -343,6 +343,7 @@ static void run_tile(pass *t)
     attn_i_tile_view_take(&t->v);
     const attn_i_shows mask = attn_i_tile_view_mask(&t->v);
     if (mask == ATTN_I_NOTHING) return;
+    attn_i_tile_view_near(&t->v);
     if (mask == ATTN_I_SOMETHING || !weights_with_products(t)) weights_by_passes(t, mask);
     for (int i = 0; i < t->v.count; i++) {
         const attn_i_tile_piece *one = &t->v.pieces[i];

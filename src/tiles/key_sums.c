@@ -107,6 +107,7 @@ void attn_i_tile_key_sums(const attn_i_tile_plan *plan, const attn_i_tile_scratc
         attn_i_tile_view_take(&t.v);
         const attn_i_shows mask = attn_i_tile_view_mask(&t.v);
         if (mask == ATTN_I_NOTHING) continue;
+        attn_i_tile_view_near(&t.v);
         if (again.biased) attn_i_tile_view_bias(&t.v);
         for (int i = 0; i < t.v.count; i++) {
             const attn_i_tile_piece *one = &t.v.pieces[i];

@@ -78,18 +78,21 @@ void attn_i_lanes_move_great(const attn_i_tile_kernels *kernels, attn_i_lanes *l
 }
 
 void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *kernels, int64_t lanes, int64_t n,
-                        const float *tile, const float *factor, float *const *rows, int64_t step, int accumulate,
-                        float *room)
+                        const float *tile, const float *factor, const attn_i_lane_rows *to, float *room)
 {
-    const int direct = step == 1 && !accumulate;
+    const int64_t size = to->type->size;
+    const int direct = to->step == 1 && !to->accumulate && size == (int64_t)sizeof(float);
     for (int64_t at = 0; at < n; at += ATTN_I_TILE_KEYS) {
         const int64_t count = attn_i_min(n - at, ATTN_I_TILE_KEYS);
-        float *to[ATTN_I_LANES];
-        for (int64_t l = 0; l < lanes; l++) to[l] = direct ? rows[l] + at : room + l * ATTN_I_TILE_KEYS;
-        tiles->from_lanes(lanes, count, tile + at * ATTN_I_LANES, factor, to);
+        float *row[ATTN_I_LANES];
+        for (int64_t l = 0; l < lanes; l++) {
+            row[l] = direct ? (float *)to->rows[l] + at : room + l * ATTN_I_TILE_KEYS;
+        }
+        tiles->from_lanes(lanes, count, tile + at * ATTN_I_LANES, factor, row);
         for (int64_t l = 0; l < lanes && !direct; l++) {
-            if (accumulate) kernels->add_to(count, to[l], rows[l] + at * step, step);
-            if (!accumulate) kernels->scatter(count, to[l], rows[l] + at * step, step);
+            char *place = (char *)to->rows[l] + at * to->step * size;
+            if (to->accumulate) kernels->add_to(count, row[l], place, to->step);
+            if (!to->accumulate) to->type->store(count, row[l], place, to->step);
         }
     }
 }

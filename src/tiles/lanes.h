@@ -38,11 +38,18 @@ void attn_i_tile_take_off(double unit, int64_t count, attn_i_spans spans, const 
 void attn_i_lanes_move_great(const attn_i_tile_kernels *kernels, attn_i_lanes *lanes, double unit, const float *most,
                              int64_t dim, float *context);
 
+/* Where lanes are written to, of float32 where they are added. */
+typedef struct attn_i_lane_rows {
+    void *const *rows;
+    int64_t step; /* from one element to the next */
+    const attn_i_stored_kernels *type;
+    int accumulate;
+} attn_i_lane_rows;
+
 /* Columns of a tile to rows: rows[l][d step] = factor[l] tile[d LANES + l], d < n, or added to what is there. room:
  * [LANES][TILE_KEYS]. */
 void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *kernels, int64_t lanes, int64_t n,
-                        const float *tile, const float *factor, float *const *rows, int64_t step, int accumulate,
-                        float *room);
+                        const float *tile, const float *factor, const attn_i_lane_rows *to, float *room);
 
 /* Rows of LANES columns, [LANES][LANES], as many as hold so many columns; to be the lanes of products over a tile's
  * lanes. */

@@ -9,24 +9,24 @@
 #include <math.h>
 #include <string.h>
 
-/* Where the row of a lane begins in a tensor of rank 4. */
-static float *row_of(const attn_i_problem *p, const attn_i_tile_work *w, const attn_i_view *view, int64_t lane)
+/* Where column `first` of the row of a lane lies in a tensor of rank 4. */
+static void *row_of(const attn_i_problem *p, const attn_i_tile_work *w, const attn_i_view *view, int64_t lane,
+                    int64_t first)
 {
     const int64_t row = w->first_row + lane, query = p->group == 1 ? row : row / p->group;
     const int64_t head = w->key_head * p->group + row - query * p->group;
-    return (float *)(void *)attn_i_view_at(view, w->b, head) + query * view->stride[2];
+    return attn_i_view_element(view, w->b, head, query, first);
 }
 
 void attn_i_tile_write_lanes(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
                              const attn_i_view *output, int64_t first, int64_t n, const float *tile,
                              const float *factor, int accumulate)
 {
-    float *rows[ATTN_I_LANES];
-    for (int64_t l = 0; l < w->rows; l++) {
-        rows[l] = row_of(plan->p, w, output, l) + (first > 0 ? first * output->stride[3] : 0);
-    }
-    attn_i_lanes_write(plan->kernels, plan->p->kernels, w->rows, n, tile, factor, rows, output->stride[3], accumulate,
-                       s->rows);
+    void *rows[ATTN_I_LANES];
+    for (int64_t l = 0; l < w->rows; l++) rows[l] = row_of(plan->p, w, output, l, first);
+    const attn_i_lane_rows to = {rows, output->stride[3], attn_i_engine_stored_kernels(plan->p->engine, output->dtype),
+                                 accumulate};
+    attn_i_lanes_write(plan->kernels, plan->p->kernels, w->rows, n, tile, factor, &to, s->rows);
 }
 
 void attn_i_tile_write(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
@@ -67,7 +67,7 @@ static void normalise_row(const attn_i_tile_plan *plan, const attn_i_tile_scratc
 void attn_i_tile_find_hidden(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
                              int64_t key, unsigned char hidden[ATTN_I_LANES])
 {
-    const attn_i_rows row = {w->key_rows.data + key * w->key_rows.stride, w->key_rows.stride};
+    const attn_i_rows row = attn_i_kept_near(&w->key_rows, key, 1, plan->depth, s->near_keys);
     const attn_i_spans spans = {0, (int)attn_i_divide_up(w->rows, ATTN_I_SPAN_LANES)};
     float scores[ATTN_I_LANES] = {0};
     if (plan->plain && plan->cap == 0)
@@ -77,9 +77,8 @@ void attn_i_tile_find_hidden(const attn_i_tile_plan *plan, const attn_i_tile_scr
 
 /* Values that are not finite were left out of the products; whoever sees them gets them here. */
 static void add_not_finite(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
-                           int64_t j, int64_t d, int64_t columns, float *to)
+                           int64_t j, const float *value, int64_t columns, float *to)
 {
-    const float *value = w->value_rows.data + (s->lanes->late_first + j) * w->value_rows.stride + d;
     unsigned char hidden[ATTN_I_LANES];
     attn_i_tile_find_hidden(plan, s, w, s->lanes->late_first + j, hidden);
     for (int64_t l = 0; l < w->rows; l++) {
@@ -100,14 +99,15 @@ static void write_late_context(const attn_i_tile_plan *plan, const attn_i_tile_s
     float *panel = s->context, *last = s->context + ATTN_I_TILE_KEYS * ATTN_I_LANES, *rows[ATTN_I_LANES];
     for (int64_t l = 0; l < w->rows; l++) rows[l] = s->rows + l * ATTN_I_TILE_KEYS;
     plan->kernels->from_lanes(w->rows, n, s->tile, factor, rows);
+    const attn_i_rows values = attn_i_kept_near(&w->value_rows, first, n, p->value_dim, s->near_values);
     for (int64_t d = 0; d < p->value_dim; d += ATTN_I_LANES) {
         const int64_t columns = attn_i_min(p->value_dim - d, ATTN_I_LANES);
         const attn_i_spans spans = {0, (int)attn_i_divide_up(columns, ATTN_I_SPAN_LANES)};
         const int whole = columns % ATTN_I_SPAN_LANES == 0;
-        float *to = row_of(p, w, &p->context, 0) + d;
+        float *to = row_of(p, w, &p->context, 0, d);
         for (int64_t j = 0; j < n; j++) {
-            const float *value = w->value_rows.data + (first + j) * w->value_rows.stride + d;
-            finite[j] = (unsigned char)p->kernels->gather_finite(columns, value, 1, panel + j * ATTN_I_LANES, 1);
+            finite[j] = (unsigned char)p->kernels->gather_finite(columns, values.data + j * values.stride + d, 1,
+                                                                 panel + j * ATTN_I_LANES, 1);
             if (!whole) memset(panel + j * ATTN_I_LANES + columns, 0, (size_t)(ATTN_I_LANES - columns) * sizeof *panel);
         }
         plan->kernels->products(n, panel, (attn_i_rows){s->rows, ATTN_I_TILE_KEYS}, w->rows, spans, whole ? to : last,
@@ -116,7 +116,7 @@ static void write_late_context(const attn_i_tile_plan *plan, const attn_i_tile_s
             memcpy(to + l * stride, last + l * ATTN_I_LANES, (size_t)columns * sizeof *to);
         }
         for (int64_t j = 0; j < n; j++) {
-            if (!finite[j]) add_not_finite(plan, s, w, j, d, columns, to);
+            if (!finite[j]) add_not_finite(plan, s, w, j, values.data + j * values.stride + d, columns, to);
         }
     }
 }
@@ -138,10 +138,10 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
         const int64_t row = w->first_row + l, head = w->key_head * p->group + row % p->group;
         const uint64_t number = attn_i_problem_row(p, w->b, head, row / p->group);
         if (p->weights.data != NULL) {
-            normalise_row(plan, s, &p->weights, row_of(p, w, &p->weights, l), number, l, factor[l]);
+            normalise_row(plan, s, &p->weights, row_of(p, w, &p->weights, l, 0), number, l, factor[l]);
         }
         if (p->scores.data != NULL && p->scores_stage == ATTN_SCORES_WEIGHTS) {
-            normalise_row(plan, s, &p->scores, row_of(p, w, &p->scores, l), number, l, factor[l]);
+            normalise_row(plan, s, &p->scores, row_of(p, w, &p->scores, l, 0), number, l, factor[l]);
         }
         if (p->logsumexp.data == NULL) continue;
         attn_i_logsumexp_set(&p->logsumexp, w->b, head, row / p->group,

@@ -97,8 +97,8 @@ static int find_references(pass *t, int64_t *looked)
     if (missing) {
         float most[ATTN_I_LANES];
         for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
-        t->v.kernels->products(t->v.plan->depth, t->v.s->queries, attn_i_rows_from(t->v.w->key_rows, t->v.keys.first),
-                               count, t->v.all, t->v.s->tile, ATTN_I_LANES, 0);
+        t->v.kernels->products(t->v.plan->depth, t->v.s->queries, t->v.near_keys, count, t->v.all, t->v.s->tile,
+                               ATTN_I_LANES, 0);
         attn_i_tile_cap_folded(t->v.plan, count, t->v.all, t->v.s->tile);
         if (t->v.pieces[0].edges) t->v.kernels->tile_edges(count, t->v.all, t->v.lanes, 0, t->v.s->tile);
         t->v.kernels->tile_maximum(count, t->v.all, t->v.s->tile, most);
@@ -143,9 +143,9 @@ static int weights_with_products(pass *t)
         const piece *one = &t->v.pieces[i];
         const int64_t first = attn_i_max(one->first, looked), count = one->first + one->count - first;
         if (count == 0) continue;
-        good = t->v.kernels->weights(
-            t->v.plan->depth, t->v.s->queries, attn_i_rows_from(t->v.w->key_rows, t->v.keys.first + first), count,
-            one->spans, &exponent, lanes, first, one->edges, t->fetch, t->v.s->tile + first * ATTN_I_LANES);
+        good = t->v.kernels->weights(t->v.plan->depth, t->v.s->queries, attn_i_rows_from(t->v.near_keys, first), count,
+                                     one->spans, &exponent, lanes, first, one->edges, t->fetch,
+                                     t->v.s->tile + first * ATTN_I_LANES);
     }
     return good;
 }
@@ -265,7 +265,7 @@ static void add_context(pass *t)
     for (int i = 0; i < t->v.count; i++) {
         const piece *one = &t->v.pieces[i];
         const float *weights = t->v.s->tile + one->first * ATTN_I_LANES;
-        const attn_i_rows values = attn_i_rows_from(t->v.w->value_rows, t->v.keys.first + one->first);
+        const attn_i_rows values = attn_i_rows_from(t->v.near_values, one->first);
         float *sum = t->v.lanes->sum, unused[ATTN_I_LANES] = {0};
         if (t->v.p->dropout.keep != 0) { /* the sum is of all weights */
             t->v.kernels->context(one->count, weights, values, 0, one->spans, t->v.s->context, sum);
@@ -313,6 +313,7 @@ static void run(pass *t, attn_i_span keys)
             continue;
         }
         t->seen = 1;
+        attn_i_tile_view_near(&t->v);
         if (t->by_passes || mask == ATTN_I_SOMETHING || !weights_with_products(t)) weights_by_passes(t, mask);
         add_context(t);
     }
@@ -349,14 +350,13 @@ static int any_finite(const pass *t, int64_t lane, int64_t first, int64_t n)
 {
     const attn_i_view *bias = &t->v.p->bias;
     if (bias->data == NULL) return 1;
-    const int64_t step = bias->stride[3];
-    const float *row = (const float *)(void *)attn_i_view_at(bias, t->v.w->b, attn_i_tile_head(&t->v, lane)) +
-                       attn_i_tile_query(&t->v, lane) * bias->stride[2] + first * step;
-    if (step == 1) return t->v.kernels->row_maximum(n, row) != -INFINITY;
-    for (int64_t j = 0; j < n; j++) {
-        if (row[j * step] != -INFINITY) return 1;
-    }
-    return 0;
+    float row[ATTN_I_TILE_KEYS];
+    attn_i_engine_stored_kernels(t->v.p->engine, bias->dtype)
+        ->load(
+            n,
+            attn_i_view_element(bias, t->v.w->b, attn_i_tile_head(&t->v, lane), attn_i_tile_query(&t->v, lane), first),
+            bias->stride[3], row);
+    return t->v.kernels->row_maximum(n, row) != -INFINITY;
 }
 
 /* 1 if the lane may see some key whose score is not minus infinity by a bias. */

@@ -10,6 +10,7 @@
 #include "kernels/tile.h"
 #include "runtime/memory.h"
 #include "score/score.h"
+#include "tiles/kept.h"
 #include "tiles/mask.h"
 #include "tiles/stats.h"
 
@@ -30,6 +31,7 @@ typedef struct attn_i_tile_plan {
     int writes_scores;              /* weights or scores are wanted */
     int measures;                   /* stats of the weights are wanted */
     int sums_only;                  /* a pass makes no context */
+    int widens_keys, widens_values; /* their rows are kept in another type, and become float32 as passes read them */
     int wide;                       /* values are wide, and keys one tile: the context may be made last, row by row */
     const attn_i_lane_score *lanes; /* NULL: scores are products */
     attn_i_mask_map mask;
@@ -48,12 +50,13 @@ attn_i_tile_plan attn_i_tile_plan_great(const attn_i_tile_plan *plan);
 
 /* The scratch of one pass, in which the result of the last one stays. */
 typedef struct attn_i_tile_scratch {
-    float *queries;     /* [depth][LANES] */
-    float *tile;        /* [TILE_KEYS][LANES] */
-    float *bias, *mask; /* the same */
-    float *rows;        /* [LANES][TILE_KEYS] */
-    float *values;      /* [TILE_KEYS][Dv] without what is not finite */
-    float *context;     /* [Dv][LANES], not yet divided by the sum of weights; or late, see attn_i_lanes */
+    float *queries;                 /* [depth][LANES] */
+    float *tile;                    /* [TILE_KEYS][LANES] */
+    float *bias, *mask;             /* the same */
+    float *rows;                    /* [LANES][TILE_KEYS] */
+    float *values;                  /* [TILE_KEYS][Dv] without what is not finite */
+    float *near_keys, *near_values; /* [TILE_KEYS][depth], [TILE_KEYS][Dv]: a tile of what is kept otherwise */
+    float *context;                 /* [Dv][LANES], not yet divided by the sum of weights; or late, see attn_i_lanes */
     attn_i_lanes *lanes;
     attn_i_row_stats *stats; /* [LANES], where they are wanted */
 } attn_i_tile_scratch;
@@ -66,7 +69,7 @@ typedef struct attn_i_tile_work {
     int64_t first_row, rows;          /* at most LANES */
     attn_i_span keys;                 /* no others are looked at */
     attn_i_rows queries;              /* prepared, from the key head's row 0 on; data NULL: as the problem has them */
-    attn_i_rows key_rows, value_rows; /* prepared, from key 0 on */
+    attn_i_kept key_rows, value_rows; /* prepared, from key 0 on */
 } attn_i_tile_work;
 
 /* Leaves context, reference and sum in the scratch, and unnormalised rows in the outputs of scores and weights. Fetches

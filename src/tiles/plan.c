@@ -58,8 +58,8 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     plan->cap = (float)(m->softcap * plan->unit);
     plan->measures = p->stats.wanted;
     plan->plain = plan->folded && !plan->writes_scores && !plan->biased && !plan->relative && !plan->measures;
-    plan->wide = p->context.data != NULL && p->value_dim > WIDE && p->keys <= ATTN_I_TILE_KEYS && p->group == 1 &&
-                 p->dropout.keep == 0 && p->context.stride[3] == 1;
+    plan->wide = p->context.data != NULL && p->context.dtype == ATTN_F32 && p->value_dim > WIDE &&
+                 p->keys <= ATTN_I_TILE_KEYS && p->group == 1 && p->dropout.keep == 0 && p->context.stride[3] == 1;
     plan->depth = attn_i_max(attn_i_score_of(p)->query_width(p), 0);
     if (plan->depth == 0) plan->depth = p->query_dim;
     return 1;
@@ -88,6 +88,8 @@ attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, att
     s.mask = attn_i_carve_matrix(arena, plan->p->mask.data != NULL ? keys : 0, ATTN_I_LANES, size);
     s.rows = attn_i_carve_matrix(arena, ATTN_I_LANES, ATTN_I_TILE_KEYS, size);
     s.values = attn_i_carve_matrix(arena, keys, dim, size);
+    s.near_keys = attn_i_carve_matrix(arena, plan->widens_keys ? keys : 0, plan->depth, size);
+    s.near_values = attn_i_carve_matrix(arena, plan->widens_values ? keys : 0, dim, size);
     if (plan->measures) s.stats = attn_i_carve(arena, ATTN_I_LANES, sizeof *s.stats);
     return s;
 }

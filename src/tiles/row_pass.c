@@ -31,6 +31,8 @@ attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_
     attn_i_row_scratch s = {0};
     s.scores = attn_i_carve_matrix(arena, ATTN_I_FEW, BLOCK_KEYS, size);
     s.values = attn_i_carve_matrix(arena, keys, context_dim(plan->p), size);
+    const int64_t near_keys = plan->widens_keys && plan->lanes != NULL ? CONVERTED_KEYS * plan->depth : 0;
+    s.near = attn_i_carve(arena, attn_i_max(near_keys, plan->widens_values ? context_dim(plan->p) : 0), size);
     if (plan->lanes == NULL) return s;
     s.queries = attn_i_carve(arena, plan->lanes->query_elements(plan->p), size);
     s.keys = attn_i_carve_matrix(arena, CONVERTED_KEYS, plan->lanes->key_elements(plan->p), size);
@@ -81,8 +83,8 @@ static void score_converted(const rows *t, attn_i_span keys)
     const attn_i_lane_score *score = t->plan->lanes;
     const int64_t width = score->key_elements(t->p);
     for (int64_t j = keys.first, n; j < keys.end; j += n) {
-        attn_i_rows from = attn_i_rows_from(t->w->key_rows, j);
         n = attn_i_min(keys.end - j, CONVERTED_KEYS);
+        attn_i_rows from = attn_i_kept_near(&t->w->key_rows, j, n, t->plan->depth, t->s->near);
         for (int64_t k = 0; k < n && t->p->ready != ATTN_I_CONVERTED; k++) {
             score->convert_key(t->p, from.data + k * from.stride, t->s->keys + k * width);
         }
@@ -97,17 +99,23 @@ static void score_converted(const rows *t, attn_i_span keys)
 
 static void score(const rows *t, attn_i_span keys)
 {
-    const attn_i_rows from = {t->w->key_rows.data + keys.first * t->w->key_rows.stride, t->w->key_rows.stride};
+    const attn_i_kept *kept = &t->w->key_rows;
+    const attn_i_stored_rows from = attn_i_kept_from(kept, keys.first);
+    const int64_t n = keys.end - keys.first;
     if (t->plan->lanes != NULL) {
         score_converted(t, keys);
-    } else if (t->queries.data != NULL) {
-        t->kernels->row_products(t->plan->depth, t->queries, t->w->rows, from, keys.end - keys.first, t->s->scores,
-                                 BLOCK_KEYS);
+        return;
+    }
+    if (t->queries.data != NULL) {
+        kept->type->row_products(t->plan->depth, t->queries, t->w->rows, from, n, t->s->scores, BLOCK_KEYS);
     } else {
         for (int64_t i = 0; i < t->w->rows; i++) {
-            t->kernels->row_products(t->plan->depth, (attn_i_rows){t->query[i], 0}, 1, from, keys.end - keys.first,
+            kept->type->row_products(t->plan->depth, (attn_i_rows){t->query[i], 0}, 1, from, n,
                                      t->s->scores + i * BLOCK_KEYS, BLOCK_KEYS);
         }
+    }
+    for (int64_t i = 0; i < t->w->rows && kept->scales != NULL; i++) {
+        attn_i_kept_scale(kept, keys.first, n, t->s->scores + i * BLOCK_KEYS);
     }
 }
 
@@ -195,23 +203,36 @@ static APART void keep_nothing(const rows *t)
 }
 
 /* What is not finite is kept from rows that do not see it. */
-static void add_context_cleaned(const rows *t, attn_i_rows values, int64_t n)
+static void add_context_cleaned(const rows *t, int64_t first, int64_t n)
 {
     const int64_t dim = context_dim(t->p);
     unsigned char finite[BLOCK_KEYS];
     for (int64_t j = 0; j < n; j++) {
-        finite[j] = (unsigned char)t->p->kernels->gather_finite(dim, values.data + j * values.stride, 1,
-                                                                t->s->values + j * dim, 1);
+        const attn_i_rows value = attn_i_kept_near(&t->w->value_rows, first + j, 1, dim, t->s->near);
+        finite[j] = (unsigned char)t->p->kernels->gather_finite(dim, value.data, 1, t->s->values + j * dim, 1);
     }
-    t->kernels->row_context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, (attn_i_rows){t->s->values, dim},
-                            dim, t->part->context);
+    attn_i_engine_stored_kernels(t->p->engine, ATTN_F32)
+        ->row_context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, (attn_i_stored_rows){t->s->values, dim},
+                      dim, t->part->context);
     for (int64_t j = 0; j < n; j++) {
-        for (int64_t i = 0; i < t->w->rows && !finite[j]; i++) {
+        if (finite[j]) continue;
+        const attn_i_rows value = attn_i_kept_near(&t->w->value_rows, first + j, 1, dim, t->s->near);
+        for (int64_t i = 0; i < t->w->rows; i++) {
             const float *weight = &t->s->scores[i * BLOCK_KEYS + j];
             if (*weight == 0) continue;
-            t->p->kernels->add_not_finite(dim, weight, values.data + j * values.stride, 1, t->part->context + i * dim);
+            t->p->kernels->add_not_finite(dim, weight, value.data, 1, t->part->context + i * dim);
         }
     }
+}
+
+static void add_context(const rows *t, int64_t first, int64_t n)
+{
+    const attn_i_kept *kept = &t->w->value_rows;
+    for (int64_t i = 0; i < t->w->rows && kept->scales != NULL; i++) {
+        attn_i_kept_scale(kept, first, n, t->s->scores + i * BLOCK_KEYS);
+    }
+    kept->type->row_context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, attn_i_kept_from(kept, first),
+                            context_dim(t->p), t->part->context);
 }
 
 static void run(const rows *t, attn_i_span keys, int clean)
@@ -228,7 +249,6 @@ static void run(const rows *t, attn_i_span keys, int clean)
     for (int64_t first = keys.first, n; first < keys.end; first += n) {
         n = attn_i_min(keys.end - first, BLOCK_KEYS);
         const attn_i_span block = {first, first + n};
-        const attn_i_rows values = {t->w->value_rows.data + first * t->w->value_rows.stride, t->w->value_rows.stride};
         score(t, block);
         for (int64_t i = 0; i < t->w->rows; i++) {
             attn_i_row_modify(t->p, t->w->b, head_of(t, i), query_of(t, i), block, t->s->scores + i * BLOCK_KEYS);
@@ -241,10 +261,9 @@ static void run(const rows *t, attn_i_span keys, int clean)
         }
         if (dim == 0) continue;
         if (clean) {
-            add_context_cleaned(t, values, n);
+            add_context_cleaned(t, first, n);
         } else {
-            t->kernels->row_context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, values, dim,
-                                    t->part->context);
+            add_context(t, first, n);
         }
     }
 }
@@ -394,9 +413,8 @@ void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_wor
         const float inverse = sum == 0 ? 0 : whole / sum;
         for (int64_t d = 0; d < dim; d++) context[d] *= inverse;
         if (p->context.data != NULL) {
-            p->kernels->scatter(dim, context,
-                                attn_i_view_at(&p->context, w->b, head) + query * p->context.stride[2] * p->size,
-                                p->context.stride[3]);
+            attn_i_engine_stored_kernels(p->engine, p->context.dtype)
+                ->store(dim, context, attn_i_view_element(&p->context, w->b, head, query, 0), p->context.stride[3]);
         }
         if (p->logsumexp.data == NULL) continue;
         attn_i_logsumexp_set(&p->logsumexp, w->b, head, query, attn_i_log_sum(exponent, sum));

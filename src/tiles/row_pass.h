@@ -13,6 +13,7 @@ typedef struct attn_i_row_scratch {
     float *keys;    /* a block of converted keys */
     float *tile;    /* a block's scores in lanes */
     float *values;  /* a block of values without what is not finite */
+    float *near;    /* some rows of what is kept in another type than float32 */
 } attn_i_row_scratch;
 
 attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena);

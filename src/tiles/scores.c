@@ -40,7 +40,7 @@ void attn_i_tile_scores(attn_i_tile_view *t, const attn_i_tile_piece *one, attn_
     const attn_i_tile_plan *plan = t->plan;
     const attn_i_modifiers *m = t->p->modifiers;
     const int64_t n = one->count, start = one->first * ATTN_I_LANES;
-    const attn_i_rows keys = attn_i_rows_from(t->w->key_rows, t->keys.first + one->first);
+    const attn_i_rows keys = attn_i_rows_from(t->near_keys, one->first);
     float *tile = t->s->tile + start;
 
     if (plan->lanes != NULL) {

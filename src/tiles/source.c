@@ -54,49 +54,69 @@ static attn_i_matrix query_row(const attn_i_problem *p, int64_t head, int64_t x)
 {
     const attn_i_view *q = &p->query;
     char *head_data = attn_i_view_at(q, head / p->key_heads, head % p->key_heads * p->group + x % p->group);
-    return (attn_i_matrix){head_data + x / p->group * q->stride[2] * p->size, 1, p->query_dim, 0, q->stride[3]};
+    return (attn_i_matrix){head_data + x / p->group * q->stride[2] * q->size, 1, p->query_dim, 0, q->stride[3]};
 }
 
-/* A source of rows that lie `matrix` (of any head) far apart. The score function takes rows that the
- * BLAS takes and that are contiguous. */
-static attn_i_source make_source(attn_i_matrix matrix, int even, int64_t width)
+/* A source of rows of a type that lie `matrix` (of any head) far apart. The score function takes rows of float32 that
+ * the BLAS takes and that are contiguous. */
+static attn_i_source make_source(const attn_i_problem *p, attn_i_matrix matrix, attn_dtype dtype, int even,
+                                 int64_t width)
 {
-    attn_i_source s = {
-        .rows = matrix.rows, .from_width = matrix.columns, .prepared_width = width > 0 ? width : matrix.columns};
+    static const attn_i_view none = {.data = NULL};
+    attn_i_source s = {.rows = matrix.rows,
+                       .from_width = matrix.columns,
+                       .prepared_width = width > 0 ? width : matrix.columns,
+                       .type = attn_i_engine_stored_kernels(p->engine, dtype),
+                       .scales = &none};
     s.width = s.prepared_width;
     s.copied = width > 0 || matrix.column_stride != 1;
-    s.gathered =
-        width > 0 && (!even || (matrix.column_stride != 1 && matrix.columns > 1) || !attn_i_blas_takes(matrix));
+    s.gathered = width > 0 && (!even || (matrix.column_stride != 1 && matrix.columns > 1) || dtype != ATTN_F32 ||
+                               !attn_i_blas_takes(matrix));
     return s;
 }
 
-void attn_i_sources_find(attn_i_sources *sources, int converted)
+/* That of keys as the caller, or a memory, has them. */
+static attn_i_source make_keys(const attn_i_problem *p, const attn_i_score_state *state, int64_t width)
+{
+    attn_i_source s = make_source(p, key_rows(p, state, 0), p->key.dtype, 1, width);
+    s.rows_of = key_rows;
+    s.scales = &p->key_scales;
+    return s;
+}
+
+void attn_i_sources_find(attn_i_sources *sources, int converted, int widened)
 {
     const attn_i_problem *p = sources->p;
     const attn_i_score *score = attn_i_score_of(p);
     const int even = query_rows_are_even(p);
-    sources->query = make_source(query_rows(p, &sources->state, 0), even, score->query_width(p));
+    sources->query = make_source(p, query_rows(p, &sources->state, 0), p->query.dtype, even, score->query_width(p));
+    if (p->query.dtype != ATTN_F32) sources->query.copied = 1;
     sources->query.rows_of = even ? query_rows : NULL;
     sources->query.prepares = score->query_width(p) > 0 ? score->prepare_queries : NULL;
     /* Uneven rows are read one by one where they lie, unless they are prepared. */
-    sources->key =
-        make_source(score->rule.reads_keys ? key_rows(p, &sources->state, 0) : map_rows(p, &sources->state, 0), 1,
-                    score->key_width(p));
-    sources->key.rows_of = score->rule.reads_keys ? key_rows : map_rows;
+    if (score->rule.reads_keys) {
+        sources->key = make_keys(p, &sources->state, score->key_width(p));
+    } else {
+        sources->key = make_source(p, map_rows(p, &sources->state, 0), ATTN_F32, 1, score->key_width(p));
+        sources->key.rows_of = map_rows;
+    }
     sources->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
     if (p->ready != ATTN_I_RAW) { /* they are read where the memory has them */
-        sources->key = make_source(key_rows(p, &sources->state, 0), 1, 0);
-        sources->key.rows_of = key_rows;
+        sources->key = make_keys(p, &sources->state, 0);
     } else if (score->lanes != NULL && converted) {
         sources->key.copied = 1;
         sources->key.width = score->lanes->key_elements(p);
         sources->key.converts = score->lanes->convert_key;
     }
+    sources->value = make_source(p, no_rows(p, &sources->state, 0), ATTN_F32, 1, 0);
     sources->value.rows_of = no_rows;
     if (p->context.data != NULL) {
-        sources->value = make_source(value_rows(p, &sources->state, 0), 1, 0);
+        sources->value = make_source(p, value_rows(p, &sources->state, 0), p->value.dtype, 1, 0);
         sources->value.rows_of = value_rows;
+        sources->value.scales = p->keys_are_values ? &p->key_scales : &p->value_scales;
     }
+    sources->key.copied |= widened && sources->key.type->size != (int64_t)sizeof(float);
+    sources->value.copied |= widened && sources->value.type->size != (int64_t)sizeof(float);
 }
 
 static void lay_out(attn_i_source *s, int64_t heads, attn_i_arena *arena)
@@ -109,15 +129,29 @@ static void lay_out(attn_i_source *s, int64_t heads, attn_i_arena *arena)
     if (s->gathered) s->raw = attn_i_carve_matrix(arena, rows, s->from_width, (int64_t)sizeof(float));
 }
 
+static attn_i_kept with_scales(const attn_i_sources *sources, const attn_i_source *s, int64_t head, attn_i_kept kept)
+{
+    const attn_i_view *scales = s->scales;
+    const int64_t b = head / sources->p->key_heads, h = head % sources->p->key_heads;
+    if (scales->data == NULL) return kept;
+    kept.scales = (const float *)(const void *)attn_i_view_element(scales, 0, b, h, 0);
+    kept.scale_stride = scales->stride[3];
+    return kept;
+}
+
 /* The rows of a key head, one by one, to rows `width` apart. */
 static void gather(const attn_i_sources *sources, const attn_i_source *s, int64_t head, float *to, int64_t width)
 {
     attn_i_matrix from = {0};
     if (s->rows_of != NULL) from = s->rows_of(sources->p, &sources->state, head);
+    const attn_i_kept kept = with_scales(sources, s, head, (attn_i_kept){.data = from.data});
     for (int64_t x = 0; x < s->rows; x++) {
         const attn_i_matrix row =
-            s->rows_of != NULL ? attn_i_matrix_rows(from, x, 1, sources->p->size) : query_row(sources->p, head, x);
-        sources->p->kernels->gather(row.columns, row.data, row.column_stride, to + x * width);
+            s->rows_of != NULL ? attn_i_matrix_rows(from, x, 1, s->type->size) : query_row(sources->p, head, x);
+        s->type->load(row.columns, row.data, row.column_stride, to + x * width);
+        if (kept.scales == NULL) continue;
+        const float scale = kept.scales[x * kept.scale_stride];
+        for (int64_t d = 0; d < row.columns; d++) to[x * width + d] *= scale;
     }
 }
 
@@ -176,7 +210,7 @@ static void copy_rows(void *data, int64_t i)
     if (s->prepares == NULL) {
         attn_i_matrix rows = {0};
         if (s->converts != NULL) rows = s->rows_of(job->sources->p, &job->sources->state, job->sources->first_head + i);
-        if (rows.column_stride == 1) {
+        if (rows.column_stride == 1 && s->type->size == (int64_t)sizeof(float)) {
             from = (attn_i_rows){(const float *)(const void *)rows.data, rows.row_stride};
         } else {
             gather(job->sources, s, job->sources->first_head + i, to, s->width);
@@ -223,10 +257,23 @@ void attn_i_sources_prepare(attn_i_sources *sources, int64_t first_head, int64_t
     prepare(sources, &sources->value);
 }
 
-attn_i_rows attn_i_source_rows(const attn_i_sources *sources, const attn_i_source *s, int64_t i)
+attn_i_rows attn_i_source_queries(const attn_i_sources *sources, int64_t i)
 {
+    const attn_i_source *s = &sources->query;
     if (s->copied) return (attn_i_rows){s->copy + i * s->rows * s->width, s->width};
     if (s->rows_of == NULL) return (attn_i_rows){NULL, 0};
     const attn_i_matrix m = s->rows_of(sources->p, &sources->state, sources->first_head + i);
     return (attn_i_rows){(const float *)(const void *)m.data, m.row_stride};
+}
+
+attn_i_kept attn_i_source_kept(const attn_i_sources *sources, const attn_i_source *s, int64_t i)
+{
+    const int64_t head = sources->first_head + i;
+    if (s->copied) {
+        return (attn_i_kept){.data = (const char *)(s->copy + i * s->rows * s->width),
+                             .stride = s->width,
+                             .type = attn_i_engine_stored_kernels(sources->p->engine, ATTN_F32)};
+    }
+    const attn_i_matrix m = s->rows_of(sources->p, &sources->state, head);
+    return with_scales(sources, s, head, (attn_i_kept){.data = m.data, .stride = m.row_stride, .type = s->type});
 }

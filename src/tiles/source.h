@@ -9,6 +9,7 @@
 #include "kernels/tile.h"
 #include "runtime/memory.h"
 #include "score/score.h"
+#include "tiles/kept.h"
 
 /* The rows of key heads as passes read them: where they lie, or in a copy of the chunk's, which the score function may
  * make of them (`prepares`), be it from rows that had to be gathered first. */
@@ -20,6 +21,8 @@ typedef struct attn_i_source {
     int64_t width; /* elements from one row of the copy to the next */
     int gathered, copied;
     float *raw, *copy;
+    const attn_i_stored_kernels *type; /* of the rows as they come, */
+    const attn_i_view *scales;         /* [1, B, Hk, rows], what each is to be multiplied by; data NULL: by nothing */
 } attn_i_source;
 
 typedef struct attn_i_sources {
@@ -29,9 +32,10 @@ typedef struct attn_i_sources {
     int64_t first_head, chunk_heads; /* the key heads, of all sequences, that there are copies of now */
 } attn_i_sources;
 
-/* Finds where rows are and what has to be copied. Keys are `converted` (see attn_i_lane_score) here, or by the passes.
- * To be called once the state is laid out. */
-void attn_i_sources_find(attn_i_sources *sources, int converted);
+/* Finds where rows are and what has to be copied. Keys are `converted` (see attn_i_lane_score) here, or by the passes;
+ * keys and values that are not kept in float32 are `widened` here, where many passes will read them, or by these. To be
+ * called once the state is laid out. */
+void attn_i_sources_find(attn_i_sources *sources, int converted, int widened);
 
 /* The elements copied for one key head. */
 int64_t attn_i_sources_copied(const attn_i_sources *sources);
@@ -42,7 +46,10 @@ void attn_i_sources_layout(attn_i_sources *sources, int64_t heads, attn_i_arena 
 /* Makes the copies for these key heads. */
 void attn_i_sources_prepare(attn_i_sources *sources, int64_t first_head, int64_t heads);
 
-/* The rows of key head first_head + i; data NULL where queries are to be read one by one. */
-attn_i_rows attn_i_source_rows(const attn_i_sources *sources, const attn_i_source *source, int64_t i);
+/* The queries of key head first_head + i; data NULL where they are to be read one by one. */
+attn_i_rows attn_i_source_queries(const attn_i_sources *sources, int64_t i);
+
+/* The keys, or values, of key head first_head + i. */
+attn_i_kept attn_i_source_kept(const attn_i_sources *sources, const attn_i_source *source, int64_t i);
 
 #endif

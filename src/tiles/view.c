@@ -157,10 +157,11 @@ void attn_i_tile_view_add_alibi(attn_i_tile_view *t, int64_t first, int64_t coun
 static const float *bias_row(const attn_i_tile_view *t, int64_t lane, float *room)
 {
     const attn_i_view *bias = &t->p->bias;
-    const float *row = (const float *)(void *)attn_i_view_at(bias, t->w->b, attn_i_tile_head(t, lane)) +
-                       attn_i_tile_query(t, lane) * bias->stride[2] + t->keys.first * bias->stride[3];
-    if (bias->stride[3] == 1) return row;
-    t->p->kernels->gather(t->keys.end - t->keys.first, row, bias->stride[3], room);
+    const char *row =
+        attn_i_view_element(bias, t->w->b, attn_i_tile_head(t, lane), attn_i_tile_query(t, lane), t->keys.first);
+    if (bias->stride[3] == 1 && bias->dtype == ATTN_F32) return (const float *)(const void *)row;
+    attn_i_engine_stored_kernels(t->p->engine, bias->dtype)
+        ->load(t->keys.end - t->keys.first, row, bias->stride[3], room);
     return room;
 }
 
@@ -233,4 +234,12 @@ void attn_i_tile_view_take(attn_i_tile_view *t)
 {
     cut(t);
     if (t->p->modifiers->alibi != ATTN_ALIGN_NONE) measure_distances(t);
+}
+
+void attn_i_tile_view_near(attn_i_tile_view *t)
+{
+    const int64_t n = t->keys.end - t->keys.first;
+    t->near_keys = attn_i_kept_near(&t->w->key_rows, t->keys.first, n, t->plan->depth, t->s->near_keys);
+    if (t->p->context.data == NULL && !attn_i_kept_is_near(&t->w->value_rows)) return;
+    t->near_values = attn_i_kept_near(&t->w->value_rows, t->keys.first, n, t->p->value_dim, t->s->near_values);
 }

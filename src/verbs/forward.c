@@ -55,16 +55,18 @@ attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
     f->nothing = p->queries == 0 || !attn_i_problem_is_wanted(p);
     f->relative = f->wide_bytes = f->scratch = 0;
     if (f->nothing) return ATTN_OK;
-    if (attn_i_wide_wanted(p)) {
-        attn_status status = plan_wide(f);
-        if (status != ATTN_OK) return status;
-        p = f->computed;
-    }
     f->local = attn_i_centres_wanted(p);
     f->by_tiles = !f->local && p->engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(p, &f->tiles);
-    attn_status status = f->local      ? attn_i_local_way_scratch(p, &f->scratch)
-                         : f->by_tiles ? attn_i_tiles_scratch(&f->tiles, &f->scratch)
-                                       : attn_i_blas_way_scratch(p, &f->scratch);
+    attn_status status = ATTN_OK;
+    if (!f->by_tiles && attn_i_wide_wanted(p)) { /* tiles read numbers of any type where they lie */
+        status = plan_wide(f);
+        p = f->computed;
+    }
+    if (status == ATTN_OK) {
+        status = f->local      ? attn_i_local_way_scratch(p, &f->scratch)
+                 : f->by_tiles ? attn_i_tiles_scratch(&f->tiles, &f->scratch)
+                               : attn_i_blas_way_scratch(p, &f->scratch);
+    }
     if (status == ATTN_OK) status = attn_i_relative_scratch(p, &f->relative, &f->scratch);
     return status == ATTN_OK ? attn_i_scratch_add(&f->scratch, f->wide_bytes) : status;
 }

@@ -77,12 +77,13 @@ void attn_i_item_to_panels(const attn_i_item *item, attn_i_rows rows, int64_t n,
 void attn_i_item_write(const attn_i_item *item, const attn_i_decomposable *d, const float *lanes, const float *factor,
                        const attn_i_view *output, int accumulate, float *room)
 {
-    float *rows[ATTN_I_LANES];
+    void *rows[ATTN_I_LANES];
     for (int64_t l = 0; l < item->rows; l++) {
-        rows[l] = (float *)(void *)attn_i_view_at(output, item->b, item->h) + (item->first + l) * output->stride[2];
+        rows[l] = attn_i_view_element(output, item->b, item->h, item->first + l, 0);
     }
-    attn_i_lanes_write(d->engine->tile_kernels, d->kernels, item->rows, output->shape[3], lanes, factor, rows,
-                       output->stride[3], accumulate, room);
+    const attn_i_lane_rows to = {rows, output->stride[3], attn_i_engine_stored_kernels(d->engine, ATTN_F32),
+                                 accumulate};
+    attn_i_lanes_write(d->engine->tile_kernels, d->kernels, item->rows, output->shape[3], lanes, factor, &to, room);
 }
 
 int64_t attn_i_item_stride(int64_t columns)

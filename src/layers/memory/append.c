@@ -130,7 +130,7 @@ static void lay_out_converted(append *a, attn_i_arena *arena)
     a->sources.p = &a->p;
     a->sources.state.own_products = a->sources.state.steady = 1;
     attn_i_score_of(&a->p)->layout(&a->p, arena, &a->sources.state);
-    attn_i_sources_find(&a->sources, 1);
+    attn_i_sources_find(&a->sources, 1, 1);
     const int64_t heads = a->p.batch * a->p.key_heads, per_head = attn_i_sources_copied(&a->sources);
     a->heads = attn_i_clamp(CHUNK_ELEMENTS / attn_i_max(per_head, 1), 1, heads);
     attn_i_sources_layout(&a->sources, a->heads, arena);
@@ -145,7 +145,7 @@ static void append_converted(append *a)
         attn_i_sources_prepare(&a->sources, first, count);
         for (int64_t i = 0; i < count; i++) {
             const int64_t b = (first + i) / a->p.key_heads, h = (first + i) % a->p.key_heads;
-            const attn_i_rows rows = attn_i_source_rows(&a->sources, &a->sources.key, i);
+            const attn_i_kept rows = attn_i_source_kept(&a->sources, &a->sources.key, i);
             if (count_of(a, b) == 0) continue;
             memcpy(place(a, &a->m->keys, b, h, 0), rows.data, (size_t)(count_of(a, b) * width) * sizeof(float));
         }

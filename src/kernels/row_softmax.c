@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * kernels/row_softmax.c: the kernels that make weights of a row of scores: its maximum, powers of two, and what they
+ * come to. */
+#include "kernels/tile_math.h"
+#include "kernels/tiles.h"
+
+float KERNEL(row_maximum)(int64_t n, const float *row)
+{
+    vec most = splat(-INFINITY);
+    for (int64_t j = 0; j < n; j += WIDTH) most = greater_of(load_part(row + j, n - j, -INFINITY), most);
+    float lanes[WIDTH], all = -INFINITY;
+    store(most, lanes);
+    for (int l = 0; l < WIDTH; l++) all = lanes[l] > all ? lanes[l] : all;
+    return all;
+}
+
+float KERNEL(row_measure)(int64_t n, float unit, float reference, float *row, float *moment)
+{
+    const int far = reference > ATTN_I_FAR || reference < -ATTN_I_FAR; /* see tile_exponentials */
+    const vec base = splat(far ? 0 : reference), taken = splat(far ? reference : 0), floor = base - splat(ATTN_I_ROOM),
+              offset = power_offset(base);
+    vec sums[2] = {splat(0), splat(0)};
+    bits_vec powers = {0};
+    for (int64_t j = 0; j < n; j += WIDTH) {
+        const vec score = load_part(row + j, n - j, -INFINITY) * unit, left = score - taken;
+        vec weight = power_above(left, floor, offset, &powers);
+        weight = choose(score == splat(-INFINITY), splat(0), weight);
+        weight = keep_nan(score, weight);
+        sums[0] += weight;
+        sums[1] += weight * (greater_of(floor, left) - base);
+        store_part(weight, n - j, row + j);
+    }
+    float lanes[2][WIDTH], all[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        store(sums[i], lanes[i]);
+        for (int l = 0; l < WIDTH; l++) all[i] += lanes[i][l];
+    }
+    *moment = all[1];
+    return all[0];
+}
+
+float KERNEL(row_exponentials)(int64_t n, float unit, float reference, float *row)
+{
+    const int far = reference > ATTN_I_FAR || reference < -ATTN_I_FAR; /* see tile_exponentials */
+    const vec base = splat(far ? 0 : reference), taken = splat(far ? reference : 0), floor = base - splat(ATTN_I_ROOM),
+              offset = power_offset(base);
+    vec sum = splat(0);
+    bits_vec powers = {0};
+    for (int64_t j = 0; j < n; j += WIDTH) {
+        const vec score = load_part(row + j, n - j, -INFINITY) * unit;
+        vec weight = power_above(score - taken, floor, offset, &powers);
+        weight = choose(score == splat(-INFINITY), splat(0), weight);
+        weight = keep_nan(score, weight);
+        sum += weight;
+        store_part(weight, n - j, row + j);
+    }
+    float lanes[WIDTH], all = 0;
+    store(sum, lanes);
+    for (int l = 0; l < WIDTH; l++) all += lanes[l];
+    return all;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tiles/kept.h: the rows of a key head's keys or values where they are kept, of whichever type: who wants some of them
+ * asks here where they are, or for what they are in float32. */
+#ifndef ATTN_I_TILES_KEPT_H
+#define ATTN_I_TILES_KEPT_H
+
+#include "kernels/stored.h"
+
+typedef struct attn_i_kept {
+    const char *data; /* row 0 */
+    int64_t stride;   /* of rows, in elements */
+    const attn_i_stored_kernels *type;
+    const float *scales; /* what each row is to be multiplied by; NULL: by nothing */
+    int64_t scale_stride;
+} attn_i_kept;
+
+/* Rows from `first` on. */
+static inline attn_i_stored_rows attn_i_kept_from(const attn_i_kept *kept, int64_t first)
+{
+    const char *data = kept->data;
+    if (first > 0) data += first * kept->stride * kept->type->size;
+    return (attn_i_stored_rows){data, kept->stride};
+}
+
+/* 1 if passes read the rows where they are. */
+static inline int attn_i_kept_is_near(const attn_i_kept *kept)
+{
+    return kept->type->size == (int64_t)sizeof(float);
+}
+
+/* `count` rows of `width` elements, from `first` on, in float32: where they are, or in `room`, one after the other. */
+attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, float *room);
+
+/* row[j] *= the scale of row first + j, j < n. */
+void attn_i_kept_scale(const attn_i_kept *kept, int64_t first, int64_t n, float *row);
+
+#endif
