@@ -220,6 +220,8 @@ double array_get(const struct array *array, int64_t index)
         return *(const int32_t *)at;
     case ATTN_I64:
         return (double)*(const int64_t *)at;
+    case ATTN_I8:
+        return *(const int8_t *)at;
     default:
         return *(const unsigned char *)at != 0;
     }
@@ -244,6 +246,9 @@ void array_set(struct array *array, int64_t index, double value)
         break;
     case ATTN_I64:
         *(int64_t *)at = (int64_t)value;
+        break;
+    case ATTN_I8:
+        *(int8_t *)at = (int8_t)value;
         break;
     default:
         *(unsigned char *)at = (unsigned char)value;

@@ -110,7 +110,7 @@ enum {
     ATTN_F64 = 2,  /* IEEE binary64 */
     ATTN_F16 = 3,  /* IEEE binary16: see attn_forward_args */
     ATTN_BF16 = 4, /* bfloat16: likewise */
-    ATTN_I8 = 5,   /* signed 8-bit integer; not computed with in this version */
+    ATTN_I8 = 5,   /* signed 8-bit integer: keys and values, with scales; see attn_forward_args and memories */
     ATTN_BOOL = 6, /* one byte, 0 is false and anything else is true */
     ATTN_I32 = 7,  /* signed 32-bit integer */
     ATTN_I64 = 8   /* signed 64-bit integer */
@@ -462,6 +462,12 @@ ATTN_API attn_status attn_rope(attn_engine *engine, const attn_rope_options *opt
  * values as they come, of keys as the score function wants them, with the parameters that were bound when they were
  * appended. Each sequence has a length of its own; positions past it are never read.
  *
+ * A memory of ATTN_I8 takes keys and values of ATTN_F32, ATTN_F16 or ATTN_BF16, all of one type, and queries of any of
+ * these. It keeps each row, a head's key or value at a position, as integers from -127 to 127 and one float32 that they
+ * are multiplied by, the row's greatest magnitude / 127: no number is off by more than half of that. A row that holds
+ * what is not finite is NaN as a whole. Any other memory takes its own dtype, and keeps it as it comes. Keys that the
+ * score function projects (additive, concat) are kept in float32 whatever the dtype, values are not.
+ *
  * A mechanism reads it (attn_forward_args.memory) from any number of threads; what changes it must not run beside any
  * other use of it. Every function that fails leaves it as it was. */
 typedef struct attn_memory attn_memory;
@@ -474,7 +480,7 @@ enum {
 typedef struct attn_memory_options {
     uint32_t struct_size; /* sizeof(attn_memory_options), set by ATTN_MEMORY_OPTIONS_INIT */
     uint32_t flags;       /* ATTN_MEMORY_ */
-    attn_dtype dtype;     /* ATTN_F32 or ATTN_F64 */
+    attn_dtype dtype;     /* that keys and values are kept in: ATTN_F32, _F64, _F16, _BF16, or ATTN_I8 */
     int32_t reserved;     /* 0 */
     int64_t batch;        /* sequences, at least 1 */
     int64_t key_heads;    /* at least 1; 0: 1 */
@@ -590,11 +596,14 @@ typedef struct attn_forward_args {
                                   lengths. It must have been made for this mechanism. Aligned bottom-right, the last
                                   query stands at the last position of its sequence. Not in attn_backward */
     const attn_weights_stats *stats; /* outputs too, or NULL */
+    const attn_tensor *key_scales;   /* [B, Hk, Tk], ATTN_F32, where key is ATTN_I8: what each of its rows is to be
+                                        multiplied by; else NULL. Not in attn_backward, nor where query is ATTN_F64 */
+    const attn_tensor *value_scales; /* likewise for value */
 } attn_forward_args;
 
 #define ATTN_FORWARD_ARGS_INIT                                                                                         \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_forward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                   \
+        (uint32_t)sizeof(attn_forward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0             \
     }
 
 /* Computes attention.

@@ -31,6 +31,9 @@ static attn_status check_forward(const attn_mechanism *mechanism, const attn_bac
     }
     if (forward.logsumexp == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "forward->logsumexp is NULL");
     status = attn_i_problem_check_shapes(mechanism, &forward, &g->problem);
+    if (status == ATTN_OK && (g->problem.key.dtype == ATTN_I8 || g->problem.value.dtype == ATTN_I8)) {
+        status = attn_i_fail(ATTN_ERR_UNSUPPORTED, "key or value is ATTN_I8, which has no gradients");
+    }
     if (status != ATTN_OK) return status;
     if (g->problem.modifiers->normaliser == ATTN_HARDMAX) {
         return attn_i_fail(ATTN_ERR_UNSUPPORTED, "hardmax has no gradient");

@@ -12,6 +12,7 @@
 #include "runtime/size.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 
 static const char query_layout[] = "[B, Hq, Tq, Dq]";
 static const char value_layout[] = "[B, Hk, Tk, Dv]";
@@ -21,7 +22,8 @@ static const char context_layout[] = "[B, Hq, Tq, Dv]";
 attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forward_args *args)
 {
     if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "args is NULL");
-    return attn_i_struct_read(args, sizeof *args, sizeof *args, given, given->struct_size, "attn_forward_args");
+    const size_t least = offsetof(attn_forward_args, key_scales); /* which came later */
+    return attn_i_struct_read(args, sizeof *args, least, given, given->struct_size, "attn_forward_args");
 }
 
 static attn_i_reals reals_of(const attn_i_problem *p)
@@ -62,12 +64,14 @@ static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args
     const char *both = args->key != NULL     ? "key"
                        : args->value != NULL ? "value"
                        : args->key_lengths   ? "key_lengths"
+                       : args->key_scales    ? "key_scales"
+                       : args->value_scales  ? "value_scales"
                                              : NULL;
     if (both != NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "there are both %s and memory", both);
     if (memory->mechanism != p->mechanism) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "memory was made for another mechanism");
     }
-    if (memory->dtype != p->stored) {
+    if (!(memory->dtype == p->stored || (memory->dtype == ATTN_I8 && memory->computed == p->dtype))) {
         return attn_i_fail(ATTN_ERR_DTYPE, "memory is %s, but query is %s", attn_i_dtype_name(memory->dtype),
                            attn_i_dtype_name(p->stored));
     }
@@ -81,6 +85,8 @@ static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args
     p->value_dim = attn_i_memory_value_dim(memory);
     p->key = attn_i_memory_keys(memory);
     p->value = attn_i_memory_values(memory);
+    p->key_scales = attn_i_memory_key_scales(memory);
+    p->value_scales = attn_i_memory_value_scales(memory);
     p->lengths = attn_i_memory_lengths(memory);
     p->ready = memory->ready;
     if (p->query_heads % p->key_heads != 0) {
@@ -92,14 +98,42 @@ static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args
     return ATTN_OK;
 }
 
-static attn_status check_key_and_value(attn_i_problem *p, const attn_tensor *key, const attn_tensor *value)
+/* Keys or values as the query is, or, with scales, of integers. */
+static attn_status check_rows(attn_i_problem *p, const attn_tensor *rows, const char *name, const attn_tensor *scales,
+                              const char *name_of_scales, attn_i_view *view, attn_i_view *view_of_scales)
 {
+    if (rows == NULL && scales != NULL) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "there is %s, but no %s", name_of_scales, name);
+    }
+    if (rows == NULL || rows->dtype != ATTN_I8) {
+        attn_status status = attn_i_real(reals_of(p), rows, name, view);
+        if (status != ATTN_OK || scales == NULL) return status;
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "there is %s, but %s is %s, not ATTN_I8", name_of_scales, name,
+                           attn_i_dtype_name(rows->dtype));
+    }
+    attn_status status = attn_i_tensor_check(rows, name, 4, view);
+    if (status != ATTN_OK) return status;
+    if (p->dtype != ATTN_F32) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is ATTN_I8, which is computed in float32, but query is %s", name,
+                           attn_i_dtype_name(p->stored));
+    }
+    if (scales == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "%s is ATTN_I8, but %s is NULL", name, name_of_scales);
+    const int64_t shape[4] = {1, view->shape[0], view->shape[1], view->shape[2]};
+    return attn_i_real_input((attn_i_reals){ATTN_F32, "what integers are multiplied by"}, scales, name_of_scales,
+                             "[B, Hk, Tk]", shape, view_of_scales);
+}
+
+static attn_status check_key_and_value(attn_i_problem *p, const attn_forward_args *args)
+{
+    const attn_tensor *key = args->key, *value = args->value;
     const int reads_keys = p->mechanism->rule->reads_keys;
     if (key == NULL && (reads_keys || value == NULL)) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "key is NULL%s", reads_keys ? "" : ", and so is value");
     }
-    attn_status status = attn_i_real(reals_of(p), key, "key", &p->key);
-    if (status == ATTN_OK) status = attn_i_real(reals_of(p), value, "value", &p->value);
+    attn_status status = check_rows(p, key, "key", args->key_scales, "key_scales", &p->key, &p->key_scales);
+    if (status == ATTN_OK) {
+        status = check_rows(p, value, "value", args->value_scales, "value_scales", &p->value, &p->value_scales);
+    }
     if (status != ATTN_OK) return status;
 
     const attn_i_view *first = key != NULL ? &p->key : &p->value; /* sets heads and length */
@@ -120,6 +154,7 @@ static attn_status check_key_and_value(attn_i_problem *p, const attn_tensor *key
     p->group = p->query_heads / p->key_heads;
     if (value == NULL) {
         p->value = p->key;
+        p->value_scales = p->key_scales;
         p->keys_are_values = 1;
     } else if (key != NULL) {
         const int64_t shape[4] = {p->batch, p->key_heads, p->keys, p->value.shape[3]};
@@ -297,6 +332,8 @@ int attn_i_problem_list(const attn_i_problem *p, attn_i_named_view list[ATTN_I_M
     count = attn_i_list_add(list, count, "", "query", &p->query);
     count = attn_i_list_add(list, count, "", "key", &p->key);
     count = attn_i_list_add(list, count, "", "value", &p->value);
+    count = attn_i_list_add(list, count, "", "key_scales", &p->key_scales);
+    count = attn_i_list_add(list, count, "", "value_scales", &p->value_scales);
     count = attn_i_list_add(list, count, "", "key_lengths", &p->lengths);
     count = attn_i_list_add(list, count, "", "mask", &p->mask);
     count = attn_i_list_add(list, count, "", "bias", &p->bias);
@@ -382,7 +419,7 @@ attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const a
     if (status == ATTN_OK && args->memory != NULL) {
         status = check_memory(problem, args);
     } else if (status == ATTN_OK) {
-        status = check_key_and_value(problem, args->key, args->value);
+        status = check_key_and_value(problem, args);
     }
     if (status == ATTN_OK) status = check_mechanism(problem);
     if (status == ATTN_OK) status = check_counts(problem);

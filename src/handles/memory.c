@@ -14,13 +14,18 @@
 
 /* ---------------------------------------------------------------------------------------------- storage */
 
-/* Bytes of a store for so many sequences of so many positions. */
+/* Bytes of a store for so many sequences of so many positions, and those before its scales. */
 static attn_status store_bytes(const attn_memory *m, const attn_i_store *store, int64_t batch, int64_t capacity,
-                               int64_t *bytes)
+                               int64_t *bytes, int64_t *scales)
 {
-    if (attn_i_multiply(batch, m->key_heads, bytes) && attn_i_multiply(*bytes, capacity, bytes) &&
-        attn_i_multiply(*bytes, store->width, bytes) && attn_i_multiply(*bytes, m->size, bytes)) {
-        return ATTN_OK;
+    int64_t rows;
+    if (attn_i_multiply(batch, m->key_heads, &rows) && attn_i_multiply(rows, capacity, &rows) &&
+        attn_i_multiply(rows, store->width, bytes) && attn_i_multiply(*bytes, store->size, bytes) &&
+        attn_i_add(*bytes, ATTN_I_ALIGNMENT - 1, bytes)) {
+        *scales = *bytes = *bytes / ATTN_I_ALIGNMENT * ATTN_I_ALIGNMENT;
+        const int has = store->dtype == ATTN_I8 && store->width > 0;
+        if (!has) return ATTN_OK;
+        if (attn_i_multiply(rows, (int64_t)sizeof(float), &rows) && attn_i_add(*bytes, rows, bytes)) return ATTN_OK;
     }
     return attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " sequences of %" PRId64 " positions cannot be addressed", batch,
                        capacity);
@@ -36,9 +41,9 @@ typedef struct contents {
 static void release(const attn_memory *m, const contents *c)
 {
     const attn_i_allocator *allocator = &m->engine->allocator;
-    int64_t keys = 0, values = 0;
-    store_bytes(m, &m->keys, c->batch, c->capacity, &keys);
-    store_bytes(m, &m->values, c->batch, c->capacity, &values);
+    int64_t keys = 0, values = 0, scales;
+    store_bytes(m, &m->keys, c->batch, c->capacity, &keys, &scales);
+    store_bytes(m, &m->values, c->batch, c->capacity, &values, &scales);
     attn_i_release(allocator, c->lengths, (size_t)c->batch * sizeof *c->lengths);
     attn_i_release(allocator, c->keys, (size_t)keys);
     attn_i_release(allocator, c->values, (size_t)values);
@@ -54,10 +59,10 @@ static void *allocate(const attn_memory *m, int64_t bytes, attn_status *status)
 
 static attn_status make_contents(const attn_memory *m, int64_t batch, int64_t capacity, contents *c)
 {
-    int64_t keys = 0, values = 0, lengths = 0;
+    int64_t keys = 0, values = 0, lengths = 0, scales;
     *c = (contents){.batch = batch, .capacity = capacity};
-    attn_status status = store_bytes(m, &m->keys, batch, capacity, &keys);
-    if (status == ATTN_OK) status = store_bytes(m, &m->values, batch, capacity, &values);
+    attn_status status = store_bytes(m, &m->keys, batch, capacity, &keys, &scales);
+    if (status == ATTN_OK) status = store_bytes(m, &m->values, batch, capacity, &values, &scales);
     if (status == ATTN_OK && !attn_i_multiply(batch, (int64_t)sizeof *c->lengths, &lengths)) {
         status = attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " sequences cannot be addressed", batch);
     }
@@ -68,27 +73,41 @@ static attn_status make_contents(const attn_memory *m, int64_t batch, int64_t ca
     return status;
 }
 
-static void copy_store(const attn_memory *from, const attn_i_store *store, int64_t row, int64_t length,
-                       int64_t capacity, char *to)
+/* The scales of a block of a store of so many sequences of so many positions; NULL where there are none. */
+static float *scales_in(const attn_memory *m, const attn_i_store *store, int64_t batch, int64_t capacity, char *block)
 {
-    const int64_t bytes = store->width * from->size;
-    for (int64_t h = 0; h < from->key_heads && length > 0 && store->width > 0; h++) {
-        memcpy(to + h * capacity * bytes, store->data + (row * from->key_heads + h) * from->capacity * bytes,
-               (size_t)(length * bytes));
+    int64_t bytes = 0, scales = 0;
+    if (block == NULL || store->dtype != ATTN_I8) return NULL;
+    store_bytes(m, store, batch, capacity, &bytes, &scales);
+    return (float *)(void *)(block + scales);
+}
+
+/* Rows of `bytes` each, of all heads of sequence `row`, become those of sequence b, which has another capacity. */
+static void copy_rows(const attn_memory *from, const char *data, int64_t bytes, int64_t row, int64_t b, char *to,
+                      int64_t capacity)
+{
+    for (int64_t h = 0; h < from->key_heads && from->lengths[row] > 0; h++) {
+        memcpy(to + (b * from->key_heads + h) * capacity * bytes,
+               data + (row * from->key_heads + h) * from->capacity * bytes, (size_t)(from->lengths[row] * bytes));
     }
+}
+
+static void copy_store(const attn_memory *from, const attn_i_store *store, int64_t row, int64_t b, const contents *c,
+                       char *block)
+{
+    if (block == NULL || store->width == 0) return;
+    copy_rows(from, store->data, store->width * store->size, row, b, block, c->capacity);
+    float *scales = scales_in(from, store, c->batch, c->capacity, block);
+    if (scales == NULL) return;
+    copy_rows(from, (const char *)store->scales, (int64_t)sizeof *scales, row, b, (char *)scales, c->capacity);
 }
 
 /* Sequence b of the contents becomes what sequence `row` of the memory is. */
 static void copy_sequence(const attn_memory *from, int64_t row, int64_t b, contents *c)
 {
-    const int64_t first = b * from->key_heads * c->capacity * from->size;
     c->lengths[b] = from->lengths[row];
-    if (c->keys != NULL) {
-        copy_store(from, &from->keys, row, c->lengths[b], c->capacity, c->keys + first * from->keys.width);
-    }
-    if (c->values != NULL) {
-        copy_store(from, &from->values, row, c->lengths[b], c->capacity, c->values + first * from->values.width);
-    }
+    copy_store(from, &from->keys, row, b, c, c->keys);
+    copy_store(from, &from->values, row, b, c, c->values);
 }
 
 static void measure(attn_memory *m)
@@ -103,7 +122,9 @@ static void take_contents(attn_memory *m, const contents *c)
     m->capacity = c->capacity;
     m->lengths = c->lengths;
     m->keys.data = c->keys;
+    m->keys.scales = scales_in(m, &m->keys, c->batch, c->capacity, c->keys);
     m->values.data = c->values;
+    m->values.scales = scales_in(m, &m->values, c->batch, c->capacity, c->values);
     measure(m);
 }
 
@@ -146,13 +167,42 @@ void attn_i_memory_set_length(attn_memory *m, int64_t b, int64_t length)
 static attn_i_view view_of(const attn_memory *m, const attn_i_store *store, int64_t width)
 {
     attn_i_view view = {
-        .data = store->data, .dtype = m->dtype, .size = m->size, .first = store->data, .end = store->data};
+        .data = store->data, .dtype = store->dtype, .size = store->size, .first = store->data, .end = store->data};
     const int64_t shape[4] = {m->batch, m->key_heads, m->longest, width};
     const int64_t stride[4] = {m->key_heads * m->capacity * store->width, m->capacity * store->width, store->width, 1};
     memcpy(view.shape, shape, sizeof shape);
     memcpy(view.stride, stride, sizeof stride);
-    if (store->data != NULL) view.end = store->data + m->batch * stride[0] * m->size;
+    if (store->data != NULL) view.end = store->data + m->batch * stride[0] * store->size;
     return view;
+}
+
+static attn_i_view scales_of(const attn_memory *m, const attn_i_store *store)
+{
+    char *data = (char *)store->scales;
+    if (data == NULL) return (attn_i_view){.data = NULL};
+    return (attn_i_view){.data = data,
+                         .shape = {1, m->batch, m->key_heads, m->longest},
+                         .stride = {0, m->key_heads * m->capacity, m->capacity, 1},
+                         .dtype = ATTN_F32,
+                         .size = (int64_t)sizeof(float),
+                         .first = data,
+                         .end = data + m->batch * m->key_heads * m->capacity * (int64_t)sizeof(float)};
+}
+
+/* Where values are kept: among the keys, where these are the values as they come. */
+static const attn_i_store *store_of_values(const attn_memory *m)
+{
+    return m->values.width > 0 ? &m->values : &m->keys;
+}
+
+attn_i_view attn_i_memory_key_scales(const attn_memory *m)
+{
+    return scales_of(m, &m->keys);
+}
+
+attn_i_view attn_i_memory_value_scales(const attn_memory *m)
+{
+    return scales_of(m, store_of_values(m));
 }
 
 attn_i_view attn_i_memory_keys(const attn_memory *m)
@@ -162,7 +212,7 @@ attn_i_view attn_i_memory_keys(const attn_memory *m)
 
 attn_i_view attn_i_memory_values(const attn_memory *m)
 {
-    return view_of(m, m->values.width > 0 ? &m->values : &m->keys, attn_i_memory_value_dim(m));
+    return view_of(m, store_of_values(m), attn_i_memory_value_dim(m));
 }
 
 attn_i_view attn_i_memory_lengths(const attn_memory *m)

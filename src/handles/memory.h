@@ -15,14 +15,16 @@ typedef enum attn_i_ready { ATTN_I_RAW, ATTN_I_PREPARED, ATTN_I_CONVERTED } attn
 /* Rows of one kind, of all sequences and heads: [batch, heads, capacity, width]. */
 typedef struct attn_i_store {
     char *data;    /* NULL: there are none, or no room yet */
+    float *scales; /* [batch, heads, capacity], behind the data, of what each row of integers is to be multiplied by */
     int64_t width; /* elements; 0: there are none */
+    attn_dtype dtype;
+    int64_t size; /* of an element, in bytes */
 } attn_i_store;
 
 struct attn_memory {
     const attn_mechanism *mechanism;
     attn_engine *engine;
-    attn_dtype dtype;
-    int64_t size; /* of an element, in bytes */
+    attn_dtype dtype, computed; /* that it is kept in, but for keys that are made ready; and that is computed in */
     uint32_t flags;
     int turns; /* keys, as they are appended */
     attn_rope_options rope;
@@ -36,6 +38,9 @@ struct attn_memory {
 /* For a problem that reads the memory: what it holds of the first `longest` positions. */
 attn_i_view attn_i_memory_keys(const attn_memory *memory);
 attn_i_view attn_i_memory_values(const attn_memory *memory);
+/* The scales of either, [1, batch, heads, longest]; data NULL: none. */
+attn_i_view attn_i_memory_key_scales(const attn_memory *memory);
+attn_i_view attn_i_memory_value_scales(const attn_memory *memory);
 attn_i_view attn_i_memory_lengths(const attn_memory *memory);
 int64_t attn_i_memory_value_dim(const attn_memory *memory);
 

@@ -7,6 +7,8 @@
 #include "kernels/half.h"
 #include "kernels/tiles.h"
 
+#include <math.h>
+
 /* -------------------------------------------------------------------------------------------- bfloat16 */
 
 static void load_bf16(int64_t n, const void *from, int64_t stride, float *to)
@@ -100,6 +102,26 @@ static void load_i8(int64_t n, const void *from, int64_t stride, float *to)
     }
 }
 
+static float greatest(int64_t n, const float *from)
+{
+    float most = 0;
+    for (int64_t j = 0; j < n; j++) {
+        const float x = fabsf(from[j]);
+        most = x > most ? x : most;
+    }
+    return KERNEL(is_finite)(n, from) ? most : INFINITY;
+}
+
+static void quantise_i8(int64_t n, const float *from, float scale, void *to)
+{
+    static const float most = 127;
+    int8_t *target = to;
+    for (int64_t j = 0; j < n; j++) {
+        const float x = rintf(from[j] / scale);
+        target[j] = (int8_t)(x > most ? most : x < -most ? -most : x);
+    }
+}
+
 static void load_f32(int64_t n, const void *from, int64_t stride, float *to)
 {
     KERNEL(gather)(n, from, stride, to);
@@ -112,7 +134,7 @@ static void store_f32(int64_t n, const float *from, void *to, int64_t stride)
 
 #define TABLE(type) KERNEL(row_products_##type), KERNEL(row_context_##type)
 
-const attn_i_stored_kernels KERNEL(stored_f32) = {4, load_f32, store_f32, TABLE(f32)};
-const attn_i_stored_kernels KERNEL(stored_f16) = {2, load_f16, store_f16, TABLE(f16)};
-const attn_i_stored_kernels KERNEL(stored_bf16) = {2, load_bf16, store_bf16, TABLE(bf16)};
-const attn_i_stored_kernels KERNEL(stored_i8) = {1, load_i8, NULL, TABLE(i8)};
+const attn_i_stored_kernels KERNEL(stored_f32) = {4, load_f32, store_f32, NULL, NULL, TABLE(f32)};
+const attn_i_stored_kernels KERNEL(stored_f16) = {2, load_f16, store_f16, NULL, NULL, TABLE(f16)};
+const attn_i_stored_kernels KERNEL(stored_bf16) = {2, load_bf16, store_bf16, NULL, NULL, TABLE(bf16)};
+const attn_i_stored_kernels KERNEL(stored_i8) = {1, load_i8, NULL, greatest, quantise_i8, TABLE(i8)};

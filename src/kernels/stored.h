@@ -20,9 +20,13 @@ typedef struct attn_i_stored_kernels {
     int64_t size; /* of an element, in bytes */
     /* to[j] = from[j stride]; a NaN stays one */
     void (*load)(int64_t n, const void *from, int64_t stride, float *to);
-    /* to[j stride] = from[j]; minus zero becomes zero; what is too great for the type is infinite. NULL for integers,
-     * which are made with a scale: see quantise. */
+    /* to[j stride] = from[j]; minus zero becomes zero; what is too great for the type is infinite. NULL for integers.
+     */
     void (*store)(int64_t n, const float *from, void *to, int64_t stride);
+    /* For integers, which stand for themselves times a scale; or NULL. The greatest magnitude of a row, infinity where
+     * some is not finite; and to[j] = from[j] / scale, to the nearest of -127 .. 127, of two to the even one. */
+    float (*greatest)(int64_t n, const float *from);
+    void (*quantise)(int64_t n, const float *from, float scale, void *to);
     /* Few queries, for which lanes would stay empty: at most ATTN_I_FEW rows, a row of scores for each. */
     /* to[i to_stride + j] = sum over d of queries[i][d] keys[j][d], i < rows, j < count. */
     void (*row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys, int64_t count,

@@ -18,6 +18,8 @@ enum {
     VALUE,
     MASK,
     BIAS,
+    KEY_SCALES,
+    VALUE_SCALES,
     LENGTHS,
     CONTEXT,
     WEIGHTS,
@@ -42,12 +44,20 @@ static const struct {
     {                                                                                                                  \
         "stats->" #name, offsetof(attn_weights_stats, name), offsetof(attn_i_problem, stats.name)                      \
     }
-    [QUERY] = OF_CALL(query, query),       [KEY] = OF_CALL(key, key),
-    [VALUE] = OF_CALL(value, value),       [MASK] = OF_CALL(mask, mask),
-    [BIAS] = OF_CALL(bias, bias),          [LENGTHS] = OF_CALL(key_lengths, lengths),
-    [CONTEXT] = OF_CALL(context, context), [WEIGHTS] = OF_CALL(weights, weights),
-    [SCORES] = OF_CALL(scores, scores),    [LOGSUMEXP] = OF_CALL(logsumexp, logsumexp),
-    [ENTROPY] = OF_STATS(entropy),         [STRONGEST] = OF_STATS(strongest),
+    [QUERY] = OF_CALL(query, query),
+    [KEY] = OF_CALL(key, key),
+    [VALUE] = OF_CALL(value, value),
+    [MASK] = OF_CALL(mask, mask),
+    [KEY_SCALES] = OF_CALL(key_scales, key_scales),
+    [VALUE_SCALES] = OF_CALL(value_scales, value_scales),
+    [BIAS] = OF_CALL(bias, bias),
+    [LENGTHS] = OF_CALL(key_lengths, lengths),
+    [CONTEXT] = OF_CALL(context, context),
+    [WEIGHTS] = OF_CALL(weights, weights),
+    [SCORES] = OF_CALL(scores, scores),
+    [LOGSUMEXP] = OF_CALL(logsumexp, logsumexp),
+    [ENTROPY] = OF_STATS(entropy),
+    [STRONGEST] = OF_STATS(strongest),
     [KEY_SUMS] = OF_STATS(key_sums)};
 
 /* What may differ from run to run. */
@@ -293,7 +303,7 @@ static void move_views(attn_plan *plan, const place *to)
         attn_i_view *view = view_of(plan, plan->there[k]);
         if (view->first < view->end) move_view(view, to->data[plan->there[k]]);
     }
-    if (p->keys_are_values) p->value = p->key;
+    if (p->keys_are_values) p->value = p->key, p->value_scales = p->key_scales;
     p->query_start = to->query_start;
     p->dropout.draw.seed = to->seed;
     p->dropout.draw.offset = to->offset;

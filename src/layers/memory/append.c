@@ -8,6 +8,7 @@
 #include "handles/engine.h"
 #include "handles/lengths.h"
 #include "handles/status.h"
+#include "layers/memory/keep.h"
 #include "runtime/blas.h"
 #include "runtime/size.h"
 #include "score/score.h"
@@ -24,9 +25,10 @@ attn_i_problem attn_i_memory_problem(const attn_memory *m, int64_t keys)
     return (attn_i_problem){.mechanism = mechanism,
                             .modifiers = &mechanism->modifiers,
                             .engine = m->engine,
-                            .kernels = attn_i_engine_kernels(m->engine, m->dtype),
-                            .dtype = m->dtype,
-                            .size = m->size,
+                            .kernels = attn_i_engine_kernels(m->engine, m->computed),
+                            .dtype = m->computed,
+                            .stored = m->dtype,
+                            .size = attn_i_dtype_size(m->computed),
                             .batch = m->batch,
                             .query_heads = m->key_heads,
                             .key_heads = m->key_heads,
@@ -45,12 +47,30 @@ typedef struct append {
     attn_i_sources sources; /* of keys that are converted */
     int64_t heads;          /* of a chunk */
     attn_i_score_state state;
-    attn_i_operand key; /* of one key head, for keys that are prepared only */
+    attn_i_operand key; /* of one key head, for keys that are prepared only; or, where they come in another type: */
+    float *widened;     /* [keys][Dk] */
+    float *turned;      /* [key heads][TURNED][Dk], where they are turned first */
+    attn_status status; /* of turning them */
 } append;
+
+/* 1 if keys are turned on their way into the memory, not in it. */
+static int turns_first(const append *a)
+{
+    return a->m->turns && a->m->keys.dtype == ATTN_I8;
+}
 
 static int64_t count_of(const append *a, int64_t b)
 {
     return a->counts.data == NULL ? a->p.keys : attn_i_integer(&a->counts, b);
+}
+
+/* Integers are made of whatever is computed in float32, keys and values of one type. */
+static attn_status check_quantised(const attn_tensor *first, const char *name, attn_i_reals *reals)
+{
+    *reals = (attn_i_reals){first->dtype, name};
+    if (attn_i_dtype_computed(first->dtype) == ATTN_F32) return ATTN_OK;
+    return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but the memory is ATTN_I8, which is made of ATTN_F32, _F16 or _BF16",
+                       name, attn_i_dtype_name(first->dtype));
 }
 
 static attn_status check(append *a, const attn_tensor *key, const attn_tensor *value, const attn_tensor *counts)
@@ -65,8 +85,10 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
                            value == NULL ? "value is NULL" : "there is a value, but the keys are the values");
     }
     attn_i_problem *p = &a->p;
-    const attn_i_reals reals = {m->dtype, "the memory"};
-    attn_status status = attn_i_real(reals, key, "key", &p->key);
+    attn_i_reals reals = {m->dtype, "the memory"};
+    attn_status status = ATTN_OK;
+    if (m->dtype == ATTN_I8) status = check_quantised(key != NULL ? key : value, key != NULL ? "key" : "value", &reals);
+    if (status == ATTN_OK) status = attn_i_real(reals, key, "key", &p->key);
     if (status == ATTN_OK) status = attn_i_real(reals, value, "value", &p->value);
     if (status != ATTN_OK) return status;
     p->keys = key != NULL ? p->key.shape[2] : p->value.shape[2];
@@ -90,25 +112,34 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
     return status;
 }
 
-/* Where position i past the end of sequence b, head h goes. */
-static char *place(const append *a, const attn_i_store *store, int64_t b, int64_t h, int64_t i)
+/* ------------------------------------------------------------------------------------- rows as they come */
+
+/* Which row of a store position i past the end of sequence b, head h is. */
+static int64_t row_of(const append *a, int64_t b, int64_t h, int64_t i)
 {
     const attn_memory *m = a->m;
-    const int64_t row = (b * m->key_heads + h) * m->capacity + m->lengths[b] + i;
-    return attn_i_moved(store->data, row * store->width * m->size);
+    return (b * m->key_heads + h) * m->capacity + m->lengths[b] + i;
+}
+
+static char *place(const append *a, const attn_i_store *store, int64_t b, int64_t h, int64_t i)
+{
+    return attn_i_moved(store->data, row_of(a, b, h, i) * store->width * store->size);
+}
+
+/* The last count rows of each head become what is kept of them. */
+static void keep_rows(const append *a, const attn_i_view *from, const attn_i_store *store, int64_t b, int64_t h)
+{
+    for (int64_t i = 0; i < count_of(a, b); i++) {
+        const attn_i_given_row row = {from->dtype, attn_i_view_element(from, b, h, i, 0), from->stride[3]};
+        attn_i_memory_keep(a->m->engine, row, store, row_of(a, b, h, i));
+    }
 }
 
 static void copy_raw(const append *a, const attn_i_view *from, const attn_i_store *store)
 {
     const attn_memory *m = a->m;
     for (int64_t b = 0; b < m->batch && store->width > 0; b++) {
-        for (int64_t h = 0; h < m->key_heads; h++) {
-            const char *rows = attn_i_view_at(from, b, h);
-            for (int64_t i = 0; i < count_of(a, b); i++) {
-                a->p.kernels->gather(store->width, rows + i * from->stride[2] * m->size, from->stride[3],
-                                     place(a, store, b, h, i));
-            }
-        }
+        for (int64_t h = 0; h < m->key_heads; h++) keep_rows(a, from, store, b, h);
     }
 }
 
@@ -154,9 +185,23 @@ static void append_converted(append *a)
 
 static void lay_out_prepared(append *a, attn_i_arena *arena)
 {
-    a->state.own_products = a->state.steady = a->m->dtype == ATTN_F32;
+    a->state.own_products = a->state.steady = a->m->computed == ATTN_F32;
     attn_i_score_of(&a->p)->layout(&a->p, arena, &a->state);
-    a->key = attn_i_operand_layout(arena, attn_i_view_matrix(&a->p.key, 0, 0), 1, a->m->size);
+    if (a->p.key.dtype == a->p.dtype) {
+        a->key = attn_i_operand_layout(arena, attn_i_view_matrix(&a->p.key, 0, 0), 1, a->p.size);
+    } else {
+        a->widened = attn_i_carve_matrix(arena, a->p.keys, a->p.key_dim, a->p.size);
+    }
+}
+
+static attn_i_matrix widen(const append *a, int64_t b, int64_t h)
+{
+    const attn_i_view *key = &a->p.key;
+    const attn_i_stored_kernels *type = attn_i_engine_stored_kernels(a->m->engine, key->dtype);
+    for (int64_t i = 0; i < a->p.keys; i++) {
+        type->load(a->p.key_dim, attn_i_view_element(key, b, h, i, 0), key->stride[3], a->widened + i * a->p.key_dim);
+    }
+    return attn_i_matrix_dense(a->widened, a->p.keys, a->p.key_dim);
 }
 
 static void append_prepared(append *a)
@@ -166,9 +211,11 @@ static void append_prepared(append *a)
     for (int64_t b = 0; b < m->batch; b++) {
         for (int64_t h = 0; h < m->key_heads; h++) {
             attn_i_matrix from = attn_i_view_matrix(&a->p.key, b, h);
-            if (a->key.copied) {
+            if (a->widened != NULL) {
+                from = widen(a, b, h);
+            } else if (a->key.copied) {
                 a->key.source = from;
-                attn_i_operand_load(&a->key, a->p.kernels, m->size);
+                attn_i_operand_load(&a->key, a->p.kernels, a->p.size);
                 from = a->key.use;
             }
             from.rows = count_of(a, b);
@@ -179,42 +226,99 @@ static void append_prepared(append *a)
     }
 }
 
-/* The keys of a sequence that were just copied, turned by their positions. */
+/* ------------------------------------------------------------------------------------------------ turning */
+
+/* Keys [heads, count, width] at positions from `first` on, in place. */
+static attn_status turn_rows(const append *a, attn_tensor keys, int64_t first)
+{
+    attn_rope_options rope = a->m->rope;
+    rope.first = first;
+    return attn_rope(a->m->engine, &rope, &keys, &keys);
+}
+
+/* The keys of each sequence that were just copied. */
 static attn_status turn(const append *a)
 {
     const attn_memory *m = a->m;
     attn_status status = ATTN_OK;
-    for (int64_t b = 0; b < m->batch && m->turns && status == ATTN_OK; b++) {
+    if (!m->turns || turns_first(a)) return a->status;
+    for (int64_t b = 0; b < m->batch && status == ATTN_OK; b++) {
         const attn_tensor keys = {place(a, &m->keys, b, 0, 0),
                                   m->dtype,
                                   3,
                                   {m->key_heads, count_of(a, b), m->keys.width, 1},
                                   {m->capacity * m->keys.width, m->keys.width, 1, 0}};
-        attn_rope_options rope = m->rope;
-        rope.first = m->lengths[b];
-        status = attn_rope(m->engine, &rope, &keys, &keys);
+        status = turn_rows(a, keys, m->lengths[b]);
     }
     return status;
+}
+
+/* Keys that become integers are turned before, some positions at a time: rounded keys would be rounded again. */
+enum { TURNED = 64 };
+
+static void lay_out_turned(append *a, attn_i_arena *arena)
+{
+    a->turned = attn_i_carve_matrix(arena, a->m->key_heads * TURNED, a->m->key_dim, (int64_t)sizeof *a->turned);
+}
+
+/* Positions first .. first + n - 1 of what is appended to sequence b. */
+static attn_status append_some_turned(const append *a, int64_t b, int64_t first, int64_t n)
+{
+    const attn_memory *m = a->m;
+    const attn_i_view *key = &a->p.key;
+    const attn_i_stored_kernels *given = attn_i_engine_stored_kernels(m->engine, key->dtype);
+    for (int64_t h = 0; h < m->key_heads; h++) {
+        for (int64_t i = 0; i < n; i++) {
+            given->load(m->key_dim, attn_i_view_element(key, b, h, first + i, 0), key->stride[3],
+                        a->turned + (h * n + i) * m->key_dim);
+        }
+    }
+    const attn_tensor rows = {
+        a->turned, ATTN_F32, 3, {m->key_heads, n, m->key_dim, 1}, {n * m->key_dim, m->key_dim, 1, 0}};
+    const attn_status status = turn_rows(a, rows, m->lengths[b] + first);
+    for (int64_t h = 0; h < m->key_heads && status == ATTN_OK; h++) {
+        for (int64_t i = 0; i < n; i++) {
+            const char *turned = (const char *)(a->turned + (h * n + i) * m->key_dim);
+            attn_i_memory_keep(m->engine, (attn_i_given_row){ATTN_F32, turned, 1}, &m->keys,
+                               row_of(a, b, h, first + i));
+        }
+    }
+    return status;
+}
+
+static void append_turned(append *a)
+{
+    for (int64_t b = 0; b < a->m->batch; b++) {
+        for (int64_t first = 0, n; first < count_of(a, b) && a->status == ATTN_OK; first += n) {
+            n = attn_i_min(count_of(a, b) - first, TURNED);
+            a->status = append_some_turned(a, b, first, n);
+        }
+    }
 }
 
 static void lay_out(append *a, attn_i_arena *arena)
 {
     if (a->m->ready == ATTN_I_CONVERTED) lay_out_converted(a, arena);
     if (a->m->ready == ATTN_I_PREPARED) lay_out_prepared(a, arena);
+    if (turns_first(a)) lay_out_turned(a, arena);
 }
 
 static void append_rows(void *data, void *scratch)
 {
     append *a = data;
     attn_i_arena arena = {.base = scratch};
-    if (a->m->ready != ATTN_I_RAW) {
+    if (a->m->ready != ATTN_I_RAW || turns_first(a)) {
         a->sources = (attn_i_sources){.p = NULL};
         a->state = (attn_i_score_state){.own_products = 0};
         lay_out(a, &arena);
     }
     if (a->m->ready == ATTN_I_CONVERTED) append_converted(a);
     if (a->m->ready == ATTN_I_PREPARED) append_prepared(a);
-    if (a->m->ready == ATTN_I_RAW) copy_raw(a, &a->p.key, &a->m->keys);
+    if (turns_first(a)) {
+        append_turned(a);
+    } else if (a->m->ready == ATTN_I_RAW) {
+        copy_raw(a, &a->p.key, &a->m->keys);
+    }
     copy_raw(a, &a->p.value, &a->m->values);
 }
 

@@ -12,14 +12,26 @@
 
 #include <inttypes.h>
 
+/* What numbers that are kept so are computed in; 0 for what cannot be kept. */
+static attn_dtype kept_as(attn_dtype dtype)
+{
+    return dtype == ATTN_I8 ? ATTN_F32 : attn_i_dtype_computed(dtype);
+}
+
+static void set_dtype(attn_i_store *store, attn_dtype dtype)
+{
+    store->dtype = dtype;
+    store->size = attn_i_dtype_size(dtype);
+}
+
 static attn_status check_options(const attn_mechanism *mechanism, const attn_memory_options *o)
 {
     const int alone = (o->flags & ATTN_MEMORY_KEYS_ALONE) != 0, reads_keys = mechanism->rule->reads_keys;
     if (o->flags & ~(uint32_t)(ATTN_MEMORY_FIXED | ATTN_MEMORY_KEYS_ALONE)) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "flags has bits that mean nothing: %" PRIu32, o->flags);
     }
-    if (o->dtype != ATTN_F32 && o->dtype != ATTN_F64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "dtype is %s, but ATTN_F32 or ATTN_F64 is computed with",
+    if (kept_as(o->dtype) == 0) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "dtype is %s, but ATTN_F32, _F64, _F16, _BF16 or _I8 can be kept",
                            attn_i_dtype_name(o->dtype));
     }
     const struct {
@@ -59,11 +71,13 @@ static void set_widths(attn_memory *m)
     const attn_i_problem p = attn_i_memory_problem(m, 0);
     const attn_i_score *score = attn_i_score_of(&p);
     const int64_t prepared = score->key_width(&p);
-    const int converts = score->lanes != NULL && m->dtype == ATTN_F32 && m->engine->way == ATTN_WAY_TILES;
+    const int converts = score->lanes != NULL && m->computed == ATTN_F32 && m->engine->way == ATTN_WAY_TILES;
     m->ready = converts ? ATTN_I_CONVERTED : prepared > 0 ? ATTN_I_PREPARED : ATTN_I_RAW;
     m->keys.width = converts ? score->lanes->key_elements(&p) : prepared > 0 ? prepared : m->key_dim;
     m->values.width = m->value_dim;
     if (m->value_dim == 0 && m->ready != ATTN_I_RAW) m->values.width = m->key_dim; /* values are raw */
+    set_dtype(&m->keys, m->ready == ATTN_I_RAW ? m->dtype : m->computed);
+    set_dtype(&m->values, m->dtype);
 }
 
 static attn_status set_rope(attn_memory *m, const attn_rope_options *rope)
@@ -94,7 +108,7 @@ static attn_status create(const attn_mechanism *mechanism, const attn_memory_opt
     if (status == ATTN_OK) status = check_options(mechanism, &o);
     if (status != ATTN_OK) return status;
     attn_memory m = {.mechanism = mechanism, .engine = mechanism->engine, .dtype = o.dtype, .flags = o.flags};
-    m.size = attn_i_dtype_size(o.dtype);
+    m.computed = kept_as(o.dtype);
     m.key_heads = attn_i_max(o.key_heads, 1);
     m.key_dim = o.key_dim;
     m.value_dim = o.value_dim;
