@@ -111,7 +111,8 @@ void backward_want(struct backward *b, unsigned wanted)
     for (int g = 0; g < TWIN_GRADIENTS; g++) {
         if (!(b->wanted >> g & 1)) continue;
         const attn_tensor *of = &backward_input(s, g)->tensor;
-        array_create(&b->gradient[g], of->dtype, of->ndim, of->shape, s->layout & LAYOUT_OUTPUT, &s->rng);
+        array_create(&b->gradient[g], g < TWIN_D_W ? of->dtype : scene_param_dtype(s), of->ndim, of->shape,
+                     s->layout & LAYOUT_OUTPUT, &s->rng);
         if (g <= TWIN_D_BIAS) array_lower_rank(&b->gradient[g], &s->rng);
         if (g < TWIN_D_W) *slots[g] = &b->gradient[g].tensor;
     }

@@ -21,10 +21,27 @@ static void fill(struct array *array, struct rng *rng, double deviation)
     for (int64_t i = 0; i < array_count(array); i++) array_set(array, i, (double)(float)(deviation * rng_normal(rng)));
 }
 
-static void make(struct layer *l, struct array *array, int32_t ndim, const int64_t *shape, unsigned layout,
-                 struct rng *places)
+static void make_of(struct layer *l, attn_dtype dtype, struct array *array, int32_t ndim, const int64_t *shape,
+                    struct rng *places)
 {
-    array_create(array, l->dtype, ndim, shape, l->s.layout & layout, places);
+    array_create(array, dtype, ndim, shape, l->s.layout & LAYOUT_OUTPUT, places);
+}
+
+static void make(struct layer *l, struct array *array, int32_t ndim, const int64_t *shape, struct rng *places)
+{
+    make_of(l, l->dtype, array, ndim, shape, places);
+}
+
+/* Of what is computed with. */
+static void make_wide(struct layer *l, struct array *array, int32_t ndim, const int64_t *shape, struct rng *places)
+{
+    make_of(l, dtype_computed(l->dtype), array, ndim, shape, places);
+}
+
+/* Of a parameter or of its gradient: some of the one type, some of the other. */
+static attn_dtype param_dtype(const struct layer *l, int number)
+{
+    return number % 2 ? dtype_computed(l->dtype) : l->dtype;
 }
 
 static void create_rule(struct layer *l, attn_engine *own, struct rng *numbers, struct rng *places)
@@ -52,7 +69,7 @@ static void create_rule(struct layer *l, attn_engine *own, struct rng *numbers, 
     }
     MUST(attn_mechanism_param_count(l->mechanism, &l->rule_count));
     for (int32_t i = 0; i < l->rule_count; i++) {
-        make(l, &l->rule[i], shapes[i][1] ? 2 : 1, shapes[i], LAYOUT_OUTPUT, places);
+        make_of(l, param_dtype(l, i), &l->rule[i], shapes[i][1] ? 2 : 1, shapes[i], places);
         fill(&l->rule[i], numbers, 0.5);
         MUST(attn_mechanism_bind_param(l->mechanism, names[i], &l->rule[i].tensor));
     }
@@ -63,8 +80,8 @@ static void create_distances(struct layer *l, struct rng *numbers, struct rng *p
 {
     const int64_t table[2] = {l->s.query_heads, 2 * MAX_DISTANCE + 1};
     if (!(l->s.modifiers & LAYER_DISTANCES)) return;
-    make(l, &l->alibi, 1, table, LAYOUT_OUTPUT, places);
-    make(l, &l->relative, 2, table, LAYOUT_OUTPUT, places);
+    make_wide(l, &l->alibi, 1, table, places);
+    make_wide(l, &l->relative, 2, table, places);
     fill(&l->alibi, numbers, 0.05);
     fill(&l->relative, numbers, 1.0);
     MUST(attn_mechanism_set_alibi(l->mechanism, &l->alibi.tensor, ATTN_ALIGN_TOP_LEFT));
@@ -91,7 +108,7 @@ static void create_params(struct layer *l, struct rng *numbers, struct rng *plac
         MUST(attn_multihead_param_info(l->multihead, i, &info));
         assert_false(info.bound);
         l->param_name[i] = info.name;
-        make(l, &l->param[i], info.ndim, info.shape, LAYOUT_OUTPUT, places);
+        make_of(l, param_dtype(l, i / 2), &l->param[i], info.ndim, info.shape, places);
         fill(&l->param[i], numbers, info.ndim == 2 ? fmin(0.6, 1.2 / sqrt((double)info.shape[1])) : 0.6);
         MUST(attn_multihead_bind_param(l->multihead, info.name, &l->param[i].tensor));
     }
@@ -115,14 +132,14 @@ static void create_modifiers(struct layer *l, struct rng *numbers, struct rng *p
         l->attention.key_lengths = &l->lengths.tensor;
     }
     if (s->modifiers & LAYER_BIAS) {
-        make(l, &l->bias, 3, scores + 1, LAYOUT_OUTPUT, places);
+        make(l, &l->bias, 3, scores + 1, places);
         fill(&l->bias, numbers, 1.0);
         l->attention.bias = &l->bias.tensor;
     }
-    make(l, &l->weights, 4, scores, LAYOUT_OUTPUT, places);
-    make(l, &l->d_weights, 4, scores, LAYOUT_OUTPUT, places);
-    make(l, &l->logsumexp, 3, scores, LAYOUT_OUTPUT, places);
-    make(l, &l->d_logsumexp, 3, scores, LAYOUT_OUTPUT, places);
+    make_wide(l, &l->weights, 4, scores, places);
+    make_wide(l, &l->d_weights, 4, scores, places);
+    make_wide(l, &l->logsumexp, 3, scores, places);
+    make_wide(l, &l->d_logsumexp, 3, scores, places);
     fill(&l->d_weights, numbers, 1.0);
     fill(&l->d_logsumexp, numbers, 1.0);
     l->attention.weights = &l->weights.tensor;
@@ -168,7 +185,8 @@ static void create_gradients(struct layer *l, struct rng *places)
     for (int g = 0; g < GRADIENTS; g++) {
         const struct array *of = layer_source(l, g);
         if (!of) continue;
-        make(l, &l->gradient[g], of->tensor.ndim, of->tensor.shape, LAYOUT_OUTPUT, places);
+        make_of(l, g < GRADIENT_PARAM ? of->tensor.dtype : param_dtype(l, g), &l->gradient[g], of->tensor.ndim,
+                of->tensor.shape, places);
         const attn_tensor *tensor = &l->gradient[g].tensor;
         if (g < GRADIENT_PARAM) {
             *layer_gradient_slot(l, g) = tensor;
@@ -194,14 +212,14 @@ void layer_create(struct layer *l, attn_engine *own, const struct setup *setup, 
     for (int i = 0; i < LAYER_INPUTS; i++) {
         const int64_t shape[3] = {setup->batch, i ? setup->keys : setup->queries, setup->dim[i]};
         if (i > 0 && !(setup->gives & i)) continue;
-        make(l, &l->input[i], 3, shape, LAYOUT_OUTPUT, &places);
+        make(l, &l->input[i], 3, shape, &places);
         fill(&l->input[i], &numbers, 1.0);
         *slots[i] = &l->input[i].tensor;
     }
     create_modifiers(l, &numbers, &places);
     const int64_t output[3] = {setup->batch, setup->queries, setup->output_dim};
-    make(l, &l->output, 3, output, LAYOUT_OUTPUT, &places);
-    make(l, &l->d_output, 3, output, LAYOUT_OUTPUT, &places);
+    make(l, &l->output, 3, output, &places);
+    make(l, &l->d_output, 3, output, &places);
     fill(&l->d_output, &numbers, 1.0);
     l->args.attention = &l->attention;
     l->args.output = &l->output.tensor;
@@ -220,6 +238,19 @@ void layer_destroy(struct layer *l)
     for (int i = 0; i < GRADIENTS; i++) array_destroy(&l->gradient[i]);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) array_destroy(others[i]);
     free(l->saved);
+}
+
+void layer_copy_numbers(struct layer *to, struct layer *from)
+{
+    struct array *const others[][2] = {
+        {&to->d_output, &from->d_output}, {&to->d_weights, &from->d_weights}, {&to->d_logsumexp, &from->d_logsumexp}};
+    for (int i = 0; i < GRADIENTS + 3; i++) {
+        struct array *source = i < GRADIENTS ? layer_source(from, i) : others[i - GRADIENTS][1];
+        if (!source) continue;
+        double *numbers = array_read(source);
+        array_write(i < GRADIENTS ? layer_source(to, i) : others[i - GRADIENTS][0], numbers);
+        free(numbers);
+    }
 }
 
 void layer_save(struct layer *l)

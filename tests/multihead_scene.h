@@ -52,9 +52,13 @@ struct layer {
     void *saved;
 };
 
-/* The numbers depend on the seed alone: not on dtype or layout. Weights are asked for, and flow back. */
+/* The numbers depend on the seed alone, not on layout, nor, but for roundings to 16 bits, on dtype. Weights are asked
+ * for, and flow back. */
 void layer_create(struct layer *layer, attn_engine *own, const struct setup *setup, attn_dtype dtype, uint64_t seed);
 void layer_destroy(struct layer *layer);
+
+/* All that goes into the calls, from one layer to another like it. */
+void layer_copy_numbers(struct layer *to, struct layer *from);
 
 /* Has `saved` of the right size, in place of what it had. */
 void layer_save(struct layer *layer);

@@ -176,6 +176,7 @@ static double half_step(attn_dtype dtype, double x)
     int fraction, least, exponent;
     half_format(dtype, &fraction, &least);
     frexp(x, &exponent); /* |x| < 2^exponent */
+    if (x == 0.0) exponent = least;
     return ldexp(1.0, (exponent - 1 > least ? exponent - 1 : least) - fraction);
 }
 

@@ -18,6 +18,13 @@
 
 static struct rng rng = {2015};
 
+/* Of case i: one in three has 16 bits. */
+static attn_dtype dtype_of(int i)
+{
+    static const attn_dtype dtypes[] = {ATTN_F64, ATTN_F32, ATTN_F64, ATTN_F32, ATTN_F16, ATTN_BF16};
+    return dtypes[i % 6];
+}
+
 /* In the order of the arguments' pointers. */
 enum { WEIGHT, BIAS, CONTEXT, QUERY, OUTPUT, D_OUTPUT, D_WEIGHT, D_BIAS, D_CONTEXT, D_QUERY, TENSORS };
 static const char *const names[TENSORS] = {"weight",   "bias",     "context", "query",     "output",
@@ -52,7 +59,8 @@ static void create(struct step *s, attn_dtype dtype, const int64_t leading[3], i
         const int64_t weight[2] = {h, dv + dq};
         const int one = i == BIAS || i == D_BIAS, two = i == WEIGHT || i == D_WEIGHT;
         const int out = i == OUTPUT || i >= D_WEIGHT;
-        array_create(&s->a[i], dtype,
+        const attn_dtype param_dtype = rng_chance(&rng, 0.5) ? dtype : dtype_computed(dtype);
+        array_create(&s->a[i], one || two ? param_dtype : dtype,
                      one   ? 1
                      : two ? 2
                            : 4,
@@ -189,7 +197,7 @@ static void the_step_is_the_tanh_of_a_map_of_context_and_query(void **state)
     (void)state;
     for (int i = 0; i < 400; i++) {
         struct step s;
-        random_step(&s, i % 2 ? ATTN_F32 : ATTN_F64, i);
+        random_step(&s, dtype_of(i), i);
         check_forward(&s);
         destroy(&s);
     }
@@ -217,9 +225,9 @@ static void gradients_are_those_of_the_formulas(void **state)
     worst = 0;
     for (int i = 0; i < 600; i++) {
         struct step s;
-        random_step(&s, i % 2 ? ATTN_F32 : ATTN_F64, i);
+        random_step(&s, dtype_of(i), i);
         MUST(attn_attentional_forward(engine, &s.args));
-        s.args.accumulate = i / 2 % 2;
+        s.args.accumulate = i / 6 % 2;
         if (i % 4 == 1) { /* one alone */
             const int kept = (int)rng_integer(&rng, D_WEIGHT, D_QUERY);
             for (int k = D_WEIGHT; k < TENSORS; k++) {
@@ -240,12 +248,12 @@ static void many_rows_go_by_blocks(void **state)
         int64_t leading[3], dv, dq, h;
     } shapes[] = {{{1, 1, 2500}, 5, 3, 4}, {{3, 1, 700}, 4, 4, 6}, {{40, 60, 1}, 3, 5, 2}, {{1, 2, 70}, 3, 70000, 2}};
     (void)state;
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 32; i++) {
         struct step s;
         if (few_cases() && i % 5 != 0) continue;
         const int k = i % 4;
-        create(&s, i / 4 % 2 ? ATTN_F32 : ATTN_F64, shapes[k].leading, shapes[k].dv, shapes[k].dq, shapes[k].h,
-               i < 8 ? LAYOUT_PLAIN : LAYOUT_INPUT);
+        create(&s, dtype_of(i / 4 % 2 + (i < 16 ? 0 : 4)), shapes[k].leading, shapes[k].dv, shapes[k].dq, shapes[k].h,
+               i % 16 < 8 ? LAYOUT_PLAIN : LAYOUT_INPUT);
         s.args.accumulate = (i / 4 + i / 8) % 2;
         check_forward(&s);
         check_backward(&s);
@@ -343,9 +351,9 @@ static void no_rows_have_gradients_of_zero(void **state)
 {
     static const int64_t leading[3] = {2, 1, 0};
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 12; i++) {
         struct step s;
-        create(&s, i % 2 ? ATTN_F32 : ATTN_F64, leading, 3, 2, 4, i < 2 ? LAYOUT_PLAIN : LAYOUT_INPUT);
+        create(&s, dtype_of(i), leading, 3, 2, 4, i < 6 ? LAYOUT_PLAIN : LAYOUT_INPUT);
         MUST(attn_attentional_backward(engine, &s.args));
         for (int64_t k = 0; k < 20; k++) assert_true(array_get(&s.a[D_WEIGHT], k) == 0);
         for (int64_t k = 0; k < 4; k++) assert_true(array_get(&s.a[D_BIAS], k) == 0);
@@ -398,10 +406,10 @@ static void threads_change_no_bit_of_a_step(void **state)
 {
     static const int64_t leading[3] = {2, 3, 400};
     (void)state;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 12; i++) {
         struct step s;
         if (few_cases() && i % 3 != 0) continue;
-        create(&s, i % 2 ? ATTN_F32 : ATTN_F64, leading, 20, 30, 90, i < 4 ? LAYOUT_PLAIN : LAYOUT_INPUT);
+        create(&s, dtype_of(i), leading, 20, 30, 90, i < 6 ? LAYOUT_PLAIN : LAYOUT_INPUT);
         s.args.accumulate = i / 2 % 2;
         const struct own_call forward = {run_forward, &s, {&s.a[OUTPUT], NULL}};
         const struct own_call backward = {
@@ -418,13 +426,15 @@ static void a_step_without_memory_writes_nothing(void **state)
     (void)state;
     for (int i = 0; i < 40; i++) {
         struct step s;
-        create(&s, i % 2 ? ATTN_F32 : ATTN_F64, leading, 5, 6, 27, i < 2 ? LAYOUT_PLAIN : LAYOUT_INPUT);
+        const attn_dtype dtype = dtype_of(i);
+        create(&s, dtype, leading, 5, 6, 27, i < 6 ? LAYOUT_PLAIN : LAYOUT_INPUT);
         s.args.accumulate = i / 2 % 2;
         const struct own_call forward = {run_forward, &s, {&s.a[OUTPUT], NULL}};
         const struct own_call backward = {
             run_backward, &s, {&s.a[D_WEIGHT], &s.a[D_BIAS], &s.a[D_CONTEXT], &s.a[D_QUERY], NULL}};
         const int64_t asked = assert_failures_touch_nothing(&forward);
-        assert_true(i < 2 ? asked == 0 : asked <= 1); /* nothing is copied that the BLAS can read */
+        /* Nothing is copied that the BLAS can read. */
+        assert_true(dtype_computed(dtype) != dtype ? asked == 1 : i < 6 ? asked == 0 : asked <= 1);
         assert_int_equal(assert_failures_touch_nothing(&backward), 1);
         destroy(&s);
     }

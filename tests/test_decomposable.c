@@ -43,6 +43,14 @@ struct scene {
     attn_decomposable_args args;
 };
 
+enum { DTYPES = 4 };
+static const attn_dtype dtypes[DTYPES] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
+
+static bool is_narrow(attn_dtype dtype)
+{
+    return dtype_computed(dtype) != dtype;
+}
+
 static const attn_tensor **place(attn_decomposable_args *args, int i)
 {
     const attn_tensor **const all[TENSORS] = {
@@ -68,7 +76,8 @@ static void create(struct scene *s, attn_dtype dtype, const struct shape *shape,
     const int of_b[TENSORS] = {0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
     for (int i = 0; i < TENSORS; i++) {
         const int64_t full[4] = {n->batch, n->heads, of_b[i] ? n->b_rows : n->a_rows, dims[i]};
-        array_create(&s->t[i], dtype, i == A_LSE || i == B_LSE ? 3 : 4, full,
+        const bool sum = i == A_LSE || i == B_LSE;
+        array_create(&s->t[i], sum ? dtype_computed(dtype) : dtype, sum ? 3 : 4, full,
                      i >= D_F || (i >= BETA && i <= B_LSE) ? (in & LAYOUT_OUTPUT) : in, rng);
         array_fill_normal(&s->t[i], rng, i < A ? 1.5 / sqrt(sqrt((double)n->dim)) : 1.0);
         if (!is_absent(n, i)) *place(&s->args, i) = &s->t[i].tensor;
@@ -127,6 +136,7 @@ struct head {
     const double *in[TENSORS];
     double *value[TENSORS], *size[TENSORS];
     double *score, *score_size; /* [la, lb] */
+    bool saved;                 /* what is aligned is read as the call has rounded it */
 };
 
 static double dot(const double *x, const double *y, int64_t n, bool absolute)
@@ -185,7 +195,8 @@ static void back_of(struct head *h, bool across, const double *weight, const dou
         for (int64_t j = 0; j < h->lb; j++) {
             const int64_t at = i * h->lb + j, row = across ? j : i, column = across ? i : j;
             const double *d = h->in[flow] + row * dim, *v = h->in[value] + column * dim;
-            const double x = dot(d, v, dim, false) - dot(d, h->value[out] + row * dim, dim, false);
+            const double *aligned = (h->saved ? h->in[out] : h->value[out]) + row * dim;
+            const double x = dot(d, v, dim, false) - dot(d, aligned, dim, false);
             const double size = dot(d, v, dim, true) + dot(d, h->size[out] + row * dim, dim, true);
             de[at] += weight[at] * x;
             de_size[at] += weight_size[at] * size;
@@ -218,6 +229,7 @@ static void expect_head(struct head *h)
     free(block);
 }
 
+/* Of 16 bits, the call has been made: the way back begins with what that has rounded. */
 static void expect(const struct scene *s, struct expected *e)
 {
     double *in[TENSORS];
@@ -234,8 +246,8 @@ static void expect(const struct scene *s, struct expected *e)
     }
     for (int64_t x = 0; x < n->batch * n->heads; x++) {
         const int64_t b = x / n->heads;
-        struct head h = {length(s, 0, b), length(s, 1, b), n->dim, n->a_dim, n->b_dim,
-                         {NULL},          {NULL},          {NULL}, NULL,     NULL};
+        struct head h = {length(s, 0, b), length(s, 1, b), n->dim, n->a_dim, n->b_dim,           {NULL},
+                         {NULL},          {NULL},          NULL,   NULL,     is_narrow(s->dtype)};
         for (int i = 0; i < TENSORS; i++) {
             const int64_t at = x * (array_count(&s->t[i]) / (n->batch * n->heads));
             const bool absent = (i == D_BETA && !s->args.d_beta) || (i == D_ALPHA && !s->args.d_alpha);
@@ -272,6 +284,17 @@ static void assert_expected(struct scene *s, struct expected *e, double factor, 
     }
 }
 
+/* Gradients that are added to what is there. */
+static void expect_more(const struct scene *s, struct expected *e)
+{
+    for (int i = D_F; i <= D_B; i++) {
+        for (int64_t x = 0; x < array_count(&s->t[i]); x++) {
+            e->value[i][x] += array_get(&s->t[i], x);
+            e->size[i][x] += fabs(array_get(&s->t[i], x));
+        }
+    }
+}
+
 static int64_t any_rows(struct rng *rng)
 {
     static const int64_t edges[] = {0, 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 256, 257, 300};
@@ -296,25 +319,30 @@ static struct shape any_shape(struct rng *rng)
 static void describe(const struct scene *s, int k, char text[160])
 {
     const struct shape *n = &s->n;
-    snprintf(text, 160, "case %d, %s, B %d H %d Ta %d Tb %d D %d Da %d Db %d%s%s%s", k,
-             s->dtype == ATTN_F32 ? "f32" : "f64", (int)n->batch, (int)n->heads, (int)n->a_rows, (int)n->b_rows,
-             (int)n->dim, (int)n->a_dim, (int)n->b_dim, n->a_is_f ? ", a is f" : "", n->b_is_g ? ", b is g" : "",
-             n->lengths ? ", lengths" : "");
+    snprintf(text, 160, "case %d, %s, B %d H %d Ta %d Tb %d D %d Da %d Db %d%s%s%s", k, dtype_name(s->dtype),
+             (int)n->batch, (int)n->heads, (int)n->a_rows, (int)n->b_rows, (int)n->dim, (int)n->a_dim, (int)n->b_dim,
+             n->a_is_f ? ", a is f" : "", n->b_is_g ? ", b is g" : "", n->lengths ? ", lengths" : "");
 }
 
 static void both_alignments_and_their_gradients_are_those_of_plain_loops(void **state)
 {
     const int cases = few_cases() ? 20 : 160;
     (void)state;
-    for (int k = 0; k < 2 * cases; k++) {
+    enum { STORED_SHARE = 3 }; /* of 16 bits, one in so many */
+    for (int k = 0; k < DTYPES * cases; k++) {
+        const attn_dtype dtype = k < 2 * cases ? dtypes[k % 2] : dtypes[2 + k % 2];
+        if (is_narrow(dtype) && k / 2 % STORED_SHARE != 0) continue;
         struct rng rng = {(uint64_t)k};
         struct scene s;
         struct expected e;
         char what[160];
         const struct shape shape = any_shape(&rng);
-        create(&s, k % 2 ? ATTN_F64 : ATTN_F32, &shape, shape.lengths ? STRIDED : LAYOUT_INPUT, &rng);
+        create(&s, dtype, &shape, shape.lengths ? STRIDED : LAYOUT_INPUT, &rng);
+        if (is_narrow(dtype)) MUST(attn_decomposable_forward(engine, &s.args));
         expect(&s, &e);
         describe(&s, k, what);
+        s.args.accumulate = rng_chance(&rng, 0.3);
+        if (s.args.accumulate) expect_more(&s, &e);
         if (rng_chance(&rng, 0.5)) {
             for (int i = F; i <= D_ALPHA; i++) fill_past(&s, i, i % 3 ? NAN : INFINITY);
         }
@@ -405,10 +433,10 @@ static void what_is_not_asked_for_changes_no_bit_of_the_rest(void **state)
                                      1 << D_F,  1 << D_G,   1 << D_A,   1 << D_B,   1 << D_F | 1 << D_B};
     const struct shape shape = {2, 1, 70, 150, 20, 30, 40, false, false, true};
     (void)state;
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < DTYPES; k++) {
         struct scene all, some;
         struct rng rng = {5}, again = {5};
-        create(&all, k ? ATTN_F64 : ATTN_F32, &shape, STRIDED, &rng);
+        create(&all, dtypes[k], &shape, STRIDED, &rng);
         create(&some, all.dtype, &shape, STRIDED, &again);
         run(&all, engine);
         for (size_t a = 0; a < sizeof asked / sizeof *asked; a++) {
@@ -600,11 +628,11 @@ static void what_lies_past_a_length_changes_no_bit(void **state)
 {
     const struct shape shape = {3, 2, 100, 170, 21, 22, 23, false, false, true};
     (void)state;
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 2 * DTYPES; k++) {
         struct scene s[2];
         for (int x = 0; x < 2; x++) {
             struct rng rng = {31};
-            create(&s[x], k & 1 ? ATTN_F64 : ATTN_F32, &shape, k & 2 ? STRIDED : LAYOUT_PLAIN, &rng);
+            create(&s[x], dtypes[k / 2], &shape, k % 2 ? STRIDED : LAYOUT_PLAIN, &rng);
             for (int i = F; i <= B; i++) fill_past(&s[x], i, x ? NAN : 0.0);
             for (int i = D_BETA; i <= D_ALPHA; i++) fill_past(&s[x], i, x ? -INFINITY : 0.0);
             MUST(attn_decomposable_forward(engine, &s[x].args));
@@ -628,10 +656,10 @@ static void a_nan_reaches_what_sees_it_and_nothing_else(void **state)
     const struct shape shape = {1, 1, 70, 140, 9, 8, 7, false, false, false};
     enum { ROW = 3 };
     (void)state;
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < DTYPES; k++) {
         struct rng rng = {9};
         struct scene s;
-        create(&s, k ? ATTN_F64 : ATTN_F32, &shape, LAYOUT_PLAIN, &rng);
+        create(&s, dtypes[k], &shape, LAYOUT_PLAIN, &rng);
         array_set(&s.t[F], ROW * shape.dim, NAN);
         MUST(attn_decomposable_forward(engine, &s.args));
         for (int64_t x = 0; x < array_count(&s.t[BETA]); x++) {
@@ -645,12 +673,13 @@ static void a_nan_reaches_what_sees_it_and_nothing_else(void **state)
 static void empty_sentences_are_aligned_with_nothing(void **state)
 {
     (void)state;
-    for (int k = 0; k < 16; k++) {
+    for (int k = 0; k < 8 * DTYPES; k++) {
         struct rng rng = {(uint64_t)k};
-        const struct shape shape = {k & 8 ? 0 : 2, 2, k & 1 ? 0 : 5, k & 2 ? 0 : 6, 4, 3, 3, false, false, false};
+        const struct shape shape = {k & 4 ? 0 : 2, 2, k & 1 ? 0 : 5, k & 2 ? 0 : 6, 4, 3, 3, false, false, false};
         struct scene s;
         struct expected e;
-        create(&s, k & 4 ? ATTN_F64 : ATTN_F32, &shape, STRIDED, &rng);
+        create(&s, dtypes[k / 8], &shape, STRIDED, &rng);
+        if (is_narrow(s.dtype)) MUST(attn_decomposable_forward(engine, &s.args));
         expect(&s, &e);
         run(&s, engine);
         assert_expected(&s, &e, FACTOR, "empty");
@@ -696,7 +725,7 @@ static void results_have_the_same_bits_for_any_number_of_threads(void **state)
     static const struct shape shapes[] = {{7, 2, 90, 140, 24, 30, 20, false, false, true},
                                           {1, 1, 500, 600, 16, 16, 16, false, true, false}};
     (void)state;
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 2 * DTYPES; k++) {
         struct scene s[4];
         for (int x = 0; x < 4; x++) {
             static struct meter meter;
@@ -709,7 +738,7 @@ static void results_have_the_same_bits_for_any_number_of_threads(void **state)
             options.allocator_data = &meter;
             options.execute = x == 3 ? execute_backwards : NULL;
             MUST(attn_engine_create(&options, &own));
-            create(&s[x], k & 1 ? ATTN_F64 : ATTN_F32, &shapes[k / 2], STRIDED, &rng);
+            create(&s[x], dtypes[k / 2], &shapes[k % 2], STRIDED, &rng);
             run(&s[x], own);
             attn_engine_destroy(own);
             for (int i = BETA; i < TENSORS; i++) {
@@ -739,19 +768,19 @@ static void memory_is_asked_for_once_and_without_it_nothing_is_written(void **st
 {
     const struct shape shape = {2, 2, 90, 140, 24, 30, 20, false, false, true};
     (void)state;
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 2 * DTYPES; k++) {
         static struct meter meter;
         struct rng rng = {43};
         struct scene s;
         attn_engine *own;
         attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
         atomic_store(&meter.failing, false);
-        options.threads = k & 2 ? 3 : 1;
+        options.threads = k % 2 ? 3 : 1;
         options.allocate = allocate_filled;
         options.release = release;
         options.allocator_data = &meter;
         MUST(attn_engine_create(&options, &own));
-        create(&s, k & 1 ? ATTN_F64 : ATTN_F32, &shape, STRIDED, &rng);
+        create(&s, dtypes[k / 2], &shape, STRIDED, &rng);
         run(&s, own); /* the threads are there now */
         atomic_store(&meter.asked, 0);
         run(&s, own);

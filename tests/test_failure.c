@@ -157,6 +157,9 @@ static int64_t heard;
 
 /* ----------------------------------------------------------------------------------------------- problems */
 
+enum { DTYPES = 3 };
+static const attn_dtype dtypes[DTYPES] = {ATTN_F32, ATTN_F64, ATTN_F16};
+
 enum kind { DOT, SCALED_DOT, GENERAL, ADDITIVE, ADDITIVE_ALL, ADDITIVE_PROJECTED, CONCAT, LOCATION, KINDS };
 
 /* Large enough for the engine's threads: more than 2^16 operations in every step that they share. */
@@ -207,7 +210,8 @@ static void outputs_create(struct problem *p, attn_dtype dtype)
     const int64_t scores[4] = {B, HQ, TQ, TK}, context[4] = {B, HQ, TQ, DV};
     const attn_tensor **const arguments[] = {&p->args.context, &p->args.weights, &p->args.scores, &p->args.logsumexp};
     for (int i = 0; i < 4; i++) {
-        array_create(&p->outputs[i], dtype, i == 3 ? 3 : 4, i % 3 == 0 ? context : scores, LAYOUT_PLAIN, NULL);
+        array_create(&p->outputs[i], i == 0 ? dtype : dtype_computed(dtype), i == 3 ? 3 : 4,
+                     i % 3 == 0 ? context : scores, LAYOUT_PLAIN, NULL);
         *arguments[i] = &p->outputs[i].tensor;
     }
 }
@@ -341,9 +345,9 @@ static void forward_without_memory_writes_nothing_and_can_be_repeated(void **sta
     attn_engine *means;
     (void)state;
     MUST(attn_engine_create(&options, &means));
-    for (int k = 0; k < 2 * KINDS; k++) {
+    for (int k = 0; k < DTYPES * KINDS; k++) {
         struct problem p, undisturbed;
-        problem_create(&p, means, (enum kind)(k / 2), k % 2 ? ATTN_F64 : ATTN_F32);
+        problem_create(&p, means, (enum kind)(k / DTYPES), dtypes[k % DTYPES]);
         MUST(attn_forward(p.mechanism, &p.args));
         keep_outputs(&p, &undisturbed);
         const int64_t alive = memory.alive;
@@ -374,10 +378,11 @@ static void forward_with_a_workspace_allocates_nothing(void **state)
     MUST(attn_engine_create(&options, &means));
     options.allocate = NULL, options.release = NULL;
     MUST(attn_engine_create(&options, &plain));
-    for (int k = 0; k < 4 * KINDS; k++) {
+    for (int k = 0; k < 2 * DTYPES * KINDS; k++) {
+        const bool by_plain = k / DTYPES % 2 == 0;
         struct problem p, undisturbed;
         size_t bytes;
-        problem_create(&p, k % 4 < 2 ? plain : means, (enum kind)(k / 4), k % 2 ? ATTN_F64 : ATTN_F32);
+        problem_create(&p, by_plain ? plain : means, (enum kind)(k / 2 / DTYPES), dtypes[k % DTYPES]);
         MUST(attn_forward(p.mechanism, &p.args)); /* what the BLAS and the threads need once, they have now */
         keep_outputs(&p, &undisturbed);
         MUST(attn_forward_workspace(p.mechanism, &p.args, &bytes));
@@ -396,7 +401,7 @@ static void forward_with_a_workspace_allocates_nothing(void **state)
         assert_int_equal(workspace[0], 0xFF);
         assert_int_equal(workspace[bytes + 1], 0xFF);
         assert_same(&p, &undisturbed);
-        if (HEARS_MALLOC && k % 4 < 2) { /* without one it does, and this program hears of it */
+        if (HEARS_MALLOC && by_plain) { /* without one it does, and this program hears of it */
             p.args.workspace = NULL;
             listening = 1;
             status = attn_forward(p.mechanism, &p.args);
@@ -420,10 +425,10 @@ static void a_plan_takes_its_memory_when_it_is_made(void **state)
     attn_engine *means;
     (void)state;
     MUST(attn_engine_create(&options, &means));
-    for (int k = 0; k < 2 * KINDS; k++) {
+    for (int k = 0; k < DTYPES * KINDS; k++) {
         struct problem p, undisturbed;
         attn_plan *const untouched = (attn_plan *)(void *)&options, *plan = untouched;
-        problem_create(&p, means, (enum kind)(k / 2), k % 2 ? ATTN_F64 : ATTN_F32);
+        problem_create(&p, means, (enum kind)(k / DTYPES), dtypes[k % DTYPES]);
         MUST(attn_forward(p.mechanism, &p.args));
         keep_outputs(&p, &undisturbed);
         const int64_t alive = memory.alive;

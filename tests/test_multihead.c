@@ -127,6 +127,9 @@ static const struct setup large[] = {
 };
 enum { LARGE = sizeof large / sizeof *large };
 
+enum { DTYPES = 4 };
+static const attn_dtype dtypes[DTYPES] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
+
 /* A number that every output and gradient is compared by: what they may be off by, in epsilons of 1 + |want|. */
 static const double forward_bound = 60.0, gradient_bound = 400.0;
 
@@ -149,8 +152,8 @@ static void check_forward(const struct setup *setup, attn_dtype dtype)
 static void the_layer_is_what_plain_loops_say(void **state)
 {
     (void)state;
-    for (int i = 0; i < SETUPS; i++) check_forward(&setups[i], ATTN_F64), check_forward(&setups[i], ATTN_F32);
-    for (int i = 0; i < LARGE; i++) check_forward(&large[i], ATTN_F64), check_forward(&large[i], ATTN_F32);
+    for (int i = 0; i < DTYPES * SETUPS; i++) check_forward(&setups[i / DTYPES], dtypes[i % DTYPES]);
+    for (int i = 0; i < DTYPES * LARGE; i++) check_forward(&large[i / DTYPES], dtypes[i % DTYPES]);
 }
 
 static void packed_and_separate_parameters_are_the_same_layer(void **state)
@@ -273,11 +276,15 @@ static void gradients_are_the_adjoint_of_how_the_output_moves(void **state)
     }
 }
 
-static void check_float32(const struct setup *setup, bool flow)
+static void check_gradients(const struct setup *setup, attn_dtype dtype, bool flow, bool accumulate)
 {
     struct layer single, twice;
-    layer_create(&single, engine, setup, ATTN_F32, 9);
+    layer_create(&single, engine, setup, dtype, 9);
     layer_create(&twice, engine, setup, ATTN_F64, 9);
+    layer_copy_numbers(&twice, &single);
+    layer_fill_gradients(&single, -2.0);
+    layer_fill_gradients(&twice, -2.0);
+    single.backward.accumulate = twice.backward.accumulate = accumulate;
     if (!flow) single.backward.d_weights = twice.backward.d_weights = NULL;
     layer_backward(&single);
     layer_backward(&twice);
@@ -289,17 +296,23 @@ static void check_float32(const struct setup *setup, bool flow)
         double *magnitude = must_allocate((size_t)count * sizeof *magnitude);
         for (int64_t k = 0; k < count; k++) magnitude[k] = most;
         assert_close(&single.gradient[g], want, magnitude, gradient_bound, layer_gradient_name(&single, g));
+        assert_true(array_gaps_intact(&single.gradient[g]));
         free(want), free(magnitude);
     }
     layer_destroy(&single);
     layer_destroy(&twice);
 }
 
-static void gradients_in_float32_are_those_in_float64(void **state)
+/* Those of 16 bits have numbers that are of their type, and are rounded but once, whatever they are added to. */
+static void gradients_in_other_types_are_those_in_float64(void **state)
 {
     (void)state;
-    for (int i = 0; i < SETUPS; i++) check_float32(&setups[i], true), check_float32(&setups[i], false);
-    for (int i = 0; i < LARGE; i++) check_float32(&large[i], true), check_float32(&large[i], false);
+    for (int i = 0; i < 4 * DTYPES * (SETUPS + LARGE); i++) {
+        const int k = i / 4 / DTYPES;
+        const attn_dtype dtype = dtypes[i / 4 % DTYPES];
+        if (dtype == ATTN_F64 || (few_cases() && i % 5 != 0)) continue;
+        check_gradients(k < SETUPS ? &setups[k] : &large[k - SETUPS], dtype, i % 2, i / 2 % 2);
+    }
 }
 
 static double *gradient_values(const struct layer *l, int g)
@@ -333,10 +346,10 @@ static void accumulated_gradients_are_added_to_what_is_there(void **state)
 static void any_gradient_can_be_had_alone(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2 * SETUPS; i++) {
+    for (int i = 0; i < DTYPES * SETUPS; i++) {
         struct layer l;
         double *all[GRADIENTS];
-        layer_create(&l, engine, &setups[i / 2], i % 2 ? ATTN_F64 : ATTN_F32, 12);
+        layer_create(&l, engine, &setups[i / DTYPES], dtypes[i % DTYPES], 12);
         layer_backward(&l);
         const attn_multihead_backward_args whole = l.backward;
         for (int g = 0; g < GRADIENTS; g++) all[g] = gradient_values(&l, g);
@@ -352,7 +365,12 @@ static void any_gradient_can_be_had_alone(void **state)
             if (g >= GRADIENT_RULE) rule[g - GRADIENT_RULE] = tensor;
             layer_fill_gradients(&l, 7.0);
             layer_backward(&l);
-            assert_close(&l.gradient[g], all[g], NULL, 40, layer_gradient_name(&l, g));
+            for (int64_t k = 0; k < array_count(&l.gradient[g]); k++) { /* of 16 bits, both have been rounded */
+                const double half_step = dtype_half_step(l.gradient[g].tensor.dtype, all[g][k]);
+                const double off = fabs(array_get(&l.gradient[g], k) - all[g][k]);
+                const double most = 40 * dtype_epsilon(l.dtype) * (1 + fabs(all[g][k])) + 2 * half_step;
+                if (!(off <= most)) fail_msg("%s alone is off by %g", layer_gradient_name(&l, g), off);
+            }
             for (int other = 0; other < GRADIENTS; other++) {
                 for (int64_t k = 0; other != g && all[other] && k < array_count(&l.gradient[other]); k++) {
                     assert_true(array_get(&l.gradient[other], k) == 7.0);
@@ -379,17 +397,18 @@ static void assert_same_gradients(const struct layer *a, const struct layer *b, 
 static void what_is_saved_gives_the_same_bits_as_what_is_computed_again(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2 * (SETUPS + LARGE); i++) {
-        const struct setup *setup = i / 2 < SETUPS ? &setups[i / 2] : &large[i / 2 - SETUPS];
-        const attn_dtype dtype = i % 2 ? ATTN_F64 : ATTN_F32;
+    for (int i = 0; i < 2 * DTYPES * (SETUPS + LARGE); i++) {
+        const int k = i / 2 / DTYPES;
+        const struct setup *setup = k < SETUPS ? &setups[k] : &large[k - SETUPS];
+        const attn_dtype dtype = dtypes[i / 2 % DTYPES];
         struct layer with, without;
         struct array logsumexp;
         const int64_t shape[3] = {setup->batch, setup->query_heads, setup->queries};
         layer_create(&with, engine, setup, dtype, 13);
         layer_create(&without, engine, setup, dtype, 13);
-        array_create(&logsumexp, dtype, 3, shape, LAYOUT_PLAIN, NULL);
+        array_create(&logsumexp, dtype_computed(dtype), 3, shape, LAYOUT_PLAIN, NULL);
         with.attention.weights = NULL;
-        if (i % 4 < 2) with.attention.logsumexp = &logsumexp.tensor; /* it is kept all the same */
+        if (i % 2) with.attention.logsumexp = &logsumexp.tensor; /* it is kept all the same */
         layer_save(&with);
         layer_forward(&with);
         array_fill(&with.output, NAN); /* not looked at */
@@ -480,7 +499,7 @@ static void bits_are_the_same_for_any_number_of_threads(void **state)
     enum { RUNS = 4 };
     static const int32_t threads[RUNS] = {1, 2, 3, 7};
     (void)state;
-    for (int i = 0; i < 2 * LARGE; i++) {
+    for (int i = 0; i < DTYPES * LARGE; i++) {
         struct layer l[RUNS];
         struct meter meter;
         if (few_cases() && i % 3 != 0) continue;
@@ -489,7 +508,7 @@ static void bits_are_the_same_for_any_number_of_threads(void **state)
             attn_engine *own;
             options.execute = run == 3 ? execute_backwards : NULL;
             MUST(attn_engine_create(&options, &own));
-            layer_create(&l[run], own, &large[i / 2], i % 2 ? ATTN_F64 : ATTN_F32, 15);
+            layer_create(&l[run], own, &large[i / DTYPES], dtypes[i % DTYPES], 15);
             attn_engine_destroy(own); /* mechanism and layer keep it */
             l[run].backward.d_weights = NULL;
             layer_forward(&l[run]);
@@ -579,15 +598,16 @@ static void check_workspace(struct layer *l, struct meter *meter, bool saving)
 static void with_a_workspace_of_just_the_size_nothing_is_allocated(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4 * (SETUPS + LARGE); i++) {
-        const struct setup *setup = i / 4 < SETUPS ? &setups[i / 4] : &large[i / 4 - SETUPS];
+    for (int i = 0; i < 2 * DTYPES * (SETUPS + LARGE); i++) {
+        const int k = i / 2 / DTYPES;
+        const struct setup *setup = k < SETUPS ? &setups[k] : &large[k - SETUPS];
         struct meter meter;
         const attn_engine_options options = metered(&meter, 2);
         attn_engine *own;
         struct layer l;
         MUST(attn_engine_create(&options, &own));
-        layer_create(&l, own, setup, i & 1 ? ATTN_F64 : ATTN_F32, 16);
-        check_workspace(&l, &meter, i & 2);
+        layer_create(&l, own, setup, dtypes[i / 2 % DTYPES], 16);
+        check_workspace(&l, &meter, i % 2);
         layer_destroy(&l);
         attn_engine_destroy(own);
         assert_true(atomic_load(&meter.alive) == 0);
@@ -597,8 +617,9 @@ static void with_a_workspace_of_just_the_size_nothing_is_allocated(void **state)
 static void when_memory_runs_out_nothing_has_happened(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2 * (SETUPS + LARGE); i++) {
-        const struct setup *setup = i / 2 < SETUPS ? &setups[i / 2] : &large[i / 2 - SETUPS];
+    for (int i = 0; i < DTYPES * (SETUPS + LARGE); i++) {
+        const int at = i / DTYPES;
+        const struct setup *setup = at < SETUPS ? &setups[at] : &large[at - SETUPS];
         struct meter meter;
         const attn_engine_options options = metered(&meter, 2);
         attn_multihead_options layer_options = ATTN_MULTIHEAD_OPTIONS_INIT;
@@ -606,7 +627,7 @@ static void when_memory_runs_out_nothing_has_happened(void **state)
         attn_engine *own;
         struct layer l;
         MUST(attn_engine_create(&options, &own));
-        layer_create(&l, own, setup, i % 2 ? ATTN_F64 : ATTN_F32, 17);
+        layer_create(&l, own, setup, dtypes[i % DTYPES], 17);
         layer_options.query_heads = layer_options.head_dim = setup->head_dim;
         layer_options.query_dim = 4;
         atomic_store(&meter.fail_at, atomic_load(&meter.asked));
@@ -643,19 +664,20 @@ static void when_memory_runs_out_nothing_has_happened(void **state)
 static void what_is_not_seen_may_be_nan(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2 * (SETUPS + LARGE); i++) {
-        const struct setup *setup = i / 2 < SETUPS ? &setups[i / 2] : &large[i / 2 - SETUPS];
+    for (int i = 0; i < DTYPES * (SETUPS + LARGE); i++) {
+        const int at = i / DTYPES;
+        const struct setup *setup = at < SETUPS ? &setups[at] : &large[at - SETUPS];
         struct layer clean, spoilt;
         if (!(setup->modifiers & LAYER_LENGTHS) || !(setup->gives & GIVES_KEY)) continue;
-        layer_create(&clean, engine, setup, i % 2 ? ATTN_F64 : ATTN_F32, 18);
-        layer_create(&spoilt, engine, setup, i % 2 ? ATTN_F64 : ATTN_F32, 18);
+        layer_create(&clean, engine, setup, dtypes[i % DTYPES], 18);
+        layer_create(&spoilt, engine, setup, dtypes[i % DTYPES], 18);
         clean.backward.d_weights = spoilt.backward.d_weights = NULL;
         for (int64_t b = 0; b < setup->batch; b++) {
             for (int64_t j = (int64_t)array_get(&clean.lengths, b); j < setup->keys; j++) {
                 for (int64_t d = 0; d < setup->dim[1]; d++) {
-                    const int64_t at = (b * setup->keys + j) * setup->dim[1] + d;
-                    array_set(&clean.input[1], at, 0.0);
-                    array_set(&spoilt.input[1], at, j % 2 ? NAN : INFINITY);
+                    const int64_t element = (b * setup->keys + j) * setup->dim[1] + d;
+                    array_set(&clean.input[1], element, 0.0);
+                    array_set(&spoilt.input[1], element, j % 2 ? NAN : INFINITY);
                 }
             }
         }
@@ -681,9 +703,9 @@ static void what_is_not_seen_may_be_nan(void **state)
 static void what_is_seen_and_nan_reaches_output_and_gradients(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < DTYPES; i++) {
         struct layer l;
-        layer_create(&l, engine, &large[0], i ? ATTN_F64 : ATTN_F32, 21);
+        layer_create(&l, engine, &large[0], dtypes[i], 21);
         array_set(&l.input[0], 5, NAN);
         layer_forward(&l);
         layer_backward(&l);
@@ -699,21 +721,23 @@ static void what_is_seen_and_nan_reaches_output_and_gradients(void **state)
 static void where_there_is_nothing_the_layer_is_its_bias(void **state)
 {
     (void)state;
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 6 * DTYPES; i++) {
         struct setup setup = setups[i % 3 == 0 ? 5 : 8];
         struct layer l;
         if (i % 3 == 0) setup.keys = 0;
         if (i % 3 == 1) setup.queries = 0;
         if (i % 3 == 2) setup.batch = 0;
         setup.modifiers = 0;
-        layer_create(&l, engine, &setup, i / 3 % 2 ? ATTN_F64 : ATTN_F32, 19);
+        const attn_dtype dtype = dtypes[i / 6];
+        layer_create(&l, engine, &setup, dtype, 19);
         layer_save(&l);
         layer_forward(&l);
-        l.backward.accumulate = i / 6;
+        l.backward.accumulate = i / 3 % 2;
         layer_fill_gradients(&l, 7.0);
         layer_backward(&l);
         for (int64_t k = 0; k < array_count(&l.output); k++) {
-            assert_true(array_get(&l.output, k) == array_get(&l.param[7], k % setup.output_dim));
+            const double bias = array_get(&l.param[7], k % setup.output_dim);
+            assert_true(fabs(array_get(&l.output, k) - bias) <= dtype_half_step(dtype, bias));
         }
         for (int g = 0; g < GRADIENTS; g++) {
             const bool last_bias = g == GRADIENT_PARAM + 7 && i % 3 == 0; /* of what does flow in */
@@ -754,7 +778,7 @@ int main(void)
         cmocka_unit_test(packed_and_separate_parameters_are_the_same_layer),
         cmocka_unit_test(gradients_are_differences_of_forward_calls),
         cmocka_unit_test(gradients_are_the_adjoint_of_how_the_output_moves),
-        cmocka_unit_test(gradients_in_float32_are_those_in_float64),
+        cmocka_unit_test(gradients_in_other_types_are_those_in_float64),
         cmocka_unit_test(accumulated_gradients_are_added_to_what_is_there),
         cmocka_unit_test(any_gradient_can_be_had_alone),
         cmocka_unit_test(what_is_saved_gives_the_same_bits_as_what_is_computed_again),

@@ -159,6 +159,7 @@ struct call {
     struct layer l;
     attn_tensor other; /* for a change to point to */
     unsigned char *workspace;
+    attn_memory *memory;
 };
 
 struct refusal {
@@ -248,6 +249,75 @@ CHANGE(back_workspace_is_saved, (c->l.backward.workspace = c->l.args.saved = c->
                                  c->l.backward.workspace_size = c->l.args.saved_size = 1 << 20))
 CHANGE(back_workspace_small, (c->l.backward.workspace = c->workspace, c->l.backward.workspace_size = 10))
 CHANGE(hardmax, MUST(attn_mechanism_set_normaliser(c->l.mechanism, ATTN_HARDMAX)))
+
+/* Of another type, where any has room. */
+#define RETYPED(slot, of, type) OTHER(slot, of, (c->other.dtype = (type), c->other.data = c->workspace + (1 << 19)))
+
+static void bind_retyped(struct call *c, int i, attn_dtype dtype)
+{
+    attn_tensor other = i < 0 ? c->l.rule[0].tensor : c->l.param[i].tensor;
+    other.dtype = dtype;
+    other.data = c->workspace + (1 << 19);
+    if (i < 0) MUST(attn_mechanism_bind_param(c->l.mechanism, "W", &other));
+    if (i >= 0) MUST(attn_multihead_bind_param(c->l.multihead, c->l.param_name[i], &other));
+}
+
+static void give_memory(struct call *c)
+{
+    attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+    options.dtype = ATTN_F32;
+    options.batch = c->l.s.batch;
+    options.key_heads = c->l.s.key_heads;
+    options.key_dim = c->l.s.head_dim;
+    options.value_dim = c->l.s.value_head_dim;
+    MUST(attn_memory_create(c->l.mechanism, &options, &c->memory));
+    c->l.args.memory = c->memory;
+}
+
+CHANGE(weight_of_halves, bind_retyped(c, 1, ATTN_F16))
+CHANGE(rule_of_halves, bind_retyped(c, -1, ATTN_BF16))
+CHANGE(key_of_others, RETYPED(c->l.args.key, c->l.input[1], ATTN_BF16))
+CHANGE(key_of_floats, RETYPED(c->l.args.key, c->l.input[1], ATTN_F32))
+CHANGE(bias_of_floats, RETYPED(c->l.attention.bias, c->l.bias, ATTN_F32))
+CHANGE(weight_of_others, bind_retyped(c, 1, ATTN_BF16))
+CHANGE(weight_of_doubles, bind_retyped(c, 1, ATTN_F64))
+CHANGE(rule_of_others, bind_retyped(c, -1, ATTN_BF16))
+CHANGE(output_of_floats, RETYPED(c->l.args.output, c->l.output, ATTN_F32))
+CHANGE(weights_of_halves, RETYPED(c->l.attention.weights, c->l.weights, ATTN_F16))
+CHANGE(memory_given, give_memory(c))
+CHANGE(flow_of_floats, RETYPED(c->l.backward.d_output, c->l.d_output, ATTN_F32))
+CHANGE(weights_flow_of_halves, RETYPED(c->l.backward.d_weights, c->l.d_weights, ATTN_F16))
+CHANGE(d_query_of_floats, RETYPED(c->l.backward.d_query, c->l.gradient[0], ATTN_F32))
+CHANGE(d_bias_of_floats, RETYPED(c->l.backward.d_bias, c->l.gradient[GRADIENT_BIAS], ATTN_F32))
+CHANGE(d_weight_of_others, RETYPED(c->l.d_params[1], c->l.gradient[GRADIENT_PARAM + 1], ATTN_BF16))
+CHANGE(d_rule_of_doubles, RETYPED(c->l.d_rule[0], c->l.gradient[GRADIENT_RULE], ATTN_F64))
+
+/* In both calls, of float32; and of float16; then in one of them. */
+static const struct refusal types[] = {
+    {"parameter W_k is ATTN_F16, but query is ATTN_F32", ATTN_ERR_DTYPE, weight_of_halves},
+    {"parameter W is ATTN_BF16, but query is ATTN_F32", ATTN_ERR_DTYPE, rule_of_halves},
+};
+static const struct refusal narrow_types[] = {
+    {"key is ATTN_BF16, but query is ATTN_F16", ATTN_ERR_DTYPE, key_of_others},
+    {"key is ATTN_F32, but query is ATTN_F16", ATTN_ERR_DTYPE, key_of_floats},
+    {"bias is ATTN_F32, but query is ATTN_F16", ATTN_ERR_DTYPE, bias_of_floats},
+    {"parameter W_k is ATTN_BF16, but query is ATTN_F16", ATTN_ERR_DTYPE, weight_of_others},
+    {"parameter W_k is ATTN_F64, but query is ATTN_F16", ATTN_ERR_DTYPE, weight_of_doubles},
+    {"parameter W is ATTN_BF16, but query is ATTN_F16", ATTN_ERR_DTYPE, rule_of_others},
+};
+static const struct refusal narrow_forwards[] = {
+    {"output is ATTN_F32, but query is ATTN_F16", ATTN_ERR_DTYPE, output_of_floats},
+    {"weights is ATTN_F16, but what query is computed in is ATTN_F32", ATTN_ERR_DTYPE, weights_of_halves},
+    {"query is ATTN_F16, but with a memory a layer computes with", ATTN_ERR_UNSUPPORTED, memory_given},
+};
+static const struct refusal narrow_backwards[] = {
+    {"d_output is ATTN_F32, but query is ATTN_F16", ATTN_ERR_DTYPE, flow_of_floats},
+    {"d_weights is ATTN_F16, but what query is computed in is ATTN_F32", ATTN_ERR_DTYPE, weights_flow_of_halves},
+    {"d_query is ATTN_F32, but query is ATTN_F16", ATTN_ERR_DTYPE, d_query_of_floats},
+    {"d_bias is ATTN_F32, but query is ATTN_F16", ATTN_ERR_DTYPE, d_bias_of_floats},
+    {"d_W_k is ATTN_BF16, but query is ATTN_F16", ATTN_ERR_DTYPE, d_weight_of_others},
+    {"d_W is ATTN_F64, but query is ATTN_F16", ATTN_ERR_DTYPE, d_rule_of_doubles},
+};
 
 /* In both calls. */
 static const struct refusal inputs[] = {
@@ -339,13 +409,14 @@ static void assert_untouched(const struct call *c, const char *words)
 }
 
 /* Also by the function that tells the workspace, unless that is what is wrong. */
-static void refuse(const struct refusal *r, bool backward)
+static void refuse(const struct refusal *r, attn_dtype dtype, bool backward)
 {
     static const char *const where[] = {"attn_multihead_forward: ", "attn_multihead_backward: "};
     const bool of_workspace = strstr(r->words, "workspace") != NULL;
     struct call c;
     size_t bytes = 77;
-    layer_create(&c.l, engine, &base, ATTN_F32, 2);
+    layer_create(&c.l, engine, &base, dtype, 2);
+    c.memory = NULL;
     c.workspace = must_allocate(1 << 20);
     array_fill(&c.l.output, 7.0);
     array_fill(&c.l.weights, 7.0);
@@ -368,16 +439,32 @@ static void refuse(const struct refusal *r, bool backward)
     assert_memory_equal(&args, &c.l.args, sizeof args);
     assert_memory_equal(&back, &c.l.backward, sizeof back);
     assert_untouched(&c, r->words);
-    free(c.workspace);
+    attn_memory_destroy(c.memory);
     layer_destroy(&c.l);
+    free(c.workspace);
 }
+
+#define REFUSE(refusals, dtype, backward)                                                                              \
+    for (size_t i = 0; i < sizeof(refusals) / sizeof *(refusals); i++) refuse(&(refusals)[i], dtype, backward)
 
 static void a_wrong_call_is_refused_and_writes_nothing(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) refuse(&inputs[i], false), refuse(&inputs[i], true);
-    for (size_t i = 0; i < sizeof forwards / sizeof *forwards; i++) refuse(&forwards[i], false);
-    for (size_t i = 0; i < sizeof backwards / sizeof *backwards; i++) refuse(&backwards[i], true);
+    REFUSE(inputs, ATTN_F32, false);
+    REFUSE(inputs, ATTN_F32, true);
+    REFUSE(forwards, ATTN_F32, false);
+    REFUSE(backwards, ATTN_F32, true);
+}
+
+static void types_that_do_not_go_together_are_refused(void **state)
+{
+    (void)state;
+    REFUSE(types, ATTN_F32, false);
+    REFUSE(types, ATTN_F32, true);
+    REFUSE(narrow_types, ATTN_F16, false);
+    REFUSE(narrow_types, ATTN_F16, true);
+    REFUSE(narrow_forwards, ATTN_F16, false);
+    REFUSE(narrow_backwards, ATTN_F16, true);
 }
 
 static void gradients_of_inputs_that_are_not_given_are_refused(void **state)
@@ -450,6 +537,7 @@ int main(void)
         cmocka_unit_test(a_layer_that_cannot_be_is_refused),
         cmocka_unit_test(parameters_have_names_and_shapes),
         cmocka_unit_test(a_wrong_call_is_refused_and_writes_nothing),
+        cmocka_unit_test(types_that_do_not_go_together_are_refused),
         cmocka_unit_test(gradients_of_inputs_that_are_not_given_are_refused),
         cmocka_unit_test(rows_that_cannot_be_addressed_are_refused),
         cmocka_unit_test(null_handles_and_results_are_refused),

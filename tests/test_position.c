@@ -23,6 +23,13 @@ static attn_dtype some_dtype(void)
     return rng_chance(&rng, 0.5) ? ATTN_F32 : ATTN_F64;
 }
 
+/* Of rows that are turned: a share of 16 bits. */
+static attn_dtype row_dtype(void)
+{
+    if (rng_chance(&rng, 0.7)) return some_dtype();
+    return rng_chance(&rng, 0.5) ? ATTN_F16 : ATTN_BF16;
+}
+
 /* ----------------------------------------------------------------------------------------------- tables */
 
 /* An angle is off by its own size times 2^-52 or so, and its frequency by what pow's exponent is; then a rounding. */
@@ -219,7 +226,7 @@ static void rope_turns_pairs_by_their_angles(void **state)
     (void)state;
     for (int i = 0; i < (few_cases() ? 120 : 600); i++) {
         struct turned r;
-        create(&r, some_dtype(), rng_integer(&rng, 1, 3), rng_integer(&rng, 1, 4), rng_integer(&rng, 1, 20),
+        create(&r, row_dtype(), rng_integer(&rng, 1, 3), rng_integer(&rng, 1, 4), rng_integer(&rng, 1, 20),
                rng_integer(&rng, 2, 70), i % 3 ? LAYOUT_INPUT : LAYOUT_PLAIN);
         random_options(&r);
         double *from = array_read(&r.from);
@@ -238,11 +245,12 @@ static void long_rows_and_long_sequences_are_turned_too(void **state)
     static const int64_t shapes[][4] = {{2, 3, 2, 4500}, {1, 2, 3, 2048}, {1, 2, 1000, 6},
                                         {2, 5, 67, 34},  {1, 40, 1, 64},  {2, 33, 3, 130}};
     (void)state;
-    for (int i = 0; i < 24; i++) {
+    static const attn_dtype dtypes[] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
+    for (int i = 0; i < 48; i++) {
         if (few_cases() && i % 5 != 0) continue;
         const int64_t *s = shapes[i % 6];
         struct turned r;
-        create(&r, i < 12 ? ATTN_F32 : ATTN_F64, s[0], s[1], s[2], s[3], i % 4 < 2 ? LAYOUT_PLAIN : LAYOUT_INPUT);
+        create(&r, dtypes[i / 12], s[0], s[1], s[2], s[3], i % 4 < 2 ? LAYOUT_PLAIN : LAYOUT_INPUT);
         r.options.layout = layouts[i / 6 % 2];
         if (i % 3 == 0) create_positions(&r, 0, 4000);
         double *from = array_read(&r.from);
@@ -273,7 +281,7 @@ static void in_place_has_the_bits_of_apart(void **state)
     (void)state;
     for (int i = 0; i < 200; i++) {
         struct turned r;
-        create(&r, some_dtype(), rng_integer(&rng, 1, 3), rng_integer(&rng, 1, 4), rng_integer(&rng, 1, 9),
+        create(&r, row_dtype(), rng_integer(&rng, 1, 3), rng_integer(&rng, 1, 4), rng_integer(&rng, 1, 9),
                rng_integer(&rng, 2, 150), i % 3 ? LAYOUT_OUTPUT : LAYOUT_PLAIN);
         random_options(&r);
         MUST(attn_rope(engine, &r.options, &r.from.tensor, &r.to.tensor));
@@ -302,6 +310,23 @@ static void what_is_past_the_dimensions_is_copied_bit_by_bit(void **state)
         MUST(attn_rope(engine, &options, &x, &y));
         assert_memory_equal(from + 2, to + 2, 3 * sizeof *to);
         assert_true(to[0] != 1);
+    }
+    for (int i = 0; i < 8; i++) { /* so too with 16 bits, one after the other and not */
+        const int64_t step = 1 + i / 4;
+        const uint16_t rest[3] = {0x8000, 0xfe12, 0x7d34}; /* minus zero, and what is no number in either type */
+        uint16_t from[10] = {0}, to[10];
+        attn_rope_options options = options_of(layouts[i / 2 % 2]);
+        attn_tensor x = {from, i % 2 ? ATTN_F16 : ATTN_BF16, 1, {5, 0, 0, 0}, {step, 0, 0, 0}}, y = x;
+        memset(to, 0xA5, sizeof to);
+        from[0] = 0x3c00;
+        for (int64_t k = 0; k < 3; k++) from[(k + 2) * step] = rest[k];
+        y.data = to;
+        options.dimensions = 2;
+        options.first = 1;
+        MUST(attn_rope(engine, &options, &x, &y));
+        for (int64_t k = 0; k < 3; k++) assert_int_equal(to[(k + 2) * step], rest[k]);
+        assert_true(to[0] != from[0]);
+        assert_int_equal(to[9], 0xA5A5);
     }
 }
 
@@ -441,7 +466,7 @@ static void a_row_is_the_same_however_its_position_is_given(void **state)
     for (int i = 0; i < 40; i++) {
         struct turned r;
         const int64_t start = rng_integer(&rng, -50, 9000000);
-        create(&r, some_dtype(), 2, 3, 37, 2 * rng_integer(&rng, 1, 70), LAYOUT_PLAIN);
+        create(&r, row_dtype(), 2, 3, 37, 2 * rng_integer(&rng, 1, 70), LAYOUT_PLAIN);
         r.options.layout = layouts[i % 2];
         r.options.first = start;
         MUST(attn_rope(engine, &r.options, &r.from.tensor, &r.to.tensor));
@@ -456,7 +481,7 @@ static void a_row_is_the_same_however_its_position_is_given(void **state)
         assert_true(array_same_bits(&r.to, &given, 0, array_count(&given)));
 
         attn_tensor row = r.from.tensor, alone = given.tensor; /* decoding: the last row of each head */
-        const int64_t size = row.dtype == ATTN_F32 ? 4 : 8, last = r.t - 1;
+        const int64_t size = row.dtype == ATTN_F32 ? 4 : row.dtype == ATTN_F64 ? 8 : 2, last = r.t - 1;
         row.data = (char *)row.data + last * row.stride[2] * size;
         alone.data = (char *)alone.data + last * alone.stride[2] * size;
         row.shape[2] = alone.shape[2] = 1;
@@ -504,7 +529,8 @@ static void threads_change_no_bit_of_a_rotation(void **state)
     for (int i = 0; i < 16; i++) {
         const int64_t *s = shapes[i % 4];
         struct turned r;
-        create(&r, i % 3 ? ATTN_F32 : ATTN_F64, s[0], s[1], s[2], s[3], i < 8 ? LAYOUT_PLAIN : LAYOUT_INPUT);
+        const attn_dtype dtype = i % 7 == 5 ? ATTN_F16 : i % 7 == 6 ? ATTN_BF16 : i % 3 ? ATTN_F32 : ATTN_F64;
+        create(&r, dtype, s[0], s[1], s[2], s[3], i < 8 ? LAYOUT_PLAIN : LAYOUT_INPUT);
         r.options.layout = layouts[i / 4 % 2];
         if (i % 5 < 2) create_positions(&r, 0, 10000);
         assert_int_equal(assert_threads_change_no_bit(&(struct own_call){run_rope, &r, {&r.to, NULL}}), 1);
@@ -515,13 +541,14 @@ static void threads_change_no_bit_of_a_rotation(void **state)
 static void rope_without_memory_writes_nothing(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 8; i++) {
+        const attn_dtype dtype = i < 4 ? ATTN_F32 : ATTN_F16;
         struct turned r;
-        create(&r, ATTN_F32, 2, 3, 99, 64, i % 2 ? LAYOUT_OUTPUT : LAYOUT_PLAIN);
-        if (i < 2) create_positions(&r, 0, 100);
+        create(&r, dtype, 2, 3, 99, 64, i % 2 ? LAYOUT_OUTPUT : LAYOUT_PLAIN);
+        if (i % 4 < 2) create_positions(&r, 0, 100);
         assert_int_equal(assert_failures_touch_nothing(&(struct own_call){run_rope, &r, {&r.to, NULL}}), 1);
         destroy(&r);
-        create(&r, ATTN_F32, 2, 3, 9, 10, i % 2 ? LAYOUT_OUTPUT : LAYOUT_PLAIN); /* few numbers: it asks for none */
+        create(&r, dtype, 2, 3, 9, 10, i % 2 ? LAYOUT_OUTPUT : LAYOUT_PLAIN); /* few numbers: it asks for none */
         assert_int_equal(assert_failures_touch_nothing(&(struct own_call){run_rope, &r, {&r.to, NULL}}), 0);
         destroy(&r);
     }

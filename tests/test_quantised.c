@@ -155,8 +155,10 @@ static void compare_all(const struct world *w, const attn_memory *memory, int64_
     struct array a = attend(w, MEMORY, memory, lengths), b = attend(w, INTEGERS, NULL, lengths),
                  c = attend(w, MEANT, NULL, lengths);
     double *numbers = array_read(&c);
-    assert_same(&a, &b, what);
+    /* The same roundings where both are read where they lie. */
+    if (w->key.integers.tensor.stride[3] == 1 && w->value.integers.tensor.stride[3] == 1) assert_same(&a, &b, what);
     assert_close(&a, numbers, NULL, 64, what);
+    assert_close(&b, numbers, NULL, 64, what);
     free(numbers);
     array_destroy(&a);
     array_destroy(&b);
@@ -358,9 +360,13 @@ static void what_integers_cannot_do_is_refused_in_words(void **state)
     args.key = &narrow;
     refused(attn_forward(w.mechanism, &args), ATTN_ERR_SHAPE, "dimension");
     attn_backward_args backward = ATTN_BACKWARD_ARGS_INIT;
+    const int64_t rows[3] = {B, HQ, 2};
+    struct array logsumexp;
+    array_create(&logsumexp, ATTN_F32, 3, rows, LAYOUT_PLAIN, NULL);
     backward.forward = &good;
     backward.d_context = &context.tensor;
     backward.d_query = &context.tensor;
+    good.logsumexp = &logsumexp.tensor;
     refused(attn_backward(w.mechanism, &backward), ATTN_ERR_UNSUPPORTED, "ATTN_I8");
     attn_memory *memory = filled(&w, TK);
     const attn_tensor key = w.key.given.tensor, value = w.value.given.tensor;
@@ -372,6 +378,7 @@ static void what_integers_cannot_do_is_refused_in_words(void **state)
     args.query = &w.query.tensor, args.key_scales = &w.key.scales.tensor;
     refused(attn_forward(w.mechanism, &args), ATTN_ERR_ARGUMENT, "key_scales");
     attn_memory_destroy(memory);
+    array_destroy(&logsumexp);
     array_destroy(&context);
     array_destroy(&query);
     world_destroy(&w);

@@ -48,14 +48,20 @@ static const double *input(struct scene *s, struct array *array, int32_t ndim, c
     return input_of(s, s->dtype, array, ndim, shape, deviation);
 }
 
-/* Parameters are of what is computed with. */
+/* Parameters of a problem of 16 bits are of its type or of what is computed with; and so are their gradients. */
+attn_dtype scene_param_dtype(struct scene *s)
+{
+    const attn_dtype computed = dtype_computed(s->dtype);
+    return computed != s->dtype && rng_chance(&s->rng, 0.5) ? s->dtype : computed;
+}
+
 static const double *parameter(struct scene *s, const char *name, int32_t ndim, int64_t rows, int64_t columns)
 {
     struct array *array = &s->params[s->param_count];
     int64_t shape[2] = {rows, columns};
     double deviation = ndim == 1 ? 1.0 : 1.0 / sqrt((double)columns);
     s->param_names[s->param_count++] = name;
-    const double *values = input_of(s, dtype_computed(s->dtype), array, ndim, shape, deviation);
+    const double *values = input_of(s, scene_param_dtype(s), array, ndim, shape, deviation);
     MUST(attn_mechanism_bind_param(s->mechanism, name, &array->tensor));
     return values;
 }

@@ -58,6 +58,9 @@ struct scene {
 void scene_create(struct scene *scene, const struct scene_shape *shape);
 void scene_destroy(struct scene *scene);
 
+/* The type of a parameter or of its gradient: drawn where there is a choice. */
+attn_dtype scene_param_dtype(struct scene *scene);
+
 /* A small shape. */
 struct scene_shape scene_any_shape(struct rng *rng);
 

@@ -108,7 +108,7 @@ typedef int32_t attn_dtype;
 enum {
     ATTN_F32 = 1,  /* IEEE binary32 */
     ATTN_F64 = 2,  /* IEEE binary64 */
-    ATTN_F16 = 3,  /* IEEE binary16: see attn_forward_args */
+    ATTN_F16 = 3,  /* IEEE binary16: computed with in float32, see attn_forward */
     ATTN_BF16 = 4, /* bfloat16: likewise */
     ATTN_I8 = 5,   /* signed 8-bit integer: keys and values, with scales; see attn_forward_args and memories */
     ATTN_BOOL = 6, /* one byte, 0 is false and anything else is true */
@@ -300,10 +300,10 @@ ATTN_API attn_status attn_mechanism_param_total(const attn_mechanism *mechanism,
  * Since 0.1. */
 ATTN_API attn_status attn_mechanism_param_info(const attn_mechanism *mechanism, int32_t index, attn_param_info *info);
 
-/* Binds a tensor of exactly the parameter's shape, ATTN_F32 or ATTN_F64 like the query it will meet. The view is
- * copied, the data is borrowed until it is bound anew or the mechanism is destroyed: training may update it in place
- * between calls. A NULL tensor unbinds. ATTN_ERR_PARAMETER: no such name. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE,
- * ATTN_ERR_OVERFLOW, ATTN_ERR_ARGUMENT. Since 0.1. */
+/* Binds a tensor of exactly the parameter's shape, of the dtype of the query it will meet; where that is ATTN_F16 or
+ * ATTN_BF16, it may be ATTN_F32, too. The view is copied, the data is borrowed until it is bound anew or the mechanism
+ * is destroyed: training may update it in place between calls. A NULL tensor unbinds. ATTN_ERR_PARAMETER: no such name.
+ * ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERFLOW, ATTN_ERR_ARGUMENT. Since 0.1. */
 ATTN_API attn_status attn_mechanism_bind_param(attn_mechanism *mechanism, const char *name, const attn_tensor *tensor);
 
 /* Modifiers, in the order in which they apply (that of ONNX Attention, opset 23 to 25):
@@ -347,7 +347,7 @@ ATTN_API attn_status attn_mechanism_set_window(attn_mechanism *mechanism, int64_
                                                attn_align align);
 
 /* Adds table[h, c(j - position)], a learned bias of distances; nothing of the size Tq x Tk is made of it. table [Hq,
- * n], or [1, n] for all heads, of the query's dtype; borrowed as a parameter is.
+ * n], or [1, n] for all heads, of the dtype that the query is computed in; borrowed as a parameter is.
  *
  * Clipped: n = 2 max_distance + 1, c = max_distance + the distance, cut at -max_distance and max_distance (the bias
  * d_{i-j} of Parikh 2016's intra-sentence attention, with max_distance 10; the clipping of Shaw 2018).
@@ -384,8 +384,9 @@ enum {
 ATTN_API attn_status attn_mechanism_set_local(attn_mechanism *mechanism, attn_local local, int64_t half_width,
                                               int64_t query_dim, int64_t hidden_dim);
 
-/* Adds -slope |position - j| (Press 2022). slopes [Hq], one per query head, of the query's dtype; borrowed as a
- * parameter is. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERFLOW too. With ATTN_ALIGN_NONE slopes may be NULL. */
+/* Adds -slope |position - j| (Press 2022). slopes [Hq], one per query head, of the dtype that the query is computed in;
+ * borrowed as a parameter is. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERFLOW too. With ATTN_ALIGN_NONE slopes may be
+ * NULL. */
 ATTN_API attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tensor *slopes, attn_align align);
 
 /* -------------------------------------------------------------------------------------------- positions */
@@ -440,15 +441,15 @@ typedef struct attn_rope_options {
  *     to_a = from_a cos - from_b sin     to_b = from_b cos + from_a sin
  *
  * The product of a query at position m and a key at position n then depends on m - n alone. What lies past
- * options->dimensions is copied. from and to are [B, H, T, D], of one dtype, ATTN_F32 or ATTN_F64; a tensor of lower
- * rank stands for one whose leading dimensions are 1. to may be the very same view as from (rotated in place), else it
- * must not share memory with it; nor with positions.
+ * options->dimensions is copied. from and to are [B, H, T, D], of one dtype, ATTN_F32, ATTN_F64, ATTN_F16 or ATTN_BF16;
+ * a tensor of lower rank stands for one whose leading dimensions are 1. to may be the very same view as from (rotated
+ * in place), else it must not share memory with it; nor with positions. Numbers of 16 bits are as in attn_forward.
  *
  * The gradient by from is that by to, turned back: the same call with inverse = 1.
  *
- * Memory beside the arguments is 8 bytes for each pair of one row and at most 16 KB for each thread, asked for once,
- * and not where it is at most 16 KB. The result has the same bits for any number of engine threads, and a row the same
- * at a position that is counted from first and at one that is given.
+ * Memory beside the arguments is 8 bytes for each pair of one row and at most 16 KB for each thread, 8 KB more for
+ * numbers of 16 bits, asked for once, and not where it is at most 16 KB. The result has the same bits for any number of
+ * engine threads, and a row the same at a position that is counted from first and at one that is given.
  *
  * ATTN_ERR_ARGUMENT: a NULL, no layout, an option or a position out of range. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE,
  * ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1. */
@@ -568,9 +569,10 @@ typedef struct attn_weights_stats {
 
 /* The arguments of attn_forward. B batch, Hq and Hk heads of query and of key (Hq a multiple of Hk; query head h uses
  * key head h / (Hq / Hk)), Tq and Tk lengths, Dq, Dk, Dv dimensions. A tensor of lower rank stands for one whose
- * leading dimensions are 1. query, key, value, bias and every output have one dtype, ATTN_F32 or ATTN_F64; or query,
- * key, value, bias and context are ATTN_F16, or all ATTN_BF16, and the other outputs and the parameters ATTN_F32. B,
- * Tq, Tk and Dv may be 0. Sizes must agree exactly; to broadcast a query, key or value, give it a stride of 0. */
+ * leading dimensions are 1. query, key, value, bias, parameters and every output have one dtype, ATTN_F32 or ATTN_F64;
+ * or query, key, value, bias and context are ATTN_F16, or all ATTN_BF16, the other outputs ATTN_F32, and each parameter
+ * is of the one or of the other. B, Tq, Tk and Dv may be 0. Sizes must agree exactly; to broadcast a query, key or
+ * value, give it a stride of 0. */
 typedef struct attn_forward_args {
     uint32_t struct_size;           /* sizeof(attn_forward_args), set by ATTN_FORWARD_ARGS_INIT */
     attn_scores_stage scores_stage; /* what scores receives */
@@ -633,8 +635,8 @@ typedef struct attn_forward_args {
  *
  * Numbers of 16 bits are computed with in float32, exactly as they are, and rounded once, to the nearest, of two to the
  * even one, when they are written: gradients too, whatever they are summed over and added to. In this version a call
- * has a copy in float32 of each such tensor in its scratch. attn_backward reads the context as it was rounded, by which
- * its gradients of scores on the way of tiles may be off by as much as d_context times that rounding.
+ * has a copy in float32 of each such tensor, parameters too, in its scratch. attn_backward reads the context as it was
+ * rounded, by which its gradients of scores on the way of tiles may be off by as much as d_context times that rounding.
  *
  * The result has the same bits for any number of engine threads, and for any order in which an executor runs a job's
  * items. Ways, BLAS libraries and, on the way of tiles, sets of kernels differ by roundings.
@@ -682,8 +684,9 @@ ATTN_API void attn_plan_destroy(attn_plan *plan);
 /* -------------------------------------------------------------------------------------- attentional step */
 
 /* The arguments of both functions below: T rows in each of any leading dimensions, Dv the dimensions of the context,
- * Dq those of the query, H those of what comes out. All of one dtype, ATTN_F32 or ATTN_F64; any of them may be 0. A
- * tensor of lower rank stands for one whose leading dimensions are 1. */
+ * Dq those of the query, H those of what comes out; any of them may be 0. All of one dtype, ATTN_F32, ATTN_F64,
+ * ATTN_F16 or ATTN_BF16; but with one of 16 bits, which are as in attn_forward, each of weight, bias, d_weight and
+ * d_bias may be ATTN_F32. A tensor of lower rank stands for one whose leading dimensions are 1. */
 typedef struct attn_attentional_args {
     uint32_t struct_size;         /* sizeof(attn_attentional_args), set by ATTN_ATTENTIONAL_ARGS_INIT */
     int32_t accumulate;           /* of backward. 0: gradients out are overwritten; 1: they are added to */
@@ -710,9 +713,9 @@ typedef struct attn_attentional_args {
  *
  * Reads weight, bias, context and query, writes output, which must not share memory with them; looks at nothing else.
  *
- * Memory beside the arguments is none, but for copies of what has strides that the BLAS cannot read or write: of the
- * weight, and of at most 1024 rows of the others. It is the engine's allocator's, asked for once, and not where it is
- * at most 16 KB. The result has the same bits for any number of engine threads.
+ * Memory beside the arguments is none, but for copies of what has 16 bits a number, or strides that the BLAS cannot
+ * read or write: of the weight, and of at most 1024 rows of the others. It is the engine's allocator's, asked for once,
+ * and not where it is at most 16 KB. The result has the same bits for any number of engine threads.
  *
  * ATTN_ERR_ARGUMENT: a NULL. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP, ATTN_ERR_OVERFLOW,
  * ATTN_ERR_NOMEM. Thread safety: re-entrant. Since 0.1. */
@@ -723,16 +726,18 @@ ATTN_API attn_status attn_attentional_forward(attn_engine *engine, const attn_at
  *     d_weight = sum over rows of dz [context; query]^T     d_bias = sum of dz     [d_context; d_query] = W_c^T dz
  *
  * Reads what forward read and wrote, and d_output; at least one gradient must be wanted. None of those may share memory
- * with anything. Memory is as for forward, and at most 1024 rows of dz. Bits, errors, and thread safety: as forward;
- * ATTN_ERR_ARGUMENT also for an accumulate that is neither 0 nor 1, and a d_bias without bias. Since 0.1. */
+ * with anything. Memory is as for forward, d_weight being like weight, and at most 1024 rows of dz. Bits, errors, and
+ * thread safety: as forward; ATTN_ERR_ARGUMENT also for an accumulate that is neither 0 nor 1, and a d_bias without
+ * bias. Since 0.1. */
 ATTN_API attn_status attn_attentional_backward(attn_engine *engine, const attn_attentional_args *args);
 
 /* --------------------------------------------------------------------------------------------- backward */
 
 /* The arguments of attn_backward: those of the forward call, the gradients that flow in, the gradients that are wanted.
  * A gradient has the shape of what it is the gradient of, as that was given (d_bias that of the bias, dimensions of 1
- * included: it is summed over what they are broadcast to), and its dtype. A query, key or value with a stride
- * of 0 is taken for the tensor of its shape: its gradient is not summed. */
+ * included: it is summed over what they are broadcast to), and its dtype; that of a parameter any dtype that a
+ * parameter may have, whichever it has. A query, key or value with a stride of 0 is taken for the tensor of its shape:
+ * its gradient is not summed. */
 typedef struct attn_backward_args {
     uint32_t struct_size;               /* sizeof(attn_backward_args), set by ATTN_BACKWARD_ARGS_INIT */
     int32_t accumulate;                 /* 0: gradients out are overwritten; 1: they are added to */
@@ -792,9 +797,11 @@ ATTN_API attn_status attn_backward_workspace(const attn_mechanism *mechanism, co
  *     alpha_j = sum_i a_i exp(e_ij) / sum_i' exp(e_i'j)       what in a is aligned with b_j
  *
  * B sequences, H heads (usually 1), lengths Ta and Tb. B, Ta, Tb, Da and Db may be 0. A tensor of lower rank stands for
- * one whose leading dimensions are 1. All tensors have one dtype, ATTN_F32 or ATTN_F64, and agree exactly in size; to
- * broadcast an input, give it a stride of 0. One struct serves both directions: what only the other looks at may be set
- * all the same. */
+ * one whose leading dimensions are 1. All tensors have one dtype, ATTN_F32, ATTN_F64, ATTN_F16 or ATTN_BF16, but with
+ * one of 16 bits, which are as in attn_forward, the log-sum-exps are ATTN_F32; and agree exactly in size; to broadcast
+ * an input, give it a stride of 0. One struct serves both directions: what only the other looks at may be set all the
+ * same.
+ */
 typedef struct attn_decomposable_args {
     uint32_t struct_size;           /* sizeof(attn_decomposable_args), set by ATTN_DECOMPOSABLE_ARGS_INIT */
     int32_t accumulate;             /* backward: as in attn_backward_args */
@@ -827,9 +834,9 @@ typedef struct attn_decomposable_args {
  *
  * A call allocates once, nothing where the scratch is at most 16 KB. The scratch does not grow with Ta x Tb: on the way
  * of tiles it is, for each thread, a few tiles of scores and one head's alpha, otherwise a few megabytes and one head's
- * alpha; and copies of one head's inputs where their strides want it. Heads of sequences are what threads share on the
- * way of tiles. Errors: ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE, _DTYPE, _OVERLAP, _OVERFLOW, _NOMEM. Bits and thread
- * safety as attn_forward's. Since 0.1. */
+ * alpha; and copies of one head's inputs where their strides or 16 bits want it. Heads of sequences are what threads
+ * share on the way of tiles. Errors: ATTN_ERR_ARGUMENT, _STRUCT_SIZE, _SHAPE, _DTYPE, _OVERLAP, _OVERFLOW, _NOMEM. Bits
+ * and thread safety as attn_forward's. Since 0.1. */
 ATTN_API attn_status attn_decomposable_forward(attn_engine *engine, const attn_decomposable_args *args);
 
 /* Computes the gradients that are wanted of a loss by f, g, a and b, from d_beta, its gradient by beta, or d_alpha, or
@@ -899,7 +906,9 @@ ATTN_API attn_status attn_multihead_param_info(const attn_multihead *multihead, 
 ATTN_API attn_status attn_multihead_bind_param(attn_multihead *multihead, const char *name, const attn_tensor *tensor);
 
 /* The arguments of attn_multihead_forward. Missing leading dimensions of x, y, z and the output are 1. All but mask and
- * key_lengths have the query's dtype, ATTN_F32 or ATTN_F64. B, Tq and Tk may be 0. */
+ * key_lengths have the query's dtype, ATTN_F32 or ATTN_F64; or x, y, z, bias and output are ATTN_F16, or all ATTN_BF16,
+ * the outputs in `attention` ATTN_F32, and each parameter of layer and mechanism is of the one or of the other; there
+ * is no memory then, in this version. B, Tq and Tk may be 0. */
 typedef struct attn_multihead_args {
     uint32_t struct_size;               /* sizeof(attn_multihead_args), set by ATTN_MULTIHEAD_ARGS_INIT */
     int32_t attend_only;                /* 1, with a memory: nothing is projected to keys and values nor appended, and
@@ -936,8 +945,9 @@ typedef struct attn_multihead_args {
  *
  * Each input is projected by one product, or by one for each parameter that is not packed; heads are strides in what
  * comes of it. Memory beside the arguments is that, the joined contexts, what attn_forward needs, and a few megabytes
- * for products; copies of x, y, z or the output only where their B T rows are not evenly spaced and contiguous. What is
- * saved is not needed a second time. A call allocates once, or with a workspace not at all.
+ * for products; copies of x, y, z or the output only where their B T rows are not evenly spaced and contiguous, or have
+ * 16 bits a number, as then of such parameters. Between x and output nothing is rounded to 16 bits. What is saved is
+ * not needed a second time. A call allocates once, or with a workspace not at all.
  *
  * What holds of attn_forward's results holds of these: unseen keys add nothing, whatever is in y and z there; a query
  * that sees no key has the output b_o; bits do not depend on the number of threads. Errors and thread safety too:
@@ -959,7 +969,7 @@ ATTN_API attn_status attn_multihead_saved(const attn_multihead *multihead, const
                                           size_t *bytes);
 
 /* The arguments of attn_multihead_backward: those of the forward call, the gradients that flow in (at least one), the
- * gradients that are wanted, each of the shape of what it is the gradient of. */
+ * gradients that are wanted, each of the shape of what it is the gradient of; dtypes are as in attn_backward_args. */
 typedef struct attn_multihead_backward_args {
     uint32_t struct_size;               /* sizeof(attn_multihead_backward_args), set by the macro below */
     int32_t accumulate;                 /* as in attn_backward_args */

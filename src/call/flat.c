@@ -19,22 +19,23 @@ static int rows_are_even(const attn_i_view *view, int64_t *step)
     return 1;
 }
 
-attn_i_flat attn_i_flat_layout(attn_i_arena *arena, const attn_i_view *view, int64_t block, int contiguous_rows)
+attn_i_flat attn_i_flat_layout(attn_i_arena *arena, const attn_i_view *view, int64_t block, int contiguous_rows,
+                               const attn_i_storage *storage)
 {
-    attn_i_flat flat = {.view = *view, .columns = view->shape[3]};
+    attn_i_flat flat = {.view = *view, .columns = view->shape[3], .size = storage->size};
     int64_t step;
     flat.rows = view->shape[0] * view->shape[1] * view->shape[2];
-    flat.copied = !rows_are_even(view, &step);
+    flat.copied = !rows_are_even(view, &step) || attn_i_is_narrow(storage, view);
     flat.all = (attn_i_matrix){view->data, flat.rows, flat.columns, step, view->stride[3]};
     flat.copied |= !attn_i_blas_takes(flat.all) || (contiguous_rows && flat.columns > 1 && view->stride[3] != 1);
-    if (flat.copied) flat.copy = attn_i_carve_matrix(arena, block, flat.columns, view->size);
+    if (flat.copied) flat.copy = attn_i_carve_matrix(arena, block, flat.columns, flat.size);
     return flat;
 }
 
 attn_i_matrix attn_i_flat_block(const attn_i_flat *flat, int64_t first, int64_t count)
 {
     if (flat->copied) return attn_i_matrix_dense(flat->copy, count, flat->columns);
-    return attn_i_matrix_rows(flat->all, first, count, flat->view.size);
+    return attn_i_matrix_rows(flat->all, first, count, flat->size);
 }
 
 static char *row_at(const attn_i_view *view, int64_t row)
@@ -43,18 +44,18 @@ static char *row_at(const attn_i_view *view, int64_t row)
     return attn_i_view_at(view, above / view->shape[1], above % view->shape[1]) + t * view->stride[2] * view->size;
 }
 
-void attn_i_flat_load(const attn_i_flat *flat, const attn_i_kernels *kernels, int64_t first, int64_t count)
+void attn_i_flat_load(const attn_i_flat *flat, const attn_i_storage *storage, int64_t first, int64_t count)
 {
     for (int64_t i = 0; i < count && flat->copied; i++) {
-        kernels->gather(flat->columns, row_at(&flat->view, first + i), flat->view.stride[3],
-                        flat->copy + i * flat->columns * flat->view.size);
+        attn_i_row_load(storage, &flat->view, row_at(&flat->view, first + i),
+                        flat->copy + i * flat->columns * flat->size);
     }
 }
 
-void attn_i_flat_store(const attn_i_flat *flat, const attn_i_kernels *kernels, int64_t first, int64_t count)
+void attn_i_flat_store(const attn_i_flat *flat, const attn_i_storage *storage, int64_t first, int64_t count)
 {
     for (int64_t i = 0; i < count && flat->copied; i++) {
-        kernels->move(flat->columns, flat->copy + i * flat->columns * flat->view.size, 1,
-                      row_at(&flat->view, first + i), flat->view.stride[3]);
+        attn_i_row_store(storage, &flat->view, flat->copy + i * flat->columns * flat->size,
+                         row_at(&flat->view, first + i));
     }
 }

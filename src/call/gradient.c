@@ -13,7 +13,8 @@
 #include <stdio.h>
 
 /* The forward call, with what it wrote being read. */
-static attn_status check_forward(const attn_mechanism *mechanism, const attn_backward_args *args, attn_i_gradient *g)
+static attn_status check_forward(const attn_mechanism *mechanism, const attn_backward_args *args, attn_dtype given,
+                                 attn_i_gradient *g)
 {
     attn_forward_args forward;
     if (args->forward == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "forward is NULL");
@@ -30,7 +31,7 @@ static attn_status check_forward(const attn_mechanism *mechanism, const attn_bac
         return attn_i_fail(ATTN_ERR_ARGUMENT, "forward->context is NULL, but there is a d_context");
     }
     if (forward.logsumexp == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "forward->logsumexp is NULL");
-    status = attn_i_problem_check_shapes(mechanism, &forward, &g->problem);
+    status = attn_i_problem_check_inner(mechanism, &forward, given, &g->problem);
     if (status == ATTN_OK && (g->problem.key.dtype == ATTN_I8 || g->problem.value.dtype == ATTN_I8)) {
         status = attn_i_fail(ATTN_ERR_UNSUPPORTED, "key or value is ATTN_I8, which has no gradients");
     }
@@ -75,7 +76,7 @@ static attn_status check_bias(attn_i_gradient *g, const attn_backward_args *args
         return attn_i_fail(ATTN_ERR_ARGUMENT, "d_bias is wanted, but forward->bias is NULL");
     }
     full_shape(args->forward->bias, shape);
-    return attn_i_problem_stored_output(&g->problem, args->d_bias, "d_bias", "that of the bias", shape, &g->d_bias);
+    return attn_i_problem_given_output(&g->problem, args->d_bias, "d_bias", "that of the bias", shape, &g->d_bias);
 }
 
 static attn_status check_params(attn_i_gradient *g, const attn_backward_args *args)
@@ -88,8 +89,8 @@ static attn_status check_params(attn_i_gradient *g, const attn_backward_args *ar
         char name[32];
         snprintf(name, sizeof name, "d_%s", param->name);
         for (int32_t d = 0; d < param->ndim; d++) shape[4 - param->ndim + d] = param->shape[d];
-        status = attn_i_problem_output(&g->problem, args->d_params[i], name, "that of the parameter", shape,
-                                       &g->d_params[i]);
+        status = attn_i_problem_param_output(&g->problem, args->d_params[i], name, "that of the parameter", shape,
+                                             &g->d_params[i]);
     }
     return status;
 }
@@ -154,13 +155,19 @@ int attn_i_gradient_list(const attn_i_gradient *g, attn_i_named_view list[ATTN_I
     return count + attn_i_problem_list(&g->problem, list + count, &ignored);
 }
 
+attn_status attn_i_gradient_check_inner(const attn_mechanism *mechanism, const attn_backward_args *args,
+                                        attn_dtype given, attn_i_gradient *g)
+{
+    *g = (attn_i_gradient){.accumulate = 0};
+    attn_status status = check_forward(mechanism, args, given, g);
+    if (status == ATTN_OK) status = check_inputs(g, args);
+    return status == ATTN_OK ? check_outputs(g, args) : status;
+}
+
 attn_status attn_i_gradient_check_shapes(const attn_mechanism *mechanism, const attn_backward_args *args,
                                          attn_i_gradient *g)
 {
-    *g = (attn_i_gradient){.accumulate = 0};
-    attn_status status = check_forward(mechanism, args, g);
-    if (status == ATTN_OK) status = check_inputs(g, args);
-    return status == ATTN_OK ? check_outputs(g, args) : status;
+    return attn_i_gradient_check_inner(mechanism, args, 0, g);
 }
 
 attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_backward_args *args, attn_i_gradient *g)

@@ -26,6 +26,9 @@ attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_ba
 /* All of it but that outputs lie apart: as attn_i_problem_check_shapes. */
 attn_status attn_i_gradient_check_shapes(const attn_mechanism *mechanism, const attn_backward_args *args,
                                          attn_i_gradient *gradient);
+/* The same where a layer makes the rows: as attn_i_problem_check_inner. */
+attn_status attn_i_gradient_check_inner(const attn_mechanism *mechanism, const attn_backward_args *args,
+                                        attn_dtype given, attn_i_gradient *gradient);
 
 /* The tensors of a call that have elements: as attn_i_problem_list, the outputs being the gradients out. */
 enum { ATTN_I_MOST_GRADIENT_TENSORS = ATTN_I_MOST_TENSORS + 8 + ATTN_I_MOST_PARAMS };

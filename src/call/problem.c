@@ -31,23 +31,25 @@ static attn_i_reals reals_of(const attn_i_problem *p)
     return (attn_i_reals){p->stored, "query"};
 }
 
+static attn_i_reals given_reals(const attn_i_problem *p)
+{
+    return (attn_i_reals){p->given, "query"};
+}
+
 static attn_i_reals computed_reals(const attn_i_problem *p)
 {
-    return (attn_i_reals){p->dtype, p->stored == p->dtype ? "query" : "what query is computed in"};
+    return (attn_i_reals){p->dtype, p->given == p->dtype ? "query" : "what query is computed in"};
 }
 
 static attn_status check_query(attn_i_problem *p, const attn_tensor *query)
 {
-    attn_status status = attn_i_tensor_check(query, "query", 4, &p->query);
+    attn_status status = attn_i_tensor_check_number(query, "query", 4, &p->query);
     if (status != ATTN_OK) return status;
     const int64_t *shape = p->query.shape;
     p->stored = query->dtype;
     p->dtype = attn_i_dtype_computed(p->stored);
     p->size = attn_i_dtype_size(p->dtype);
-    if (p->dtype == 0) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "query is %s, but ATTN_F32, _F64, _F16 or _BF16 is computed with",
-                           attn_i_dtype_name(query->dtype));
-    }
+    if (p->given == 0) p->given = p->stored;
     p->batch = shape[0];
     p->query_heads = shape[1];
     p->queries = shape[2];
@@ -178,7 +180,7 @@ static attn_status check_mechanism(attn_i_problem *p)
         return attn_i_fail(ATTN_ERR_SHAPE, "key has dimension %" PRId64 ", but the %s mechanism was made for %" PRId64,
                            p->key_dim, m->rule->name, m->key_dim);
     }
-    attn_status status = attn_i_params_check(m->params, m->param_count, m->rule->name, p->dtype);
+    attn_status status = attn_i_params_check(m->params, m->param_count, m->rule->name, p->given);
     if (status == ATTN_OK) status = m->rule->check(m, p->query_dim, p->key_dim, p->keys);
     if (status != ATTN_OK) return status;
     p->scale = m->modifiers.has_scale ? m->modifiers.scale : m->rule->default_scale(p->key_dim);
@@ -215,7 +217,7 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
         }
         if (status == ATTN_OK) status = attn_i_view_broadcast(&p->mask, "mask", score_layout, scores);
     }
-    if (status == ATTN_OK) status = attn_i_real(reals_of(p), args->bias, "bias", &p->bias);
+    if (status == ATTN_OK) status = attn_i_real(given_reals(p), args->bias, "bias", &p->bias);
     if (status == ATTN_OK && args->bias != NULL) {
         status = attn_i_view_broadcast(&p->bias, "bias", score_layout, scores);
     }
@@ -261,6 +263,18 @@ attn_status attn_i_problem_stored_input(const attn_i_problem *p, const attn_tens
     return attn_i_real_input(reals_of(p), tensor, name, layout, shape, view);
 }
 
+attn_status attn_i_problem_given_input(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
+                                       const char *layout, const int64_t *shape, attn_i_view *view)
+{
+    return attn_i_real_input(given_reals(p), tensor, name, layout, shape, view);
+}
+
+attn_status attn_i_problem_given_output(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
+                                        const char *layout, const int64_t *shape, attn_i_view *view)
+{
+    return attn_i_real_output(given_reals(p), tensor, name, layout, shape, view);
+}
+
 attn_status attn_i_problem_stored_output(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
                                          const char *layout, const int64_t *shape, attn_i_view *view)
 {
@@ -277,6 +291,13 @@ attn_status attn_i_problem_output(const attn_i_problem *p, const attn_tensor *te
                                   const char *layout, const int64_t *shape, attn_i_view *view)
 {
     return attn_i_real_output(computed_reals(p), tensor, name, layout, shape, view);
+}
+
+attn_status attn_i_problem_param_output(const attn_i_problem *p, const attn_tensor *tensor, const char *name,
+                                        const char *layout, const int64_t *shape, attn_i_view *view)
+{
+    const int narrow = tensor != NULL && tensor->dtype != p->dtype;
+    return attn_i_real_output(narrow ? given_reals(p) : computed_reals(p), tensor, name, layout, shape, view);
 }
 
 static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *args)
@@ -409,12 +430,12 @@ static attn_status check_dims(const attn_i_problem *p)
     return ATTN_OK;
 }
 
-attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const attn_forward_args *args,
-                                        attn_i_problem *problem)
+attn_status attn_i_problem_check_inner(const attn_mechanism *mechanism, const attn_forward_args *args, attn_dtype given,
+                                       attn_i_problem *problem)
 {
     if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
-    *problem =
-        (attn_i_problem){.mechanism = mechanism, .modifiers = &mechanism->modifiers, .engine = mechanism->engine};
+    *problem = (attn_i_problem){
+        .mechanism = mechanism, .modifiers = &mechanism->modifiers, .engine = mechanism->engine, .given = given};
     attn_status status = check_query(problem, args->query);
     if (status == ATTN_OK && args->memory != NULL) {
         status = check_memory(problem, args);
@@ -429,6 +450,12 @@ attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const a
     if (status != ATTN_OK) return status;
     problem->kernels = attn_i_engine_kernels(problem->engine, problem->dtype);
     return ATTN_OK;
+}
+
+attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const attn_forward_args *args,
+                                        attn_i_problem *problem)
+{
+    return attn_i_problem_check_inner(mechanism, args, 0, problem);
 }
 
 attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,

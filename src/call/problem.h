@@ -37,8 +37,11 @@ typedef struct attn_i_problem {
     attn_engine *engine;
     const attn_i_kernels *kernels;
     attn_dtype dtype;  /* that is computed in: ATTN_F32 or ATTN_F64 */
-    attn_dtype stored; /* of query, key, value, bias and context: that, or one of 16 bits */
+    attn_dtype stored; /* of query, key, value and context: that, or one of 16 bits */
+    attn_dtype given;  /* of the caller's bias and, where they are not of dtype, parameters: stored, but where a layer
+                          makes the rows, in dtype */
     int64_t size;      /* of an element that is computed with, in bytes */
+    const attn_i_view *params; /* of the mechanism, in dtype; NULL: as they are bound */
 
     int64_t batch, query_heads, key_heads, group; /* group = query_heads / key_heads */
     int64_t queries, keys;                        /* Tq, Tk */
@@ -73,19 +76,35 @@ attn_status attn_i_query_start_check(const attn_mechanism *mechanism, int64_t qu
 /* All of it but that outputs lie apart: of a call whose tensors are not all there yet. */
 attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const attn_forward_args *args,
                                         attn_i_problem *problem);
+/* The same where a layer makes the rows, in what its caller's type is computed in. */
+attn_status attn_i_problem_check_inner(const attn_mechanism *mechanism, const attn_forward_args *args, attn_dtype given,
+                                       attn_i_problem *problem);
 /* And that. */
 attn_status attn_i_problem_check_overlap(const attn_i_problem *problem);
 
-/* attn_i_real_input and attn_i_real_output, of the dtype that its tensors are stored in; and of that which it is
- * computed in. */
+/* attn_i_real_input and attn_i_real_output, of the dtype that its tensors are stored in; of the caller's; of that
+ * which it is computed in; and, for gradients of parameters, of either of the latter. */
 attn_status attn_i_problem_stored_input(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                         const char *layout, const int64_t *shape, attn_i_view *view);
 attn_status attn_i_problem_stored_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                          const char *layout, const int64_t *shape, attn_i_view *view);
+attn_status attn_i_problem_given_input(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
+                                       const char *layout, const int64_t *shape, attn_i_view *view);
+attn_status attn_i_problem_given_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
+                                        const char *layout, const int64_t *shape, attn_i_view *view);
 attn_status attn_i_problem_input(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                  const char *layout, const int64_t *shape, attn_i_view *view);
 attn_status attn_i_problem_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
                                   const char *layout, const int64_t *shape, attn_i_view *view);
+
+attn_status attn_i_problem_param_output(const attn_i_problem *problem, const attn_tensor *tensor, const char *name,
+                                        const char *layout, const int64_t *shape, attn_i_view *view);
+
+/* 1 if tensors of the caller's may not be of what is computed in. */
+static inline int attn_i_problem_is_narrow(const attn_i_problem *problem)
+{
+    return problem->given != problem->dtype || problem->key_scales.data != NULL || problem->value_scales.data != NULL;
+}
 
 /* 1 if there is an output with elements: otherwise there is nothing to do, whatever the other sizes are. */
 int attn_i_problem_is_wanted(const attn_i_problem *problem);

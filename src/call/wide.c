@@ -6,57 +6,89 @@
 #include "runtime/parallel.h"
 #include "runtime/size.h"
 
-attn_i_wide attn_i_wide_begin(const attn_i_problem *p)
+#include <assert.h>
+
+void attn_i_wide_begin(attn_i_wide *wide, const attn_engine *engine, attn_dtype dtype)
 {
-    attn_i_wide wide;
-    wide.kernels = attn_i_engine_stored_kernels(p->engine, p->stored);
-    wide.count = 0;
-    return wide;
+    wide->engine = engine;
+    wide->storage = attn_i_storage_of(engine, dtype);
+    wide->count = 0;
 }
 
-static const attn_i_view *view_in(const void *given, size_t at)
+void attn_i_wide_add(attn_i_wide *wide, const attn_i_view *given, attn_i_view *computed, int use)
 {
-    return (const attn_i_view *)(const void *)((const char *)given + at);
+    if (!attn_i_is_narrow(&wide->storage, given)) return;
+    assert(wide->count < ATTN_I_MOST_WIDE);
+    wide->item[wide->count].given = given;
+    wide->item[wide->count].scales = NULL;
+    wide->item[wide->count].computed = computed;
+    wide->item[wide->count++].use = use;
 }
 
-void attn_i_wide_add(attn_i_wide *wide, const void *given, size_t at, int use)
+void attn_i_wide_add_params(attn_i_wide *wide, const attn_i_param *params, int32_t count, attn_i_view *computed)
 {
-    if (view_in(given, at)->data == NULL) return;
-    wide->item[wide->count].at = at;
-    wide->item[wide->count].use = use;
-    wide->item[wide->count++].view = *view_in(given, at);
+    for (int32_t i = 0; i < count; i++) {
+        computed[i] = params[i].view;
+        attn_i_wide_add(wide, &params[i].view, &computed[i], ATTN_I_READ);
+    }
 }
 
-/* Dimensions follow each other; one that is broadcast stays so. */
-void attn_i_wide_layout(attn_i_wide *wide, attn_i_arena *arena)
+/* Keys or values, which may be integers. */
+static void add_rows(attn_i_wide *wide, const attn_i_view *given, const attn_i_view *scales, attn_i_view *computed)
+{
+    attn_i_wide_add(wide, given, computed, ATTN_I_READ);
+    if (scales->data != NULL) wide->item[wide->count - 1].scales = scales;
+}
+
+void attn_i_wide_add_problem(attn_i_wide *wide, const attn_i_problem *given, attn_i_problem *computed,
+                             attn_i_view params[ATTN_I_MOST_PARAMS])
+{
+    const attn_mechanism *m = given->mechanism;
+    attn_i_wide_add(wide, &given->query, &computed->query, ATTN_I_READ);
+    add_rows(wide, &given->key, &given->key_scales, &computed->key);
+    if (!given->keys_are_values) add_rows(wide, &given->value, &given->value_scales, &computed->value);
+    attn_i_wide_add(wide, &given->bias, &computed->bias, ATTN_I_READ);
+    attn_i_wide_add_params(wide, m->params, m->param_count, params);
+}
+
+/* Dimensions follow each other; one that is broadcast stays so, but for what has scales of its own. */
+static attn_i_view copy_of(const attn_i_view *given, int has_scales, attn_i_arena *arena)
 {
     static char nowhere;
-    for (int i = 0; i < wide->count; i++) {
-        attn_i_view *view = &wide->item[i].view;
-        int64_t elements = 1;
-        view->dtype = ATTN_F32;
-        view->size = (int64_t)sizeof(float);
-        for (int d = 3; d >= 0; d--) {
-            const int64_t n = view->stride[d] == 0 ? attn_i_min(view->shape[d], 1) : view->shape[d];
-            view->stride[d] = n > 1 ? elements : 0;
-            if (!attn_i_multiply(elements, n, &elements)) arena->overflow = 1;
-        }
-        char *room = attn_i_carve(arena, elements, view->size);
-        view->data = view->first = view->end = room != NULL ? room : &nowhere;
+    attn_i_view view = *given;
+    int64_t elements = 1;
+    view.dtype = ATTN_F32;
+    view.size = (int64_t)sizeof(float);
+    for (int d = 3; d >= 0; d--) {
+        const int64_t n = view.stride[d] == 0 && !has_scales ? attn_i_min(view.shape[d], 1) : view.shape[d];
+        view.stride[d] = n > 1 ? elements : 0;
+        if (!attn_i_multiply(elements, n, &elements)) arena->overflow = 1;
     }
+    char *room = attn_i_carve(arena, elements, view.size);
+    view.data = view.first = view.end = room != NULL ? room : &nowhere;
+    return view;
 }
 
-void attn_i_wide_apply(const attn_i_wide *wide, void *computed)
+void attn_i_wide_layout(attn_i_wide *wide, attn_i_arena *arena)
 {
     for (int i = 0; i < wide->count; i++) {
-        *(attn_i_view *)(void *)((char *)computed + wide->item[i].at) = wide->item[i].view;
+        wide->item[i].copy = copy_of(wide->item[i].given, wide->item[i].scales != NULL, arena);
     }
+    attn_i_wide_apply(wide);
 }
+
+void attn_i_wide_apply(const attn_i_wide *wide)
+{
+    for (int i = 0; i < wide->count; i++) *wide->item[i].computed = wide->item[i].copy;
+}
+
+enum { ITEM_ELEMENTS = 1 << 14 }; /* of a parallel item, unless one row has more */
 
 typedef struct job {
     const attn_i_wide *wide;
-    const attn_i_view *narrow, *copy;
+    const attn_i_view *narrow, *scales, *copy;
     int loads;
+    int64_t rows, blocks; /* of an item, at most; and so many items a matrix has */
 } job;
 
 /* How many different ones there are along a dimension. */
@@ -65,38 +97,55 @@ static int64_t different(const attn_i_view *view, int d)
     return view->stride[d] == 0 ? attn_i_min(view->shape[d], 1) : view->shape[d];
 }
 
-/* The rows of one matrix. */
-static void convert(void *data, int64_t index)
+/* Row i of a matrix of integers, times its scale. */
+static void scale_row(const attn_i_view *scales, int64_t matrix, int64_t i, int64_t n, float *row)
+{
+    const int64_t heads = scales->shape[2];
+    const float scale = *(const float *)(const void *)attn_i_view_element(scales, 0, matrix / heads, matrix % heads, i);
+    for (int64_t d = 0; d < n; d++) row[d] *= scale;
+}
+
+/* The rows of one matrix, or some of them. */
+static void convert(void *data, int64_t item)
 {
     const job *j = data;
-    const int64_t n = different(j->copy, 1), rows = different(j->copy, 2), columns = different(j->copy, 3);
+    const attn_i_stored_kernels *kernels = attn_i_engine_stored_kernels(j->wide->engine, j->narrow->dtype);
+    const int64_t n = different(j->copy, 1), columns = different(j->copy, 3), index = item / j->blocks;
+    const int64_t first = item % j->blocks * j->rows, end = attn_i_min(first + j->rows, different(j->copy, 2));
     char *narrow = attn_i_view_at(j->narrow, index / n, index % n),
          *copy = attn_i_view_at(j->copy, index / n, index % n);
     const int64_t step = j->narrow->stride[2] * j->narrow->size, copy_step = j->copy->stride[2] * j->copy->size;
-    for (int64_t i = 0; i < rows; i++) {
+    for (int64_t i = first; i < end; i++) {
         void *from = narrow + i * step, *to = copy + i * copy_step;
-        if (j->loads) j->wide->kernels->load(columns, from, j->narrow->stride[3], to);
-        if (!j->loads) j->wide->kernels->store(columns, to, from, j->narrow->stride[3]);
+        if (j->loads) kernels->load(columns, from, j->narrow->stride[3], to);
+        if (j->scales != NULL) scale_row(j->scales, index, i, columns, to);
+        if (!j->loads) kernels->store(columns, to, from, j->narrow->stride[3]);
     }
 }
 
-static void convert_all(const attn_i_wide *wide, const void *given, int use, attn_i_pool *pool)
+static void convert_all(const attn_i_wide *wide, int use, attn_i_pool *pool)
 {
     for (int i = 0; i < wide->count; i++) {
-        const attn_i_view *copy = &wide->item[i].view;
+        const attn_i_view *copy = &wide->item[i].copy;
         if (!(wide->item[i].use & use)) continue;
-        job j = {wide, view_in(given, wide->item[i].at), copy, use == ATTN_I_READ};
-        const int64_t matrices = different(copy, 0) * different(copy, 1);
-        attn_i_parallel(pool, matrices, matrices * different(copy, 2) * different(copy, 3), convert, &j);
+        const int64_t matrices = different(copy, 0) * different(copy, 1), rows = different(copy, 2);
+        job j = {.wide = wide,
+                 .narrow = wide->item[i].given,
+                 .scales = wide->item[i].scales,
+                 .copy = copy,
+                 .loads = use == ATTN_I_READ};
+        j.rows = attn_i_max(ITEM_ELEMENTS / attn_i_max(different(copy, 3), 1), 1);
+        j.blocks = attn_i_divide_up(rows, j.rows);
+        attn_i_parallel(pool, matrices * j.blocks, matrices * rows * different(copy, 3), convert, &j);
     }
 }
 
-void attn_i_wide_load(const attn_i_wide *wide, const void *given, attn_i_pool *pool)
+void attn_i_wide_load(const attn_i_wide *wide, attn_i_pool *pool)
 {
-    convert_all(wide, given, ATTN_I_READ, pool);
+    convert_all(wide, ATTN_I_READ, pool);
 }
 
-void attn_i_wide_store(const attn_i_wide *wide, const void *given, attn_i_pool *pool)
+void attn_i_wide_store(const attn_i_wide *wide, attn_i_pool *pool)
 {
-    convert_all(wide, given, ATTN_I_WRITTEN, pool);
+    convert_all(wide, ATTN_I_WRITTEN, pool);
 }

@@ -87,7 +87,7 @@ attn_status attn_i_params_bind(attn_i_param *params, int32_t count, const char *
         return ATTN_OK;
     }
     attn_i_view view;
-    attn_status status = attn_i_tensor_check_real(tensor, name, 4, &view);
+    attn_status status = attn_i_tensor_check_number(tensor, name, 4, &view);
     if (status != ATTN_OK) return status;
     int fits = tensor->ndim == param->ndim;
     for (int32_t d = 0; fits && d < param->ndim; d++) fits = tensor->shape[d] == param->shape[d];
@@ -109,10 +109,9 @@ attn_status attn_i_params_check(const attn_i_param *params, int32_t count, const
         if (param->dtype == 0) {
             return attn_i_fail(ATTN_ERR_PARAMETER, "parameter %s of %s is not bound", param->name, owner);
         }
-        if (param->dtype != dtype) {
-            return attn_i_fail(ATTN_ERR_DTYPE, "parameter %s is %s, but query is %s", param->name,
-                               attn_i_dtype_name(param->dtype), attn_i_dtype_name(dtype));
-        }
+        if (param->dtype == dtype || param->dtype == attn_i_dtype_computed(dtype)) continue;
+        return attn_i_fail(ATTN_ERR_DTYPE, "parameter %s is %s, but query is %s", param->name,
+                           attn_i_dtype_name(param->dtype), attn_i_dtype_name(dtype));
     }
     return ATTN_OK;
 }

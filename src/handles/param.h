@@ -34,7 +34,8 @@ attn_status attn_i_params_info(const attn_i_param *params, int32_t count, const 
 attn_status attn_i_params_bind(attn_i_param *params, int32_t count, const char *owner, const char *name,
                                const attn_tensor *tensor);
 
-/* ATTN_ERR_PARAMETER unless all are bound, ATTN_ERR_DTYPE unless they have the query's dtype. */
+/* ATTN_ERR_PARAMETER unless all are bound, ATTN_ERR_DTYPE unless each has the query's dtype or that which it is
+ * computed in. */
 attn_status attn_i_params_check(const attn_i_param *params, int32_t count, const char *owner, attn_dtype dtype);
 
 #endif

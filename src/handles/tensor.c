@@ -140,6 +140,17 @@ attn_status attn_i_tensor_check(const attn_tensor *tensor, const char *name, int
     return status;
 }
 
+attn_status attn_i_tensor_check_number(const attn_tensor *tensor, const char *name, int32_t most_dims,
+                                       attn_i_view *view)
+{
+    attn_status status = attn_i_tensor_check(tensor, name, most_dims, view);
+    if (status == ATTN_OK && attn_i_dtype_computed(tensor->dtype) == 0) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_F32, _F64, _F16 or _BF16 is computed with", name,
+                           attn_i_dtype_name(tensor->dtype));
+    }
+    return status;
+}
+
 attn_status attn_i_tensor_check_real(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view)
 {
     attn_status status = attn_i_tensor_check(tensor, name, most_dims, view);
@@ -265,14 +276,9 @@ attn_status attn_tensor_init(attn_tensor *tensor, void *data, attn_dtype dtype, 
 
 attn_status attn_i_real_first(const attn_tensor *tensor, const char *name, attn_i_view *view, attn_i_reals *reals)
 {
-    attn_status status = attn_i_tensor_check(tensor, name, 4, view);
-    if (status != ATTN_OK) return status;
-    if (tensor->dtype != ATTN_F32 && tensor->dtype != ATTN_F64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_F32 or ATTN_F64 is computed with", name,
-                           attn_i_dtype_name(tensor->dtype));
-    }
-    *reals = (attn_i_reals){tensor->dtype, name};
-    return ATTN_OK;
+    attn_status status = attn_i_tensor_check_number(tensor, name, 4, view);
+    if (status == ATTN_OK) *reals = (attn_i_reals){tensor->dtype, name};
+    return status;
 }
 
 attn_status attn_i_real(attn_i_reals reals, const attn_tensor *tensor, const char *name, attn_i_view *view)

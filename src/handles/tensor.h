@@ -32,8 +32,10 @@ const char *attn_i_shape_text(int32_t ndim, const int64_t *shape, char text[ATTN
  * and aligned unless empty, and all of it addressable. `name` is the argument's. */
 attn_status attn_i_tensor_check(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view);
 
-/* The same, and ATTN_ERR_DTYPE unless the tensor is ATTN_F32 or ATTN_F64; or unless it is `dtype`, which that of the
- * argument `like` is. */
+/* The same, and ATTN_ERR_DTYPE unless the tensor is of a type that is computed with; unless it is ATTN_F32 or ATTN_F64;
+ * or unless it is `dtype`, which that of the argument `like` is. */
+attn_status attn_i_tensor_check_number(const attn_tensor *tensor, const char *name, int32_t most_dims,
+                                       attn_i_view *view);
 attn_status attn_i_tensor_check_real(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view);
 attn_status attn_i_tensor_check_like(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_dtype dtype,
                                      const char *like, attn_i_view *view);
@@ -50,7 +52,7 @@ attn_status attn_i_view_is_output(const attn_i_view *view, const char *name);
 /* An optional tensor of a call whose tensors have one dtype, that of the one called `first`; view->data stays NULL
  * where there is none. One that is of this shape too; and one that may be written to. */
 typedef struct attn_i_reals {
-    attn_dtype dtype; /* ATTN_F32 or ATTN_F64 */
+    attn_dtype dtype; /* that is computed with */
     const char *first;
 } attn_i_reals;
 attn_status attn_i_real(attn_i_reals reals, const attn_tensor *tensor, const char *name, attn_i_view *view);
@@ -59,7 +61,7 @@ attn_status attn_i_real_input(attn_i_reals reals, const attn_tensor *tensor, con
 attn_status attn_i_real_output(attn_i_reals reals, const attn_tensor *tensor, const char *name, const char *layout,
                                const int64_t *shape, attn_i_view *view);
 
-/* The tensor that sets the dtype: not NULL, and float32 or float64. */
+/* The tensor that sets the dtype: not NULL, and of one that is computed with. */
 attn_status attn_i_real_first(const attn_tensor *tensor, const char *name, attn_i_view *view, attn_i_reals *reals);
 
 /* 1 if there is no such tensor, or none of its elements. */

@@ -4,6 +4,7 @@
  * heads that share them: cosines and sines are made once for all of these heads, in scratch of the thread that has the
  * item. */
 #include "call/scratch.h"
+#include "call/storage.h"
 #include "handles/engine.h"
 #include "handles/status.h"
 #include "handles/structs.h"
@@ -24,7 +25,7 @@ enum {
 
 typedef struct rotation {
     attn_engine *engine;
-    const attn_i_kernels *kernels;
+    attn_i_storage storage;
     attn_i_view from, to;
     attn_i_view positions; /* broadcast to [1, 1, B, T]; data NULL: counted from first */
     attn_rope_layout layout;
@@ -41,6 +42,7 @@ typedef struct rotation {
     double *frequencies; /* of pairs, and zeros up to a multiple of PADDING */
     attn_i_slots slots;
     char *tables; /* of each slot: cosines, then sines, [rows][width] */
+    char *turned; /* of each slot, where numbers have 16 bits: pairs, [2 width] */
 } rotation;
 
 static int64_t padded(int64_t pairs)
@@ -134,7 +136,7 @@ static int same_view(const attn_i_view *a, const attn_i_view *b)
 
 static attn_status check_tensors(rotation *r, const attn_tensor *from, const attn_tensor *to)
 {
-    attn_status status = attn_i_tensor_check_real(from, "from", 4, &r->from);
+    attn_status status = attn_i_tensor_check_number(from, "from", 4, &r->from);
     if (status == ATTN_OK) status = attn_i_tensor_check_like(to, "to", 4, from->dtype, "from", &r->to);
     if (status == ATTN_OK) status = attn_i_view_has_shape(&r->to, "to", "[B, H, T, D]", r->from.shape);
     return status == ATTN_OK ? attn_i_view_is_output(&r->to, "to") : status;
@@ -158,7 +160,7 @@ static attn_status check(const attn_engine *engine, const attn_rope_options *giv
     if (status == ATTN_OK) status = check_tensors(r, from, to);
     if (status == ATTN_OK) status = check_options(r, &options);
     if (status == ATTN_OK) status = check_overlap(r);
-    if (status == ATTN_OK) r->kernels = attn_i_engine_kernels(engine, from->dtype);
+    if (status == ATTN_OK) r->storage = attn_i_storage_of(engine, from->dtype);
     return status;
 }
 
@@ -187,14 +189,39 @@ static char *row_of(const rotation *r, const attn_i_view *view, int64_t sequence
     return attn_i_view_at(view, b, h) + t * view->stride[2] * view->size;
 }
 
+static int is_narrow(const rotation *r)
+{
+    return attn_i_is_narrow(&r->storage, &r->from);
+}
+
+/* Some pairs of a row: of each one element is a step from the last pair's, the other `apart` behind it. */
 static void turn_row(const rotation *r, const char *from, char *to, const char *cosines, const char *sines,
                      int64_t first, int64_t count)
 {
     const int64_t size = r->from.size, x = r->from.stride[3], y = r->to.stride[3];
     const int halves = r->layout == ATTN_ROPE_HALVES;
     const int64_t step = halves ? 1 : 2, apart = halves ? r->pairs : 1;
-    r->kernels->turn(count, cosines, sines, from + first * step * x * size, step * x, apart * x,
-                     to + first * step * y * size, step * y, apart * y);
+    r->storage.kernels->turn(count, cosines, sines, from + first * step * x * size, step * x, apart * x,
+                             to + first * step * y * size, step * y, apart * y);
+}
+
+/* The same where numbers have 16 bits, by way of `turned`, where pairs lie as in a row that has no others. */
+static void turn_narrow_row(const rotation *r, const char *from, char *to, const char *cosines, const char *sines,
+                            int64_t first, int64_t count, char *turned)
+{
+    const attn_i_storage *s = &r->storage;
+    const int64_t size = r->from.size, x = r->from.stride[3], y = r->to.stride[3];
+    const int halves = r->layout == ATTN_ROPE_HALVES;
+    const int64_t runs = halves ? 2 : 1, n = halves ? count : 2 * count, step = halves ? 1 : 2;
+    for (int64_t run = 0; run < runs; run++) {
+        const int64_t at = first * step + run * r->pairs;
+        attn_i_elements_load(s, size, n, from + at * x * size, x, turned + run * n * s->size);
+    }
+    s->kernels->turn(count, cosines, sines, turned, step, halves ? n : 1, turned, step, halves ? n : 1);
+    for (int64_t run = 0; run < runs; run++) {
+        const int64_t at = first * step + run * r->pairs;
+        attn_i_elements_store(s, size, n, turned + run * n * s->size, to + at * y * size, y);
+    }
 }
 
 /* What is not rotated. */
@@ -202,30 +229,37 @@ static void copy_rest(const rotation *r, const char *from, char *to)
 {
     const int64_t n = 2 * r->pairs, size = r->from.size, x = r->from.stride[3], y = r->to.stride[3];
     if (r->in_place || n == r->from.shape[3]) return;
-    r->kernels->move(r->from.shape[3] - n, from + n * x * size, x, to + n * y * size, y);
+    if (is_narrow(r)) {
+        for (int64_t k = n; k < r->from.shape[3]; k++) memcpy(to + k * y * size, from + k * x * size, (size_t)size);
+    } else {
+        r->storage.kernels->move(r->from.shape[3] - n, from + n * x * size, x, to + n * y * size, y);
+    }
 }
 
 static void run_item(void *data, int64_t item)
 {
     const rotation *r = data;
-    const int64_t size = r->from.size, group = item % r->groups, block = item / r->groups % r->blocks;
+    const int64_t size = r->storage.size, group = item % r->groups, block = item / r->groups % r->blocks;
     const int64_t sequence = item / r->groups / r->blocks;
     const int64_t t = block * r->rows, rows = attn_i_min(r->from.shape[2] - t, r->rows);
     const int64_t head = group * r->heads, heads = attn_i_min(r->shared - head, r->heads);
     const int64_t slot = attn_i_slot_take(&r->slots), table = r->rows * r->width * size;
     char *cosines = r->tables + 2 * slot * table, *sines = cosines + table;
+    char *turned = attn_i_moved(r->turned, slot * 2 * r->width * size);
     for (int64_t first = 0; first < r->pairs; first += r->width) {
         const int64_t count = attn_i_min(r->pairs - first, r->width);
         for (int64_t i = 0; i < rows; i++) {
             const int64_t at = i * r->width * size;
-            r->kernels->angles(padded(count), r->sign * (double)position_of(r, sequence, t + i), r->frequencies + first,
-                               cosines + at, sines + at);
+            r->storage.kernels->angles(padded(count), r->sign * (double)position_of(r, sequence, t + i),
+                                       r->frequencies + first, cosines + at, sines + at);
         }
         for (int64_t h = head; h < head + heads; h++) {
             for (int64_t i = 0; i < rows; i++) {
                 const char *from = row_of(r, &r->from, sequence, h, t + i);
                 char *to = row_of(r, &r->to, sequence, h, t + i);
-                turn_row(r, from, to, cosines + i * r->width * size, sines + i * r->width * size, first, count);
+                const char *c = cosines + i * r->width * size, *s = sines + i * r->width * size;
+                if (turned == NULL) turn_row(r, from, to, c, s, first, count);
+                if (turned != NULL) turn_narrow_row(r, from, to, c, s, first, count, turned);
                 if (first == 0) copy_rest(r, from, to);
             }
         }
@@ -243,7 +277,9 @@ static void lay_out(rotation *r, attn_i_arena *arena)
     const int64_t slots = attn_i_clamp(item_count(r), 1, r->engine->threads);
     r->frequencies = attn_i_carve(arena, padded(r->pairs), sizeof *r->frequencies);
     r->slots = attn_i_slots_layout(arena, slots);
-    r->tables = attn_i_carve_matrix(arena, 2 * slots, r->rows * r->width, r->from.size);
+    r->tables = attn_i_carve_matrix(arena, 2 * slots, r->rows * r->width, r->storage.size);
+    r->turned = NULL;
+    if (is_narrow(r)) r->turned = attn_i_carve_matrix(arena, slots, 2 * r->width, r->storage.size);
 }
 
 static void run(void *data, void *scratch)

@@ -144,5 +144,6 @@ attn_i_matrix attn_i_score_param_sum(const attn_i_problem *p, const attn_i_score
 attn_i_matrix attn_i_score_param(const attn_i_problem *p, const char *name)
 {
     const attn_i_param *param = attn_i_mechanism_param(p->mechanism, name);
-    return param == NULL ? (attn_i_matrix){0} : attn_i_view_matrix(&param->view, 0, 0);
+    if (param == NULL) return (attn_i_matrix){0};
+    return attn_i_view_matrix(p->params != NULL ? &p->params[param - p->mechanism->params] : &param->view, 0, 0);
 }

@@ -164,7 +164,8 @@ void attn_i_score_key_map_gradients(const attn_i_problem *, const attn_i_project
 /* Where the gradient of this parameter is summed; data NULL where it is not wanted. */
 attn_i_matrix attn_i_score_param_sum(const attn_i_problem *, const attn_i_score_sums *, const char *name);
 
-/* A bound parameter as a matrix, a vector being one row; data NULL where the mechanism has no such parameter. */
+/* A parameter, as the call computes with it, as a matrix, a vector being one row; data NULL where the mechanism has no
+ * such parameter. */
 attn_i_matrix attn_i_score_param(const attn_i_problem *, const char *name);
 
 #endif

@@ -11,28 +11,27 @@
 #include "local/centre.h"
 #include "local/local.h"
 
-#include <stddef.h>
-
 static void lay_out_wide(attn_i_backward_plan *b, attn_i_arena *arena)
 {
-    static const size_t read[] = {offsetof(attn_i_gradient, problem.value), /* the keys, where these are the values */
-                                  offsetof(attn_i_gradient, problem.query), offsetof(attn_i_gradient, problem.key),
-                                  offsetof(attn_i_gradient, problem.bias),  offsetof(attn_i_gradient, problem.context),
-                                  offsetof(attn_i_gradient, d_context)};
-    static const size_t written[] = {offsetof(attn_i_gradient, d_query), offsetof(attn_i_gradient, d_key),
-                                     offsetof(attn_i_gradient, d_value), offsetof(attn_i_gradient, d_bias)};
     const attn_i_gradient *g = &b->gradient;
-    b->wide = attn_i_wide_begin(&g->problem);
-    for (size_t i = g->shared ? 1 : 0; i < sizeof read / sizeof *read; i++) {
-        attn_i_wide_add(&b->wide, g, read[i], ATTN_I_READ);
+    attn_i_gradient *computed = &b->in_float32;
+    const int sums = ATTN_I_WRITTEN | (g->accumulate ? ATTN_I_READ : 0);
+    attn_i_wide *wide = &b->wide;
+    attn_i_wide_begin(wide, g->problem.engine, g->problem.given);
+    *computed = *g;
+    computed->problem.params = b->params;
+    attn_i_wide_add_problem(wide, &g->problem, &computed->problem, b->params);
+    attn_i_wide_add(wide, &g->problem.context, &computed->problem.context, ATTN_I_READ);
+    attn_i_wide_add(wide, &g->d_context, &computed->d_context, ATTN_I_READ);
+    attn_i_wide_add(wide, &g->d_query, &computed->d_query, sums);
+    attn_i_wide_add(wide, &g->d_key, &computed->d_key, sums);
+    attn_i_wide_add(wide, &g->d_value, &computed->d_value, sums);
+    attn_i_wide_add(wide, &g->d_bias, &computed->d_bias, sums);
+    for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
+        attn_i_wide_add(wide, &g->d_params[i], &computed->d_params[i], sums);
     }
-    for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
-        attn_i_wide_add(&b->wide, g, written[i], ATTN_I_WRITTEN | (g->accumulate ? ATTN_I_READ : 0));
-    }
-    attn_i_wide_layout(&b->wide, arena);
-    b->in_float32 = *g;
-    attn_i_wide_apply(&b->wide, &b->in_float32);
-    if (g->shared) b->in_float32.problem.value = b->in_float32.problem.key;
+    attn_i_wide_layout(wide, arena);
+    if (g->problem.keys_are_values) computed->problem.value = computed->problem.key;
 }
 
 static attn_status plan_wide(attn_i_backward_plan *b)
@@ -49,7 +48,7 @@ attn_status attn_i_backward_plan_make(attn_i_backward_plan *b)
     b->nothing = !attn_i_gradient_flows(g);
     b->relative = b->wide_bytes = b->scratch = 0;
     if (b->nothing) return ATTN_OK;
-    if (attn_i_wide_wanted(&g->problem)) {
+    if (attn_i_problem_is_narrow(&g->problem)) {
         attn_status status = plan_wide(b);
         if (status != ATTN_OK) return status;
         g = b->computed;
@@ -75,7 +74,7 @@ void attn_i_backward_run(attn_i_backward_plan *b, void *memory)
     if (is_wide) {
         attn_i_arena arena = {.base = (unsigned char *)memory + b->relative};
         lay_out_wide(b, &arena);
-        attn_i_wide_load(&b->wide, &b->gradient, pool);
+        attn_i_wide_load(&b->wide, pool);
     }
     attn_i_relative_load(&b->computed->problem, memory);
     if (b->local) {
@@ -85,7 +84,7 @@ void attn_i_backward_run(attn_i_backward_plan *b, void *memory)
     } else {
         attn_i_blas_backward_run(b->computed, scratch);
     }
-    if (is_wide) attn_i_wide_store(&b->wide, &b->gradient, pool);
+    if (is_wide) attn_i_wide_store(&b->wide, pool);
 }
 
 static void run(void *data, void *scratch)

@@ -13,6 +13,7 @@ typedef struct attn_i_backward_plan {
     attn_i_gradient gradient;  /* checked, before the plan is made */
     attn_i_gradient *computed; /* that, or, where its tensors have 16 bits a number, the next: */
     attn_i_gradient in_float32;
+    attn_i_view params[ATTN_I_MOST_PARAMS]; /* its mechanism's */
     attn_i_wide wide;
     int64_t wide_bytes; /* of the scratch, after the relative biases */
     attn_i_tiles_backward tiles;

@@ -11,37 +11,39 @@
 #include "local/centre.h"
 #include "local/local.h"
 
-#include <stddef.h>
-
 static void *scratch_of(const attn_i_forward_plan *f)
 {
     return (char *)f->memory + f->relative + f->wide_bytes;
-}
-
-static void lay_out_wide(attn_i_forward_plan *f, attn_i_arena *arena)
-{
-    const attn_i_problem *p = &f->problem;
-    f->wide = attn_i_wide_begin(p);
-    attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, query), ATTN_I_READ);
-    attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, key), ATTN_I_READ);
-    if (!p->keys_are_values) attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, value), ATTN_I_READ);
-    attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, bias), ATTN_I_READ);
-    attn_i_wide_add(&f->wide, p, offsetof(attn_i_problem, context), ATTN_I_WRITTEN);
-    attn_i_wide_layout(&f->wide, arena);
 }
 
 /* The problem as it is computed: lengths, places and positions may have changed since it was planned. */
 static void widen(attn_i_forward_plan *f)
 {
     f->in_float32 = f->problem;
-    attn_i_wide_apply(&f->wide, &f->in_float32);
+    f->in_float32.params = f->params;
+    attn_i_wide_apply(&f->wide);
     if (f->problem.keys_are_values) f->in_float32.value = f->in_float32.key;
+    if (!f->by_tiles) f->in_float32.key_scales.data = f->in_float32.value_scales.data = NULL; /* multiplied by */
+}
+
+static void lay_out_wide(attn_i_forward_plan *f, attn_i_arena *arena)
+{
+    const attn_mechanism *m = f->problem.mechanism;
+    attn_i_wide_begin(&f->wide, f->problem.engine, f->problem.given);
+    if (f->by_tiles) { /* they read and write numbers of any type where they lie, but for parameters */
+        attn_i_wide_add_params(&f->wide, m->params, m->param_count, f->params);
+    } else {
+        attn_i_wide_add_problem(&f->wide, &f->problem, &f->in_float32, f->params);
+        attn_i_wide_add(&f->wide, &f->problem.context, &f->in_float32.context, ATTN_I_WRITTEN);
+    }
+    attn_i_wide_layout(&f->wide, arena);
 }
 
 static attn_status plan_wide(attn_i_forward_plan *f)
 {
     attn_i_arena arena = {.base = NULL};
     lay_out_wide(f, &arena);
+    if (f->wide.count == 0) return ATTN_OK;
     widen(f);
     f->computed = &f->in_float32;
     return attn_i_scratch_measured(&arena, &f->wide_bytes);
@@ -58,9 +60,10 @@ attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
     f->local = attn_i_centres_wanted(p);
     f->by_tiles = !f->local && p->engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(p, &f->tiles);
     attn_status status = ATTN_OK;
-    if (!f->by_tiles && attn_i_wide_wanted(p)) { /* tiles read numbers of any type where they lie */
+    if (attn_i_problem_is_narrow(p)) {
         status = plan_wide(f);
         p = f->computed;
+        if (f->by_tiles) attn_i_tiles_takes(p, &f->tiles);
     }
     if (status == ATTN_OK) {
         status = f->local      ? attn_i_local_way_scratch(p, &f->scratch)
@@ -92,7 +95,7 @@ void attn_i_forward_run(attn_i_forward_plan *f)
     void *scratch = scratch_of(f);
     if (is_wide) {
         widen(f);
-        attn_i_wide_load(&f->wide, &f->problem, f->problem.engine->pool);
+        attn_i_wide_load(&f->wide, f->problem.engine->pool);
     }
     attn_i_relative_load(f->computed, f->memory);
     if (f->local) {
@@ -102,7 +105,7 @@ void attn_i_forward_run(attn_i_forward_plan *f)
     } else {
         attn_i_blas_way_run(f->computed, scratch);
     }
-    if (is_wide) attn_i_wide_store(&f->wide, &f->problem, f->problem.engine->pool);
+    if (is_wide) attn_i_wide_store(&f->wide, f->problem.engine->pool);
 }
 
 static void run(void *data, void *scratch)

@@ -14,6 +14,7 @@ typedef struct attn_i_forward_plan {
     attn_i_problem problem;   /* checked, before the plan is made */
     attn_i_problem *computed; /* that, or, where its tensors have 16 bits a number, the next: */
     attn_i_problem in_float32;
+    attn_i_view params[ATTN_I_MOST_PARAMS]; /* its mechanism's */
     attn_i_wide wide;
     int64_t wide_bytes; /* of the scratch, after the relative biases */
     attn_i_tiles tiles;

@@ -26,15 +26,16 @@ enum {
 typedef struct plan {
     int64_t block; /* rows at a time */
     attn_i_operand weight;
-    attn_i_flat context, query, output, d_output, d_weight, d_bias, d_context, d_query;
+    attn_i_flat bias, context, query, output, d_output, d_weight, d_bias, d_context, d_query;
     attn_i_matrix dz;   /* the gradient before the tanh, of a block */
     attn_i_matrix sums; /* of d_bias: over a few rows, and over those of a block */
 } plan;
 
-static attn_i_flat flat(attn_i_arena *arena, const attn_i_view *view, int64_t block, int contiguous_rows)
+static attn_i_flat flat(const attn_i_step *s, attn_i_arena *arena, const attn_i_view *view, int64_t block,
+                        int contiguous_rows)
 {
     if (view->data == NULL) return (attn_i_flat){.copied = 0};
-    return attn_i_flat_layout(arena, view, block, contiguous_rows);
+    return attn_i_flat_layout(arena, view, block, contiguous_rows, &s->storage);
 }
 
 /* Forward reads no gradients: their views are none. */
@@ -44,15 +45,16 @@ static plan lay_out(const attn_i_step *s, attn_i_arena *arena)
     const int64_t block = attn_i_min(s->rows, attn_i_clamp(BLOCK_ELEMENTS / widest, LEAST_ROWS, MOST_ROWS));
     const int reads_rows = !s->backward || s->d_weight.data != NULL;
     plan p = {.block = attn_i_max(block, 1)};
-    p.weight = attn_i_operand_layout(arena, attn_i_view_matrix(&s->weight, 0, 0), 0, s->size);
-    if (reads_rows) p.context = flat(arena, &s->context, block, 0);
-    if (reads_rows) p.query = flat(arena, &s->query, block, 0);
-    p.output = flat(arena, &s->output, block, 1);
-    p.d_output = flat(arena, &s->d_output, block, 1);
-    p.d_weight = flat(arena, &s->d_weight, s->output_dim, 1);
-    p.d_bias = flat(arena, &s->d_bias, 1, 1);
-    p.d_context = flat(arena, &s->d_context, block, 1);
-    p.d_query = flat(arena, &s->d_query, block, 1);
+    p.weight = attn_i_operand_layout_stored(arena, &s->weight, 0, &s->storage);
+    if (!s->backward) p.bias = flat(s, arena, &s->bias, 1, 0);
+    if (reads_rows) p.context = flat(s, arena, &s->context, block, 0);
+    if (reads_rows) p.query = flat(s, arena, &s->query, block, 0);
+    p.output = flat(s, arena, &s->output, block, 1);
+    p.d_output = flat(s, arena, &s->d_output, block, 1);
+    p.d_weight = flat(s, arena, &s->d_weight, s->output_dim, 1);
+    p.d_bias = flat(s, arena, &s->d_bias, 1, 1);
+    p.d_context = flat(s, arena, &s->d_context, block, 1);
+    p.d_query = flat(s, arena, &s->d_query, block, 1);
     if (!s->backward) return p;
     p.dz = attn_i_matrix_dense(attn_i_carve_matrix(arena, block, s->output_dim, s->size), 0, s->output_dim);
     if (s->d_bias.data != NULL) {
@@ -65,6 +67,7 @@ static plan lay_out(const attn_i_step *s, attn_i_arena *arena)
 typedef struct row_job {
     const attn_i_step *s;
     void (*row)(const struct row_job *job, int64_t i);
+    attn_i_matrix bias;               /* one row, data NULL: none */
     attn_i_matrix to, output, change; /* contiguous rows */
     int64_t item_rows;
 } row_job;
@@ -88,7 +91,7 @@ static void tanh_row(const row_job *job, int64_t i)
 {
     const attn_i_step *s = job->s;
     char *row = attn_i_matrix_row(job->to, i, s->size);
-    if (s->bias.data != NULL) s->kernels->add_bias(s->output_dim, s->bias.data, s->bias.stride[3], row);
+    if (job->bias.data != NULL) s->kernels->add_bias(s->output_dim, job->bias.data, job->bias.column_stride, row);
     s->kernels->softcap(s->output_dim, 1, row); /* tanh */
 }
 
@@ -117,12 +120,13 @@ static void forward(const attn_i_step *s, const plan *p)
     for (int64_t first = 0; first < s->rows; first += p->block) {
         const int64_t count = attn_i_min(s->rows - first, p->block);
         row_job job = {.s = s, .row = tanh_row, .to = attn_i_flat_block(&p->output, first, count)};
-        attn_i_flat_load(&p->context, s->kernels, first, count);
-        attn_i_flat_load(&p->query, s->kernels, first, count);
+        if (s->bias.data != NULL) job.bias = attn_i_flat_block(&p->bias, 0, 1);
+        attn_i_flat_load(&p->context, &s->storage, first, count);
+        attn_i_flat_load(&p->query, &s->storage, first, count);
         attn_i_blas_multiply(s->dtype, attn_i_flat_block(&p->context, first, count), for_context, job.to, 0);
         attn_i_blas_multiply(s->dtype, attn_i_flat_block(&p->query, first, count), for_query, job.to, 1);
         for_rows(&job);
-        attn_i_flat_store(&p->output, s->kernels, first, count);
+        attn_i_flat_store(&p->output, &s->storage, first, count);
     }
 }
 
@@ -131,9 +135,9 @@ static void input_gradient(const attn_i_step *s, const attn_i_flat *gradient, at
                            int64_t first)
 {
     if (gradient->view.data == NULL) return;
-    if (s->accumulate) attn_i_flat_load(gradient, s->kernels, first, dz.rows);
+    if (s->accumulate) attn_i_flat_load(gradient, &s->storage, first, dz.rows);
     attn_i_blas_multiply(s->dtype, dz, part, attn_i_flat_block(gradient, first, dz.rows), s->accumulate);
-    attn_i_flat_store(gradient, s->kernels, first, dz.rows);
+    attn_i_flat_store(gradient, &s->storage, first, dz.rows);
 }
 
 /* What a block adds to the weight's gradient. The first block overwrites what is not to be added to. */
@@ -141,8 +145,8 @@ static void add_weight_gradient(const attn_i_step *s, const plan *p, attn_i_matr
 {
     if (s->d_weight.data == NULL) return;
     const attn_i_matrix to = attn_i_flat_block(&p->d_weight, 0, s->output_dim), across = attn_i_matrix_transpose(dz);
-    attn_i_flat_load(&p->context, s->kernels, first, dz.rows);
-    attn_i_flat_load(&p->query, s->kernels, first, dz.rows);
+    attn_i_flat_load(&p->context, &s->storage, first, dz.rows);
+    attn_i_flat_load(&p->query, &s->storage, first, dz.rows);
     attn_i_blas_multiply(s->dtype, across, attn_i_flat_block(&p->context, first, dz.rows), context_part(s, to),
                          accumulate);
     attn_i_blas_multiply(s->dtype, across, attn_i_flat_block(&p->query, first, dz.rows), query_part(s, to), accumulate);
@@ -170,23 +174,23 @@ static void add_bias_gradient(const attn_i_step *s, const plan *p, attn_i_matrix
 
 static void backward(const attn_i_step *s, const plan *p)
 {
-    if (s->accumulate && s->d_weight.data != NULL) attn_i_flat_load(&p->d_weight, s->kernels, 0, s->output_dim);
-    if (s->accumulate && s->d_bias.data != NULL) attn_i_flat_load(&p->d_bias, s->kernels, 0, 1);
+    if (s->accumulate && s->d_weight.data != NULL) attn_i_flat_load(&p->d_weight, &s->storage, 0, s->output_dim);
+    if (s->accumulate && s->d_bias.data != NULL) attn_i_flat_load(&p->d_bias, &s->storage, 0, 1);
     for (int64_t first = 0; first == 0 || first < s->rows; first += p->block) {
         const int64_t count = attn_i_min(s->rows - first, p->block);
         row_job job = {.s = s, .row = gradient_row, .to = attn_i_matrix_rows(p->dz, 0, count, s->size)};
         job.output = attn_i_flat_block(&p->output, first, count);
         job.change = attn_i_flat_block(&p->d_output, first, count);
-        attn_i_flat_load(&p->output, s->kernels, first, count);
-        attn_i_flat_load(&p->d_output, s->kernels, first, count);
+        attn_i_flat_load(&p->output, &s->storage, first, count);
+        attn_i_flat_load(&p->d_output, &s->storage, first, count);
         for_rows(&job);
         input_gradient(s, &p->d_context, job.to, context_part(s, p->weight.use), first);
         input_gradient(s, &p->d_query, job.to, query_part(s, p->weight.use), first);
         add_weight_gradient(s, p, job.to, first, s->accumulate || first > 0);
         add_bias_gradient(s, p, job.to, s->accumulate || first > 0);
     }
-    if (s->d_weight.data != NULL) attn_i_flat_store(&p->d_weight, s->kernels, 0, s->output_dim);
-    if (s->d_bias.data != NULL) attn_i_flat_store(&p->d_bias, s->kernels, 0, 1);
+    if (s->d_weight.data != NULL) attn_i_flat_store(&p->d_weight, &s->storage, 0, s->output_dim);
+    if (s->d_bias.data != NULL) attn_i_flat_store(&p->d_bias, &s->storage, 0, 1);
 }
 
 /* The plan in its scratch, with the weight ready for products. */
@@ -194,7 +198,8 @@ static plan ready(const attn_i_step *s, void *scratch)
 {
     attn_i_arena arena = {.base = scratch};
     const plan p = lay_out(s, &arena);
-    attn_i_operand_load(&p.weight, s->kernels, s->size);
+    attn_i_operand_load_stored(&p.weight, &s->storage);
+    if (p.bias.view.data != NULL) attn_i_flat_load(&p.bias, &s->storage, 0, 1);
     return p;
 }
 

@@ -9,20 +9,26 @@
 
 #include <inttypes.h>
 
-/* A tensor of the query's dtype and this shape; view->data stays NULL where there is none. */
-static attn_status check_tensor(const attn_i_step *s, const attn_tensor *tensor, const char *name, int32_t most_dims,
+/* A tensor of this dtype and shape; view->data stays NULL where there is none. */
+static attn_status check_tensor(attn_dtype dtype, const attn_tensor *tensor, const char *name, int32_t most_dims,
                                 const char *layout, const int64_t *shape, attn_i_view *view)
 {
     if (tensor == NULL) return ATTN_OK;
-    attn_status status = attn_i_tensor_check_like(tensor, name, most_dims, s->dtype, "query", view);
+    attn_status status = attn_i_tensor_check_like(tensor, name, most_dims, dtype, "query", view);
     return status == ATTN_OK ? attn_i_view_has_shape(view, name, layout, shape) : status;
 }
 
-static attn_status check_output(const attn_i_step *s, const attn_tensor *tensor, const char *name, int32_t most_dims,
+static attn_status check_output(attn_dtype dtype, const attn_tensor *tensor, const char *name, int32_t most_dims,
                                 const char *layout, const int64_t *shape, attn_i_view *view)
 {
-    attn_status status = check_tensor(s, tensor, name, most_dims, layout, shape, view);
+    attn_status status = check_tensor(dtype, tensor, name, most_dims, layout, shape, view);
     return status == ATTN_OK && tensor != NULL ? attn_i_view_is_output(view, name) : status;
+}
+
+/* What a parameter, or a gradient of one, is to be of: it may have what is computed in, too. */
+static attn_dtype param_dtype(const attn_i_step *s, const attn_tensor *param)
+{
+    return param != NULL && param->dtype == s->dtype ? s->dtype : s->given;
 }
 
 static attn_status check_given(const attn_attentional_args *args, int backward)
@@ -75,13 +81,16 @@ static attn_status check_counts(attn_i_step *s)
 static attn_status check_shapes(attn_i_step *s, const attn_attentional_args *args)
 {
     static const char weight_layout[] = "[1, 1, H, Dv + Dq]", bias_layout[] = "[1, 1, 1, H]";
-    attn_status status = attn_i_tensor_check_real(args->query, "query", 4, &s->query);
+    attn_status status = attn_i_tensor_check_number(args->query, "query", 4, &s->query);
     if (status != ATTN_OK) return status;
-    s->dtype = args->query->dtype;
-    s->size = s->query.size;
+    s->given = args->query->dtype;
+    s->dtype = attn_i_dtype_computed(s->given);
+    s->size = attn_i_dtype_size(s->dtype);
     s->query_dim = s->query.shape[3];
-    status = attn_i_tensor_check_like(args->context, "context", 4, s->dtype, "query", &s->context);
-    if (status == ATTN_OK) status = attn_i_tensor_check_like(args->weight, "weight", 2, s->dtype, "query", &s->weight);
+    status = attn_i_tensor_check_like(args->context, "context", 4, s->given, "query", &s->context);
+    if (status == ATTN_OK) {
+        status = attn_i_tensor_check_like(args->weight, "weight", 2, param_dtype(s, args->weight), "query", &s->weight);
+    }
     if (status != ATTN_OK) return status;
     s->context_dim = s->context.shape[3];
     s->output_dim = s->weight.shape[2];
@@ -93,20 +102,27 @@ static attn_status check_shapes(attn_i_step *s, const attn_attentional_args *arg
     const int64_t weight[4] = {1, 1, s->output_dim, s->context_dim + s->query_dim};
     status = attn_i_view_has_shape(&s->context, "context", "[.., T, Dv]", context);
     if (status == ATTN_OK) status = attn_i_view_has_shape(&s->weight, "weight", weight_layout, weight);
-    if (status == ATTN_OK) status = check_tensor(s, args->bias, "bias", 1, bias_layout, bias, &s->bias);
-    if (status == ATTN_OK) status = check_tensor(s, args->output, "output", 4, "[.., T, H]", output, &s->output);
+    if (status == ATTN_OK) {
+        status = check_tensor(param_dtype(s, args->bias), args->bias, "bias", 1, bias_layout, bias, &s->bias);
+    }
+    if (status == ATTN_OK) status = check_tensor(s->given, args->output, "output", 4, "[.., T, H]", output, &s->output);
     if (status != ATTN_OK) return status;
     if (!s->backward) return attn_i_view_is_output(&s->output, "output");
 
-    status = check_tensor(s, args->d_output, "d_output", 4, "[.., T, H]", output, &s->d_output);
+    status = check_tensor(s->given, args->d_output, "d_output", 4, "[.., T, H]", output, &s->d_output);
     if (status == ATTN_OK) {
-        status = check_output(s, args->d_weight, "d_weight", 2, weight_layout, weight, &s->d_weight);
+        status = check_output(param_dtype(s, args->d_weight), args->d_weight, "d_weight", 2, weight_layout, weight,
+                              &s->d_weight);
     }
-    if (status == ATTN_OK) status = check_output(s, args->d_bias, "d_bias", 1, bias_layout, bias, &s->d_bias);
     if (status == ATTN_OK) {
-        status = check_output(s, args->d_context, "d_context", 4, "[.., T, Dv]", context, &s->d_context);
+        status = check_output(param_dtype(s, args->d_bias), args->d_bias, "d_bias", 1, bias_layout, bias, &s->d_bias);
     }
-    if (status == ATTN_OK) status = check_output(s, args->d_query, "d_query", 4, "[.., T, Dq]", of, &s->d_query);
+    if (status == ATTN_OK) {
+        status = check_output(s->given, args->d_context, "d_context", 4, "[.., T, Dv]", context, &s->d_context);
+    }
+    if (status == ATTN_OK) {
+        status = check_output(s->given, args->d_query, "d_query", 4, "[.., T, Dq]", of, &s->d_query);
+    }
     return status;
 }
 
@@ -137,5 +153,6 @@ attn_status attn_i_step_check(attn_engine *engine, const attn_attentional_args *
     if (status != ATTN_OK) return status;
     s->accumulate = args.accumulate;
     s->kernels = attn_i_engine_kernels(engine, s->dtype);
+    s->storage = attn_i_storage_of(engine, s->given);
     return ATTN_OK;
 }

@@ -23,7 +23,7 @@ enum {
 
 static attn_i_operand operand_of(const attn_i_decomposable *d, const attn_i_view *view, attn_i_arena *arena)
 {
-    return attn_i_operand_layout(arena, attn_i_view_matrix(view, 0, 0), 0, d->size);
+    return attn_i_operand_layout_stored(arena, view, 0, &d->storage);
 }
 
 void attn_i_pairs_layout(attn_i_pairs *c, const attn_i_decomposable *d, attn_i_arena *arena)
@@ -49,7 +49,7 @@ void attn_i_pairs_load(const attn_i_pairs *c, attn_i_operand *operand, const att
     operand->source = attn_i_view_matrix(view, c->head_b, c->head_h);
     operand->source.rows = rows;
     if (!operand->copied) operand->use = operand->source;
-    attn_i_operand_load(operand, c->d->kernels, c->d->size);
+    attn_i_operand_load_stored(operand, &c->d->storage);
 }
 
 void attn_i_pairs_take(attn_i_pairs *c, int64_t index)
@@ -95,7 +95,7 @@ void attn_i_pairs_take_rows(attn_i_pairs *c, int64_t first, char *scores)
 
 char *attn_i_pairs_row(const attn_i_pairs *c, const attn_i_view *view, int64_t row)
 {
-    return attn_i_view_at(view, c->head_b, c->head_h) + row * view->stride[2] * c->d->size;
+    return attn_i_decomposable_row(view, c->head_b, c->head_h, row);
 }
 
 /* ---------------------------------------------------------------------------------------------- forward */
@@ -212,8 +212,8 @@ static void run_chunk(run *r, int64_t first)
         attn_i_blas_multiply(d->dtype, attn_i_pairs_matrix(c, r->weights), attn_i_pairs_rows(&c->b, c->b_rows), beta,
                              0);
         for (int64_t i = 0; i < c->count; i++) {
-            d->kernels->scatter(d->b_dim, r->beta + i * d->b_dim * d->size, attn_i_pairs_row(c, &d->beta, first + i),
-                                d->beta.stride[3]);
+            attn_i_row_store(&d->storage, &d->beta, r->beta + i * d->b_dim * d->size,
+                             attn_i_pairs_row(c, &d->beta, first + i));
         }
     }
     if (d->alpha.data != NULL) {
@@ -233,7 +233,7 @@ static void end_columns(const run *r)
         char *row = r->alpha + j * r->alpha_dim * d->size;
         if (d->alpha.data != NULL) {
             d->kernels->scale(d->a_dim, r->sum[j] == 0 ? 0 : 1 / r->shrink / r->sum[j], row);
-            d->kernels->scatter(d->a_dim, row, attn_i_pairs_row(c, &d->alpha, j), d->alpha.stride[3]);
+            attn_i_row_store(&d->storage, &d->alpha, row, attn_i_pairs_row(c, &d->alpha, j));
         }
         if (d->b_logsumexp.data != NULL) {
             const double all = r->sum[j] == 0 ? -INFINITY : number(r, r->reference, j) + log(r->sum[j]);

@@ -41,8 +41,8 @@ static void lay_out(run *r, const attn_i_decomposable *d, attn_i_arena *arena)
     *r = (run){.d = d, .along = d->d_beta.data != NULL, .across = d->d_alpha.data != NULL};
     attn_i_pairs_layout(&r->pairs, d, arena);
     const int64_t rows = r->pairs.rows;
-    if (r->along) r->d_beta = attn_i_operand_layout(arena, attn_i_view_matrix(&d->d_beta, 0, 0), 0, d->size);
-    if (r->across) r->d_alpha = attn_i_operand_layout(arena, attn_i_view_matrix(&d->d_alpha, 0, 0), 0, d->size);
+    if (r->along) r->d_beta = attn_i_operand_layout_stored(arena, &d->d_beta, 0, &d->storage);
+    if (r->across) r->d_alpha = attn_i_operand_layout_stored(arena, &d->d_alpha, 0, &d->storage);
     r->scores = attn_i_pairs_scores(&r->pairs, arena);
     if (r->along) r->weights = attn_i_pairs_scores(&r->pairs, arena);
     r->d_scores = attn_i_pairs_scores(&r->pairs, arena);
@@ -65,12 +65,11 @@ static void lay_out(run *r, const attn_i_decomposable *d, attn_i_arena *arena)
 /* The product of row `row` of two tensors of the head. */
 static double product(const run *r, const attn_i_view *x, const attn_i_view *y, int64_t row)
 {
-    const attn_i_kernels *k = r->d->kernels;
     const int64_t n = x->shape[3];
     char *other = r->row + n * r->d->size;
-    k->gather(n, attn_i_pairs_row(&r->pairs, x, row), x->stride[3], r->row);
-    k->gather(n, attn_i_pairs_row(&r->pairs, y, row), y->stride[3], other);
-    return k->weighted_sum(n, r->row, other);
+    attn_i_row_load(&r->d->storage, x, attn_i_pairs_row(&r->pairs, x, row), r->row);
+    attn_i_row_load(&r->d->storage, y, attn_i_pairs_row(&r->pairs, y, row), other);
+    return r->d->kernels->weighted_sum(n, r->row, other);
 }
 
 static double number(const run *r, const void *at)
@@ -122,8 +121,7 @@ static void write_rows(const run *r, const char *rows, const attn_i_view *to, in
     const attn_i_decomposable *d = r->d;
     const int64_t n = to->shape[3];
     for (int64_t i = 0; i < count && to->data != NULL; i++) {
-        (d->accumulate ? d->kernels->add_to : d->kernels->scatter)(
-            n, rows + i * n * d->size, attn_i_pairs_row(&r->pairs, to, first + i), to->stride[3]);
+        attn_i_decomposable_write(d, to, rows + i * n * d->size, attn_i_pairs_row(&r->pairs, to, first + i));
     }
 }
 

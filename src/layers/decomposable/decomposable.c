@@ -21,7 +21,12 @@ static const char f_layout[] = "[B, H, Ta, D]", g_layout[] = "[B, H, Tb, D]";
 
 static attn_i_reals reals_of(const attn_i_decomposable *d)
 {
-    return (attn_i_reals){d->dtype, "f"};
+    return (attn_i_reals){d->given, "f"};
+}
+
+static attn_i_reals computed_reals(const attn_i_decomposable *d)
+{
+    return (attn_i_reals){d->dtype, d->given == d->dtype ? "f" : "what f is computed in"};
 }
 
 static attn_status check_scores(attn_i_decomposable *d, const attn_decomposable_args *args)
@@ -31,9 +36,11 @@ static attn_status check_scores(attn_i_decomposable *d, const attn_decomposable_
     attn_status status = attn_i_real_first(args->f, "f", &d->f, &reals);
     if (status == ATTN_OK) status = attn_i_real(reals, args->g, "g", &d->g);
     if (status != ATTN_OK) return status;
-    d->dtype = reals.dtype;
-    d->size = d->f.size;
-    d->kernels = attn_i_engine_kernels(d->engine, d->dtype);
+    d->given = reals.dtype;
+    d->dtype = attn_i_dtype_computed(d->given);
+    d->size = attn_i_dtype_size(d->dtype);
+    d->storage = attn_i_storage_of(d->engine, d->given);
+    d->kernels = d->storage.kernels;
     d->batch = d->f.shape[0];
     d->heads = d->f.shape[1];
     d->a_rows = d->f.shape[2];
@@ -110,25 +117,28 @@ typedef struct result {
 typedef attn_status check_fn(attn_i_reals reals, const attn_tensor *tensor, const char *name, const char *layout,
                              const int64_t *shape, attn_i_view *view);
 
-static attn_status check_results(const attn_i_decomposable *d, const result *results, int count, check_fn *check)
+static attn_status check_results(attn_i_reals reals, const result *results, int count, check_fn *check)
 {
     attn_status status = ATTN_OK;
     for (int i = 0; i < count && status == ATTN_OK; i++) {
         const result *r = &results[i];
-        status = check(reals_of(d), r->tensor, r->name, r->layout, r->shape, r->view);
+        status = check(reals, r->tensor, r->name, r->layout, r->shape, r->view);
     }
     return status;
 }
 
 static attn_status check_alignments(attn_i_decomposable *d, const attn_decomposable_args *args, check_fn *check)
 {
-    const result results[] = {
+    const result aligned[] = {
         {args->beta, "beta", "[B, H, Ta, Db]", {d->batch, d->heads, d->a_rows, d->b_dim}, &d->beta},
         {args->alpha, "alpha", "[B, H, Tb, Da]", {d->batch, d->heads, d->b_rows, d->a_dim}, &d->alpha},
+    };
+    const result sums[] = {
         {args->a_logsumexp, "a_logsumexp", "[B, H, Ta]", {1, d->batch, d->heads, d->a_rows}, &d->a_logsumexp},
         {args->b_logsumexp, "b_logsumexp", "[B, H, Tb]", {1, d->batch, d->heads, d->b_rows}, &d->b_logsumexp},
     };
-    return check_results(d, results, sizeof results / sizeof *results, check);
+    attn_status status = check_results(reals_of(d), aligned, 2, check);
+    return status == ATTN_OK ? check_results(computed_reals(d), sums, 2, check) : status;
 }
 
 static attn_status check_forward(attn_i_decomposable *d, const attn_decomposable_args *args)
@@ -178,8 +188,8 @@ static attn_status check_backward(attn_i_decomposable *d, const attn_decomposabl
                                 {args.d_b, "d_b", b_layout, {b[0], b[1], b[2], b[3]}, &d->d_b}};
     d->accumulate = args.accumulate;
     status = check_alignments(d, &args, attn_i_real_input);
-    if (status == ATTN_OK) status = check_results(d, flows, 2, attn_i_real_input);
-    return status == ATTN_OK ? check_results(d, gradients, 4, attn_i_real_output) : status;
+    if (status == ATTN_OK) status = check_results(reals_of(d), flows, 2, attn_i_real_input);
+    return status == ATTN_OK ? check_results(reals_of(d), gradients, 4, attn_i_real_output) : status;
 }
 
 /* Each output must lie apart from everything else. */
@@ -229,13 +239,25 @@ void *attn_i_decomposable_one(const attn_i_view *logsumexp, int64_t b, int64_t h
     return attn_i_view_at(logsumexp, 0, b) + (h * logsumexp->stride[2] + row * logsumexp->stride[3]) * logsumexp->size;
 }
 
-/* Rows `first` and on of one head of an output. */
-static void fill_rows(const attn_i_decomposable *d, const attn_i_view *view, int64_t b, int64_t h, int64_t first)
+char *attn_i_decomposable_row(const attn_i_view *view, int64_t b, int64_t h, int64_t row)
 {
-    for (int64_t i = first; i < view->shape[2] && view->data != NULL; i++) {
-        d->kernels->fill(view->shape[3], 0, attn_i_view_at(view, b, h) + i * view->stride[2] * view->size,
-                         view->stride[3]);
-    }
+    return attn_i_view_at(view, b, h) + row * view->stride[2] * view->size;
+}
+
+void attn_i_decomposable_write(const attn_i_decomposable *d, const attn_i_view *output, const void *row, char *place)
+{
+    (d->accumulate ? attn_i_row_add : attn_i_row_store)(&d->storage, output, row, place);
+}
+
+/* Zeros to rows `first` and on of one head of an output. */
+static void clear_rows(const attn_i_view *view, int64_t b, int64_t h, int64_t first)
+{
+    attn_i_view rows = *view;
+    if (view->data == NULL || first >= view->shape[2]) return;
+    rows.data = attn_i_decomposable_row(view, b, h, first);
+    rows.shape[0] = rows.shape[1] = 1;
+    rows.shape[2] -= first;
+    attn_i_target_clear(&rows, 0);
 }
 
 int attn_i_decomposable_is_great(double logsumexp)
@@ -256,15 +278,15 @@ static void fill_past(const attn_i_decomposable *d, int backward)
         const int64_t a_length = attn_i_decomposable_a(d, b), b_length = attn_i_decomposable_b(d, b);
         for (int64_t h = 0; h < d->heads; h++) {
             if (!backward) {
-                fill_rows(d, &d->beta, b, h, a_length);
-                fill_rows(d, &d->alpha, b, h, b_length);
+                clear_rows(&d->beta, b, h, a_length);
+                clear_rows(&d->alpha, b, h, b_length);
                 fill_logsumexp(d, &d->a_logsumexp, b, h, a_length);
                 fill_logsumexp(d, &d->b_logsumexp, b, h, b_length);
             } else if (!d->accumulate) {
-                fill_rows(d, &d->d_f, b, h, a_length);
-                fill_rows(d, &d->d_a, b, h, a_length);
-                fill_rows(d, &d->d_g, b, h, b_length);
-                fill_rows(d, &d->d_b, b, h, b_length);
+                clear_rows(&d->d_f, b, h, a_length);
+                clear_rows(&d->d_a, b, h, a_length);
+                clear_rows(&d->d_g, b, h, b_length);
+                clear_rows(&d->d_b, b, h, b_length);
             }
         }
     }

@@ -5,14 +5,15 @@
 #ifndef ATTN_I_LAYERS_DECOMPOSABLE_DECOMPOSABLE_H
 #define ATTN_I_LAYERS_DECOMPOSABLE_DECOMPOSABLE_H
 
-#include "handles/engine.h"
-#include "handles/tensor.h"
+#include "call/storage.h"
 
 typedef struct attn_i_decomposable {
     attn_engine *engine;
     const attn_i_kernels *kernels;
-    attn_dtype dtype; /* ATTN_F32 or ATTN_F64 */
-    int64_t size;     /* of an element, in bytes */
+    attn_dtype dtype,
+        given; /* that is computed in, and of log-sum-exps; of all other tensors, that or one of 16 bits */
+    attn_i_storage storage;
+    int64_t size; /* of an element that is computed with, in bytes */
 
     int64_t batch, heads, a_rows, b_rows; /* Ta, Tb */
     int64_t dim, a_dim, b_dim;            /* D, Da, Db */
@@ -31,8 +32,14 @@ typedef struct attn_i_decomposable {
 int64_t attn_i_decomposable_a(const attn_i_decomposable *d, int64_t b);
 int64_t attn_i_decomposable_b(const attn_i_decomposable *d, int64_t b);
 
+/* Row `row` of a head in a tensor of the caller's. */
+char *attn_i_decomposable_row(const attn_i_view *view, int64_t b, int64_t h, int64_t row);
+
 /* The place of a log-sum-exp. */
 void *attn_i_decomposable_one(const attn_i_view *logsumexp, int64_t b, int64_t h, int64_t row);
+
+/* A finished row of an output to its place: added to what is there if it is a gradient of a call that accumulates. */
+void attn_i_decomposable_write(const attn_i_decomposable *d, const attn_i_view *output, const void *row, char *place);
 
 /* 1 if a log-sum-exp is so great that the digits it has as a float do not tell weights: their sums are made anew. */
 int attn_i_decomposable_is_great(double logsumexp);

@@ -21,15 +21,17 @@
 
 /* ---------------------------------------------------------------------------------------------- items */
 
-attn_i_item_rows attn_i_item_rows_layout(const attn_i_view *view, attn_i_arena *arena)
+attn_i_item_rows attn_i_item_rows_layout(const attn_i_decomposable *d, const attn_i_view *view, attn_i_arena *arena)
 {
-    const int copied = view->data != NULL && view->stride[3] != 1 && view->shape[3] > 1;
+    const int scattered = view->data != NULL && view->stride[3] != 1 && view->shape[3] > 1;
     attn_i_item_rows rows = {view, NULL};
-    if (copied) rows.copy = attn_i_carve_matrix(arena, view->shape[2], view->shape[3], view->size);
+    if (scattered || attn_i_is_narrow(&d->storage, view)) {
+        rows.copy = attn_i_carve_matrix(arena, view->shape[2], view->shape[3], d->size);
+    }
     return rows;
 }
 
-attn_i_rows attn_i_item_rows_take(const attn_i_item_rows *rows, const attn_i_kernels *kernels, int64_t b, int64_t h,
+attn_i_rows attn_i_item_rows_take(const attn_i_item_rows *rows, const attn_i_decomposable *d, int64_t b, int64_t h,
                                   int64_t count)
 {
     const attn_i_view *v = rows->view;
@@ -37,7 +39,7 @@ attn_i_rows attn_i_item_rows_take(const attn_i_item_rows *rows, const attn_i_ker
     const char *from = attn_i_view_at(v, b, h);
     if (rows->copy == NULL) return (attn_i_rows){(const float *)(const void *)from, v->stride[2]};
     for (int64_t i = 0; i < count; i++) {
-        kernels->gather(v->shape[3], from + i * v->stride[2] * v->size, v->stride[3], rows->copy + i * v->shape[3]);
+        attn_i_row_load(&d->storage, v, from + i * v->stride[2] * v->size, rows->copy + i * v->shape[3]);
     }
     return (attn_i_rows){rows->copy, v->shape[3]};
 }
@@ -74,10 +76,32 @@ void attn_i_item_to_panels(const attn_i_item *item, attn_i_rows rows, int64_t n,
     }
 }
 
+/* Columns of lanes by way of `room`, as many as it holds at a time. */
+static void write_narrow(const attn_i_item *item, const attn_i_decomposable *d, const float *lanes, const float *factor,
+                         const attn_i_view *output, int accumulate, float *room)
+{
+    const int64_t n = output->shape[3], step = output->stride[3];
+    float *to[ATTN_I_LANES];
+    for (int64_t l = 0; l < item->rows; l++) to[l] = room + l * ATTN_I_TILE_KEYS;
+    for (int64_t at = 0; at < n; at += ATTN_I_TILE_KEYS) {
+        const int64_t count = attn_i_min(n - at, ATTN_I_TILE_KEYS);
+        d->engine->tile_kernels->from_lanes(item->rows, count, lanes + at * ATTN_I_LANES, factor, to);
+        for (int64_t l = 0; l < item->rows; l++) {
+            char *place = attn_i_decomposable_row(output, item->b, item->h, item->first + l) + at * step * output->size;
+            (accumulate ? attn_i_elements_add : attn_i_elements_store)(&d->storage, output->size, count, to[l], place,
+                                                                       step);
+        }
+    }
+}
+
 void attn_i_item_write(const attn_i_item *item, const attn_i_decomposable *d, const float *lanes, const float *factor,
                        const attn_i_view *output, int accumulate, float *room)
 {
     void *rows[ATTN_I_LANES];
+    if (attn_i_is_narrow(&d->storage, output)) {
+        write_narrow(item, d, lanes, factor, output, accumulate, room);
+        return;
+    }
     for (int64_t l = 0; l < item->rows; l++) {
         rows[l] = attn_i_view_element(output, item->b, item->h, item->first + l, 0);
     }
@@ -126,9 +150,9 @@ static slot lay_out_slot(const run *r, attn_i_arena *arena)
 {
     const attn_i_decomposable *d = r->d;
     const int64_t size = d->size, keys = attn_i_min(ATTN_I_TILE_KEYS, d->b_rows);
-    slot s = {.f = attn_i_item_rows_layout(&d->f, arena), .g = attn_i_item_rows_layout(&d->g, arena)};
-    s.a = d->a_is_f ? s.f : attn_i_item_rows_layout(&d->a, arena);
-    s.b = d->b_is_g ? s.g : attn_i_item_rows_layout(&d->b, arena);
+    slot s = {.f = attn_i_item_rows_layout(d, &d->f, arena), .g = attn_i_item_rows_layout(d, &d->g, arena)};
+    s.a = d->a_is_f ? s.f : attn_i_item_rows_layout(d, &d->a, arena);
+    s.b = d->b_is_g ? s.g : attn_i_item_rows_layout(d, &d->b, arena);
     s.lanes_of_f = attn_i_carve_matrix(arena, d->dim, ATTN_I_LANES, size);
     s.panels_of_a = attn_i_carve_matrix(arena, attn_i_panels_of(r->alpha_dim), ATTN_I_PANEL, size);
     s.tile = attn_i_carve_matrix(arena, keys, ATTN_I_LANES, size);
@@ -290,9 +314,8 @@ static void write_alpha(const pass *t)
         const float sum = t->s->sum[j];
         if (d->alpha.data != NULL) {
             d->kernels->scale(d->a_dim, sum == 0 ? 0 : 1 / (double)sum, alpha_row(t, j));
-            d->kernels->scatter(d->a_dim, alpha_row(t, j),
-                                attn_i_view_at(&d->alpha, t->item.b, t->item.h) + j * d->alpha.stride[2] * d->size,
-                                d->alpha.stride[3]);
+            attn_i_row_store(&d->storage, &d->alpha, alpha_row(t, j),
+                             attn_i_decomposable_row(&d->alpha, t->item.b, t->item.h, j));
         }
         if (d->b_logsumexp.data != NULL) {
             float *to = attn_i_decomposable_one(&d->b_logsumexp, t->item.b, t->item.h, j);
@@ -329,10 +352,10 @@ static void run_item(void *data, int64_t index)
     const slot *s = &r->slot[number];
     pass t = {.r = r, .s = s, .item = attn_i_item_of(d, index)};
     const attn_i_item *item = &t.item;
-    t.f = attn_i_item_rows_take(&s->f, d->kernels, item->b, item->h, item->a_rows);
-    t.g = attn_i_item_rows_take(&s->g, d->kernels, item->b, item->h, item->b_rows);
-    t.a = d->a_is_f ? t.f : attn_i_item_rows_take(&s->a, d->kernels, item->b, item->h, item->a_rows);
-    t.b = d->b_is_g ? t.g : attn_i_item_rows_take(&s->b, d->kernels, item->b, item->h, item->b_rows);
+    t.f = attn_i_item_rows_take(&s->f, d, item->b, item->h, item->a_rows);
+    t.g = attn_i_item_rows_take(&s->g, d, item->b, item->h, item->b_rows);
+    t.a = d->a_is_f ? t.f : attn_i_item_rows_take(&s->a, d, item->b, item->h, item->a_rows);
+    t.b = d->b_is_g ? t.g : attn_i_item_rows_take(&s->b, d, item->b, item->h, item->b_rows);
     t.unit = 1;
     run_tiles(&t);
     if (t.failed) { /* once more, for great scores */

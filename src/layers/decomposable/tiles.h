@@ -11,15 +11,15 @@
 
 #define ATTN_I_LOG2_E 1.44269504088896340736
 
-/* The rows of one head whose elements are to be contiguous: where they lie, or in a copy. */
+/* The rows of one head as float32 whose elements are contiguous: where they lie, or in a copy. */
 typedef struct attn_i_item_rows {
     const attn_i_view *view;
     float *copy; /* NULL: they are used where they lie */
 } attn_i_item_rows;
 
 /* view->data NULL: nothing. */
-attn_i_item_rows attn_i_item_rows_layout(const attn_i_view *view, attn_i_arena *arena);
-attn_i_rows attn_i_item_rows_take(const attn_i_item_rows *rows, const attn_i_kernels *kernels, int64_t b, int64_t h,
+attn_i_item_rows attn_i_item_rows_layout(const attn_i_decomposable *d, const attn_i_view *view, attn_i_arena *arena);
+attn_i_rows attn_i_item_rows_take(const attn_i_item_rows *rows, const attn_i_decomposable *d, int64_t b, int64_t h,
                                   int64_t count);
 
 /* One item, and the tile of rows of a at hand. */

@@ -65,12 +65,12 @@ static slot lay_out_slot(const run *r, attn_i_arena *arena)
 {
     const attn_i_decomposable *d = r->d;
     const int64_t size = d->size, keys = attn_i_min(ATTN_I_TILE_KEYS, d->b_rows);
-    slot s = {.f = attn_i_item_rows_layout(&d->f, arena), .g = attn_i_item_rows_layout(&d->g, arena)};
-    s.a = d->a_is_f ? s.f : attn_i_item_rows_layout(&d->a, arena);
-    s.b = d->b_is_g ? s.g : attn_i_item_rows_layout(&d->b, arena);
-    s.beta = attn_i_item_rows_layout(&d->beta, arena);
-    s.d_beta = attn_i_item_rows_layout(&d->d_beta, arena);
-    s.d_alpha = attn_i_item_rows_layout(&d->d_alpha, arena);
+    slot s = {.f = attn_i_item_rows_layout(d, &d->f, arena), .g = attn_i_item_rows_layout(d, &d->g, arena)};
+    s.a = d->a_is_f ? s.f : attn_i_item_rows_layout(d, &d->a, arena);
+    s.b = d->b_is_g ? s.g : attn_i_item_rows_layout(d, &d->b, arena);
+    s.beta = attn_i_item_rows_layout(d, &d->beta, arena);
+    s.d_beta = attn_i_item_rows_layout(d, &d->d_beta, arena);
+    s.d_alpha = attn_i_item_rows_layout(d, &d->d_alpha, arena);
     s.lanes_of_f = lanes_for(arena, 1, d->dim);
     s.lanes_of_a = lanes_for(arena, r->across, d->a_dim);
     s.lanes_of_d_beta = lanes_for(arena, r->along, d->b_dim);
@@ -316,8 +316,7 @@ static void load_columns(pass *t)
     const attn_i_decomposable *d = t->r->d;
     int great = 0;
     for (int64_t j = 0; j < t->item.b_rows && t->r->across; j++) {
-        const char *alpha = attn_i_view_at(&d->alpha, t->item.b, t->item.h) + j * d->alpha.stride[2] * d->size;
-        d->kernels->gather(d->a_dim, alpha, d->alpha.stride[3], t->s->row);
+        attn_i_row_load(&d->storage, &d->alpha, attn_i_decomposable_row(&d->alpha, t->item.b, t->item.h, j), t->s->row);
         const double mean = d->kernels->weighted_sum(d->a_dim, t->s->row, t->d_alpha.data + j * t->d_alpha.stride);
         t->s->columns[j] = stand_of(&d->b_logsumexp, &t->item, j, 0, mean);
         great |= attn_i_decomposable_is_great(
@@ -331,14 +330,13 @@ static void write_sums(const pass *t, const float *sums, const attn_i_view *to)
     const attn_i_decomposable *d = t->r->d;
     for (int64_t j = 0; j < t->item.b_rows && to->data != NULL; j++) {
         const float *row = sums + j * attn_i_item_stride(to->shape[3]);
-        char *place = attn_i_view_at(to, t->item.b, t->item.h) + j * to->stride[2] * d->size;
-        (d->accumulate ? d->kernels->add_to : d->kernels->scatter)(to->shape[3], row, place, to->stride[3]);
+        attn_i_decomposable_write(d, to, row, attn_i_decomposable_row(to, t->item.b, t->item.h, j));
     }
 }
 
 static attn_i_rows take(const pass *t, const attn_i_item_rows *rows, int64_t count)
 {
-    return attn_i_item_rows_take(rows, t->r->d->kernels, t->item.b, t->item.h, count);
+    return attn_i_item_rows_take(rows, t->r->d, t->item.b, t->item.h, count);
 }
 
 static void run_item(void *data, int64_t index)

@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct backward {
     attn_i_multihead_call c;
@@ -18,7 +19,8 @@ typedef struct backward {
     attn_i_view d_output;              /* in [1, B, Tq, output_dim]; data NULL: none */
     attn_i_view d_input[ATTN_I_PARTS]; /* out; data NULL: not wanted. So too: */
     attn_i_view d_params[ATTN_I_MOST_PARAMS];
-    int wants_mechanism; /* gradients that the attention in the middle writes for the caller */
+    attn_i_view sums[ATTN_I_MOST_PARAMS]; /* the same, in what is computed in */
+    int wants_mechanism;                  /* gradients that the attention in the middle writes for the caller */
     attn_i_backward_plan plan;
 } backward;
 
@@ -38,7 +40,8 @@ static attn_status check_inputs(backward *b)
             return attn_i_fail(ATTN_ERR_ARGUMENT, "%s is wanted, but forward->%s is NULL: %s has its part", names[i],
                                names[i] + 2, names[c->source[i]]);
         }
-        status = attn_i_problem_output(&c->means, given[i], names[i], layouts[i], c->input[i].shape, &b->d_input[i]);
+        status =
+            attn_i_problem_given_output(&c->means, given[i], names[i], layouts[i], c->input[i].shape, &b->d_input[i]);
     }
     return status;
 }
@@ -51,8 +54,8 @@ static attn_status check_params(backward *b)
         const attn_i_param *param = &m->params[i];
         char name[32];
         snprintf(name, sizeof name, "d_%s", param->name);
-        status = attn_i_problem_output(&b->c.means, b->args.d_params[i], name, "that of the parameter",
-                                       param->view.shape, &b->d_params[i]);
+        status = attn_i_problem_param_output(&b->c.means, b->args.d_params[i], name, "that of the parameter",
+                                             param->view.shape, &b->d_params[i]);
     }
     return status;
 }
@@ -80,7 +83,8 @@ static attn_status check(const attn_multihead *multihead, const attn_multihead_b
     }
     b->wants_mechanism = b->args.d_bias != NULL || b->args.d_alibi != NULL || b->args.d_relative != NULL ||
                          b->args.d_mechanism_params != NULL;
-    status = attn_i_problem_input(&c->means, b->args.d_output, "d_output", "[B, Tq, output_dim]", output, &b->d_output);
+    status = attn_i_problem_given_input(&c->means, b->args.d_output, "d_output", "[B, Tq, output_dim]", output,
+                                        &b->d_output);
     if (status == ATTN_OK) status = check_inputs(b);
     return status == ATTN_OK ? check_params(b) : status;
 }
@@ -90,13 +94,13 @@ static const attn_i_view no_view;
 /* The gradients that are wanted of a group's weights and bias. */
 static const attn_i_view *d_weights_of(const backward *b, attn_i_multihead_group group)
 {
-    return &b->d_params[attn_i_multihead_weight_index(b->c.m, group.first)];
+    return &b->sums[attn_i_multihead_weight_index(b->c.m, group.first)];
 }
 
 static const attn_i_view *d_bias_of(const backward *b, attn_i_multihead_group group)
 {
     const int32_t index = attn_i_multihead_bias_index(b->c.m, group.first);
-    return index < 0 ? &no_view : &b->d_params[index];
+    return index < 0 ? &no_view : &b->sums[index];
 }
 
 static int wants_part(const backward *b, int part)
@@ -152,7 +156,7 @@ static attn_status attend_back(backward *b, attn_i_multihead_scratch *scratch, c
     args.accumulate = b->args.accumulate && b->wants_mechanism;
 
     attn_i_gradient *g = &b->plan.gradient;
-    attn_status status = attn_i_gradient_check_shapes(c->m->mechanism, &args, g);
+    attn_status status = attn_i_gradient_check_inner(c->m->mechanism, &args, c->given, g);
     if (status == ATTN_OK) status = attn_i_backward_plan_make(&b->plan);
     if (status != ATTN_OK) return status;
     enum { OURS = 9 };
@@ -226,6 +230,18 @@ static attn_status clear(backward *b, attn_i_multihead_scratch *scratch)
     return ATTN_OK;
 }
 
+/* Parameters, and what their gradients are summed in. */
+static void lay_out_params(backward *b, attn_i_multihead_scratch *scratch)
+{
+    const int use = ATTN_I_WRITTEN | (b->args.accumulate ? ATTN_I_READ : 0);
+    attn_i_wide_begin(&b->c.wide, b->c.means.engine, b->c.given);
+    memcpy(b->sums, b->d_params, sizeof b->sums);
+    for (int32_t i = 0; i < b->c.m->param_count; i++) {
+        attn_i_wide_add(&b->c.wide, &b->d_params[i], &b->sums[i], use);
+    }
+    attn_i_multihead_params(&b->c, scratch);
+}
+
 /* Measures if the scratch has no memory; only then can it fail. */
 static attn_status compute(backward *b, attn_i_multihead_scratch *scratch)
 {
@@ -236,6 +252,7 @@ static attn_status compute(backward *b, attn_i_multihead_scratch *scratch)
     attn_i_arena *kept = c->saved.data != NULL ? &saved : &scratch->arena;
     attn_i_multihead_sequence inputs[ATTN_I_PARTS], d_inputs[ATTN_I_PARTS], d_output = {.copied = 0};
     attn_i_multihead_rows rows, d_rows;
+    lay_out_params(b, scratch);
     attn_i_multihead_inputs(c, scratch, inputs);
     attn_i_multihead_lay_out_parts(c, kept, &rows);
     attn_i_multihead_lay_out_context(c, kept, &rows);
@@ -244,11 +261,11 @@ static attn_status compute(backward *b, attn_i_multihead_scratch *scratch)
     attn_i_multihead_lay_out_context(c, &scratch->arena, &d_rows);
     for (int i = 0; i < ATTN_I_PARTS; i++) {
         if (b->d_input[i].data != NULL) {
-            d_inputs[i] = attn_i_multihead_sequence_layout(&b->d_input[i], &scratch->arena);
+            d_inputs[i] = attn_i_multihead_sequence_layout(c, &b->d_input[i], &scratch->arena);
         }
     }
     d_output.use = attn_i_matrix_dense(NULL, 0, c->m->output_dim);
-    if (b->d_output.data != NULL) d_output = attn_i_multihead_sequence_layout(&b->d_output, &scratch->arena);
+    if (b->d_output.data != NULL) d_output = attn_i_multihead_sequence_layout(c, &b->d_output, &scratch->arena);
     if (!measures) attn_i_multihead_sequence_read(c, &d_output);
     attn_i_multihead_end(scratch, &scratch->arena);
     if (scratch->arena.overflow) return attn_i_fail(ATTN_ERR_OVERFLOW, "the rows of these shapes cannot be addressed");
@@ -271,6 +288,7 @@ static attn_status compute(backward *b, attn_i_multihead_scratch *scratch)
     for (int i = 0; i < ATTN_I_PARTS && !measures; i++) {
         if (b->d_input[i].data != NULL) attn_i_multihead_sequence_write(c, &d_inputs[i], b->args.accumulate);
     }
+    if (!measures) attn_i_wide_store(&c->wide, c->m->engine->pool);
     return ATTN_OK;
 }
 

@@ -36,16 +36,12 @@ static attn_status check_input(attn_i_multihead_call *c, int i, const attn_tenso
         c->source[i] = source;
         return ATTN_OK;
     }
-    attn_status status = attn_i_tensor_check(tensor, input_names[i], 3, view);
+    attn_status status = attn_i_tensor_check_number(tensor, input_names[i], 3, view);
     if (status != ATTN_OK) return status;
-    if (tensor->dtype != ATTN_F32 && tensor->dtype != ATTN_F64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_F32 or ATTN_F64 is computed with", input_names[i],
-                           attn_i_dtype_name(tensor->dtype));
-    }
-    if (i == ATTN_I_QUERY) c->dtype = tensor->dtype;
-    if (tensor->dtype != c->dtype) {
+    if (i == ATTN_I_QUERY) c->given = tensor->dtype;
+    if (tensor->dtype != c->given) {
         return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but query is %s", input_names[i],
-                           attn_i_dtype_name(tensor->dtype), attn_i_dtype_name(c->dtype));
+                           attn_i_dtype_name(tensor->dtype), attn_i_dtype_name(c->given));
     }
     if (view->shape[3] != c->m->input_dim[i]) {
         return attn_i_fail(ATTN_ERR_SHAPE, "%s has dimension %" PRId64 ", but the layer's %s is %" PRId64,
@@ -109,7 +105,7 @@ static attn_status check_output(attn_i_multihead_call *c)
 {
     const int64_t shape[4] = {1, c->batch, c->queries, c->m->output_dim};
     if (c->args.output == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "output is NULL");
-    return attn_i_problem_output(&c->means, c->args.output, "output", "[B, Tq, output_dim]", shape, &c->output);
+    return attn_i_problem_given_output(&c->means, c->args.output, "output", "[B, Tq, output_dim]", shape, &c->output);
 }
 
 static attn_status check_saved(attn_i_multihead_call *c)
@@ -144,9 +140,14 @@ static attn_status check_memory(attn_i_multihead_call *c, int backward)
                            : memory->value_dim == 0 ? "holds keys alone"
                                                     : "holds projected keys");
     }
-    if (memory->dtype != c->dtype) {
+    if (c->given != c->dtype) {
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED,
+                           "query is %s, but with a memory a layer computes with ATTN_F32 or _F64",
+                           attn_i_dtype_name(c->given));
+    }
+    if (memory->dtype != c->given) {
         return attn_i_fail(ATTN_ERR_DTYPE, "memory is %s, but query is %s", attn_i_dtype_name(memory->dtype),
-                           attn_i_dtype_name(c->dtype));
+                           attn_i_dtype_name(c->given));
     }
     if (memory->batch != c->batch || memory->key_heads != m->key_heads || memory->key_dim != m->head_dim[ATTN_I_KEY] ||
         memory->value_dim != m->head_dim[ATTN_I_VALUE]) {
@@ -191,13 +192,17 @@ attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_m
     for (int i = 0; i < ATTN_I_PARTS && status == ATTN_OK; i++) status = check_input(c, i, inputs[i]);
     if (status == ATTN_OK) status = check_lengths(c);
     if (status != ATTN_OK) return status;
+    c->dtype = attn_i_dtype_computed(c->given);
     c->size = attn_i_dtype_size(c->dtype);
+    c->storage = attn_i_storage_of(multihead->engine, c->given);
     c->means = (attn_i_problem){.engine = multihead->engine,
-                                .kernels = attn_i_engine_kernels(multihead->engine, c->dtype),
+                                .kernels = c->storage.kernels,
                                 .dtype = c->dtype,
+                                .stored = c->dtype,
+                                .given = c->given,
                                 .size = c->size};
     make_groups(c);
-    status = attn_i_params_check(multihead->params, multihead->param_count, attn_i_multihead_name, c->dtype);
+    status = attn_i_params_check(multihead->params, multihead->param_count, attn_i_multihead_name, c->given);
     if (status == ATTN_OK) status = check_attention(c, backward);
     if (status == ATTN_OK) status = check_memory(c, backward);
     if (status == ATTN_OK && !backward) status = check_output(c);
@@ -356,7 +361,7 @@ attn_status attn_i_multihead_attend(attn_i_multihead_call *c, attn_i_multihead_s
     args.memory = c->memory;
     args.context = &context;
     if (keeps && !callers) args.logsumexp = &logsumexp;
-    attn_status status = attn_i_problem_check_shapes(c->m->mechanism, &args, p);
+    attn_status status = attn_i_problem_check_inner(c->m->mechanism, &args, c->given, p);
     const attn_i_view wanted = p->logsumexp;
     if (status == ATTN_OK && keeps && callers) {
         status = attn_i_tensor_check(&logsumexp, "logsumexp", logsumexp.ndim, &p->logsumexp);

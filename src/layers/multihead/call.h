@@ -5,6 +5,7 @@
 #ifndef ATTN_I_LAYERS_MULTIHEAD_CALL_H
 #define ATTN_I_LAYERS_MULTIHEAD_CALL_H
 
+#include "call/wide.h"
 #include "layers/multihead/multihead.h"
 #include "runtime/memory.h"
 #include "score/projection.h"
@@ -27,16 +28,19 @@ typedef struct attn_i_multihead_call {
     const attn_multihead *m;
     attn_multihead_args args;
     attn_forward_args attention; /* the caller's, or zeros */
-    attn_dtype dtype;
+    attn_dtype dtype, given;     /* that is computed in; of the caller's tensors, that or one of 16 bits */
+    attn_i_storage storage;
     int64_t size, batch, queries, keys;
     attn_i_view input[ATTN_I_PARTS]; /* [1, B, T, dim]; data NULL: not given */
     int source[ATTN_I_PARTS];        /* which input each part is projected from */
     attn_i_multihead_group groups[ATTN_I_PARTS];
     int group_count;
-    attn_i_view output;       /* data NULL in a backward call */
-    attn_memory *memory;      /* attended to, once `keys` positions are appended; NULL: the projected keys are */
-    attn_i_view saved;        /* what the caller keeps of the rows, aligned; data NULL: nothing */
-    attn_i_problem means;     /* no problem: engine, kernels and dtype, for products */
+    attn_i_view output;  /* data NULL in a backward call */
+    attn_memory *memory; /* attended to, once `keys` positions are appended; NULL: the projected keys are */
+    attn_i_view saved;   /* what the caller keeps of the rows, aligned; data NULL: nothing */
+    attn_i_view params[ATTN_I_MOST_PARAMS]; /* the layer's, in dtype, from when a run has loaded them */
+    attn_i_wide wide;                       /* of those, and of their gradients */
+    attn_i_problem means;                   /* no problem: engine, kernels and dtypes, for products and checks */
     attn_i_forward_plan plan; /* of the attention in the middle; its query, key, value, context and, unless the caller
                                  gets it, log-sum-exp have no extent */
 } attn_i_multihead_call;
@@ -105,14 +109,16 @@ attn_i_matrix attn_i_multihead_weight_of(const attn_i_multihead_call *call, attn
 attn_i_view attn_i_multihead_bias_of(const attn_i_multihead_call *call, attn_i_multihead_group group,
                                      const attn_i_view *view);
 
-/* [1, B, T, dim] as one matrix of B T rows, where it lies if products can read it there; otherwise `scratch` has room
- * for a copy. And the copy, made or, from scratch, brought to where it belongs. */
+/* [1, B, T, dim] as one matrix of B T rows, where it lies if products can read it there; otherwise, and where its
+ * numbers have 16 bits, `scratch` has room for a copy. And the copy, made or, from scratch, brought to where it
+ * belongs. */
 typedef struct attn_i_multihead_sequence {
     attn_i_view view;
     attn_i_matrix use;
     int copied;
 } attn_i_multihead_sequence;
-attn_i_multihead_sequence attn_i_multihead_sequence_layout(const attn_i_view *view, attn_i_arena *arena);
+attn_i_multihead_sequence attn_i_multihead_sequence_layout(const attn_i_multihead_call *call, const attn_i_view *view,
+                                                           attn_i_arena *arena);
 void attn_i_multihead_sequence_read(const attn_i_multihead_call *call, const attn_i_multihead_sequence *sequence);
 void attn_i_multihead_sequence_write(const attn_i_multihead_call *call, const attn_i_multihead_sequence *sequence,
                                      int accumulate);
@@ -128,6 +134,9 @@ void attn_i_multihead_sum(const attn_i_multihead_call *call, attn_i_multihead_sc
 /* A stage: to = or += the sum of rows. */
 void attn_i_multihead_sum_rows(const attn_i_multihead_call *call, attn_i_multihead_scratch *scratch, attn_i_matrix rows,
                                const attn_i_view *to, int accumulate);
+
+/* The parameters as they are computed with. A backward call adds their gradients to the list first. */
+void attn_i_multihead_params(attn_i_multihead_call *call, attn_i_multihead_scratch *scratch);
 
 /* The inputs of the call; then the stages from there to projected rows and to contexts, for the forward call or for a
  * backward call that nothing was saved for. With `outputs`, the caller's too. */

@@ -39,11 +39,13 @@ static attn_status compute(attn_i_multihead_call *c, attn_i_multihead_scratch *s
     attn_i_arena *kept = c->saved.data != NULL ? &saved : &scratch->arena;
     attn_i_multihead_sequence inputs[ATTN_I_PARTS];
     attn_i_multihead_rows rows = {.logsumexp = NULL};
+    attn_i_wide_begin(&c->wide, c->means.engine, c->given);
+    attn_i_multihead_params(c, scratch);
     attn_i_multihead_inputs(c, scratch, inputs);
     attn_i_multihead_lay_out_parts(c, kept, &rows);
     attn_i_multihead_lay_out_context(c, kept, &rows);
     if (c->saved.data != NULL) attn_i_multihead_lay_out_logsumexp(c, kept, &rows);
-    const attn_i_multihead_sequence to = attn_i_multihead_sequence_layout(&c->output, &scratch->arena);
+    const attn_i_multihead_sequence to = attn_i_multihead_sequence_layout(c, &c->output, &scratch->arena);
     attn_i_multihead_end(scratch, &scratch->arena);
     if (scratch->arena.overflow) return attn_i_fail(ATTN_ERR_OVERFLOW, "the rows of these shapes cannot be addressed");
 

@@ -51,27 +51,28 @@ attn_i_view attn_i_multihead_bias_of(const attn_i_multihead_call *c, attn_i_mult
 
 attn_i_matrix attn_i_multihead_weight(const attn_i_multihead_call *c, attn_i_multihead_group group)
 {
-    return attn_i_multihead_weight_of(c, group, &c->m->params[attn_i_multihead_weight_index(c->m, group.first)].view);
+    return attn_i_multihead_weight_of(c, group, &c->params[attn_i_multihead_weight_index(c->m, group.first)]);
 }
 
 attn_i_view attn_i_multihead_bias(const attn_i_multihead_call *c, attn_i_multihead_group group)
 {
     const int32_t index = attn_i_multihead_bias_index(c->m, group.first);
-    return index < 0 ? (attn_i_view){.data = NULL} : attn_i_multihead_bias_of(c, group, &c->m->params[index].view);
+    return index < 0 ? (attn_i_view){.data = NULL} : attn_i_multihead_bias_of(c, group, &c->params[index]);
 }
 
 /* ------------------------------------------------------------------------------------------- sequences */
 
-attn_i_multihead_sequence attn_i_multihead_sequence_layout(const attn_i_view *view, attn_i_arena *arena)
+attn_i_multihead_sequence attn_i_multihead_sequence_layout(const attn_i_multihead_call *c, const attn_i_view *view,
+                                                           attn_i_arena *arena)
 {
     const int64_t batch = view->shape[1], length = view->shape[2], dim = view->shape[3];
     attn_i_multihead_sequence s = {.view = *view};
     s.use = (attn_i_matrix){view->data, batch * length, dim, length > 1 ? view->stride[2] : view->stride[1],
                             dim > 1 ? view->stride[3] : 1};
     const int even = batch <= 1 || length <= 1 || view->stride[1] == length * view->stride[2];
-    s.copied = !even || s.use.column_stride != 1 || !attn_i_blas_takes(s.use);
+    s.copied = !even || s.use.column_stride != 1 || !attn_i_blas_takes(s.use) || attn_i_is_narrow(&c->storage, view);
     if (s.copied) {
-        s.use = attn_i_matrix_dense(attn_i_carve_matrix(arena, s.use.rows, dim, view->size), s.use.rows, dim);
+        s.use = attn_i_matrix_dense(attn_i_carve_matrix(arena, s.use.rows, dim, c->size), s.use.rows, dim);
     }
     return s;
 }
@@ -87,14 +88,14 @@ static void copy_rows(void *data, int64_t item)
     const copy_job *job = data;
     const attn_i_view *view = &job->s->view;
     const attn_i_matrix use = job->s->use;
-    const attn_i_kernels *kernels = job->c->means.kernels;
-    const int64_t size = job->c->size, length = view->shape[2], end = attn_i_min((item + 1) * ITEM_ROWS, use.rows);
+    const attn_i_storage *storage = &job->c->storage;
+    const int64_t length = view->shape[2], end = attn_i_min((item + 1) * ITEM_ROWS, use.rows);
     for (int64_t i = item * ITEM_ROWS; i < end; i++) {
-        char *far = view->data + (i / length * view->stride[1] + i % length * view->stride[2]) * size;
-        char *near = use.data + i * use.row_stride * size;
-        if (!job->write) kernels->gather(use.columns, far, view->stride[3], near);
-        if (job->write && job->accumulate) kernels->add_to(use.columns, near, far, view->stride[3]);
-        if (job->write && !job->accumulate) kernels->scatter(use.columns, near, far, view->stride[3]);
+        char *far = view->data + (i / length * view->stride[1] + i % length * view->stride[2]) * view->size;
+        char *near = use.data + i * use.row_stride * job->c->size;
+        if (!job->write) attn_i_row_load(storage, view, far, near);
+        if (job->write && job->accumulate) attn_i_row_add(storage, view, near, far);
+        if (job->write && !job->accumulate) attn_i_row_store(storage, view, near, far);
     }
 }
 
@@ -172,13 +173,20 @@ void attn_i_multihead_sum_rows(const attn_i_multihead_call *c, attn_i_multihead_
     attn_i_target_end(&target, accumulate, p->kernels, c->size);
 }
 
+void attn_i_multihead_params(attn_i_multihead_call *c, attn_i_multihead_scratch *scratch)
+{
+    attn_i_wide_add_params(&c->wide, c->m->params, c->m->param_count, c->params);
+    attn_i_wide_layout(&c->wide, &scratch->arena);
+    if (scratch->arena.base != NULL) attn_i_wide_load(&c->wide, c->m->engine->pool);
+}
+
 void attn_i_multihead_inputs(const attn_i_multihead_call *c, attn_i_multihead_scratch *scratch,
                              attn_i_multihead_sequence inputs[ATTN_I_PARTS])
 {
     for (int i = 0; i < ATTN_I_PARTS; i++) {
         inputs[i] = (attn_i_multihead_sequence){.copied = 0};
         if (c->input[i].data == NULL) continue;
-        inputs[i] = attn_i_multihead_sequence_layout(&c->input[i], &scratch->arena);
+        inputs[i] = attn_i_multihead_sequence_layout(c, &c->input[i], &scratch->arena);
         if (scratch->arena.base != NULL) attn_i_multihead_sequence_read(c, &inputs[i]);
     }
 }
