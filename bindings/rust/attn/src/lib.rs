@@ -26,6 +26,8 @@
 //! - **Threads**: engine, mechanism, memory and layer are `Send` and `Sync`: what reads them takes `&self`, what changes
 //!   them `&mut self`, which is the library's own rule. A [`Call`], a [`Workspace`] and what is [`Saved`] serve one call at
 //!   a time, which `&mut` says.
+//! - **Types**: what is computed with is a [`Float`]: `f32`, `f64`, [`F16`] or [`Bf16`]. Weights and what else stands beside the
+//!   context are [`Float::Wide`], `f32` where the context has 16 bits.
 //! - **Panics**: none that is meant. No function of this crate is `unsafe`.
 #![deny(missing_docs, missing_debug_implementations)]
 
