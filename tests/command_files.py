@@ -12,9 +12,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from command_support import COMMAND, ENVIRONMENT, InAnEmptyFolder, attn
+from command_support import COMMAND, ENVIRONMENT, InAnEmptyFolder, attn, widened
 
-OURS = {np.dtype(t) for t in ("f4", "f8", "?", "i4", "i8")}
+OURS = {np.dtype(t) for t in ("f2", "f4", "f8", "V2", "?", "i4", "i8")}
 
 
 def npy(header, version=1, data=b""):
@@ -50,7 +50,7 @@ class Headers(InAnEmptyFolder):
         self.assertEqual(taken, array is not None, (header, version, done.stderr))
         if done.returncode == 0:
             got = np.load(io.BytesIO(done.stdout))
-            want = array.astype("f8")
+            want = widened(array.view(">u2" if "'>V" in header else "<u2") if array.dtype.kind == "V" else array)
             want = want @ want.swapaxes(-1, -2) if array.ndim > 1 else np.array([want @ want])
             np.testing.assert_allclose(got, want, rtol=1e-4, err_msg=repr(header))
         return taken
@@ -110,11 +110,11 @@ class Headers(InAnEmptyFolder):
         self.each(self.put("False", "true", "0", "None", "'False'", "Falsely", "(True,)", "not True", "False\xe9"), False)
 
     def test_types(self):
-        letters = ("f4", "f8", "i4", "i8", "b1", "?", "f", "d", "i", "l", "q", "p", "f04", "f 4", "f+4")
+        letters = ("f2", "f4", "f8", "V2", "i4", "i8", "b1", "?", "e", "f", "d", "i", "l", "q", "p", "f04", "f 4", "f+4", "V02", "V 2")
         self.each(self.put("<f4", *(mark + letter for mark in ("", "<", ">", "=", "|") for letter in letters)), True, (1,))
-        self.each(self.put("<f4", "float", "float32", "float64", "single", "double", "int", "int_", "intc", "intp", "int32", "int64",
+        self.each(self.put("<f4", "float", "float16", "float32", "float64", "half", "single", "double", "int", "int_", "intc", "intp", "int32", "int64",
                            "longlong", "bool", "bool_"), True, (1,))
-        self.each(self.put("<f4", "<", "4", "f3", "f-4", "f4 ", " f4", "f4x", "<<f4", "=<f4", "?1", "d8", "Float32", "<float32",
+        self.each(self.put("<f4", "<", "4", "f3", "<half", "V-2", "V2 ", "v2", "f-4", "f4 ", " f4", "f4x", "<<f4", "=<f4", "?1", "d8", "Float32", "<float32",
                            "=int", " int", "O", "|O", "!f4", "@f4", "f4\\0", "é"), False, (1,))
         self.each(self.put("'<f4'", "None", "b'<f4'", "4", "'<f4' 'x'", "'<f4'.x", "('<f4')x", "('<f4',)"), False)
         self.each(self.put("'<f4'", "('<f4')", "'<' 'f4'", "u'<f4'", '"<f4"', r"'\x3cf4'"), True)

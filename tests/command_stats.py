@@ -95,7 +95,7 @@ class Stats(InAnEmptyFolder):
         np.save("nan.npy", np.array([np.nan]))
         np.save("infinite.npy", np.array([np.inf]))
         np.save("w.npy", np.ones(3, "f4"))
-        for arguments, sentence in ((("whole.npy",), "f4 or f8"), (("negative.npy",), "row 0, column 1"), (("nan.npy",), "finite"),
+        for arguments, sentence in ((("whole.npy",), "f2, f4, f8 or bfloat16"), (("negative.npy",), "row 0, column 1"), (("nan.npy",), "finite"),
                                     (("infinite.npy",), "finite"), (("none.npy",), "none.npy"), ((), "weights"),
                                     (("w.npy", "w.npy"), "w.npy"), (("w.npy", "--jason"), "jason")):
             self.bad("stats", *arguments, sentence=sentence)

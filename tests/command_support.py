@@ -18,6 +18,11 @@ def attn(*arguments, stdin=b""):
     return subprocess.run([COMMAND, *arguments], input=stdin, capture_output=True, env=ENVIRONMENT, timeout=60)
 
 
+def widened(x):
+    """Numbers as f8; of u2 those whose bits in bfloat16 they are."""
+    return (x.astype("u4") << 16).view("f4").astype("f8") if x.dtype.kind == "u" else x.astype("f8")
+
+
 def softmax(scores):
     most = scores.max(-1, keepdims=True)
     exponentials = np.exp(scores - np.where(np.isfinite(most), most, 0))

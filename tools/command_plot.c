@@ -7,6 +7,7 @@
 #include "command.h"
 #include "fail.h"
 #include "npy.h"
+#include "number.h"
 #include "options.h"
 #include "plot.h"
 #include "plot_files.h"
@@ -108,7 +109,7 @@ static void draw_weights(request *r)
 {
     if (r->run != NULL) fail("--run chooses from a .json file of alignments, which %s is not", r->weights);
     size_t batch = index_or_0("--batch", r->batch), head = head_of(r->head);
-    attn_tensor tensor = npy_read(r->weights);
+    attn_tensor tensor = npy_read(r->weights, 0);
     char *note = note_of(&tensor, batch, head);
     plot p = {.title = r->title != NULL ? r->title : "Attention weights", .note = note};
     plot_take(&p, r->weights, &tensor, batch, head);
@@ -157,8 +158,8 @@ static const char text[] =
     "usage: attn plot WEIGHTS.npy [OPTION ...]\n"
     "       attn plot ALIGNMENTS.json [OPTION ...]\n"
     "\n"
-    "WEIGHTS.npy is f4 or f8: [rows, columns], [heads, rows, columns] or [batch, heads, rows, columns], at most\n"
-    "500 rows and columns. Rows are queries (target words), columns are keys (source words).\n"
+    "WEIGHTS.npy is " NUMBER_TYPES ": [rows, columns], [heads, rows, columns] or [batch, heads, rows,\n"
+    "columns], at most 500 rows and columns. Rows are queries (target words), columns are keys (source words).\n"
     "ALIGNMENTS.json has the words, weights and scores of several models (attn(1) describes it), which are drawn\n"
     "beside each other; in the page one is chosen, and its temperature can be changed.\n"
     "\n"

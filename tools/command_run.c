@@ -13,6 +13,7 @@
 static const run_call *const calls[] = {&run_attention, &run_layer, &run_decomposable, NULL};
 
 const request_option run_engine_options[] = {{.name = "threads"}, {.name = "way"}, {.name = NULL}};
+const request_option run_file_options[] = {{.name = "u2-is-bf16", .flag = true}, {.name = NULL}};
 
 static const option_word ways[] = {
     {"automatic", ATTN_WAY_AUTOMATIC}, {"blas", ATTN_WAY_BLAS}, {"tiles", ATTN_WAY_TILES}, {NULL, 0}};
@@ -45,14 +46,16 @@ static const char usage[] =
     "       attn run --score NAME --heads N --query FILE --param W_q=FILE ... [OPTION ...]\n"
     "       attn run --decomposable --f FILE --g FILE [OPTION ...]\n"
     "\n"
-    "FILE is a .npy file of f4, f8, bool, i4 or i8 and rank 1 to 4; '-' is standard input or output, once each.\n"
-    "Outputs are all written or none.\n"
+    "FILE is a .npy file of f2, f4, f8, bfloat16 (V2), bool, i4 or i8 and rank 1 to 4; '-' is standard input or\n"
+    "output, once each. Where queries are f2 or bfloat16, so are keys, values, bias, and what comes of them; weights,\n"
+    "scores, log-sum-exp, stats, and parameters, slopes and tables are f4. Outputs are all written or none.\n"
     "\n";
 
 static const char engine_help[] = "\n"
                                   "Of all:\n"
                                   "  --threads N           0, one for each CPU, without it\n"
-                                  "  --way WAY             automatic, blas or tiles\n";
+                                  "  --way WAY             automatic, blas or tiles\n"
+                                  "  --u2-is-bf16          files of u2 (uint16) hold the bits of bfloat16\n";
 
 static const char *const help[] = {usage, run_attention_help, run_layer_help, run_decomposable_help, engine_help, NULL};
 

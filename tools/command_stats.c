@@ -7,6 +7,7 @@
 #include "command.h"
 #include "fail.h"
 #include "npy.h"
+#include "number.h"
 #include "options.h"
 #include "output.h"
 
@@ -28,9 +29,8 @@ typedef struct weights {
 
 static weights read(const char *path)
 {
-    weights w = {.tensor = npy_read(path), .n = {1, 1, 1, 1}};
-    if (w.tensor.dtype != ATTN_F32 && w.tensor.dtype != ATTN_F64)
-        fail("%s does not hold weights, which are f4 or f8", path);
+    weights w = {.tensor = npy_read(path, 0), .n = {1, 1, 1, 1}};
+    if (!number_is_real(w.tensor.dtype)) fail("%s does not hold weights, which are " NUMBER_TYPES, path);
     for (int32_t d = 0; d < w.tensor.ndim; ++d) {
         w.n[4 - w.tensor.ndim + d] = w.tensor.shape[d];
         w.stride[4 - w.tensor.ndim + d] = w.tensor.stride[d];
@@ -41,8 +41,7 @@ static weights read(const char *path)
 static double weight_at(const weights *w, int64_t b, int64_t h, int64_t i, int64_t j)
 {
     const int64_t at = b * w->stride[0] + h * w->stride[1] + i * w->stride[2] + j * w->stride[3];
-    return w->tensor.dtype == ATTN_F64 ? ((const double *)w->tensor.data)[at]
-                                       : (double)((const float *)w->tensor.data)[at];
+    return number_read(w->tensor.dtype, w->tensor.data, at);
 }
 
 static void check(const weights *w, const char *path)
@@ -199,7 +198,7 @@ static void execute(int argc, char **argv)
 static const char text[] =
     "usage: attn stats WEIGHTS.npy [--json]\n"
     "\n"
-    "WEIGHTS.npy is f4 or f8: [keys], [rows, keys], [heads, rows, keys] or [batch, heads, rows, keys].\n"
+    "WEIGHTS.npy is " NUMBER_TYPES ": [keys], [rows, keys], [heads, rows, keys] or [batch, heads, rows, keys].\n"
     "\n"
     "Prints of each row (query) its entropy in nats, the effective number of keys, which is exp of that, and the\n"
     "strongest key, the first of several; and of each key the sum over the rows. A row that does not add up to 1 is\n"

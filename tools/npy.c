@@ -27,7 +27,7 @@ static void *read_whole(const input *in, size_t bytes, const char *what)
     return data;
 }
 
-static npy_header read_header(const input *in)
+static npy_header read_header(const input *in, attn_dtype u2)
 {
     unsigned char *preamble = read_whole(in, PREAMBLE, ".npy preamble");
     if (memcmp(preamble, magic, sizeof magic) != 0) fail("%s is not a .npy file", in->name);
@@ -42,7 +42,7 @@ static npy_header read_header(const input *in)
         fail("%s has a .npy header of %zu bytes; attn reads at most %d", in->name, length, LONGEST_HEADER);
     }
     char *text = read_whole(in, length, ".npy header");
-    npy_header header = npy_parse_header(in->name, major, text, length);
+    npy_header header = npy_parse_header(in->name, major, text, length, u2);
     free(preamble);
     free(digits);
     free(text);
@@ -60,10 +60,10 @@ static void swap_bytes(unsigned char *data, size_t bytes, size_t element)
     }
 }
 
-attn_tensor npy_read(const char *path)
+attn_tensor npy_read(const char *path, attn_dtype u2)
 {
     input in = input_open(path);
-    npy_header header = read_header(&in);
+    npy_header header = read_header(&in, u2);
     unsigned char *data = read_whole(&in, header.payload_bytes, "array");
     if (fgetc(in.stream) != EOF) fail("%s goes on after its array; attn reads files of one array", in.name);
     input_close(&in);
@@ -111,8 +111,9 @@ void npy_write(FILE *stream, const attn_tensor *tensor)
     }
     char text[4 * ALIGNMENT];
     size_t element = npy_element_bytes(tensor->dtype);
+    char letter = tensor->dtype == ATTN_I64 ? 'i' : tensor->dtype == ATTN_BF16 ? 'V' : 'f';
     int length = snprintf(text, sizeof text, "{'descr': '%c%c%zu', 'fortran_order': False, 'shape': (%s), }", order,
-                          tensor->dtype == ATTN_I64 ? 'i' : 'f', element, shape);
+                          letter, element, shape);
     /* Spaces and a newline bring the array to a multiple of 64 bytes. */
     size_t start = PREAMBLE + 2, total = start + (size_t)length + 1;
     size_t header = (total + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT - start;

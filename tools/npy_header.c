@@ -16,6 +16,7 @@
 #include <unistr.h>
 
 enum { LATIN_VERSIONS = 2, LONGEST_HEADER = 10000 }; /* NumPy's own limit, in characters */
+enum { U2 = -1 };                                    /* no dtype of the library's */
 
 static _Noreturn void malformed(const char *name, const char *wanted)
 {
@@ -69,12 +70,14 @@ static attn_dtype dtype_of(const char *code, bool ordered)
     const struct {
         const char *name;
         attn_dtype dtype;
-    } named[] = {{"?", ATTN_BOOL},     {"f", ATTN_F32},       {"d", ATTN_F64},       {"i", ATTN_I32},
-                 {"l", of_long},       {"q", ATTN_I64},       {"p", of_pointer},     {"n", of_pointer},
-                 {"bool", ATTN_BOOL},  {"bool_", ATTN_BOOL},  {"float", ATTN_F64},   {"float32", ATTN_F32},
-                 {"single", ATTN_F32}, {"float64", ATTN_F64}, {"double", ATTN_F64},  {"int", of_pointer},
-                 {"int_", of_pointer}, {"intp", of_pointer},  {"intc", ATTN_I32},    {"int32", ATTN_I32},
-                 {"int64", ATTN_I64},  {"long", of_long},     {"longlong", ATTN_I64}};
+    } named[] = {{"e", ATTN_F16},       {"half", ATTN_F16},    {"float16", ATTN_F16}, {"H", U2},
+                 {"uint16", U2},        {"ushort", U2},        {"?", ATTN_BOOL},      {"f", ATTN_F32},
+                 {"d", ATTN_F64},       {"i", ATTN_I32},       {"l", of_long},        {"q", ATTN_I64},
+                 {"p", of_pointer},     {"n", of_pointer},     {"bool", ATTN_BOOL},   {"bool_", ATTN_BOOL},
+                 {"float", ATTN_F64},   {"float32", ATTN_F32}, {"single", ATTN_F32},  {"float64", ATTN_F64},
+                 {"double", ATTN_F64},  {"int", of_pointer},   {"int_", of_pointer},  {"intp", of_pointer},
+                 {"intc", ATTN_I32},    {"int32", ATTN_I32},   {"int64", ATTN_I64},   {"long", of_long},
+                 {"longlong", ATTN_I64}};
     for (size_t i = 0; i < sizeof named / sizeof named[0]; ++i) {
         bool letter = named[i].name[1] == '\0';
         if ((letter || !ordered) && strcmp(code, named[i].name) == 0) return named[i].dtype;
@@ -82,12 +85,14 @@ static attn_dtype dtype_of(const char *code, bool ordered)
     char *end;
     long bytes = code[0] != '\0' && code[1] != '\0' ? strtol(code + 1, &end, 10) : 0;
     if (bytes == 0 || *end != '\0') return 0;
-    if (code[0] == 'f') return bytes == 4 ? ATTN_F32 : bytes == 8 ? ATTN_F64 : 0;
+    if (code[0] == 'f') return bytes == 2 ? ATTN_F16 : bytes == 4 ? ATTN_F32 : bytes == 8 ? ATTN_F64 : 0;
+    if (code[0] == 'V') return bytes == 2 ? ATTN_BF16 : 0; /* NumPy has no name for it */
+    if (code[0] == 'u') return bytes == 2 ? U2 : 0;
     if (code[0] == 'i') return bytes == 4 ? ATTN_I32 : bytes == 8 ? ATTN_I64 : 0;
     return code[0] == 'b' && bytes == 1 ? ATTN_BOOL : 0;
 }
 
-static void take_dtype(const literal *descr, const char *name, npy_header *header)
+static void take_dtype(const literal *descr, const char *name, attn_dtype u2, npy_header *header)
 {
     if (descr->kind == LITERAL_LIST) fail("%s holds records with named fields, which attn does not read", name);
     if (descr->kind != LITERAL_STRING) malformed(name, "type of elements");
@@ -96,8 +101,14 @@ static void take_dtype(const literal *descr, const char *name, npy_header *heade
     bool big = ordered && code[0] == '>', little = ordered && code[0] == '<';
     if (code[ordered] == 'O') fail("%s holds pickled Python objects, which attn does not load", name);
     header->dtype = dtype_of(code + ordered, ordered);
+    if (header->dtype == U2) {
+        header->dtype = u2;
+        if (u2 == 0)
+            fail("%s holds u2 (uint16); where these are the bits of bfloat16, attn run takes --u2-is-bf16", name);
+    }
     if (header->dtype == 0) {
-        fail("%s holds elements of type '%.20s'; attn reads f4, f8, b1 (bool), i4 and i8", name, code);
+        fail("%s holds elements of type '%.20s'; attn reads f2, f4, f8, V2 (bfloat16), b1 (bool), i4 and i8", name,
+             code);
     }
     header->element_bytes = npy_element_bytes(header->dtype);
     bool other = npy_machine_is_little_endian() ? big : little;
@@ -132,7 +143,7 @@ static void check_text(const char *name, unsigned version, const char *text, siz
     }
 }
 
-npy_header npy_parse_header(const char *name, unsigned version, const char *text, size_t length)
+npy_header npy_parse_header(const char *name, unsigned version, const char *text, size_t length, attn_dtype u2)
 {
     npy_header header = {0};
     check_text(name, version, text, length);
@@ -142,7 +153,7 @@ npy_header npy_parse_header(const char *name, unsigned version, const char *text
     if (order->kind != LITERAL_BOOL) malformed(name, "True or False as its fortran_order");
     header.fortran_order = order->number != 0;
     take_shape(value_of(said, "shape"), name, &header);
-    take_dtype(value_of(said, "descr"), name, &header);
+    take_dtype(value_of(said, "descr"), name, u2, &header);
     measure(&header, name);
     literal_free(said);
     return header;
@@ -153,6 +164,9 @@ size_t npy_element_bytes(attn_dtype dtype)
     switch (dtype) {
     case ATTN_BOOL:
         return 1;
+    case ATTN_F16:
+    case ATTN_BF16:
+        return 2;
     case ATTN_F32:
     case ATTN_I32:
         return 4;

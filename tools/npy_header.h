@@ -19,9 +19,9 @@ typedef struct npy_header {
     size_t payload_bytes;
 } npy_header;
 
-/* Parses the header's text, length bytes of it, of a file of that major version; name is for sentences. Fails on
- * anything but a whole valid header. */
-npy_header npy_parse_header(const char *name, unsigned version, const char *text, size_t length);
+/* Parses the header's text, length bytes of it, of a file of that major version; name is for sentences, u2 as for
+ * npy_read. Fails on anything but a whole valid header. */
+npy_header npy_parse_header(const char *name, unsigned version, const char *text, size_t length, attn_dtype u2);
 
 /* The bytes of an element; 0 for a type that .npy files have not here. */
 size_t npy_element_bytes(attn_dtype dtype);

@@ -28,7 +28,12 @@ void parameters_add(parameters *list, const char *argument)
     name[equals - argument] = '\0';
     if (find(list, name) != NULL) fail("--param %s is given twice", name);
     list->items = reallocate(list->items, list->count + 1, sizeof *list->items);
-    list->items[list->count++] = (parameter){.name = name, .tensor = npy_read(equals + 1)};
+    list->items[list->count++] = (parameter){.name = name, .file = equals + 1};
+}
+
+void parameters_read(parameters *list, attn_dtype u2)
+{
+    for (size_t i = 0; i < list->count; ++i) list->items[i].tensor = npy_read(list->items[i].file, u2);
 }
 
 void parameters_free(parameters *list)

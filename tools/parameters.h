@@ -10,7 +10,8 @@
 #include <stddef.h>
 
 typedef struct parameter {
-    char *name; /* the part before the '=' */
+    char *name;       /* the part before the '=' */
+    const char *file; /* the part behind it */
     attn_tensor tensor;
     bool taken; /* by a part of the call; the mechanism has the others */
 } parameter;
@@ -20,8 +21,11 @@ typedef struct parameters {
     size_t count;
 } parameters;
 
-/* Reads NAME=FILE and adds it. */
+/* Adds NAME=FILE, whose file parameters_read reads. */
 void parameters_add(parameters *list, const char *argument);
+
+/* Reads the files of all; u2 as for npy_read. */
+void parameters_read(parameters *list, attn_dtype u2);
 
 void parameters_free(parameters *list);
 

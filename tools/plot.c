@@ -5,6 +5,7 @@
 #include "plot.h"
 
 #include "fail.h"
+#include "number.h"
 #include "tensor.h"
 
 #include <math.h>
@@ -26,7 +27,7 @@ static size_t index_in(const char *name, const char *option, size_t index, int64
 static double element(const attn_tensor *view, size_t row, size_t column)
 {
     int64_t at = (int64_t)row * view->stride[2] + (int64_t)column * view->stride[3];
-    return view->dtype == ATTN_F32 ? (double)((const float *)view->data)[at] : ((const double *)view->data)[at];
+    return number_read(view->dtype, view->data, at);
 }
 
 /* Copies a matrix, a view [1, 1, rows, columns]. */
@@ -49,9 +50,7 @@ static void take_matrix(plot *p, plot_matrix *m, const char *name, const attn_te
 
 void plot_take(plot *p, const char *name, const attn_tensor *tensor, size_t batch, size_t head)
 {
-    if (tensor->dtype != ATTN_F32 && tensor->dtype != ATTN_F64) {
-        fail("%s holds whole numbers; weights are f4 or f8", name);
-    }
+    if (!number_is_real(tensor->dtype)) fail("%s holds whole numbers; weights are " NUMBER_TYPES, name);
     attn_tensor all = tensor_raised(tensor, 4);
     if (all.shape[2] < 1 || all.shape[3] < 1 || all.shape[2] > MOST_ROWS || all.shape[3] > MOST_ROWS) {
         fail("%s has %lld rows and %lld columns; a plot has 1 to %d of each", name, (long long)all.shape[2],

@@ -106,6 +106,8 @@ request request_parse(int argc, char **argv, const run_call *const *calls)
     options_operands(argc, argv, 0, "nothing");
     r.call = choose(&r, calls);
     check_companions(&r);
+    r.u2 = request_get(&r, "u2-is-bf16") != NULL ? ATTN_BF16 : 0;
+    parameters_read(&r.params, r.u2);
     return r;
 }
 
@@ -212,7 +214,7 @@ const attn_tensor *request_tensor(request *r, const char *option)
 {
     request_given *one = given(r, option);
     if (one == NULL || one->value == NULL) return NULL;
-    if (one->tensor.dtype == 0) one->tensor = npy_read(one->value);
+    if (one->tensor.dtype == 0) one->tensor = npy_read(one->value, r->u2);
     return &one->tensor;
 }
 

@@ -40,6 +40,7 @@ struct request {
     struct option *options; /* of all calls, as getopt wants them */
     request_given *given;   /* as many */
     parameters params;
+    attn_dtype u2; /* what arrays of u2 hold the bits of; 0: they are refused */
 };
 
 /* Reads the command line, and what --param names. The first of the calls is the one without a selector; a NULL

@@ -4,6 +4,8 @@
  */
 #include "rows.h"
 
+#include "number.h"
+
 #include <string.h>
 
 const request_option rows_options[] = {{.name = "weights"}, {.name = "scores"},    {.name = "logsumexp"},
@@ -42,6 +44,7 @@ void rows_add(results *all, request *r, attn_forward_args *args, attn_weights_st
               int32_t ndim, const int64_t *shape, bool needs_logsumexp)
 {
     const less rows = less_keys(ndim, shape), keys = less_queries(ndim, shape);
+    dtype = number_beside(dtype);
     (void)request_tagged(r, "scores", "STAGE=FILE", stages, &args->scores_stage);
     args->weights = results_add_asked(all, r, "weights", dtype, ndim, shape);
     args->scores = results_add_asked(all, r, "scores", dtype, ndim, shape);

@@ -157,9 +157,17 @@ static void run(request *r, attn_engine *engine)
     free(c.d_params);
 }
 
-static const request_option *const options[] = {
-    mechanism_options, modifiers_options, rotary_options,          incremental_options, attentional_options,
-    rows_options,      attention_options, inner_gradients_options, run_engine_options,  NULL};
+static const request_option *const options[] = {mechanism_options,
+                                                modifiers_options,
+                                                rotary_options,
+                                                incremental_options,
+                                                attentional_options,
+                                                rows_options,
+                                                attention_options,
+                                                inner_gradients_options,
+                                                run_engine_options,
+                                                run_file_options,
+                                                NULL};
 const run_call run_attention = {.options = options, .run = run};
 
 const char run_attention_help[] =

@@ -4,6 +4,7 @@
  * the names that Parikh (2016) and the library have.
  */
 #include "fail.h"
+#include "number.h"
 #include "results.h"
 #include "run.h"
 #include "tensor.h"
@@ -61,7 +62,7 @@ static const attn_tensor *add_logsumexp(results *all, const request *r, const ch
 {
     static const int64_t one[] = {1};
     if (request_get(r, option) == NULL && !needed) return NULL;
-    return results_add(all, request_get(r, option), of->dtype, of->ndim > 1 ? of->ndim - 1 : 1,
+    return results_add(all, request_get(r, option), number_beside(of->dtype), of->ndim > 1 ? of->ndim - 1 : 1,
                        of->ndim > 1 ? of->shape : one);
 }
 
@@ -99,7 +100,7 @@ static void run(request *r, attn_engine *engine)
     results_free(&all);
 }
 
-static const request_option *const options[] = {decomposable_options, run_engine_options, NULL};
+static const request_option *const options[] = {decomposable_options, run_engine_options, run_file_options, NULL};
 const run_call run_decomposable = {.selector = "decomposable", .options = options, .run = run};
 
 const char run_decomposable_help[] =

@@ -130,8 +130,8 @@ static void run(request *r, attn_engine *engine)
 }
 
 static const request_option *const options[] = {
-    mechanism_options, modifiers_options,       incremental_options, rows_options, layer_params_options,
-    layer_options,     inner_gradients_options, run_engine_options,  NULL};
+    mechanism_options, modifiers_options,       incremental_options, rows_options,     layer_params_options,
+    layer_options,     inner_gradients_options, run_engine_options,  run_file_options, NULL};
 const run_call run_layer = {.selector = "heads", .options = options, .run = run};
 
 const char run_layer_help[] =

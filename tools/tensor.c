@@ -6,13 +6,14 @@
 
 #include "fail.h"
 #include "npy_header.h"
+#include "number.h"
 
 #include <stddef.h>
 
 void tensor_check_real(const attn_tensor *tensor, const char *file)
 {
-    if (tensor->dtype != ATTN_F32 && tensor->dtype != ATTN_F64) {
-        fail("%s holds whole numbers; what is computed with is f4 or f8", file);
+    if (!number_is_real(tensor->dtype)) {
+        fail("%s holds whole numbers; what is computed with is " NUMBER_TYPES, file);
     }
 }
 
@@ -58,11 +59,7 @@ void tensor_fill(const attn_tensor *tensor, double number)
 {
     attn_tensor view = tensor_raised(tensor, 4);
     int64_t count = count_of(&view);
-    for (int64_t i = 0; i < count; ++i) {
-        int64_t at = place_of(&view, i);
-        if (view.dtype == ATTN_F32) ((float *)view.data)[at] = (float)number;
-        if (view.dtype == ATTN_F64) ((double *)view.data)[at] = number;
-    }
+    for (int64_t i = 0; i < count; ++i) number_write(view.dtype, view.data, place_of(&view, i), number);
 }
 
 void tensor_add(const attn_tensor *from, const attn_tensor *to)
@@ -70,8 +67,9 @@ void tensor_add(const attn_tensor *from, const attn_tensor *to)
     attn_tensor source = tensor_raised(from, 4), target = tensor_raised(to, 4);
     int64_t count = count_of(&target);
     for (int64_t i = 0; i < count; ++i) {
-        int64_t there = place_of(&target, i), here = place_of(&source, i);
-        if (target.dtype == ATTN_F32) ((float *)target.data)[there] += ((const float *)source.data)[here];
-        if (target.dtype == ATTN_F64) ((double *)target.data)[there] += ((const double *)source.data)[here];
+        int64_t there = place_of(&target, i);
+        double sum = number_read(target.dtype, target.data, there) +
+                     number_read(source.dtype, source.data, place_of(&source, i));
+        number_write(target.dtype, target.data, there, sum);
     }
 }

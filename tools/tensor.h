@@ -19,10 +19,10 @@ attn_tensor tensor_raised(const attn_tensor *tensor, int32_t rank);
 /* A view of count places of a dimension, from the first on. */
 attn_tensor tensor_part(const attn_tensor *tensor, int32_t dimension, int64_t first, int64_t count);
 
-/* Sets every element of a tensor of ATTN_F32 or ATTN_F64. */
+/* Sets every element of a tensor of a type that is computed with. */
 void tensor_fill(const attn_tensor *tensor, double number);
 
-/* to += from; both of one shape, of ATTN_F32 or ATTN_F64 both, in any strides. */
+/* to += from; both of one shape, of one type that is computed with, in any strides. The sum is rounded. */
 void tensor_add(const attn_tensor *from, const attn_tensor *to);
 
 #endif

@@ -34,6 +34,7 @@
 #include "attn.h"           // IWYU pragma: export
 #include "backward.hpp"     // IWYU pragma: export
 #include "decomposable.hpp" // IWYU pragma: export
+#include "element.hpp"      // IWYU pragma: export
 #include "engine.hpp"       // IWYU pragma: export
 #include "forward.hpp"      // IWYU pragma: export
 #include "mechanism.hpp"    // IWYU pragma: export

@@ -21,7 +21,7 @@ namespace attn
 
 /* attn_memory_options. */
 struct memory_options {
-    attn::dtype dtype = attn::dtype::f32;
+    attn::dtype dtype = attn::dtype::f32; /* what keys and values are kept in */
     std::int64_t batch = 1;
     std::int64_t key_heads = 1;
     std::int64_t key_dim = 0;

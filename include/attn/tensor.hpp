@@ -6,6 +6,7 @@
 #define ATTN_TENSOR_HPP
 
 #include "attn.h"
+#include "element.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -18,34 +19,8 @@
 namespace attn
 {
 
-enum class dtype : attn_dtype {
-    f32 = ATTN_F32,
-    f64 = ATTN_F64,
-    f16 = ATTN_F16,
-    bf16 = ATTN_BF16,
-    i8 = ATTN_I8,
-    boolean = ATTN_BOOL,
-    i32 = ATTN_I32,
-    i64 = ATTN_I64
-};
-
 namespace detail
 {
-
-/* The dtype of an element type, 0 where it has none. An unsigned char counts as a bool, since std::vector<bool> is no
- * array. */
-template <class T> inline constexpr attn_dtype dtype_of = 0;
-template <> inline constexpr attn_dtype dtype_of<float> = ATTN_F32;
-template <> inline constexpr attn_dtype dtype_of<double> = ATTN_F64;
-template <> inline constexpr attn_dtype dtype_of<signed char> = ATTN_I8;
-template <> inline constexpr attn_dtype dtype_of<bool> = ATTN_BOOL;
-template <> inline constexpr attn_dtype dtype_of<unsigned char> = ATTN_BOOL;
-template <> inline constexpr attn_dtype dtype_of<int> = sizeof(int) == 4 ? ATTN_I32 : 0;
-template <> inline constexpr attn_dtype dtype_of<long> = sizeof(long) == 8 ? ATTN_I64 : ATTN_I32;
-template <> inline constexpr attn_dtype dtype_of<long long> = ATTN_I64;
-
-template <class T> using if_element = std::enable_if_t<dtype_of<std::remove_cv_t<T>> != 0>;
-template <class T> using if_mutable_element = std::enable_if_t<dtype_of<T> != 0>; /* a const type has none */
 
 /* The first element of a container of contiguous elements, or of an array of any rank. */
 template <class C> constexpr auto first_of(C &container) noexcept
@@ -153,9 +128,10 @@ inline void set_strides(attn_tensor &tensor, const dims &strides) noexcept
     }
 }
 
-inline attn_tensor describe(const void *data, attn_dtype dtype, const dims &shape, const dims &strides) noexcept
+inline attn_tensor describe(const void *data, dtype type, const dims &shape, const dims &strides) noexcept
 {
-    attn_tensor tensor = {const_cast<void *>(data), dtype, shape.count(), {0, 0, 0, 0}, {0, 0, 0, 0}};
+    attn_tensor tensor = {
+        const_cast<void *>(data), static_cast<attn_dtype>(type), shape.count(), {0, 0, 0, 0}, {0, 0, 0, 0}};
     if (tensor.ndim < 1 || tensor.ndim > 4) return tensor; /* which every call refuses */
     if (strides.count() != 0 && strides.count() != shape.count()) {
         tensor.shape[0] = shape.count();
@@ -216,12 +192,12 @@ template <class C> using if_container = if_element<element_t<C>>;
 template <class C> using if_mutable_container = if_mutable_element<element_t<C>>;
 template <class C>
 using if_const_container =
-    std::enable_if_t<std::is_const_v<element_t<C>> && dtype_of<std::remove_cv_t<element_t<C>>> != 0>;
+    std::enable_if_t<std::is_const_v<element_t<C>> && is_element<std::remove_cv_t<element_t<C>>>>;
 
 } // namespace detail
 
-/* A view of memory that is read: an attn_tensor over float, double, the integers, bool, and unsigned char for bool. It
- * is made of
+/* A view of memory that is read: an attn_tensor over float, double, numbers of 16 bits (attn::float16, std::float16_t,
+ * _Float16; attn::bfloat16, std::bfloat16_t, __bf16), the integers, bool, and unsigned char for bool. It is made of
  *
  *     {container, shape}       std::vector, std::array, std::span, an array of any rank: whatever has data() and size()
  *     {container, shape, strides}
@@ -238,7 +214,7 @@ class const_tensor
 
     template <class T, class = detail::if_element<T>>
     const_tensor(T *data, const dims &shape, const dims &strides = {}) noexcept
-        : view_(detail::describe(data, detail::dtype_of<std::remove_cv_t<T>>, shape, strides))
+        : view_(detail::describe(data, dtype_of<std::remove_cv_t<T>>, shape, strides))
     {
     }
 
@@ -274,7 +250,7 @@ class const_tensor
 
     /* Elements that C++ has no type for. */
     const_tensor(const void *data, attn::dtype type, const dims &shape, const dims &strides = {}) noexcept
-        : view_(detail::describe(data, static_cast<attn_dtype>(type), shape, strides))
+        : view_(detail::describe(data, type, shape, strides))
     {
     }
 

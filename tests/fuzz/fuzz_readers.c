@@ -12,6 +12,7 @@
 #include "../../tools/fail.h"
 #include "../../tools/npy.h"
 #include "../../tools/npy_header.h"
+#include "../../tools/number.h"
 #include "../../tools/plot.h"
 #include "../../tools/plot_colour.h"
 #include "../../tools/plot_kinds.h"
@@ -35,7 +36,10 @@ struct npy {
 
 static size_t bytes_of(attn_dtype dtype)
 {
-    return dtype == ATTN_BOOL ? 1 : dtype == ATTN_F64 || dtype == ATTN_I64 ? 8 : 4;
+    return dtype == ATTN_BOOL                        ? 1
+           : dtype == ATTN_F16 || dtype == ATTN_BF16 ? 2
+           : dtype == ATTN_F64 || dtype == ATTN_I64  ? 8
+                                                     : 4;
 }
 
 static int64_t count_of(const attn_tensor *t)
@@ -84,7 +88,7 @@ static void check_round(const attn_tensor *t)
 {
     char *text = NULL;
     size_t size = 0;
-    if (t->dtype != ATTN_F32 && t->dtype != ATTN_F64) return;
+    if (!number_is_real(t->dtype)) return;
     attn_tensor plain = npy_create(t->dtype, t->ndim, t->shape);
     for (int64_t at = 0, n = count_of(t); at < n; at++) {
         memcpy((char *)plain.data + (size_t)at * bytes_of(t->dtype), element(t, at), bytes_of(t->dtype));
@@ -92,7 +96,7 @@ static void check_round(const attn_tensor *t)
     FILE *stream = open_memstream(&text, &size);
     npy_write(stream, &plain);
     fclose(stream);
-    const attn_tensor again = npy_read(box_file((const uint8_t *)text, size));
+    const attn_tensor again = npy_read(box_file((const uint8_t *)text, size), 0);
     free(text);
     CHECK(again.dtype == t->dtype && again.ndim == t->ndim, "it was written as another type");
     for (int32_t d = 0; d < t->ndim; d++) CHECK(again.shape[d] == t->shape[d], "dimension %d changed", (int)d);
@@ -104,7 +108,7 @@ static void check_round(const attn_tensor *t)
 static void read_npy(void *data)
 {
     const struct npy *npy = data;
-    const attn_tensor t = npy_read(npy->path);
+    const attn_tensor t = npy_read(npy->path, ATTN_BF16);
     CHECK(t.ndim >= 1 && t.ndim <= 4, "rank %d", (int)t.ndim);
     CHECK((uint64_t)count_of(&t) * bytes_of(t.dtype) <= npy->size, "more elements than the file has");
     volatile uint8_t sum = 0;
@@ -123,10 +127,11 @@ static size_t put(uint8_t *file, size_t at, const char *text)
 static void check_npy(struct bytes *b)
 {
     static uint8_t file[1 << 16];
-    static const char *const codes[] = {"f4", "f8", "b1", "i4", "i8"};
-    static const attn_dtype dtypes[] = {ATTN_F32, ATTN_F64, ATTN_BOOL, ATTN_I32, ATTN_I64};
+    static const char *const codes[] = {"f4", "f8", "b1", "i4", "i8", "f2", "V2", "u2"};
+    static const attn_dtype dtypes[] = {ATTN_F32, ATTN_F64, ATTN_BOOL, ATTN_I32,
+                                        ATTN_I64, ATTN_F16, ATTN_BF16, ATTN_BF16};
     struct npy npy = {.known = true, .ndim = 1 + (int32_t)(take(b) % 4), .count = 1};
-    const unsigned type = take(b) % 5, choice = take(b), order = take(b) % 6, version = 1 + take(b) % 3;
+    const unsigned type = take(b) % 8, choice = take(b), order = take(b) % 6, version = 1 + take(b) % 3;
     char shape[128] = "", text[512], piece[3][160];
     npy.dtype = dtypes[type];
     npy.fortran = choice & 1;

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# installed.sh: the program in the README compiles against the installed library, as its first lines say, and prints what
-# stands below it; so do the examples compile.
+# installed.sh: the programs in the README compile against the installed library, as its first lines say, and print what
+# stands below them; so do the examples compile.
 set -eu
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -19,16 +19,21 @@ compile() {
     "$CXX" -std=c++17 -Wall -Wextra -Wpedantic -Werror "$1" $(pkg-config --cflags --libs attn) -o "$2"
 }
 
-awk '/^```cpp$/ && !done { to = 1; next } /^```/ { if (to) done = 1; to = 0 } to' "$readme" > "$scratch/readme.cpp"
-awk '/^```text$/ && !done { to = 1; next } /^```/ { if (to) done = 1; to = 0 } to' "$readme" > "$scratch/wanted"
-if [ ! -s "$scratch/readme.cpp" ] || [ ! -s "$scratch/wanted" ]; then
-    echo "no program, or nothing that it prints, in $readme" >&2
-    exit 1
-fi
-compile "$scratch/readme.cpp" "$scratch/readme"
-"$scratch/readme" > "$scratch/got"
-diff -u "$scratch/wanted" "$scratch/got"
-echo "the README's program prints what it says"
+# Program n is the nth block of cpp; what it prints is the block of text after it.
+awk -v to="$scratch" '
+    /^```cpp$/ { n++; file = to "/" n ".cpp"; next }
+    /^```text$/ && n { file = to "/" n ".wanted"; next }
+    /^```/ { if (file) close(file); file = ""; next }
+    file { print > file }' "$readme"
+count=0
+for program in "$scratch"/[0-9]*.cpp; do
+    compile "$program" "$scratch/readme"
+    "$scratch/readme" > "$scratch/got"
+    diff -u "${program%.cpp}.wanted" "$scratch/got"
+    count=$((count + 1))
+done
+[ "$count" -gt 1 ] || { echo "only $count programs in $readme" >&2; exit 1; }
+echo "the README's programs print what it says"
 
 for example in "$SOURCE"/bindings/cpp/examples/*.cpp; do
     compile "$example" "$scratch/example"

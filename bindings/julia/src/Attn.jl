@@ -12,7 +12,7 @@ weights `[keys, queries, heads, batch]`, so that column `i` holds the weights of
 the last ones. This is the memory of the C library's `[batch, heads, length, dimension]`. Matrices that multiply a vector
 (`W`, `U`, `W_q`, ...) are `[outputs, inputs]`, as their formulas write them: `W * q`.
 
-`Float32` or `Float64`, any strides: arrays, views, `PermutedDimsArray`s and whatever else has `strides` and a pointer.
+`Float32`, `Float64`, `Float16` or [`Attn.BFloat16`](@ref), any strides: arrays, views, `PermutedDimsArray`s and whatever else has `strides` and a pointer.
 Positions count from 0, as in the C library; indices of sequences from 1. What is refused raises an [`AttnError`](@ref).
 """
 module Attn
@@ -31,6 +31,7 @@ include("abi.jl")
 include("library.jl")
 include("numbers.jl")
 include("words.jl")
+include("elements.jl")
 include("tensors.jl")
 include("json.jl")
 include("handles.jl")
@@ -47,6 +48,7 @@ include("decomposable.jl")
 function __init__()
     load_library()
     load_words()
+    load_elements()
 end
 
 end

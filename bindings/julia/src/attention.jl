@@ -20,8 +20,9 @@ The context, `[Dv, Tq, Hq, B]`: for each query the mean of the values, weighted 
 a `NamedTuple` `(context, weights, logsumexp, scores, stats)`, where more is asked for; `nothing` in it was not.
 
 `query` `[Dq, Tq, Hq, B]`, `key` `[Dk, Tk, Hk, B]`, `value` `[Dv, Tk, Hk, B]`; `nothing`: the keys. `Hk` divides `Hq`. Arrays of
-fewer dimensions lack the last ones. All are borrowed for the call, whatever their strides, and of one type, `Float32` or
-`Float64`.
+fewer dimensions lack the last ones. All are borrowed for the call, whatever their strides, and of one type: `Float32`, `Float64`,
+`Float16` or [`Attn.BFloat16`](@ref). What is computed beside the context, and slopes, tables and parameters, is `Float32` where
+that has 16 bits.
 
 - `score`, `params`, `scale`, `softcap`, `temperature`, `normaliser`, `causal`, `window`, `alibi`, `relative`, `locally`: the
   rule, as for [`Mechanism`](@ref)

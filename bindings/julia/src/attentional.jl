@@ -38,7 +38,7 @@ function attentional_grad(d_output::AbstractArray, output::AbstractArray, weight
                           engine::Engine = shared_engine())
     kept, given = Any[], (weight = weight, context = context, query = query, bias = bias)
     args = attentional_args(kept; given..., output = output, d_output = d_output)
-    made = gradients_like(given, names_of(wanted, given, ()), eltype(query))
+    made = gradients_like(given, names_of(wanted, given, ()))
     lay!(args, kept, :d_weight, made.weight, matrix)
     lay!(args, kept, :d_context, made.context)
     lay!(args, kept, :d_query, made.query)

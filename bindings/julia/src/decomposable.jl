@@ -24,8 +24,8 @@ function decomposable(f::AbstractArray, g::AbstractArray, a::MaybeArray = nothin
     dtype_of(type, "f")
     column(array, otherwise) = size(array === nothing ? otherwise : array, 1)
     made = (beta = Array{type}(undef, column(b, g), behind(f)...), alpha = Array{type}(undef, column(a, f), behind(g)...),
-            a_logsumexp = Array{type,max(ndims(f) - 1, 0)}(undef, behind(f)),
-            b_logsumexp = Array{type,max(ndims(g) - 1, 0)}(undef, behind(g)))
+            a_logsumexp = Array{beside(type),max(ndims(f) - 1, 0)}(undef, behind(f)),
+            b_logsumexp = Array{beside(type),max(ndims(g) - 1, 0)}(undef, behind(g)))
     args = decomposable_args(kept; f = f, g = g, a = a, b = b, a_lengths = lengths_of(a_lengths, "a_lengths"),
                              b_lengths = lengths_of(b_lengths, "b_lengths"), made...)
     GC.@preserve kept attn_decomposable_forward(engine, args)
@@ -45,7 +45,7 @@ function decomposable_grad(d_beta::MaybeArray, d_alpha::MaybeArray, f::AbstractA
     result === nothing &&
         (result = decomposable(f, g, a, b; a_lengths = a_lengths, b_lengths = b_lengths, engine = engine))
     kept, given = Any[], (f = f, g = g, a = a, b = b)
-    made = gradients_like(given, names_of(wanted, given, ()), eltype(f))
+    made = gradients_like(given, names_of(wanted, given, ()))
     args = decomposable_args(kept; given..., a_lengths = lengths_of(a_lengths, "a_lengths"), b_lengths = lengths_of(b_lengths, "b_lengths"),
                              result..., d_beta = d_beta, d_alpha = d_alpha, d_f = made.f, d_g = made.g, d_a = made.a,
                              d_b = made.b)

@@ -138,8 +138,8 @@ end
     bind!(mechanism_or_layer; name = array...)
 
 Binds parameters by their names. The arrays are borrowed, and kept alive: what is changed in place is changed for the
-library. `nothing` unbinds. Refused are names that there are not, other sizes than [`param_shapes`](@ref) tells, and other
-elements than `Float32` and `Float64`; where one is refused, all are as they were. Returns its first argument.
+library. `nothing` unbinds. Refused are names that there are not, other sizes than [`param_shapes`](@ref) tells, and
+elements that the library does not take; where one is refused, all are as they were. Returns its first argument.
 """
 function bind!(handle::WithParameters; params...)
     before = Pair{Symbol,MaybeArray}[]
@@ -180,11 +180,13 @@ The arrays that are bound, by their names.
 """
 bound(handle::WithParameters) = filter(pair -> !(pair.first in (:alibi, :relative)), handle.owned.kept)
 
-# Room for the gradients of those parameters that are wanted; wanted nothing: of all.
+# Room for the gradients of those parameters that are wanted, each of the type of what is bound; wanted nothing: of all.
 function gradients_of(handle::WithParameters, wanted, type)
     shapes = param_shapes(handle)
     names = Tuple(name for name in keys(shapes) if wanted === nothing || name in wanted)
-    return NamedTuple{names}(Tuple(Array{type}(undef, shapes[name]) for name in names))
+    arrays = bound(handle)
+    type_of(name) = haskey(arrays, name) ? eltype(arrays[name]) : beside(type)
+    return NamedTuple{names}(Tuple(Array{type_of(name)}(undef, shapes[name]) for name in names))
 end
 
 # Those gradients as the library takes them, in the order of the parameters.

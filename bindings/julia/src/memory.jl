@@ -4,7 +4,7 @@
 """
     Attn.Memory(mechanism; key_dim, value_dim = nothing, batch = 1, key_heads = 1, capacity = 0, fixed = false,
                 type = Float32, rope = nothing)
-    Attn.Memory(mechanism, key, value = nothing; capacity, fixed, rope)
+    Attn.Memory(mechanism, key, value = nothing; capacity, fixed, type = eltype(key), rope)
 
 Keys and values made ready for many queries of one mechanism: an empty memory, or one that holds `key` `[Dk, n, Hk, B]` and
 `value` `[Dv, n, Hk, B]` already, which it copies. Keys are projected when they are appended, with the parameters that are
@@ -13,6 +13,7 @@ bound then. (Not exported: Julia's own `Memory` has been in Base since 1.11.)
 - `value_dim`: `nothing`, as `value`: the keys are the values
 - `key_dim`: 0 where no key is read (location)
 - `capacity`: positions of each sequence that there is room for from the beginning; `fixed`: nor ever more
+- `type`: what it is kept in: `Float32`, `Float64`, `Float16`, [`Attn.BFloat16`](@ref) or `Int8`
 - `rope`: a [`Rope`](@ref) turns keys by their positions as they are appended
 
 `append!`, [`truncate!`](@ref), [`reorder!`](@ref) and `copy` work on it, [`lengths`](@ref) tells how much it holds. What
@@ -45,10 +46,10 @@ function Memory(mechanism::Mechanism; key_dim::Integer, value_dim::Union{Nothing
 end
 
 function Memory(mechanism::Mechanism, key::AbstractArray, value::MaybeArray = nothing; capacity::Integer = 0,
-                fixed::Bool = false, rope::Union{Nothing,Rope} = nothing)
+                fixed::Bool = false, type::Type = eltype(key), rope::Union{Nothing,Rope} = nothing)
     memory = Memory(mechanism; batch = size(key, 4), key_heads = size(key, 3), key_dim = size(key, 1),
                     value_dim = value === nothing ? nothing : size(value, 1), capacity = max(capacity, size(key, 2)),
-                    fixed = fixed, type = eltype(key), rope = rope)
+                    fixed = fixed, type = type, rope = rope)
     return append!(memory, key, value)
 end
 

@@ -83,15 +83,16 @@ function forward(layer::MultiHead, query::AbstractArray, key::MaybeArray = nothi
                  keywords...)
     type, kept = eltype(query), Any[]
     dtype_of(type, "query")
+    wide = beside(type)
     sequences = value !== nothing ? value : key !== nothing ? key : query
     count = positions(sequences)
     memory === nothing || (count = longest(memory) + (attend_only ? 0 : count))
     heads = (positions(query), layer.query_heads, size(query)[3:end]...)
-    make(wanted, sizes...) = wanted ? Array{type}(undef, sizes...) : nothing
+    make(wanted, sizes...) = wanted ? Array{wide}(undef, sizes...) : nothing
     weights, scores = make(return_weights, count, heads...), make(return_scores !== nothing, count, heads...)
-    exact = exactness(return_logsumexp, type)
+    exact = exactness(return_logsumexp, wide)
     logsumexp = exact === nothing ? nothing : Array{exact}(undef, heads...)
-    room = stats_room(return_stats, type, count, heads)
+    room = stats_room(return_stats, wide, count, heads)
     output = out === nothing ? Array{type}(undef, param_shapes(layer).W_o[1], behind(query)...) : out
     args = multihead_args(kept, query, key, value; weights = weights, scores = scores, logsumexp = logsumexp,
                           stage = return_scores, room..., keywords...)
@@ -158,7 +159,7 @@ function backward(layer::MultiHead, d_output::MaybeArray, query::AbstractArray, 
     end
     given = (; query = query, key = key, value = value, bias = bias, distances(layer.mechanism)...)
     wanted = names_of(wanted, given, (keys(param_shapes(layer))..., keys(param_shapes(layer.mechanism))...))
-    made = gradients_like(given, wanted, type)
+    made = gradients_like(given, wanted)
     params, inner = gradients_of(layer, wanted, type), gradients_of(layer.mechanism, wanted, type)
     back = MultiheadBackwardArgs()
     back.forward = Base.unsafe_convert(Ptr{MultiheadArgs}, args)

@@ -41,12 +41,13 @@ function forward(mechanism::Mechanism, query::AbstractArray, key::MaybeArray = n
                  keywords...)
     (width, count), type, rows = context_sizes(key, value, memory), eltype(query), behind(query)
     dtype_of(type, "query")
-    make(wanted, sizes...) = wanted ? Array{type}(undef, sizes...) : nothing
+    wide = beside(type)
+    make(wanted, sizes...) = wanted ? Array{wide}(undef, sizes...) : nothing
     context = out === nothing ? Array{type}(undef, width, rows...) : out
     weights, scores = make(return_weights, count, rows...), make(return_scores !== nothing, count, rows...)
-    exact = exactness(return_logsumexp, type)
+    exact = exactness(return_logsumexp, wide)
     logsumexp = exact === nothing ? nothing : Array{exact,length(rows)}(undef, rows)
-    room = stats_room(return_stats, type, count, rows)
+    room = stats_room(return_stats, wide, count, rows)
     run_once!(Call(mechanism, query, key, value; memory = memory, context = context, weights = weights, scores = scores,
                    logsumexp = logsumexp, stage = return_scores, room..., keywords...))
     return_weights || exact !== nothing || return_scores !== nothing || return_stats || return context
@@ -70,7 +71,7 @@ function backward(mechanism::Mechanism, d_context::MaybeArray, query::AbstractAr
         refuse(:ATTN_ERR_ARGUMENT, "result is not what comes with return_logsumexp = true")
     given = (; query = query, key = key, value = value, bias = bias, distances(mechanism)...)
     wanted = names_of(wanted, given, keys(param_shapes(mechanism)))
-    made = gradients_like(given, wanted, eltype(query))
+    made = gradients_like(given, wanted)
     params = gradients_of(mechanism, wanted, eltype(query))
     call = Call(mechanism, query, key, value; context = result.context, logsumexp = result.logsumexp, bias = bias, keywords...)
     run!(Gradient(call; d_context = d_context, d_weights = d_weights, d_logsumexp = d_logsumexp, d_query = made.query,
@@ -91,8 +92,8 @@ function names_of(wanted, given, others)
     return Tuple(wanted)
 end
 
-# Room for the gradients of those that were given and are wanted; nothing for the others.
-gradients_like(given::NamedTuple, wanted, type) = map(NamedTuple{keys(given)}(keys(given))) do name
+# Room for the gradients of those that were given and are wanted, each of its type; nothing for the others.
+gradients_like(given::NamedTuple, wanted) = map(NamedTuple{keys(given)}(keys(given))) do name
     array = given[name]
-    array === nothing || !(wanted === nothing || name in wanted) ? nothing : Array{type}(undef, size(array))
+    array === nothing || !(wanted === nothing || name in wanted) ? nothing : Array{eltype(array)}(undef, size(array))
 end

@@ -9,12 +9,13 @@ const Lengths = Union{AbstractVector{<:Integer},AbstractMatrix{<:Integer},Tuple{
            array isa BitArray ? ": it packs its bits; Array{Bool} does not" : "", "; nothing is copied or converted")
 
 # What elements are needed, in the words of whoever has others.
-needed(name) = name === :mask ? "a mask's are Bool: Array{Bool}(mask)" : "Float32 or Float64 is computed with"
+needed(name) = name === :mask ? "a mask's are Bool: Array{Bool}(mask)" : "Float32, Float64, Float16 or BFloat16 is computed with"
 
 function dtype_of(type::Type, name)
-    haskey(DTYPES, type) ||
+    known = element(type)
+    known === nothing &&
         refuse(:ATTN_ERR_DTYPE, name, " has elements of ", type, ", but ", needed(name), "; nothing is converted")
-    return DTYPES[type]
+    return DTYPES[known]
 end
 
 function tensor(array::AbstractArray{T,N}, name, order) where {T,N}

@@ -21,9 +21,6 @@ const LAYOUTS = Words("ATTN_ROPE_", :interleaved, :halves)
 const ADDITIVE_FLAGS = Words("ATTN_ADDITIVE_", :bias, :normalised, :query_projected, :key_projected)
 const MEMORY_FLAGS = Words("ATTN_MEMORY_", :fixed, :keys_alone)
 const MULTIHEAD_FLAGS = Words("ATTN_MULTIHEAD_", :bias, :packed)
-const DTYPE_NAMES = Dict{DataType,String}(Float32 => "F32", Float64 => "F64", Float16 => "F16", Int8 => "I8", Bool => "BOOL",
-                                          Int32 => "I32", Int64 => "I64")
-const DTYPES = Dict{DataType,Int32}()
 
 function load_words()
     for table in (WAYS, ALIGNMENTS, NORMALISERS, STAGES, LOCALS, RELATIVES, LAYOUTS, ADDITIVE_FLAGS, MEMORY_FLAGS,
@@ -32,9 +29,6 @@ function load_words()
             table.values[word] = constant(table.prefix * uppercase(string(word)))
         end
         isempty(table.nothing_is) || (table.values[nothing] = constant(table.prefix * table.nothing_is))
-    end
-    for (type, name) in DTYPE_NAMES
-        DTYPES[type] = constant("ATTN_$name")
     end
 end
 

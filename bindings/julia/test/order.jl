@@ -13,6 +13,10 @@ name_of(quoted::QuoteNode) = name_of(quoted.value)
 name_of(e::Expr) = e.head === :. ? name_of(e.args[2]) :
                    e.head in (:call, :curly, :where, :(<:), :(::)) ? name_of(e.args[1]) : nothing
 
+# Whether what is defined is a method more of a function of Julia's own, which every file has.
+is_julias(other) = false
+is_julias(e::Expr) = e.head === :. ? e.args[1] === :Base : e.head in (:call, :where, :(::)) && is_julias(e.args[1])
+
 # What a file defines at its top.
 defines!(names, other) = names
 function defines!(names, e::Expr)
@@ -21,8 +25,10 @@ function defines!(names, e::Expr)
         e.head === :macrocall && e.args[1] === Symbol("@import_c") && push!(names, name_of(e.args[end]))
     elseif e.head === :struct
         push!(names, name_of(e.args[2]))
-    elseif e.head in (:function, :(=), :abstract)
+    elseif e.head === :primitive
         push!(names, name_of(e.args[1]))
+    elseif e.head in (:function, :(=), :abstract)
+        is_julias(e.args[1]) || push!(names, name_of(e.args[1]))
     elseif e.head === :macro
         push!(names, Symbol("@", name_of(e.args[1])))
     end

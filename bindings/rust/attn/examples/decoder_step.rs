@@ -35,7 +35,7 @@ fn main() -> attn::Result<()> {
     let keys = Tensor::new(&states, &[BATCH, 1, LENGTH, ENCODER])?;
     let mechanism = Arc::new(mechanism);
     let options = MemoryOptions::new(ENCODER).batch(BATCH); // the keys are the values
-    let mut memory = Memory::new(&mechanism, options)?;
+    let mut memory = Memory::<f32>::new(&mechanism, options)?;
     memory.append(Append::keys(keys).counts(&lengths))?; // sentences of different lengths
 
     let (state_shape, context_shape) = ([BATCH, 1, 1, DECODER], [BATCH, 1, 1, ENCODER]);
@@ -51,7 +51,7 @@ fn main() -> attn::Result<()> {
             &mechanism,
             Slices {
                 query: &state,
-                memory: Some(&memory),
+                memory: Some((&memory).into()),
                 context: &mut context,
                 ..Slices::default()
             },

@@ -4,22 +4,31 @@
 use crate::element::Float;
 use crate::engine::Engine;
 use crate::error::{check, Result};
-use crate::tensor::{pointer, pointer_mut, Tensor, TensorMut};
+use crate::tensor::{pointer, ParamView, ParamViewMut, Tensor, TensorMut};
 use attn_sys as sys;
 
 /// What an attentional step reads: T rows in each of any leading dimensions, Dv the dimensions of the context, Dq those of
 /// the query, H those of what comes out.
 #[derive(Clone, Copy, Debug)]
 pub struct Attentional<'a, T: Float> {
-    weight: Tensor<'a, T>,
+    weight: ParamView<'a>,
     context: Tensor<'a, T>,
     query: Tensor<'a, T>,
-    bias: Option<Tensor<'a, T>>,
+    bias: Option<ParamView<'a>>,
 }
 
 impl<'a, T: Float> Attentional<'a, T> {
     /// W_c [H, Dv + Dq], the context's columns first; the context [.., T, Dv]; the query [.., T, Dq], the decoder's state.
-    pub fn new(weight: Tensor<'a, T>, context: Tensor<'a, T>, query: Tensor<'a, T>) -> Self {
+    pub fn new(weight: Tensor<'a, T::Wide>, context: Tensor<'a, T>, query: Tensor<'a, T>) -> Self {
+        Self::of(weight.into(), context, query)
+    }
+
+    /// The same with a weight in the type of context and query, where that has 16 bits.
+    pub fn half(weight: Tensor<'a, T>, context: Tensor<'a, T>, query: Tensor<'a, T>) -> Self {
+        Self::of(weight.into(), context, query)
+    }
+
+    fn of(weight: ParamView<'a>, context: Tensor<'a, T>, query: Tensor<'a, T>) -> Self {
         Self {
             weight,
             context,
@@ -29,8 +38,14 @@ impl<'a, T: Float> Attentional<'a, T> {
     }
 
     /// A bias \[H\], which the paper has not.
-    pub fn bias(mut self, bias: Tensor<'a, T>) -> Self {
-        self.bias = Some(bias);
+    pub fn bias(mut self, bias: Tensor<'a, T::Wide>) -> Self {
+        self.bias = Some(bias.into());
+        self
+    }
+
+    /// A bias in the type of context and query, where that has 16 bits.
+    pub fn half_bias(mut self, bias: Tensor<'a, T>) -> Self {
+        self.bias = Some(bias.into());
         self
     }
 
@@ -48,8 +63,8 @@ impl<'a, T: Float> Attentional<'a, T> {
 /// The gradients of an attentional step that are wanted, each of the shape of what it is the gradient of; at least one.
 #[derive(Debug)]
 pub struct AttentionalGradients<'g, T: Float> {
-    weight: Option<TensorMut<'g, T>>,
-    bias: Option<TensorMut<'g, T>>,
+    weight: Option<ParamViewMut<'g>>,
+    bias: Option<ParamViewMut<'g>>,
     context: Option<TensorMut<'g, T>>,
     query: Option<TensorMut<'g, T>>,
     accumulate: bool,
@@ -74,14 +89,26 @@ impl<'g, T: Float> AttentionalGradients<'g, T> {
     }
 
     /// By the weight.
-    pub fn weight(mut self, d_weight: TensorMut<'g, T>) -> Self {
-        self.weight = Some(d_weight);
+    pub fn weight(mut self, d_weight: TensorMut<'g, T::Wide>) -> Self {
+        self.weight = Some(d_weight.into());
+        self
+    }
+
+    /// By a weight of 16 bits.
+    pub fn half_weight(mut self, d_weight: TensorMut<'g, T>) -> Self {
+        self.weight = Some(d_weight.into());
         self
     }
 
     /// By the bias, where there is one.
-    pub fn bias(mut self, d_bias: TensorMut<'g, T>) -> Self {
-        self.bias = Some(d_bias);
+    pub fn bias(mut self, d_bias: TensorMut<'g, T::Wide>) -> Self {
+        self.bias = Some(d_bias.into());
+        self
+    }
+
+    /// By a bias of 16 bits.
+    pub fn half_bias(mut self, d_bias: TensorMut<'g, T>) -> Self {
+        self.bias = Some(d_bias.into());
         self
     }
 
@@ -139,10 +166,10 @@ impl Engine {
             accumulate: i32::from(gradients.accumulate),
             output: &output.raw,
             d_output: &d_output.raw,
-            d_weight: pointer_mut(&gradients.weight),
-            d_bias: pointer_mut(&gradients.bias),
-            d_context: pointer_mut(&gradients.context),
-            d_query: pointer_mut(&gradients.query),
+            d_weight: pointer(&gradients.weight),
+            d_bias: pointer(&gradients.bias),
+            d_context: pointer(&gradients.context),
+            d_query: pointer(&gradients.query),
             ..inputs.lay()
         };
         // SAFETY: as above; gradients are written.

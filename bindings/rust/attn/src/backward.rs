@@ -6,7 +6,7 @@ use crate::error::{Error, Result, Status};
 use crate::forward::Inputs;
 use crate::mechanism::Mechanism;
 use crate::param::ParamInfo;
-use crate::tensor::{pointer, pointer_mut, LogSumExp, Tensor, TensorMut};
+use crate::tensor::{pointer, LogSumExp, ParamViewMut, Tensor, TensorMut};
 use crate::workspace::{self, Workspace};
 use attn_sys as sys;
 use std::ptr;
@@ -16,8 +16,8 @@ use std::ptr;
 pub struct Flow<'a, T: Float> {
     logsumexp: LogSumExp<'a>,
     context: Option<[Tensor<'a, T>; 2]>,
-    d_weights: Option<Tensor<'a, T>>,
-    d_logsumexp: Option<Tensor<'a, T>>,
+    d_weights: Option<Tensor<'a, T::Wide>>,
+    d_logsumexp: Option<Tensor<'a, T::Wide>>,
 }
 
 impl<'a, T: Float> Flow<'a, T> {
@@ -38,13 +38,13 @@ impl<'a, T: Float> Flow<'a, T> {
     }
 
     /// The gradient by the weights [B, Hq, Tq, Tk], of a loss that looks at them.
-    pub fn weights(mut self, d_weights: Tensor<'a, T>) -> Self {
+    pub fn weights(mut self, d_weights: Tensor<'a, T::Wide>) -> Self {
         self.d_weights = Some(d_weights);
         self
     }
 
     /// The gradient by the log-sum-exp [B, Hq, Tq], of a loss that looks at it.
-    pub fn logsumexp(mut self, d_logsumexp: Tensor<'a, T>) -> Self {
+    pub fn logsumexp(mut self, d_logsumexp: Tensor<'a, T::Wide>) -> Self {
         self.d_logsumexp = Some(d_logsumexp);
         self
     }
@@ -57,10 +57,10 @@ pub struct Gradients<'g, T: Float> {
     pub(crate) key: Option<TensorMut<'g, T>>,
     pub(crate) value: Option<TensorMut<'g, T>>,
     pub(crate) bias: Option<TensorMut<'g, T>>,
-    pub(crate) alibi: Option<TensorMut<'g, T>>,
-    pub(crate) relative: Option<TensorMut<'g, T>>,
-    pub(crate) params: Vec<(&'g str, TensorMut<'g, T>)>,
-    pub(crate) mechanism_params: Vec<(&'g str, TensorMut<'g, T>)>,
+    pub(crate) alibi: Option<TensorMut<'g, T::Wide>>,
+    pub(crate) relative: Option<TensorMut<'g, T::Wide>>,
+    pub(crate) params: Vec<(&'g str, ParamViewMut<'g>)>,
+    pub(crate) mechanism_params: Vec<(&'g str, ParamViewMut<'g>)>,
     pub(crate) accumulate: bool,
     pub(crate) workspace: Option<&'g mut Workspace>,
 }
@@ -113,26 +113,38 @@ impl<'g, T: Float> Gradients<'g, T> {
     }
 
     /// By the slopes of ALiBi \[Hq\].
-    pub fn alibi(mut self, d_alibi: TensorMut<'g, T>) -> Self {
+    pub fn alibi(mut self, d_alibi: TensorMut<'g, T::Wide>) -> Self {
         self.alibi = Some(d_alibi);
         self
     }
 
     /// By the table of relative biases.
-    pub fn relative(mut self, d_relative: TensorMut<'g, T>) -> Self {
+    pub fn relative(mut self, d_relative: TensorMut<'g, T::Wide>) -> Self {
         self.relative = Some(d_relative);
         self
     }
 
     /// By a parameter, of the mechanism or, of a layer's gradients, of the layer.
-    pub fn param(mut self, name: &'g str, d_param: TensorMut<'g, T>) -> Self {
-        self.params.push((name, d_param));
+    pub fn param(mut self, name: &'g str, d_param: TensorMut<'g, T::Wide>) -> Self {
+        self.params.push((name, d_param.into()));
+        self
+    }
+
+    /// By a parameter that is bound in the type of the inputs, where that has 16 bits.
+    pub fn half_param(mut self, name: &'g str, d_param: TensorMut<'g, T>) -> Self {
+        self.params.push((name, d_param.into()));
         self
     }
 
     /// By a parameter of the mechanism that a layer is around.
-    pub fn mechanism_param(mut self, name: &'g str, d_param: TensorMut<'g, T>) -> Self {
-        self.mechanism_params.push((name, d_param));
+    pub fn mechanism_param(mut self, name: &'g str, d_param: TensorMut<'g, T::Wide>) -> Self {
+        self.mechanism_params.push((name, d_param.into()));
+        self
+    }
+
+    /// The same of one that is bound in the type of the inputs, where that has 16 bits.
+    pub fn half_mechanism_param(mut self, name: &'g str, d_param: TensorMut<'g, T>) -> Self {
+        self.mechanism_params.push((name, d_param.into()));
         self
     }
 
@@ -151,9 +163,9 @@ impl<'g, T: Float> Gradients<'g, T> {
 
 /// A pointer for each parameter in the library's order, null for those by which no gradient is wanted; none at all where
 /// there is none.
-pub(crate) fn ordered<T: Float>(
+pub(crate) fn ordered(
     owner: &str,
-    gradients: &[(&str, TensorMut<'_, T>)],
+    gradients: &[(&str, ParamViewMut<'_>)],
     infos: impl FnOnce() -> Result<Vec<ParamInfo>>,
 ) -> Result<Vec<*const sys::attn_tensor>> {
     if gradients.is_empty() {
@@ -222,12 +234,12 @@ impl Mechanism {
             accumulate: i32::from(gradients.accumulate),
             d_weights: pointer(&flow.d_weights),
             d_logsumexp: pointer(&flow.d_logsumexp),
-            d_query: pointer_mut(&gradients.query),
-            d_key: pointer_mut(&gradients.key),
-            d_value: pointer_mut(&gradients.value),
-            d_bias: pointer_mut(&gradients.bias),
-            d_alibi: pointer_mut(&gradients.alibi),
-            d_relative: pointer_mut(&gradients.relative),
+            d_query: pointer(&gradients.query),
+            d_key: pointer(&gradients.key),
+            d_value: pointer(&gradients.value),
+            d_bias: pointer(&gradients.bias),
+            d_alibi: pointer(&gradients.alibi),
+            d_relative: pointer(&gradients.relative),
             ..Default::default()
         };
         if let Some([context, d_context]) = &flow.context {

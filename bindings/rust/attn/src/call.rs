@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! Calls that are planned once and run many times, on whichever slices have their layout.
 
-use crate::element::Float;
+use crate::element::{Element, Float};
 use crate::error::{check, Error, Result, Status};
 use crate::forward::{Inputs, Outputs};
 use crate::handle::handle;
 use crate::layout::Reach;
 use crate::mechanism::Mechanism;
-use crate::memory::Memory;
+use crate::memory::MemoryRef;
 use crate::tensor::Indices;
 use attn_sys as sys;
 use std::fmt;
@@ -31,7 +31,7 @@ pub struct Slices<'a, T: Float> {
     /// Read.
     pub value: &'a [T],
     /// Read, where the call was laid out with one.
-    pub memory: Option<&'a Memory<T>>,
+    pub memory: Option<MemoryRef<'a>>,
     /// Read.
     pub mask: &'a [bool],
     /// Read.
@@ -41,12 +41,12 @@ pub struct Slices<'a, T: Float> {
     /// Written.
     pub context: &'a mut [T],
     /// Written.
-    pub weights: &'a mut [T],
+    pub weights: &'a mut [T::Wide],
     /// Written.
-    pub scores: &'a mut [T],
+    pub scores: &'a mut [T::Wide],
     /// Written.
-    pub logsumexp: &'a mut [T],
-    /// Written, where a float32 call was laid out with a log-sum-exp in float64.
+    pub logsumexp: &'a mut [T::Wide],
+    /// Written, where a call that is computed in float32 was laid out with a log-sum-exp in float64.
     pub exact_logsumexp: &'a mut [f64],
 }
 
@@ -373,7 +373,7 @@ impl Mechanism {
         laid.take(At::Weights, outputs.weights.map(|t| (t.raw, t.reach)));
         laid.take(At::Scores, outputs.scores.map(|t| (t.raw, t.reach)));
         if let Some(logsumexp) = outputs.logsumexp {
-            let exactness = match logsumexp.raw.dtype == T::DTYPE {
+            let exactness = match logsumexp.raw.dtype == T::Wide::DTYPE {
                 true => At::LogSumExp,
                 false => At::ExactLogSumExp,
             };
@@ -447,7 +447,7 @@ impl<T: Float> Call<T> {
         if unsafe { (*laid).takes_memory } != slices.memory.is_some() {
             return Err(mismatch(Status::Argument, "memory"));
         }
-        let memory = slices.memory.map_or(ptr::null(), Memory::raw);
+        let memory = slices.memory.map_or(ptr::null(), MemoryRef::raw);
         // SAFETY: every tensor has the slice that it was checked against; these are borrowed for the call, and so is what is
         // bound to the mechanism, whose plan it is.
         unsafe {

@@ -4,7 +4,7 @@
 use crate::element::Float;
 use crate::engine::Engine;
 use crate::error::{check, Result};
-use crate::tensor::{pointer, pointer_mut, pointer_to_indices, Indices, Tensor, TensorMut};
+use crate::tensor::{pointer, Indices, Tensor, TensorMut};
 use attn_sys as sys;
 
 /// What it reads: two sentences, as they are and as they are projected. B sequences, H heads (usually 1), lengths Ta and
@@ -62,8 +62,8 @@ impl<'a, T: Float> Decomposable<'a, T> {
             g: &self.g.raw,
             a: pointer(&self.a),
             b: pointer(&self.b),
-            a_lengths: pointer_to_indices(&self.a_lengths),
-            b_lengths: pointer_to_indices(&self.b_lengths),
+            a_lengths: pointer(&self.a_lengths),
+            b_lengths: pointer(&self.b_lengths),
             ..Default::default()
         }
     }
@@ -74,8 +74,8 @@ impl<'a, T: Float> Decomposable<'a, T> {
 pub struct Aligned<'o, T: Float> {
     beta: Option<TensorMut<'o, T>>,
     alpha: Option<TensorMut<'o, T>>,
-    a_logsumexp: Option<TensorMut<'o, T>>,
-    b_logsumexp: Option<TensorMut<'o, T>>,
+    a_logsumexp: Option<TensorMut<'o, T::Wide>>,
+    b_logsumexp: Option<TensorMut<'o, T::Wide>>,
 }
 
 impl<T: Float> Default for Aligned<'_, T> {
@@ -108,13 +108,13 @@ impl<'o, T: Float> Aligned<'o, T> {
     }
 
     /// log sum_j exp(e_ij) [B, H, Ta].
-    pub fn a_logsumexp(mut self, logsumexp: TensorMut<'o, T>) -> Self {
+    pub fn a_logsumexp(mut self, logsumexp: TensorMut<'o, T::Wide>) -> Self {
         self.a_logsumexp = Some(logsumexp);
         self
     }
 
     /// log sum_i exp(e_ij) [B, H, Tb].
-    pub fn b_logsumexp(mut self, logsumexp: TensorMut<'o, T>) -> Self {
+    pub fn b_logsumexp(mut self, logsumexp: TensorMut<'o, T::Wide>) -> Self {
         self.b_logsumexp = Some(logsumexp);
         self
     }
@@ -123,8 +123,10 @@ impl<'o, T: Float> Aligned<'o, T> {
 /// What flows back, by beta, by alpha, or both: what was written, and the loss's gradient by it.
 #[derive(Clone, Copy, Debug)]
 pub struct DecomposableFlow<'a, T: Float> {
-    beta: Option<[Tensor<'a, T>; 3]>,
-    alpha: Option<[Tensor<'a, T>; 3]>,
+    beta: Option<[Tensor<'a, T>; 2]>,
+    alpha: Option<[Tensor<'a, T>; 2]>,
+    a_logsumexp: Option<Tensor<'a, T::Wide>>,
+    b_logsumexp: Option<Tensor<'a, T::Wide>>,
 }
 
 impl<T: Float> Default for DecomposableFlow<'_, T> {
@@ -136,18 +138,23 @@ impl<T: Float> Default for DecomposableFlow<'_, T> {
 impl<'a, T: Float> DecomposableFlow<'a, T> {
     /// Nothing yet.
     pub fn new() -> Self {
-        let (beta, alpha) = (None, None);
-        Self { beta, alpha }
+        Self {
+            beta: None,
+            alpha: None,
+            a_logsumexp: None,
+            b_logsumexp: None,
+        }
     }
 
     /// The loss's gradient by beta, with beta and a_logsumexp as they were written.
     pub fn beta(
         mut self,
         beta: Tensor<'a, T>,
-        a_logsumexp: Tensor<'a, T>,
+        a_logsumexp: Tensor<'a, T::Wide>,
         d_beta: Tensor<'a, T>,
     ) -> Self {
-        self.beta = Some([beta, a_logsumexp, d_beta]);
+        self.beta = Some([beta, d_beta]);
+        self.a_logsumexp = Some(a_logsumexp);
         self
     }
 
@@ -155,10 +162,11 @@ impl<'a, T: Float> DecomposableFlow<'a, T> {
     pub fn alpha(
         mut self,
         alpha: Tensor<'a, T>,
-        b_logsumexp: Tensor<'a, T>,
+        b_logsumexp: Tensor<'a, T::Wide>,
         d_alpha: Tensor<'a, T>,
     ) -> Self {
-        self.alpha = Some([alpha, b_logsumexp, d_alpha]);
+        self.alpha = Some([alpha, d_alpha]);
+        self.b_logsumexp = Some(b_logsumexp);
         self
     }
 }
@@ -234,10 +242,10 @@ impl Engine {
         aligned: Aligned<'_, T>,
     ) -> Result<()> {
         let args = sys::attn_decomposable_args {
-            beta: pointer_mut(&aligned.beta),
-            alpha: pointer_mut(&aligned.alpha),
-            a_logsumexp: pointer_mut(&aligned.a_logsumexp),
-            b_logsumexp: pointer_mut(&aligned.b_logsumexp),
+            beta: pointer(&aligned.beta),
+            alpha: pointer(&aligned.alpha),
+            a_logsumexp: pointer(&aligned.a_logsumexp),
+            b_logsumexp: pointer(&aligned.b_logsumexp),
             ..inputs.lay()
         };
         // SAFETY: tensors are views of slices that are borrowed for the call, those that are written mutably.
@@ -257,20 +265,20 @@ impl Engine {
     ) -> Result<()> {
         let mut args = sys::attn_decomposable_args {
             accumulate: i32::from(gradients.accumulate),
-            d_f: pointer_mut(&gradients.f),
-            d_g: pointer_mut(&gradients.g),
-            d_a: pointer_mut(&gradients.a),
-            d_b: pointer_mut(&gradients.b),
+            d_f: pointer(&gradients.f),
+            d_g: pointer(&gradients.g),
+            d_a: pointer(&gradients.a),
+            d_b: pointer(&gradients.b),
+            a_logsumexp: pointer(&flow.a_logsumexp),
+            b_logsumexp: pointer(&flow.b_logsumexp),
             ..inputs.lay()
         };
-        if let Some([beta, a_logsumexp, d_beta]) = &flow.beta {
+        if let Some([beta, d_beta]) = &flow.beta {
             args.beta = &beta.raw;
-            args.a_logsumexp = &a_logsumexp.raw;
             args.d_beta = &d_beta.raw;
         }
-        if let Some([alpha, b_logsumexp, d_alpha]) = &flow.alpha {
+        if let Some([alpha, d_alpha]) = &flow.alpha {
             args.alpha = &alpha.raw;
-            args.b_logsumexp = &b_logsumexp.raw;
             args.d_alpha = &d_alpha.raw;
         }
         // SAFETY: as above; gradients are written.

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! The verb: what attention reads, what it writes, and the call.
 
-use crate::element::Float;
+use crate::element::{Float, Stored};
 use crate::error::{Error, Result, Status};
 use crate::mechanism::Mechanism;
-use crate::memory::Memory;
+use crate::memory::{Memory, MemoryRef};
 use crate::saved::Saved;
-use crate::tensor::{
-    pointer, pointer_mut, pointer_to_indices, Indices, LogSumExpMut, Tensor, TensorMut,
-};
+use crate::tensor::{pointer, Indices, LogSumExpMut, Tensor, TensorMut};
 use crate::workspace::{self, Workspace};
 use attn_sys as sys;
 use std::fmt;
@@ -28,7 +26,7 @@ pub struct Inputs<'a, T: Float> {
     pub(crate) mask: Option<Tensor<'a, bool>>,
     pub(crate) bias: Option<Tensor<'a, T>>,
     pub(crate) key_lengths: Option<Indices<'a>>,
-    pub(crate) memory: Option<&'a Memory<T>>,
+    pub(crate) memory: Option<MemoryRef<'a>>,
     query_start: i64,
     dropout: f64,
     seed: u64,
@@ -65,9 +63,10 @@ impl<'a, T: Float> Inputs<'a, T> {
         self
     }
 
-    /// A memory in place of keys, values and lengths; a layer attends to it, and appends nothing. Not for gradients.
-    pub fn memory(mut self, memory: &'a Memory<T>) -> Self {
-        self.memory = Some(memory);
+    /// A memory in place of keys, values and lengths, kept in whatever type; a layer attends to it, and appends nothing. Not
+    /// for gradients.
+    pub fn memory<M: Stored>(mut self, memory: &'a Memory<M>) -> Self {
+        self.memory = Some(memory.into());
         self
     }
 
@@ -109,7 +108,7 @@ impl<'a, T: Float> Inputs<'a, T> {
         sys::attn_forward_args {
             mask: pointer(&self.mask),
             bias: pointer(&self.bias),
-            key_lengths: pointer_to_indices(&self.key_lengths),
+            key_lengths: pointer(&self.key_lengths),
             query_start: self.query_start,
             dropout: self.dropout,
             dropout_seed: self.seed,
@@ -125,7 +124,7 @@ impl<'a, T: Float> Inputs<'a, T> {
             query: &self.query.raw,
             key: pointer(&self.key),
             value: pointer(&self.value),
-            memory: self.memory.map_or(ptr::null(), Memory::raw),
+            memory: self.memory.map_or(ptr::null(), MemoryRef::raw),
             ..self.lay_modifiers()
         }
     }
@@ -176,9 +175,9 @@ impl Stage {
 /// ```
 #[derive(Debug)]
 pub struct Stats<'o, T: Float> {
-    entropy: Option<TensorMut<'o, T>>,
+    entropy: Option<TensorMut<'o, T::Wide>>,
     strongest: Option<TensorMut<'o, i64>>,
-    key_sums: Option<TensorMut<'o, T>>,
+    key_sums: Option<TensorMut<'o, T::Wide>>,
 }
 
 impl<T: Float> Default for Stats<'_, T> {
@@ -198,7 +197,7 @@ impl<'o, T: Float> Stats<'o, T> {
     }
 
     /// The entropy of each row of weights [B, Hq, Tq], in nats; its exponential is the effective number of keys.
-    pub fn entropy(mut self, entropy: TensorMut<'o, T>) -> Self {
+    pub fn entropy(mut self, entropy: TensorMut<'o, T::Wide>) -> Self {
         self.entropy = Some(entropy);
         self
     }
@@ -210,7 +209,7 @@ impl<'o, T: Float> Stats<'o, T> {
     }
 
     /// The sum of the weights of each key [B, Hq, Tk], over the queries.
-    pub fn key_sums(mut self, key_sums: TensorMut<'o, T>) -> Self {
+    pub fn key_sums(mut self, key_sums: TensorMut<'o, T::Wide>) -> Self {
         self.key_sums = Some(key_sums);
         self
     }
@@ -218,9 +217,9 @@ impl<'o, T: Float> Stats<'o, T> {
     /// The library's struct, which points into self.
     fn lay(&self) -> sys::attn_weights_stats {
         sys::attn_weights_stats {
-            entropy: pointer_mut(&self.entropy),
-            strongest: pointer_mut(&self.strongest),
-            key_sums: pointer_mut(&self.key_sums),
+            entropy: pointer(&self.entropy),
+            strongest: pointer(&self.strongest),
+            key_sums: pointer(&self.key_sums),
             ..Default::default()
         }
     }
@@ -235,12 +234,13 @@ impl fmt::Debug for LaidStats {
     }
 }
 
-/// What attention writes: context, weights, scores, log-sum-exp, stats, at least one of them.
+/// What attention writes: context, weights, scores, log-sum-exp, stats, at least one of them. The context is of the inputs'
+/// type, the rest of [`Float::Wide`].
 #[derive(Debug)]
 pub struct Outputs<'o, T: Float> {
     pub(crate) context: Option<TensorMut<'o, T>>,
-    pub(crate) weights: Option<TensorMut<'o, T>>,
-    pub(crate) scores: Option<TensorMut<'o, T>>,
+    pub(crate) weights: Option<TensorMut<'o, T::Wide>>,
+    pub(crate) scores: Option<TensorMut<'o, T::Wide>>,
     pub(crate) logsumexp: Option<LogSumExpMut<'o>>,
     stage: Stage,
     pub(crate) stats: Option<Stats<'o, T>>,
@@ -289,20 +289,20 @@ impl<'o, T: Float> Outputs<'o, T> {
     }
 
     /// The weights [B, Hq, Tq, Tk].
-    pub fn weights(mut self, weights: TensorMut<'o, T>) -> Self {
+    pub fn weights(mut self, weights: TensorMut<'o, T::Wide>) -> Self {
         self.weights = Some(weights);
         self
     }
 
     /// The scores [B, Hq, Tq, Tk] at a stage.
-    pub fn scores(mut self, stage: Stage, scores: TensorMut<'o, T>) -> Self {
+    pub fn scores(mut self, stage: Stage, scores: TensorMut<'o, T::Wide>) -> Self {
         self.scores = Some(scores);
         self.stage = stage;
         self
     }
 
     /// The logarithm of the sum of exp(e / tau) over the keys [B, Hq, Tq]; gradients need it, and are most exact from one
-    /// in float64, which float32 calls write too.
+    /// in float64, which calls that are computed in float32 write too.
     pub fn logsumexp(mut self, logsumexp: impl Into<LogSumExpMut<'o>>) -> Self {
         self.logsumexp = Some(logsumexp.into());
         self
@@ -336,9 +336,9 @@ impl<'o, T: Float> Outputs<'o, T> {
             self.laid_stats.0 = stats.lay();
             args.stats = &self.laid_stats.0;
         }
-        args.context = pointer_mut(&self.context);
-        args.weights = pointer_mut(&self.weights);
-        args.scores = pointer_mut(&self.scores);
+        args.context = pointer(&self.context);
+        args.weights = pointer(&self.weights);
+        args.scores = pointer(&self.scores);
         args.logsumexp = self
             .logsumexp
             .as_ref()

@@ -26,6 +26,8 @@
 //! - **Threads**: engine, mechanism, memory and layer are `Send` and `Sync`: what reads them takes `&self`, what changes
 //!   them `&mut self`, which is the library's own rule. A [`Call`], a [`Workspace`] and what is [`Saved`] serve one call at
 //!   a time, which `&mut` says.
+//! - **Types**: what is computed with is a [`Float`]: `f32`, `f64`, [`F16`] or [`Bf16`]. Weights and what else stands beside the
+//!   context are [`Float::Wide`], `f32` where the context has 16 bits.
 //! - **Panics**: none that is meant. No function of this crate is `unsafe`.
 #![deny(missing_docs, missing_debug_implementations)]
 
@@ -37,6 +39,7 @@ mod element;
 mod engine;
 mod error;
 mod forward;
+mod half;
 mod handle;
 mod layout;
 mod mechanism;
@@ -53,12 +56,13 @@ pub use attentional::{Attentional, AttentionalGradients};
 pub use backward::{Flow, Gradients};
 pub use call::{Call, Slices};
 pub use decomposable::{Aligned, Decomposable, DecomposableFlow, DecomposableGradients};
-pub use element::{Element, Float};
+pub use element::{Element, Float, Stored};
 pub use engine::{version, Engine, EngineOptions, LogLevel, Way};
 pub use error::{Error, Result, Status};
 pub use forward::{Inputs, Outputs, Stage, Stats};
+pub use half::{Bf16, F16};
 pub use mechanism::{Additive, Mechanism};
-pub use memory::{Append, Memory, MemoryOptions};
+pub use memory::{Append, Memory, MemoryOptions, MemoryRef};
 pub use modifiers::{Align, Local, Normaliser, Relative};
 pub use multihead::{MultiHead, MultiHeadFlow, MultiHeadOptions};
 pub use param::{Owned, Param, ParamInfo};

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! Keys and values made ready for many queries: encoder states, or a growing cache.
 
-use crate::element::Float;
+use crate::element::{Float, Stored};
 use crate::error::{check, Result};
 use crate::handle::handle;
 use crate::layout::size;
 use crate::mechanism::Mechanism;
 use crate::position::Rope;
-use crate::tensor::{pointer, pointer_to_indices, Indices, Tensor};
+use crate::tensor::{pointer, Indices, Tensor};
 use attn_sys as sys;
 use std::fmt;
 use std::marker::PhantomData;
@@ -121,7 +121,7 @@ impl<'a, T: Float> Append<'a, T> {
 
 /// Keys and values made ready for many queries, for one mechanism: encoder states that are projected once for all steps
 /// of a decoder, or a growing cache. It holds copies: of values as they come, of keys as the score wants them, with the
-/// parameters that were bound when they were appended. Each sequence has a length of its own.
+/// parameters that were bound when they were appended. Each sequence has a length of its own. `T` is what they are kept in.
 ///
 /// It is `Send` and `Sync`: any number of threads may read it at once, in [`forward`](crate::Mechanism::forward); what
 /// changes it takes `&mut self`. It holds the mechanism, which therefore nobody can change as long as the memory exists.
@@ -145,7 +145,7 @@ impl<'a, T: Float> Append<'a, T> {
 /// memory.truncate(&[0]).unwrap(); // while it is an input
 /// drop(inputs);
 /// ```
-pub struct Memory<T: Float> {
+pub struct Memory<T: Stored> {
     raw: Raw,
     value_dim: usize,
     mechanism: Arc<Mechanism>, // dropped after the handle is destroyed
@@ -154,7 +154,7 @@ pub struct Memory<T: Float> {
 
 handle!(Raw, attn_memory, attn_memory_destroy);
 
-impl<T: Float> fmt::Debug for Memory<T> {
+impl<T: Stored> fmt::Debug for Memory<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory")
             .field("element", &T::NAME)
@@ -163,7 +163,7 @@ impl<T: Float> fmt::Debug for Memory<T> {
     }
 }
 
-impl<T: Float> Memory<T> {
+impl<T: Stored> Memory<T> {
     /// An empty memory for a mechanism.
     ///
     /// # Errors
@@ -206,20 +206,22 @@ impl<T: Float> Memory<T> {
         }
     }
 
-    /// Appends positions to each sequence.
+    /// Appends positions in another type than they are kept in, where the library converts them: to a memory of `i8`, in any
+    /// type that is computed in float32.
     ///
     /// # Errors
     ///
     /// `Shape`. `Argument`: keys or values that are missing, or too many. `Parameter`: keys are projected with one that is
-    /// not bound. `Buffer`: the capacity is fixed, and full. `Overflow`, `OutOfMemory`.
-    pub fn append(&mut self, rows: Append<'_, T>) -> Result<()> {
+    /// not bound. `DType`: a type that it does not take. `Buffer`: the capacity is fixed, and full. `Overflow`,
+    /// `OutOfMemory`.
+    pub fn append_converted<A: Float>(&mut self, rows: Append<'_, A>) -> Result<()> {
         // SAFETY: tensors are views of slices that are borrowed for the call.
         check(unsafe {
             sys::attn_memory_append(
                 self.raw.0.as_ptr(),
                 pointer(&rows.key),
                 pointer(&rows.value),
-                pointer_to_indices(&rows.counts),
+                pointer(&rows.counts),
             )
         })
     }
@@ -293,5 +295,50 @@ impl<T: Float> Memory<T> {
     #[inline]
     pub(crate) fn raw_mut(&mut self) -> *mut sys::attn_memory {
         self.raw.0.as_ptr()
+    }
+}
+
+impl<T: Float> Memory<T> {
+    /// Appends positions to each sequence.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_converted`](Self::append_converted).
+    pub fn append(&mut self, rows: Append<'_, T>) -> Result<()> {
+        self.append_converted(rows)
+    }
+}
+
+/// A memory that is read, whatever type it is kept in: for [`Slices`](crate::Slices), `Some((&memory).into())`.
+#[derive(Clone, Copy)]
+pub struct MemoryRef<'a> {
+    raw: *const sys::attn_memory,
+    memory: PhantomData<&'a ()>,
+}
+
+// SAFETY: it is a memory, which is Sync, borrowed.
+unsafe impl Send for MemoryRef<'_> {}
+unsafe impl Sync for MemoryRef<'_> {}
+
+impl fmt::Debug for MemoryRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryRef").finish_non_exhaustive()
+    }
+}
+
+impl<'a, T: Stored> From<&'a Memory<T>> for MemoryRef<'a> {
+    #[inline]
+    fn from(memory: &'a Memory<T>) -> Self {
+        Self {
+            raw: memory.raw(),
+            memory: PhantomData,
+        }
+    }
+}
+
+impl MemoryRef<'_> {
+    #[inline]
+    pub(crate) fn raw(self) -> *const sys::attn_memory {
+        self.raw
     }
 }

@@ -2,7 +2,7 @@
 //! Projections around a mechanism (Vaswani 2017): a layer of heads, its gradients, and decoding with it.
 
 use crate::backward::{ordered, pointers, Gradients};
-use crate::element::Float;
+use crate::element::{Float, Stored};
 use crate::error::{check, Error, Result, Status};
 use crate::forward::{Inputs, Outputs};
 use crate::handle::handle;
@@ -11,7 +11,7 @@ use crate::mechanism::Mechanism;
 use crate::memory::{Memory, MemoryOptions};
 use crate::param::{parametric, Bound};
 use crate::saved::Saved;
-use crate::tensor::{pointer, pointer_mut, Tensor};
+use crate::tensor::{pointer, Tensor};
 use crate::workspace;
 use attn_sys as sys;
 use std::fmt;
@@ -66,8 +66,8 @@ impl MultiHeadOptions {
 pub struct MultiHeadFlow<'a, T: Float> {
     saved: Option<&'a Saved>,
     d_output: Option<Tensor<'a, T>>,
-    d_weights: Option<Tensor<'a, T>>,
-    d_logsumexp: Option<Tensor<'a, T>>,
+    d_weights: Option<Tensor<'a, T::Wide>>,
+    d_logsumexp: Option<Tensor<'a, T::Wide>>,
 }
 
 impl<T: Float> Default for MultiHeadFlow<'_, T> {
@@ -100,13 +100,13 @@ impl<'a, T: Float> MultiHeadFlow<'a, T> {
     }
 
     /// The loss's gradient by the weights [B, Hq, Tq, Tk].
-    pub fn weights(mut self, d_weights: Tensor<'a, T>) -> Self {
+    pub fn weights(mut self, d_weights: Tensor<'a, T::Wide>) -> Self {
         self.d_weights = Some(d_weights);
         self
     }
 
     /// The loss's gradient by the log-sum-exp [B, Hq, Tq].
-    pub fn logsumexp(mut self, d_logsumexp: Tensor<'a, T>) -> Self {
+    pub fn logsumexp(mut self, d_logsumexp: Tensor<'a, T::Wide>) -> Self {
         self.d_logsumexp = Some(d_logsumexp);
         self
     }
@@ -228,7 +228,7 @@ impl MultiHead {
     /// # Errors
     ///
     /// As [`Memory::new`].
-    pub fn memory<T: Float>(&self, batch: usize, capacity: usize) -> Result<Memory<T>> {
+    pub fn memory<T: Stored>(&self, batch: usize, capacity: usize) -> Result<Memory<T>> {
         let or = |size: usize, otherwise: usize| if size > 0 { size } else { otherwise };
         let o = &self.options;
         let head_dim = or(o.head_dim, o.query_dim / o.query_heads);
@@ -279,9 +279,9 @@ impl MultiHead {
     /// # Errors
     ///
     /// As [`forward`](Self::forward), `Buffer`: the memory's capacity is fixed, and full. What fails has appended nothing.
-    pub fn decode<T: Float>(
+    pub fn decode<T: Float, M: Stored>(
         &self,
-        memory: &mut Memory<T>,
+        memory: &mut Memory<M>,
         inputs: &Inputs<'_, T>,
         outputs: Outputs<'_, T>,
     ) -> Result<()> {
@@ -313,7 +313,7 @@ impl MultiHead {
             args.saved = saved.pointer();
             args.saved_size = saved.size();
         }
-        args.output = pointer_mut(&outputs.context);
+        args.output = pointer(&outputs.context);
         // SAFETY: the arguments point to views of slices that are borrowed for the call, those that are written mutably, and
         // so is a memory that is appended to; a workspace and what is saved are as large as they say.
         workspace::with(
@@ -373,12 +373,12 @@ impl MultiHead {
             d_output: pointer(&flow.d_output),
             d_weights: pointer(&flow.d_weights),
             d_logsumexp: pointer(&flow.d_logsumexp),
-            d_query: pointer_mut(&gradients.query),
-            d_key: pointer_mut(&gradients.key),
-            d_value: pointer_mut(&gradients.value),
-            d_bias: pointer_mut(&gradients.bias),
-            d_alibi: pointer_mut(&gradients.alibi),
-            d_relative: pointer_mut(&gradients.relative),
+            d_query: pointer(&gradients.query),
+            d_key: pointer(&gradients.key),
+            d_value: pointer(&gradients.value),
+            d_bias: pointer(&gradients.bias),
+            d_alibi: pointer(&gradients.alibi),
+            d_relative: pointer(&gradients.relative),
             d_params: pointers(&params),
             d_mechanism_params: pointers(&inner),
             ..Default::default()

@@ -5,6 +5,7 @@
 use crate::element::Float;
 use crate::engine::c_string;
 use crate::error::{check, Error, Result, Status};
+use crate::half::{Bf16, F16};
 use crate::layout::Layout;
 use attn_sys as sys;
 use std::ffi::CStr;
@@ -14,7 +15,7 @@ use std::ptr;
 use std::sync::Arc;
 
 /// The data of a parameter, for [`Mechanism::bind`](crate::Mechanism::bind) and
-/// [`MultiHead::bind`](crate::MultiHead::bind): a `Vec<f32>` or `Vec<f64>` that the handle owns from then on, and lends to
+/// [`MultiHead::bind`](crate::MultiHead::bind): a `Vec` of `f32`, `f64`, [`F16`] or [`Bf16`] that the handle owns from then on, and lends to
 /// be updated; or an `Arc` of something with a slice, which it shares with whoever else has it. Either may be given in
 /// place of a `Param`. The slice has the parameter's elements, row-major, unless [`Param::strided`] says where they are.
 ///
@@ -29,16 +30,28 @@ use std::sync::Arc;
 /// ```
 pub struct Param {
     owner: Owner,
-    dtype: i32,
+    kind: Kind,
     data: *mut c_void,
     length: usize,
     layout: Option<Layout>,
 }
 
-enum Owner {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-    Shared(#[allow(dead_code)] Arc<dyn Keep>), // to be dropped
+/// What is to be known of its elements.
+#[derive(Clone, Copy)]
+struct Kind {
+    dtype: i32,
+    name: &'static str,
+    view: unsafe fn(&Layout, *const c_void) -> sys::attn_tensor,
+}
+
+impl Kind {
+    fn of<T: Float>() -> Self {
+        Self {
+            dtype: T::DTYPE,
+            name: T::NAME,
+            view: |layout, data| unsafe { layout.tensor(data as *const T, T::DTYPE) },
+        }
+    }
 }
 
 trait Keep: Send + Sync {}
@@ -62,7 +75,7 @@ impl Param {
         let (data, length) = (slice.as_ptr() as *mut c_void, slice.len());
         Self {
             owner: Owner::Shared(owner),
-            dtype: T::DTYPE,
+            kind: Kind::of::<T>(),
             data,
             length,
             layout: None,
@@ -104,13 +117,7 @@ impl Param {
             }
         };
         // SAFETY: it was checked, here or when the layout was made, that the elements are there.
-        Ok(unsafe {
-            if self.dtype == sys::ATTN_F32 {
-                layout.tensor(self.data as *const f32, self.dtype)
-            } else {
-                layout.tensor(self.data as *const f64, self.dtype)
-            }
-        })
+        Ok(unsafe { (self.kind.view)(&layout, self.data) })
     }
 
     /// How many elements there are.
@@ -119,15 +126,11 @@ impl Param {
     }
 
     fn is<T: Float>(&self) -> Result<()> {
-        if self.dtype == T::DTYPE {
+        if self.kind.dtype == T::DTYPE {
             return Ok(());
         }
-        let has = if self.dtype == sys::ATTN_F32 {
-            "f32"
-        } else {
-            "f64"
-        };
-        let sentence = format!("the parameter is {has}, but {} is asked for", T::NAME);
+        let (has, wanted) = (self.kind.name, T::NAME);
+        let sentence = format!("the parameter is {has}, but {wanted} is asked for");
         Err(Error::new(Status::DType, sentence))
     }
 
@@ -146,35 +149,43 @@ impl Param {
         // SAFETY: it is a vector of this type that nobody else has, and is never touched as a vector again.
         Ok(unsafe { std::slice::from_raw_parts_mut(self.data as *mut T, self.length) })
     }
-
-    /// The vector, if it is one of this type.
-    pub(crate) fn take(self) -> Owned {
-        match self.owner {
-            Owner::F32(vector) => Owned::F32(vector),
-            Owner::F64(vector) => Owned::F64(vector),
-            Owner::Shared(_) => Owned::None,
-        }
-    }
-}
-
-/// What a parameter was bound from, given back by `unbind`.
-#[derive(Debug, PartialEq)]
-pub enum Owned {
-    /// The vector that was bound, as it is now.
-    F32(Vec<f32>),
-    /// The vector that was bound, as it is now.
-    F64(Vec<f64>),
-    /// Nothing was bound, or something shared, which the handle has let go.
-    None,
 }
 
 macro_rules! params {
-    ($($float:ty: $owner:ident),*) => {$(
+    ($($float:ident: $owner:ident),*) => {
+        enum Owner {
+            $($owner(Vec<$float>),)*
+            Shared(#[allow(dead_code)] Arc<dyn Keep>), // to be dropped
+        }
+
+        /// What a parameter was bound from, given back by `unbind`.
+        #[derive(Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum Owned {
+            $(
+                #[doc = concat!("The vector of `", stringify!($float), "` that was bound, as it is now.")]
+                $owner(Vec<$float>),
+            )*
+            /// Nothing was bound, or something shared, which the handle has let go.
+            None,
+        }
+
+        impl Param {
+            /// The vector, if it is one.
+            pub(crate) fn take(self) -> Owned {
+                match self.owner {
+                    $(Owner::$owner(vector) => Owned::$owner(vector),)*
+                    Owner::Shared(_) => Owned::None,
+                }
+            }
+        }
+
+        $(
         impl From<Vec<$float>> for Param {
             fn from(mut vector: Vec<$float>) -> Self {
                 let (data, length) = (vector.as_mut_ptr() as *mut c_void, vector.len());
                 let owner = Owner::$owner(vector);
-                Self { owner, dtype: <$float as crate::Element>::DTYPE, data, length, layout: None }
+                Self { owner, kind: Kind::of::<$float>(), data, length, layout: None }
             }
         }
         impl From<Arc<Vec<$float>>> for Param {
@@ -187,10 +198,11 @@ macro_rules! params {
                 Self::shared::<$float, _>(Arc::new(slice))
             }
         }
-    )*};
+        )*
+    };
 }
 
-params!(f32: F32, f64: F64);
+params!(f32: F32, f64: F64, F16: F16, Bf16: Bf16);
 
 /// A parameter, as its handle tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -340,8 +352,8 @@ macro_rules! parametric {
                 crate::param::infos(&self.raw)
             }
 
-            /// Binds data to a parameter, in place of what was bound: a vector, which it owns then, or an `Arc`. It is `f32` or
-            /// `f64` like the query that it will meet.
+            /// Binds data to a parameter, in place of what was bound: a vector, which it owns then, or an `Arc`. It is of
+            /// the type of the query that it will meet, or of [`Float::Wide`](crate::Float::Wide) where that has 16 bits.
             ///
             /// # Errors
             ///
@@ -368,7 +380,7 @@ macro_rules! parametric {
             ///
             /// # Errors
             ///
-            /// `Parameter`: nothing is. `DType`: it is of the other type.
+            /// `Parameter`: nothing is. `DType`: it is of another type.
             pub fn param<T: crate::element::Float>(
                 &self,
                 name: &str,
@@ -381,7 +393,7 @@ macro_rules! parametric {
             ///
             /// # Errors
             ///
-            /// `Parameter`: nothing is bound. `DType`: it is of the other type. `Argument`: it is shared.
+            /// `Parameter`: nothing is bound. `DType`: it is of another type. `Argument`: it is shared.
             pub fn param_mut<T: crate::element::Float>(
                 &mut self,
                 name: &str,

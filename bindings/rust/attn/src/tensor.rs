@@ -8,6 +8,17 @@ use attn_sys::attn_tensor;
 use std::fmt;
 use std::marker::PhantomData;
 
+/// What the library is told of a slice.
+pub(crate) trait View {
+    fn raw(&self) -> &attn_tensor;
+}
+
+/// The library's pointer to a tensor, which is null where there is none.
+#[inline]
+pub(crate) fn pointer(view: &Option<impl View>) -> *const attn_tensor {
+    view.as_ref().map_or(std::ptr::null(), |view| view.raw())
+}
+
 /// A type of views. It may go to other threads where the slice may, being that by another name.
 macro_rules! view {
     ($(#[$what:meta])* $name:ident<'a $(, $element:ident)?>: $slice:ty $(, $reach:ident)?) => {
@@ -16,6 +27,13 @@ macro_rules! view {
             pub(crate) raw: attn_tensor,
             $(pub(crate) $reach: Reach,)?
             data: PhantomData<$slice>,
+        }
+
+        impl<$($element: Element)?> View for $name<'_ $(, $element)?> {
+            #[inline]
+            fn raw(&self) -> &attn_tensor {
+                &self.raw
+            }
         }
 
         // SAFETY: it is a slice of elements that are Send and Sync, borrowed.
@@ -158,19 +176,30 @@ macro_rules! indices {
 indices!(i32, i64);
 
 view! {
-    /// A log-sum-exp that is read, from a [`Tensor`] of either type: float32 calls take it in float64 too, and their gradients
-    /// are then as exact as what went forward.
+    /// A log-sum-exp that is read, from a [`Tensor`] of `f32` or `f64`: calls that are computed in float32 take it in float64
+    /// too, and their gradients are then as exact as what went forward.
     #[derive(Clone, Copy)]
     LogSumExp<'a>: &'a [f64]
 }
 
 view! {
-    /// A log-sum-exp that is written, from a [`TensorMut`] of either type.
+    /// A log-sum-exp that is written, from a [`TensorMut`] of `f32` or `f64`.
     LogSumExpMut<'a>: &'a mut [f64], reach
 }
 
-/// A log-sum-exp from a tensor of either type.
-macro_rules! of_either_type {
+view! {
+    /// A parameter that is read, in one of the types that the call may have it in.
+    #[derive(Clone, Copy)]
+    ParamView<'a>: &'a [u8]
+}
+
+view! {
+    /// The gradient by a parameter, likewise.
+    ParamViewMut<'a>: &'a mut [u8]
+}
+
+/// A view from a tensor of any type that is computed with; the library takes it or says why not.
+macro_rules! of_any_type {
     ($name:ident, $tensor:ident $(, $reach:ident)?) => {
         impl<'a, L: Float> From<$tensor<'a, L>> for $name<'a> {
             fn from(tensor: $tensor<'a, L>) -> Self {
@@ -180,23 +209,7 @@ macro_rules! of_either_type {
     };
 }
 
-of_either_type!(LogSumExp, Tensor);
-of_either_type!(LogSumExpMut, TensorMut, reach);
-
-/// The library's pointer to a tensor, which is null where there is none.
-#[inline]
-pub(crate) fn pointer<T: Element>(tensor: &Option<Tensor<'_, T>>) -> *const attn_tensor {
-    tensor.as_ref().map_or(std::ptr::null(), |t| &t.raw)
-}
-
-/// The same of a tensor that is written.
-#[inline]
-pub(crate) fn pointer_mut<T: Element>(tensor: &Option<TensorMut<'_, T>>) -> *const attn_tensor {
-    tensor.as_ref().map_or(std::ptr::null(), |t| &t.raw)
-}
-
-/// The same of whole numbers.
-#[inline]
-pub(crate) fn pointer_to_indices(indices: &Option<Indices<'_>>) -> *const attn_tensor {
-    indices.as_ref().map_or(std::ptr::null(), |t| &t.raw)
-}
+of_any_type!(LogSumExp, Tensor);
+of_any_type!(LogSumExpMut, TensorMut, reach);
+of_any_type!(ParamView, Tensor);
+of_any_type!(ParamViewMut, TensorMut);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-//! The README's program, put together and installed as is printed there, prints what is printed there; the examples run.
+//! The README's programs, put together and installed as is printed there, print what is printed there; the examples run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,12 +9,14 @@ fn here() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The first block of the README's that begins so.
-fn block(language: &str) -> String {
+/// The blocks of the README's that begin so.
+fn blocks(language: &str) -> Vec<String> {
     let readme = fs::read_to_string(here().join("README.md")).unwrap();
     let begin = format!("```{language}\n");
-    let (_, rest) = readme.split_once(&begin).expect(language);
-    rest.split_once("```").unwrap().0.to_string()
+    let parts = readme.split(&begin).skip(1);
+    parts
+        .map(|part| part.split_once("```").unwrap().0.to_string())
+        .collect()
 }
 
 /// What a command prints. It succeeds.
@@ -41,19 +43,24 @@ fn readme_installs_and_runs_as_printed() {
     let manifest =
         "[package]\nname = \"readme\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[workspace]\n";
     fs::write(project.join("Cargo.toml"), manifest).unwrap();
-    fs::write(project.join("src/main.rs"), block("rust")).unwrap();
     let root = fs::canonicalize(here().join("../..")).unwrap();
-    let install = block("sh")
+    let install = blocks("sh")[0]
         .trim()
         .replace("libattn/bindings", &format!("{}/bindings", root.display()));
     let mut words = install.split_whitespace();
     assert_eq!(words.next(), Some("cargo"));
+    let (programs, wanted) = (blocks("rust"), blocks("text"));
+    assert_eq!((programs.len(), wanted.len()), (2, 2));
+    fs::write(project.join("src/main.rs"), &programs[0]).unwrap(); // cargo wants one to add to
     run(cargo(&project).args(words));
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("target");
-    let said = run(cargo(&project)
-        .args(["run", "--quiet"])
-        .env("CARGO_TARGET_DIR", target));
-    assert_eq!(said, block("text"));
+    for (program, wanted) in programs.iter().zip(wanted) {
+        fs::write(project.join("src/main.rs"), program).unwrap();
+        let said = run(cargo(&project)
+            .args(["run", "--quiet"])
+            .env("CARGO_TARGET_DIR", &target));
+        assert_eq!(said, wanted);
+    }
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn memories_turn_keys_as_rope_does() {
     let rope = Rope::new(RopeLayout::Halves);
     let (k, v, q) = (numbers(T * DIM, 1), numbers(T * DIM, 2), numbers(DIM, 3));
     let options = MemoryOptions::new(DIM).value_dim(DIM).rope(rope);
-    let mut memory = Memory::new(&mechanism, options).unwrap();
+    let mut memory = Memory::<f64>::new(&mechanism, options).unwrap();
     let values = Tensor::new(&v, &[T, DIM]).unwrap();
     memory
         .append(Append::keys(Tensor::new(&k, &[T, DIM]).unwrap()).values(values))

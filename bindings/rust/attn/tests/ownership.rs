@@ -96,7 +96,7 @@ fn prepared_calls_ask_nobody_for_memory() {
 fn prepared_calls_follow_a_memory_that_grows() {
     const DIM: usize = 64;
     let mechanism = Arc::new(Mechanism::scaled_dot(&Engine::new().unwrap()).unwrap());
-    let mut memory = Memory::new(&mechanism, MemoryOptions::new(DIM)).unwrap();
+    let mut memory = Memory::<f32>::new(&mechanism, MemoryOptions::new(DIM)).unwrap();
     let keys = to_f32(&numbers(5000 * DIM, 1));
     let (q, mut context, mut once) = (to_f32(&numbers(DIM, 2)), vec![0.0; DIM], vec![0.0; DIM]);
     let query = Tensor::new(&q, &[1, DIM]).unwrap();
@@ -112,7 +112,7 @@ fn prepared_calls_follow_a_memory_that_grows() {
         memory.append(Append::keys(rows)).unwrap();
         let slices = Slices {
             query: &q,
-            memory: Some(&memory),
+            memory: Some((&memory).into()),
             context: &mut context,
             ..Slices::default()
         };
@@ -334,7 +334,7 @@ fn memories_and_layers_outlive_who_made_them() {
         let engine = Engine::new().unwrap();
         let mut mechanism = Mechanism::general(&engine, 4, 4).unwrap();
         mechanism.bind("W", vec![1.0f32; 16]).unwrap();
-        Memory::new(&Arc::new(mechanism), MemoryOptions::new(4)).unwrap()
+        Memory::<f32>::new(&Arc::new(mechanism), MemoryOptions::new(4)).unwrap()
     };
     memory.append(Append::keys(tensor)).unwrap(); // reads the parameters, of a mechanism that nobody else has
     let mechanism = memory.mechanism().clone();
