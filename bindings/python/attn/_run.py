@@ -11,6 +11,7 @@ import numpy as np
 from numpy import empty, ndarray
 
 from ._calls import STATS, Computed, Gradient, Laid, run_forward
+from ._dtypes import beside
 from ._handles import instance
 from ._library import ArgumentError, DTypeError, check
 from ._memory import Memory
@@ -216,8 +217,8 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
         outs = layout.run(inputs, given)
         free.append(layout)  # type: ignore[union-attr]
     else:
-        (width, keys), rows, dtype = _sizes(q, k, v, memory), q.shape[:-1], q.dtype
-        outs = (np.empty((*rows, width), dtype) if given is None else given,
+        (width, keys), rows, dtype = _sizes(q, k, v, memory), q.shape[:-1], beside(q.dtype)
+        outs = (np.empty((*rows, width), q.dtype) if given is None else given,
                 np.empty((*rows, keys), dtype) if return_weights else None,
                 np.empty(rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
                 None if return_scores is None else np.empty((*rows, keys), dtype),
@@ -261,9 +262,9 @@ def backward(mechanism: Rule, d_context: ArrayLike | None, query: ArrayLike, key
              **mechanism.distances()}
     known = [name for name, array in given.items() if array is not None] + list(mechanism._shapes)
     names = chosen(wanted, known)
-    made = {name: np.empty_like(array, q.dtype, subok=False) for name, array in given.items()  # laid alike
+    made = {name: np.empty_like(array, subok=False) for name, array in given.items()  # laid alike
             if array is not None and name in names}
-    params = mechanism._gradients(names, q.dtype)
+    params = mechanism._gradients(names, beside(q.dtype))
     call = Computed(mechanism, query=q, key=k, value=v, context=result.context,
                     logsumexp=_row(array_of(result.logsumexp, "logsumexp")), **args)
     tensors: dict[str, Any] = {f"d_{name}": array for name, array in made.items()}
