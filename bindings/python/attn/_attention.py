@@ -98,7 +98,8 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     """The context, [B, Hq, Tq, Dv]; or a Result, where weights, log-sum-exp, scores or stats are asked for too.
 
     query [B, Hq, Tq, Dq], key [B, Hk, Tk, Dk], value [B, Hk, Tk, Dv], None: the keys. Hk divides Hq. Arrays of fewer
-    dimensions lack the leading ones. What comes back is of the library that the query is of.
+    dimensions lack the leading ones. All are float32, float64, float16 or bfloat16; weights, scores, log-sum-exp, stats and
+    parameters of the last two are float32. What comes back is of the library that the query is of.
     score       dot, scaled_dot, general, additive, concat, location; params are its arrays by name (W, U, v, b, g).
                 additive has a bias with b, is normalised with g, and takes projected inputs without W or U.
     scale, softcap (0: none), temperature, bias (broadcasts to [B, Hq, Tq, Tk]), mask (bool, True: may be seen),
@@ -152,7 +153,8 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
                    normaliser: Normaliser = "softmax", dropout: float = 0.0, seed: int = 0, offset: int = 0,
                    threads: int | None = None) -> Gradients:
     """Gradients of a loss by what attention() read: query, key, value, bias, params (a dict by name), alibi (the
-    slopes), relative (the table). Where value is None, the gradient of key is that of both its parts.
+    slopes), relative (the table); each of the type of what it is of. Where value is None, the gradient of key is that of
+    both its parts.
 
     d_context [B, Hq, Tq, Dv], d_weights [B, Hq, Tq, Tk], d_logsumexp [B, Hq, Tq]: the loss's gradients by the outputs;
                 at least one.

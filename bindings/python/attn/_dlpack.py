@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""_dlpack.py: bfloat16 through __dlpack__. NumPy knows it neither as it comes nor as it goes, but has numbers of as many bits:
-the tensor that is handed over, which is the taker's own, is told to be of those, or to be of those no more."""
+"""_dlpack.py: bfloat16 through __dlpack__. NumPy knows it neither as it comes nor as it goes, but has numbers of as many
+bits: the tensor that is handed over, which is the taker's own, is said to be of those, or no longer to be."""
 
 from __future__ import annotations
 
-from ctypes import (PYFUNCTYPE, Structure, c_char_p, c_int32, c_uint8, c_uint16, c_void_p, py_object, pythonapi)
+from ctypes import PYFUNCTYPE, Structure, c_char_p, c_int32, c_uint8, c_uint16, c_void_p, py_object, pythonapi
 from typing import Any
 
 import numpy as np

@@ -183,8 +183,8 @@ def _number(dtype: DType, name: str, taken: Mapping[DType, int]) -> int:
     if same(dtype) in taken:
         return taken[same(dtype)]
     if taken is REAL and dtype in _BITS:
-        raise DTypeError(f"{name} is {dtype}, but {names(taken)} is taken: where these are bits of bfloat16, .view(attn.bfloat16) "
-                         "says so")
+        raise DTypeError(f"{name} is {dtype}, but {names(taken)} is taken: where these are bits of bfloat16, "
+                         ".view(attn.bfloat16) says so")
     raise DTypeError(f"{name} is {name_of(dtype)}, but {names(taken)} is taken, and nothing is converted: "
                      f".astype({next(iter(taken)).name!r}) does that, or .to() of a torch tensor")
 

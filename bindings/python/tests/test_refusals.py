@@ -216,7 +216,7 @@ class Refusals(unittest.TestCase):
             for dtype in ("i4", "?", ">f8", ">f2"):
                 turn = lambda x: x.astype(dtype) if isinstance(x, np.ndarray) else type(x)(map(turn, x)) \
                     if isinstance(x, tuple) else {name: turn(y) for name, y in x.items()} if isinstance(x, dict) else x
-                self.refused(attn.DTypeError, r"is \S+, but float32, float64, float16 or bfloat16 is taken.*\.astype\('float32'\)",
+                self.refused(attn.DTypeError, r"is \S+, but float32, .* or bfloat16 is taken.*\.astype\('float32'\)",
                              self.attention, **{name: turn(x) for name, x in given.items()})
         for mask in ("u1", "i8", "f8"):
             self.refused(attn.DTypeError, r"mask is \w+, but bool is taken.*\.astype\('bool'\)", self.attention,

@@ -15,8 +15,9 @@ from ._covers import autocast, not_plain, outside
 from ._places import Function
 
 Tensor = torch.Tensor
-# Below this length, or for fewer products than this, torch's one operation is faster than several.
-LONG, MUCH = 256, 1 << 24
+# Below this length, or for fewer products than this, torch's one operation is faster than several: with bfloat16, for which
+# CPUs have products of their own, longer than with the others.
+LONG, MUCH = {torch.float32: 256, torch.bfloat16: 2048, torch.float16: 256}, 1 << 24
 
 
 def _mask(mask: Tensor | None, kind: int | None, dtype: torch.dtype) -> Tensor | None:
@@ -53,7 +54,7 @@ class Layers:
     def _is_left(self, x: Tensor, *others: Tensor | None, weights: bool = False) -> bool:
         """Counts the call."""
         why = outside() or ("autocast" if autocast() else not_plain(None, x, *others))
-        if why is None and (x.shape[1] < LONG or x.shape[1] * x.numel() < MUCH):
+        if why is None and (x.shape[1] < LONG[x.dtype] or x.shape[1] * x.numel() < MUCH):
             why = "torch's fast path is faster"
         if why is None and weights:
             why = "weights are wanted"
