@@ -37,7 +37,7 @@ typedef struct attn_i_problem {
     attn_engine *engine;
     const attn_i_kernels *kernels;
     attn_dtype dtype;  /* that is computed in: ATTN_F32 or ATTN_F64 */
-    attn_dtype stored; /* of query, key, value, bias and context: that, or one of 16 bits */
+    attn_dtype stored; /* of query, key, value, bias and context, which may be of the other: that, or one of 16 bits */
     int64_t size;      /* of an element that is computed with, in bytes */
 
     int64_t batch, query_heads, key_heads, group; /* group = query_heads / key_heads */

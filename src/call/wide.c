@@ -21,7 +21,7 @@ static const attn_i_view *view_in(const void *given, size_t at)
 
 void attn_i_wide_add(attn_i_wide *wide, const void *given, size_t at, int use)
 {
-    if (view_in(given, at)->data == NULL) return;
+    if (view_in(given, at)->data == NULL || view_in(given, at)->size == (int64_t)sizeof(float)) return;
     wide->item[wide->count].at = at;
     wide->item[wide->count].use = use;
     wide->item[wide->count++].view = *view_in(given, at);

@@ -30,7 +30,7 @@ static inline int attn_i_wide_wanted(const attn_i_problem *problem)
     return problem->stored != problem->dtype;
 }
 
-/* Begins a list; and adds the view that lies there in `given`, if there is such a tensor. */
+/* Begins a list; and adds the view that lies there in `given`, if there is such a tensor and it is not of float32. */
 attn_i_wide attn_i_wide_begin(const attn_i_problem *problem);
 void attn_i_wide_add(attn_i_wide *wide, const void *given, size_t at, int use);
 
