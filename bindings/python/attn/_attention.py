@@ -116,7 +116,8 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     return_stats   what the weights say, in a Stats, without the weights being made: entropy and strongest key of each
                 query, [B, Hq, Tq], and key_sums over queries, [B, Hq, Tk]; or a list of those names.
     threads     of the engine; None is one for each CPU.
-    out         an array for the context."""
+    out         an array for the context, for 16 bits also one of float32: then it is not rounded, which gradients are more
+                exact from."""
     if (params is None or type(params) is dict and not params) and alibi is None and relative is None:
         # A rule is found by what equals it, and 1.0 equals 1: what is not whole must not get there.
         if window is not None and not (type(window) is tuple and len(window) > 1 and type(window[0]) is int
@@ -158,8 +159,8 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
 
     d_context [B, Hq, Tq, Dv], d_weights [B, Hq, Tq, Tk], d_logsumexp [B, Hq, Tq]: the loss's gradients by the outputs;
                 at least one.
-    result      what attention() returned for the same arguments with return_logsumexp, best "exact"; None: it is
-                computed again.
+    result      what attention() returned for the same arguments with return_logsumexp, best "exact", and of 16 bits
+                with an out of float32; None: it is computed again.
     wanted      the names of those that are wanted, parameters by their own; None: all.
     The rest is as for attention(); hardmax has no gradient."""
     q, k = array_of(query, "query"), maybe(key, "key")

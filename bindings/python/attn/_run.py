@@ -254,8 +254,11 @@ def backward(mechanism: Rule, d_context: ArrayLike | None, query: ArrayLike, key
     args: dict[str, Any] = {"mask": mask, "bias": b, "key_lengths": key_lengths, "query_start": query_start,
                             "dropout": dropout, "seed": seed, "offset": offset}
     if result is None:
+        wide, exact = beside(q.dtype), None
+        if wide != q.dtype:  # a context that is not rounded
+            exact = np.empty((*q.shape[:-1], _sizes(q, k, v, None)[0]), wide)
         result = forward(mechanism, q, k, v, None, mask, b, key_lengths, query_start, dropout, seed, offset, False, "exact",
-                         None, False, None)
+                         None, False, exact)
     elif not isinstance(result, Result) or result.logsumexp is None:
         raise DTypeError(f"result is a {type(result).__name__}, but what comes with return_logsumexp is needed")
     given = {"query": q, "key": k, "value": v, "bias": b,

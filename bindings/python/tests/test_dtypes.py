@@ -134,10 +134,10 @@ class Calls(Halves):
         for name in ("query", "key", "value", "bias"):
             mine, theirs = getattr(got, name), getattr(want, name)
             self.assertEqual(mine.dtype, dtype)
-            np.testing.assert_allclose(wide(mine), theirs, rtol=0, atol=2 * unit(dtype) * np.abs(theirs).max())
+            self.is_rounded_once(mine, theirs, dtype)
         for mine, theirs in ((got.alibi, want.alibi), (got.relative, want.relative), (got.params["W"], want.params["W"])):
             self.assertEqual(mine.dtype, np.float32)
-            np.testing.assert_allclose(mine, theirs, rtol=0, atol=2 * unit(dtype) * np.abs(theirs).max())
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=2.0**-17 * (1 + np.abs(theirs).max()))
 
     @of_each
     def test_parameters_stay_float32(self, dtype):
@@ -189,11 +189,25 @@ class Calls(Halves):
         out = drawn(2, 5, 6, 4, dtype=dtype).transpose(0, 3, 1, 2)[..., ::-1]
         self.assertIs(attn.attention(*given, out=out), out)
         np.testing.assert_array_equal(wide(out), wide(want))
-        for other in (np.dtype("f4"), np.dtype("f2") if is_bfloat16(dtype) else attn.bfloat16):
-            room = np.ones((2, 4, 5, 6), "f4") if other == np.float32 else narrow(np.ones((2, 4, 5, 6)), other)
+        exact = np.empty((2, 4, 5, 6), "f4")
+        attn.attention(*given, out=exact)
+        np.testing.assert_array_equal(wide(narrow(exact, dtype)), wide(want))
+        for other in (np.dtype("f8"), np.dtype("f2") if is_bfloat16(dtype) else attn.bfloat16):
+            room = np.ones((2, 4, 5, 6)) if other == np.float64 else narrow(np.ones((2, 4, 5, 6)), other)
             with self.assertRaisesRegex(attn.DTypeError, "context is ATTN_"):
                 attn.attention(*given, out=room)
             self.assertTrue((wide(room) == 1).all())
+
+    @of_each
+    def test_gradients_of_great_scores_are_exact_from_a_context_that_is(self, dtype):
+        """As attention_grad() makes it, if it is given no result; from one that was rounded they need not be."""
+        query, key, d_context = (narrow(8 * DRAW.standard_normal((2, 3, 40, 16)), dtype) for _ in range(3))
+        want = attn.attention_grad(*map(wide, (d_context, query, key))).query
+        far = lambda result: np.linalg.norm(wide(attn.attention_grad(
+            d_context, query, key, result=result, wanted=["query"]).query) - want) / np.linalg.norm(want)
+        exact = np.empty((2, 3, 40, 16), "f4")
+        for result in (None, attn.attention(query, key, return_logsumexp="exact", out=exact)):
+            self.assertLess(far(result), unit(dtype) / 2)
 
     @of_each
     def test_a_prepared_call_and_its_gradient(self, dtype):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import _attention
+from .. import _attention, _dtypes
 from .._run import Result, Stats
 from .._words import Align, Normaliser, Score, Stage
 from . import _once, _projected
@@ -27,20 +27,25 @@ def _arguments(rule: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, 
     return {**rule, **given, **used, "params": params}
 
 
-def _room(query: Any, width: int) -> Any:
+def _room(query: Any, width: int, dtype: Any) -> Any:
     """Room for the context, in the order of dimensions that the query lies in, as torch's kernels leave it: whoever has
     split heads with a view and a transpose joins them again without a copy."""
     if query.shape[-1] == width:
-        return np.empty_like(query)
-    return np.empty_like(np.lib.stride_tricks.as_strided(query, (*query.shape[:-1], width)))
+        return np.empty_like(query, dtype)
+    return np.empty_like(np.lib.stride_tricks.as_strided(query, (*query.shape[:-1], width)), dtype)
 
 
-def _forward(rule: Mapping[str, Any], arrays: Mapping[str, Any], laid: bool, **returns: Any) -> Any:
-    """attention(), with a context that is laid as the query, if it has dimensions to order and is not so anyway."""
+def _forward(rule: Mapping[str, Any], arrays: Mapping[str, Any], laid: bool, exact: bool, **returns: Any) -> Any:
+    """attention(), with a context that is laid as the query, if it has dimensions to order and is not so anyway; exact: and
+    that is not rounded to 16 bits."""
     query, values = arrays["query"], arrays.get("value", arrays.get("key"))
+    dtype = _dtypes.beside(query.dtype) if exact else query.dtype
     out = None
-    if laid and query.ndim > 2 and values is not None and values.ndim and not query.flags.c_contiguous:
-        out = _room(query, values.shape[-1])
+    if values is not None and values.ndim and query.ndim:
+        if laid and query.ndim > 2 and not query.flags.c_contiguous:
+            out = _room(query, values.shape[-1], dtype)
+        elif dtype != query.dtype:
+            out = np.empty((*query.shape[:-1], values.shape[-1]), dtype)
     return _attention.attention(**_arguments(rule, arrays), **returns, out=out)
 
 
@@ -52,10 +57,11 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, rule: dict[str, Any], laid: bool, returns: dict[str, Any], names: tuple[str, ...],
                 *tensors: torch.Tensor) -> Any:
         arrays = {name: array_of(tensor) for name, tensor in zip(names, tensors)}
-        result = _forward(rule, arrays, laid, **returns, return_logsumexp="exact")
-        context, weights, logsumexp, scores = map(tensor_of, result[:4])
+        result = _forward(rule, arrays, laid, True, **returns, return_logsumexp="exact")
+        exact, weights, logsumexp, scores = map(tensor_of, result[:4])
+        context = exact.to(tensors[names.index("query")].dtype)
         ctx.rule, ctx.names = rule, names
-        ctx.save_for_backward(context, logsumexp, *tensors)
+        ctx.save_for_backward(exact, logsumexp, *tensors)
         logsumexp = logsumexp.to(beside(context.dtype))
         ctx.set_materialize_grads(False)
         stats = [*map(tensor_of, result.stats or Stats())]
@@ -64,7 +70,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_context: Any, d_logsumexp: Any, d_weights: Any, *_: Any) -> Any:
-        context, logsumexp, *tensors = ctx.saved_tensors
+        exact, logsumexp, *tensors = ctx.saved_tensors
         needs = ctx.needs_input_grad[4:]
         flows = {"d_context": d_context, "d_weights": d_weights, "d_logsumexp": d_logsumexp}
 
@@ -73,7 +79,7 @@ class _Attention(torch.autograd.Function):
             wanted = [name for name, need in zip(ctx.names, needs) if need]
             into: dict[str, Any] = {name: None if flow is None else array_of(flow) for name, flow in flows.items()}
             gradients = _attention.attention_grad(**into, **_arguments(ctx.rule, arrays), wanted=wanted,
-                                                  result=Result(array_of(context), None, logsumexp.numpy()))
+                                                  result=Result(array_of(exact), None, logsumexp.numpy()))
             made = {**gradients._asdict(), **gradients.params}
             return tuple(tensor_of(made[name]) if need else None for name, need in zip(ctx.names, needs))
 
@@ -102,7 +108,7 @@ def attend(rule: dict[str, Any], tensors: Mapping[str, torch.Tensor], laid: bool
         context, logsumexp, weights, scores, *stats = _apply(rule, laid, returns, tuple(tensors), *tensors.values())
     else:  # the short way, which keeps nothing
         arrays = {name: array_of(tensor) for name, tensor in tensors.items()}
-        made = _forward(rule, arrays, laid, **returns, return_logsumexp="exact" if return_logsumexp else False)
+        made = _forward(rule, arrays, laid, False, **returns, return_logsumexp="exact" if return_logsumexp else False)
         if not isinstance(made, Result):
             return tensor_of(made)
         outputs: list[Any] = [*map(tensor_of, (*made[:-1], *(made.stats or Stats())))]
