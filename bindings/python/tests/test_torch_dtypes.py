@@ -117,8 +117,9 @@ class Functions(Halves):
 
     @of_each
     def test_gradients_of_great_scores_are_as_near_as_torchs_formula(self, kind):
-        """Nearer than flash attention's, and as those of its formula, which keeps a matrix of float32. Where nearly all of a query's weight is one key's, what flows into its score is a difference of great numbers, of
-        which a context that was rounded leaves nothing."""
+        """Nearer than flash attention's, and as those of its formula, which keeps a matrix of float32. Where nearly all of a
+        query's weight is one key's, what flows into its score is a difference of great numbers, of which a context that was
+        rounded leaves nothing."""
         from torch.nn.attention import SDPBackend, sdpa_kernel
 
         x, flow = [4 * self.draw(kind, 2, 70, 3, 16).transpose(1, 2) for _ in range(3)], self.draw(kind, 2, 3, 70, 16)

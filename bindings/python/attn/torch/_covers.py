@@ -59,7 +59,7 @@ def not_plain(cast: torch.dtype | None, *tensors: torch.Tensor | None) -> str | 
             return "nested or sparse"
         if not tensor.is_cpu:
             return "not on the CPU"
-        dtype = type_in(cast, tensor)
+        dtype = tensor.dtype if cast is None else type_in(cast, tensor)
         if dtype not in _TYPES:
             return "other types"
         first = dtype if first is None else first
@@ -73,15 +73,17 @@ def not_plain(cast: torch.dtype | None, *tensors: torch.Tensor | None) -> str | 
 def _is_exact(mask: torch.Tensor, cast: torch.dtype | None, query: torch.Tensor) -> bool:
     """Whether a mask of float32 is the same in the query's 16 bits, as one of zeros and minus infinity is."""
     dtype = type_in(cast, query)
-    return not_plain(cast, mask) is None and type_in(cast, mask) is torch.float32 is not dtype and \
-        not mask.requires_grad and dtype in _TYPES and bool((mask.to(dtype) == mask).all())
+    return dtype is not torch.float32 and not_plain(cast, mask) is None and type_in(cast, mask) is torch.float32 and \
+        not mask.requires_grad and bool((mask.to(dtype) == mask).all())
 
 
 def unlike(cast: torch.dtype | None, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any, is_causal: bool,
            scale: Any, grouped: bool) -> str | None:
     """What of the arguments, after a cast of autocast's, is not covered."""
     is_bool = mask is not None and type(mask) in _TENSORS and mask.dtype is torch.bool and mask.is_cpu and mask.numel()
-    why = not_plain(cast, q, k, v, None if is_bool or mask is not None and _is_exact(mask, cast, q) else mask)
+    why = not_plain(cast, q, k, v)
+    if why is None and mask is not None and not is_bool and not _is_exact(mask, cast, q):
+        why = not_plain(cast, q, mask)
     if why is not None:
         return why
     if not 2 <= q.ndim <= 4 or not q.ndim == k.ndim == v.ndim:
