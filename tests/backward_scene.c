@@ -64,7 +64,8 @@ void backward_create(struct backward *b, struct scene *s, unsigned flows)
 
     memset(b, 0, sizeof *b);
     b->scene = s;
-    array_create(&b->context, s->dtype, 4, context, s->layout & LAYOUT_OUTPUT, &s->rng);
+    const bool is_exact = dtype_computed(s->dtype) != s->dtype && rng_chance(&s->rng, 0.5);
+    array_create(&b->context, is_exact ? ATTN_F32 : s->dtype, 4, context, s->layout & LAYOUT_OUTPUT, &s->rng);
     array_create(&b->logsumexp, rng_chance(&s->rng, 0.5) ? ATTN_F64 : dtype_computed(s->dtype), 3, context,
                  s->layout & LAYOUT_OUTPUT, &s->rng);
     b->forward = s->args;
@@ -142,7 +143,8 @@ void backward_run_twin(const struct backward *b, struct twin_gradient_result *re
     double *flows[FLOWS];
     for (int f = 0; f < FLOWS; f++) flows[f] = b->flow[f].memory ? array_read(&b->flow[f]) : NULL;
     const attn_dtype dtype = b->scene->dtype;
-    double *context = dtype_computed(dtype) != dtype ? array_read(&b->context) : NULL;
+    const attn_dtype stored = b->context.tensor.dtype;
+    double *context = dtype_computed(stored) != stored ? array_read(&b->context) : NULL;
     const struct twin_flow flow = {flows[FLOW_CONTEXT], flows[FLOW_WEIGHTS], flows[FLOW_LOGSUMEXP], context,
                                    1.0 / (SCENE_FACTOR * dtype_epsilon(dtype))};
     twin_gradient_run(&b->scene->twin, &b->scene->want, &flow, result);

@@ -95,7 +95,8 @@ static void run(struct group *group, struct scene *s, unsigned wanted, int stage
     for (int o = 0; o < OUTPUTS; o++) {
         *slots[o] = NULL;
         if (!(wanted >> o & 1)) continue;
-        array_create(&outputs[o], o == CONTEXT ? s->dtype : dtype_computed(s->dtype), o == LOGSUMEXP ? 3 : 4,
+        const bool is_stored = o == CONTEXT && (dtype_computed(s->dtype) == s->dtype || rng_chance(&s->rng, 0.7));
+        array_create(&outputs[o], is_stored ? s->dtype : dtype_computed(s->dtype), o == LOGSUMEXP ? 3 : 4,
                      o == CONTEXT ? context_shape : shape, LAYOUT_OUTPUT, &s->rng);
         array_lower_rank(&outputs[o], &s->rng);
         *slots[o] = &outputs[o].tensor;

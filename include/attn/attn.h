@@ -584,7 +584,8 @@ typedef struct attn_forward_args {
     const attn_tensor *key_lengths; /* [B], ATTN_I32 or ATTN_I64, 0 .. Tk: the valid keys of each sequence. Or NULL */
     int64_t query_start; /* position of query 0 for ATTN_ALIGN_TOP_LEFT, -2^60 .. 2^60: the keys already in a cache; 0
                             where a modifier is aligned bottom-right */
-    const attn_tensor *context;   /* out [B, Hq, Tq, Dv] */
+    const attn_tensor *context;   /* out [B, Hq, Tq, Dv]; for a query of 16 bits it may be ATTN_F32, not rounded then,
+                                     which   gradients are more exact from */
     const attn_tensor *weights;   /* out [B, Hq, Tq, Tk], or NULL */
     const attn_tensor *scores;    /* out [B, Hq, Tq, Tk], or NULL */
     const attn_tensor *logsumexp; /* out [B, Hq, Tq], natural logarithm of sum exp(e / tau), or NULL; for a float32
@@ -634,9 +635,10 @@ typedef struct attn_forward_args {
  * the scratch is at most 16 KB: then that is the stack's.
  *
  * Numbers of 16 bits are computed with in float32, exactly as they are, and rounded once, to the nearest, of two to the
- * even one, when they are written: gradients too, whatever they are summed over and added to. In this version a call
- * has a copy in float32 of each such tensor, parameters too, in its scratch. attn_backward reads the context as it was
- * rounded, by which its gradients of scores on the way of tiles may be off by as much as d_context times that rounding.
+ * even one, when they are written: gradients too, whatever they are summed over and added to. Fused tiles read and
+ * write them where they lie; otherwise a call has a copy in float32 of each such tensor in its scratch, and always of
+ * such parameters. attn_backward reads the context as it is: if that was rounded, its gradients of scores on the way of
+ * tiles may be off by as much as d_context times that rounding.
  *
  * The result has the same bits for any number of engine threads, and for any order in which an executor runs a job's
  * items. Ways, BLAS libraries and, on the way of tiles, sets of kernels differ by roundings.

@@ -323,7 +323,9 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
             ATTN_ERR_UNSUPPORTED,
             "scores are wanted before the mask, but predictive local attention makes none that it masks");
     }
-    status = attn_i_problem_stored_output(p, args->context, "context", context_layout, context, &p->context);
+    const int is_exact = args->context != NULL && args->context->dtype == p->dtype;
+    status = attn_i_real_output(is_exact ? computed_reals(p) : reals_of(p), args->context, "context", context_layout,
+                                context, &p->context);
     if (status == ATTN_OK)
         status = attn_i_problem_output(p, args->weights, "weights", score_layout, scores, &p->weights);
     if (status == ATTN_OK) status = attn_i_problem_output(p, args->scores, "scores", score_layout, scores, &p->scores);

@@ -37,7 +37,7 @@ typedef struct attn_i_problem {
     attn_engine *engine;
     const attn_i_kernels *kernels;
     attn_dtype dtype;  /* that is computed in: ATTN_F32 or ATTN_F64 */
-    attn_dtype stored; /* of query, key, value and context: that, or one of 16 bits */
+    attn_dtype stored; /* of query, key, value and context, which may be of dtype too: that, or one of 16 bits */
     attn_dtype given;  /* of the caller's bias and, where they are not of dtype, parameters: stored, but where a layer
                           makes the rows, in dtype */
     int64_t size;      /* of an element that is computed with, in bytes */

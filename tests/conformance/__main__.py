@@ -2,7 +2,7 @@
 """__main__.py: what others expect of attention, against the library: the cases of ONNX, PyTorch and Keras, by their own
 tolerances. scripts/conformance installs what it needs and runs it:
 
-    conformance [--write docs/conformance.md] [--wrong]     exits with 1 if a case fails, but for roundings of float32
+    conformance [--write docs/conformance.md] [--wrong]     exits with 1 if a case fails, but for roundings
 
 --wrong multiplies every temperature by 1.02, and says how many cases see it."""
 

@@ -98,7 +98,8 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     """The context, [B, Hq, Tq, Dv]; or a Result, where weights, log-sum-exp, scores or stats are asked for too.
 
     query [B, Hq, Tq, Dq], key [B, Hk, Tk, Dk], value [B, Hk, Tk, Dv], None: the keys. Hk divides Hq. Arrays of fewer
-    dimensions lack the leading ones. What comes back is of the library that the query is of.
+    dimensions lack the leading ones. All are float32, float64, float16 or bfloat16; weights, scores, log-sum-exp, stats and
+    parameters of the last two are float32. What comes back is of the library that the query is of.
     score       dot, scaled_dot, general, additive, concat, location; params are its arrays by name (W, U, v, b, g).
                 additive has a bias with b, is normalised with g, and takes projected inputs without W or U.
     scale, softcap (0: none), temperature, bias (broadcasts to [B, Hq, Tq, Tk]), mask (bool, True: may be seen),
@@ -115,7 +116,8 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     return_stats   what the weights say, in a Stats, without the weights being made: entropy and strongest key of each
                 query, [B, Hq, Tq], and key_sums over queries, [B, Hq, Tk]; or a list of those names.
     threads     of the engine; None is one for each CPU.
-    out         an array for the context."""
+    out         an array for the context, for 16 bits also one of float32: then it is not rounded, which gradients are more
+                exact from."""
     if (params is None or type(params) is dict and not params) and alibi is None and relative is None:
         # A rule is found by what equals it, and 1.0 equals 1: what is not whole must not get there.
         if window is not None and not (type(window) is tuple and len(window) > 1 and type(window[0]) is int
@@ -152,12 +154,13 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
                    normaliser: Normaliser = "softmax", dropout: float = 0.0, seed: int = 0, offset: int = 0,
                    threads: int | None = None) -> Gradients:
     """Gradients of a loss by what attention() read: query, key, value, bias, params (a dict by name), alibi (the
-    slopes), relative (the table). Where value is None, the gradient of key is that of both its parts.
+    slopes), relative (the table); each of the type of what it is of. Where value is None, the gradient of key is that of
+    both its parts.
 
     d_context [B, Hq, Tq, Dv], d_weights [B, Hq, Tq, Tk], d_logsumexp [B, Hq, Tq]: the loss's gradients by the outputs;
                 at least one.
-    result      what attention() returned for the same arguments with return_logsumexp, best "exact"; None: it is
-                computed again.
+    result      what attention() returned for the same arguments with return_logsumexp, best "exact", and of 16 bits
+                with an out of float32; None: it is computed again.
     wanted      the names of those that are wanted, parameters by their own; None: all.
     The rest is as for attention(); hardmax has no gradient."""
     q, k = array_of(query, "query"), maybe(key, "key")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._abi import DecomposableArgs
+from ._dtypes import beside
 from ._handles import Engine, engine_of
 from ._library import DTypeError, check, lib
 from ._tensors import Array, ArrayLike, Lengths, array_of, lay, lengths_of, like, maybe
@@ -53,7 +54,7 @@ def decomposable(f: ArrayLike, g: ArrayLike, a: ArrayLike | None = None, b: Arra
         values = inputs[theirs] if inputs[theirs] is not None else rows[otherwise]
         assert values is not None
         made[name] = np.empty((*rows[mine].shape[:-1], *values.shape[-1:]), rows[mine].dtype)
-    made.update({f"{side}_logsumexp": np.empty(rows[mine].shape[:-1], rows[mine].dtype)
+    made.update({f"{side}_logsumexp": np.empty(rows[mine].shape[:-1], beside(rows[mine].dtype))
                  for side, mine in (("a", "f"), ("b", "g"))})
     lay(args, {**inputs, **made})
     check(lib.attn_decomposable_forward(engine_of(engine).handle, byref(args)))

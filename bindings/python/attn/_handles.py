@@ -149,8 +149,10 @@ class Parameters(Handle):
                 self._bound[name] = array
 
     def _gradients(self, wanted: set[str], dtype: Any) -> dict[str, Array]:
-        """Room for the gradients of those parameters that are wanted."""
-        return {name: np.empty(shape, dtype) for name, shape in self._shapes.items() if name in wanted}
+        """Room for the gradients of those parameters that are wanted, each of its parameter's type; of this one where none
+        is bound."""
+        return {name: np.empty(shape, self._bound[name].dtype if name in self._bound else dtype)
+                for name, shape in self._shapes.items() if name in wanted}
 
     def _pointers(self, gradients: Mapping[str, Array]) -> Any:
         """The gradients as the library takes them, in the order of the parameters."""

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ._abi import MemoryOptions
+from ._dtypes import STORED, dtype_of, same
 from ._handles import Handle, instance
 from ._library import check, lib
 from ._position import Rope
 from ._rule import Rule
-from ._tensors import REAL, ArrayLike, Lengths, array_of, dimensions, dtype_of, lengths_of, maybe, view
+from ._tensors import ArrayLike, Lengths, array_of, dimensions, lengths_of, maybe, view
 from ._values import fill, flag, integer
 from ._words import MEMORY_FLAGS
 
@@ -24,6 +25,8 @@ class Memory(Handle):
     value_dim   None: the keys are the values
     key_dim     0 where no key is read (location)
     capacity    positions of each sequence that there is room for from the beginning; fixed: nor ever more
+    dtype       what keys and values are stored as: NumPy's or torch's type, or a word: "f32", "f64", "f16", "bf16" or
+                "i8", or the whole of it, as "bfloat16"
     rope        turns keys by their positions as they are appended"""
 
     kind = "memory"
@@ -35,8 +38,9 @@ class Memory(Handle):
         super().__init__()
         flags = sum(MEMORY_FLAGS[name] for name, given in (("fixed", flag(fixed, "fixed")),
                                                            ("keys_alone", value_dim is None)) if given)
-        options = fill(MemoryOptions, flags=flags, dtype=REAL[dtype_of(dtype, "dtype")], batch=batch, key_heads=key_heads,
-                       key_dim=key_dim, value_dim=0 if value_dim is None else value_dim, capacity=capacity)
+        stored = STORED[same(dtype_of(dtype, "dtype", STORED))]
+        options = fill(MemoryOptions, flags=flags, dtype=stored, batch=batch, key_heads=key_heads, key_dim=key_dim,
+                       value_dim=0 if value_dim is None else value_dim, capacity=capacity)
         if rope is not None:
             options.rope = pointer(instance(rope, Rope, "rope").options())
         self.mechanism = instance(mechanism, Rule, "mechanism")
@@ -46,12 +50,13 @@ class Memory(Handle):
 
     @classmethod
     def of(cls, mechanism: Rule, key: ArrayLike, value: ArrayLike | None = None, *, capacity: int = 0,
-           fixed: bool = False, rope: Rope | None = None) -> Memory:
-        """A memory that holds these keys [B, Hk, n, Dk] and values, which may lack leading dimensions."""
+           fixed: bool = False, dtype: npt.DTypeLike | None = None, rope: Rope | None = None) -> Memory:
+        """A memory that holds these keys [B, Hk, n, Dk] and values, which may lack leading dimensions. dtype: what they are
+        stored as; None: as they are."""
         keys, values = dimensions(array_of(key, "key"), "key"), maybe(value, "value")
         batch, heads, length, dim = (1,) * (4 - keys.ndim) + keys.shape
-        made = cls(mechanism, batch=batch, key_heads=heads, key_dim=dim, fixed=fixed, dtype=keys.dtype, rope=rope,
-                   capacity=max(integer(capacity, "capacity"), length),
+        made = cls(mechanism, batch=batch, key_heads=heads, key_dim=dim, fixed=fixed, rope=rope,
+                   dtype=keys.dtype if dtype is None else dtype, capacity=max(integer(capacity, "capacity"), length),
                    value_dim=None if values is None else dimensions(values, "value").shape[-1])
         made.append(keys, values)
         return made

@@ -11,6 +11,7 @@ import numpy as np
 
 from ._abi import MultiheadArgs, MultiheadBackwardArgs, MultiheadOptions
 from ._calls import forward_args
+from ._dtypes import beside
 from ._handles import Parameters, instance
 from ._library import ArgumentError, DTypeError, check, lib
 from ._mechanism import Mechanism
@@ -119,14 +120,15 @@ class MultiHead(Parameters):
             keys = max(memory.lengths, default=0) + (0 if attend_only else keys)
         width = self._shapes["W_o"][0]
         heads = (*rows.shape[:-2], self.query_heads, rows.shape[-2] if rows.ndim > 1 else 1)
-        row = logsumexp_dtype(return_logsumexp, rows.dtype)
+        dtype = beside(rows.dtype)
+        row = logsumexp_dtype(return_logsumexp, dtype)
         made: dict[str, Array | None] = {
-            "weights": np.empty((*heads, keys), rows.dtype) if flag(return_weights, "return_weights") else None,
-            "scores": None if return_scores is None else np.empty((*heads, keys), rows.dtype),
+            "weights": np.empty((*heads, keys), dtype) if flag(return_weights, "return_weights") else None,
+            "scores": None if return_scores is None else np.empty((*heads, keys), dtype),
             "logsumexp": None if row is None else np.empty(heads, row)}
         stats = stats_names(return_stats)
-        shapes = {"entropy": (heads, rows.dtype), "strongest": (heads, np.dtype(np.int64)),
-                  "key_sums": ((*heads[:-1], keys), rows.dtype)}
+        shapes = {"entropy": (heads, dtype), "strongest": (heads, np.dtype(np.int64)),
+                  "key_sums": ((*heads[:-1], keys), dtype)}
         made.update({name: np.empty(*shapes[name]) for name in stats})
         output = np.empty((*rows.shape[:-1], width), rows.dtype) if out is None else writable(out, "out")
         args = self._args(arrays, {
@@ -185,9 +187,9 @@ class MultiHead(Parameters):
         given = {**arrays, "bias": given_bias, **self.mechanism.distances()}
         known = [*(name for name, array in given.items() if array is not None), *self._shapes, *self.mechanism._shapes]
         names = chosen(wanted, known)
-        gradients = {name: np.empty(array.shape, rows.dtype) for name, array in given.items()
+        gradients = {name: np.empty(array.shape, array.dtype) for name, array in given.items()
                      if array is not None and name in names}
-        params, inner = self._gradients(names, rows.dtype), self.mechanism._gradients(names, rows.dtype)
+        params, inner = (of._gradients(names, beside(rows.dtype)) for of in (self, self.mechanism))
         backward = fill(MultiheadBackwardArgs, forward=pointer(args))
         flows = {"d_output": maybe(d_output, "d_output"), "d_weights": maybe(d_weights, "d_weights"),
                  "d_logsumexp": maybe(d_logsumexp, "d_logsumexp")}

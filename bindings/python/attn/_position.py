@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ._abi import RopeOptions
+from ._dtypes import dtype_of
 from ._handles import Engine, engine_of
 from ._library import check, lib
-from ._tensors import Array, ArrayLike, Lengths, array_of, dtype_of, lengths_of, like, view, writable
+from ._tensors import Array, ArrayLike, Lengths, array_of, lengths_of, like, view, writable
 from ._values import fill, flag, integer, real
 from ._words import LAYOUTS, choose
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy import empty, ndarray
 
 from ._calls import STATS, Computed, Gradient, Laid, run_forward
+from ._dtypes import beside
 from ._handles import instance
 from ._library import ArgumentError, DTypeError, check
 from ._memory import Memory
@@ -216,8 +217,8 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
         outs = layout.run(inputs, given)
         free.append(layout)  # type: ignore[union-attr]
     else:
-        (width, keys), rows, dtype = _sizes(q, k, v, memory), q.shape[:-1], q.dtype
-        outs = (np.empty((*rows, width), dtype) if given is None else given,
+        (width, keys), rows, dtype = _sizes(q, k, v, memory), q.shape[:-1], beside(q.dtype)
+        outs = (np.empty((*rows, width), q.dtype) if given is None else given,
                 np.empty((*rows, keys), dtype) if return_weights else None,
                 np.empty(rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
                 None if return_scores is None else np.empty((*rows, keys), dtype),
@@ -253,17 +254,20 @@ def backward(mechanism: Rule, d_context: ArrayLike | None, query: ArrayLike, key
     args: dict[str, Any] = {"mask": mask, "bias": b, "key_lengths": key_lengths, "query_start": query_start,
                             "dropout": dropout, "seed": seed, "offset": offset}
     if result is None:
+        wide, exact = beside(q.dtype), None
+        if wide != q.dtype:  # a context that is not rounded
+            exact = np.empty((*q.shape[:-1], _sizes(q, k, v, None)[0]), wide)
         result = forward(mechanism, q, k, v, None, mask, b, key_lengths, query_start, dropout, seed, offset, False, "exact",
-                         None, False, None)
+                         None, False, exact)
     elif not isinstance(result, Result) or result.logsumexp is None:
         raise DTypeError(f"result is a {type(result).__name__}, but what comes with return_logsumexp is needed")
     given = {"query": q, "key": k, "value": v, "bias": b,
              **mechanism.distances()}
     known = [name for name, array in given.items() if array is not None] + list(mechanism._shapes)
     names = chosen(wanted, known)
-    made = {name: np.empty_like(array, q.dtype, subok=False) for name, array in given.items()  # laid alike
+    made = {name: np.empty_like(array, subok=False) for name, array in given.items()  # laid alike
             if array is not None and name in names}
-    params = mechanism._gradients(names, q.dtype)
+    params = mechanism._gradients(names, beside(q.dtype))
     call = Computed(mechanism, query=q, key=k, value=v, context=result.context,
                     logsumexp=_row(array_of(result.logsumexp, "logsumexp")), **args)
     tensors: dict[str, Any] = {f"d_{name}": array for name, array in made.items()}

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from ctypes import (POINTER, PYFUNCTYPE, Structure, c_char, c_char_p, c_int, c_void_p, pointer, py_object, pythonapi,
                     sizeof)
-from typing import Any, Protocol, Union
+from typing import Any, Protocol, Union, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from . import _dlpack
 from ._abi import Tensor
-from ._library import ArgumentError, DTypeError, ShapeError, constant
+from ._dtypes import REAL, TRUTH, WHOLE, DType, bfloat16, name_of, names, same
+from ._library import ArgumentError, DTypeError, ShapeError
 from ._values import integer, shown
 
 
@@ -30,10 +32,12 @@ Array = npt.NDArray[Any]
 ArrayLike = Union[Array, SupportsDLPack]
 Lengths = Union[ArrayLike, Sequence[int]]
 
-REAL, TRUTH, WHOLE = ({np.dtype(numpy): constant(f"ATTN_{name}") for numpy, name in dtypes} for dtypes in (
-    (("f4", "F32"), ("f8", "F64")), (("?", "BOOL"),), (("i4", "I32"), ("i8", "I64"))))
+_BITS = np.dtype("u2"), np.dtype("i2")
 _TAKEN = {"mask": TRUTH, **dict.fromkeys(("key_lengths", "a_lengths", "b_lengths", "counts", "lengths", "rows",
                                           "positions", "strongest"), WHOLE)}
+
+
+_NOT_LOOKED_AT = AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError
 
 
 def array_of(given: object, name: str) -> Array:
@@ -55,8 +59,11 @@ def array_of(given: object, name: str) -> Array:
                          "or a sum with 0")
     try:
         return np.from_dlpack(tensor)
-    except (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as why:
-        raise _refusal(given, name, why) from why
+    except _NOT_LOOKED_AT as why:
+        try:
+            return cast(Array, _dlpack.taken(tensor))
+        except _NOT_LOOKED_AT:
+            raise _refusal(given, name, why) from why
 
 
 def _refusal(given: object, name: str, why: Exception) -> DTypeError:
@@ -98,17 +105,6 @@ def lengths_of(given: object, name: str) -> Array | None:
     return np.array([integer(number, name) for number in found.ravel()], np.int64).reshape(found.shape)
 
 
-def dtype_of(given: npt.DTypeLike, name: str) -> np.dtype[Any]:
-    """A dtype that is computed with."""
-    try:
-        dtype = np.dtype(given)
-    except TypeError:
-        dtype = None
-    if dtype not in REAL:
-        raise DTypeError(f"{name} is {shown(given)}, but float32 or float64 is computed with")
-    return dtype
-
-
 def like(array: Array, given: object) -> Any:
     """array as what given is: over the same memory, by the library that given is of, or that what it inherits from is."""
     if given is None or isinstance(given, np.ndarray):
@@ -118,7 +114,7 @@ def like(array: Array, given: object) -> Any:
         library = sys.modules.get("jax.numpy" if name in ("jax", "jaxlib") else name)
         take = getattr(library, "from_dlpack", None)
         if take is not None:
-            return take(array)
+            return take(_dlpack.given(array) if same(array.dtype) == bfloat16 else array)
     return array
 
 
@@ -170,9 +166,7 @@ def view(array: Array, name: str) -> Tensor:
     taken = _TAKEN.get(name, REAL)
     dtype = taken.get(array.dtype)
     if dtype is None:
-        names = " or ".join(known.name for known in taken)
-        raise DTypeError(f"{name} is {array.dtype}, but {names} is taken, and nothing is converted: "
-                         f".astype({next(iter(taken)).name!r}) does that, or .to() of a torch tensor")
+        dtype = _number(array.dtype, name, taken)
     ndim = array.ndim
     if ndim > 4:
         dimensions(array, name)
@@ -182,6 +176,17 @@ def view(array: Array, name: str) -> Tensor:
     tensor = Tensor(address(array), dtype, ndim, array.shape, tuple([stride // size for stride in strides]))
     tensor.array = array
     return tensor
+
+
+def _number(dtype: DType, name: str, taken: Mapping[DType, int]) -> int:
+    """The library's, of a type that is not in the table, but may be the same as one that is."""
+    if same(dtype) in taken:
+        return taken[same(dtype)]
+    if taken is REAL and dtype in _BITS:
+        raise DTypeError(f"{name} is {dtype}, but {names(taken)} is taken: where these are bits of bfloat16, "
+                         ".view(attn.bfloat16) says so")
+    raise DTypeError(f"{name} is {name_of(dtype)}, but {names(taken)} is taken, and nothing is converted: "
+                     f".astype({next(iter(taken)).name!r}) does that, or .to() of a torch tensor")
 
 
 def _walked(array: Array, name: str) -> tuple[int, ...]:

@@ -75,8 +75,11 @@ class Arrays(unittest.TestCase):
                        jax.grad(lambda *arrays: attn.attention(*arrays).sum())):
             with self.assertRaisesRegex(attn.DTypeError, "which JAX traces"):
                 traced(*given)
-        with self.assertRaisesRegex(attn.DTypeError, r"bfloat16.*\.astype\(\)"):
-            attn.attention(given[0].astype("bfloat16"), *given[1:])
+        with self.assertRaisesRegex(attn.DTypeError, r"of int4.*\.astype\(\)"):
+            attn.attention(given[0].astype("int4"), *given[1:])
+        halved = attn.attention(*(array.astype("bfloat16") for array in given))
+        self.assertEqual(halved.dtype, jnp.bfloat16)
+        np.testing.assert_allclose(np.asarray(halved.astype("f4")), np.asarray(got), atol=0.03)
         result = attn.attention(*given, return_logsumexp=True)
         self.assertIsInstance(attn.attention_grad(got, *given, result=result).query, jnp.ndarray)
 

@@ -213,10 +213,10 @@ class Refusals(unittest.TestCase):
                  {"out": np.zeros_like(self.query)}, {"score": "general", "params": {"W": np.eye(4)}},
                  {"alibi": (np.ones(1), "top_left")}, {"relative": (np.zeros((1, 5)), "clipped", 2, "top_left")}]
         for given in every:
-            for dtype in ("f2", "i4", "?", ">f8"):
+            for dtype in ("i4", "?", ">f8", ">f2"):
                 turn = lambda x: x.astype(dtype) if isinstance(x, np.ndarray) else type(x)(map(turn, x)) \
                     if isinstance(x, tuple) else {name: turn(y) for name, y in x.items()} if isinstance(x, dict) else x
-                self.refused(attn.DTypeError, r"is \S+, but float32 or float64 is taken.*\.astype\('float32'\)",
+                self.refused(attn.DTypeError, r"is \S+, but float32, .* or bfloat16 is taken.*\.astype\('float32'\)",
                              self.attention, **{name: turn(x) for name, x in given.items()})
         for mask in ("u1", "i8", "f8"):
             self.refused(attn.DTypeError, r"mask is \w+, but bool is taken.*\.astype\('bool'\)", self.attention,
@@ -224,10 +224,12 @@ class Refusals(unittest.TestCase):
         for lengths in ("i2", "u8", "f8", "?"):
             self.refused(attn.DTypeError, r"key_lengths is \w+, but int32 or int64 is taken.*\.astype\('int32'\)",
                          self.attention, key_lengths=np.ones(2, lengths))
-        for dtype in ("f2", "i4", "nonsense"):
-            for function, given in ((attn.sinusoidal, (2, 4)), (attn.alibi_slopes, (2,)),
-                                    (attn.MultiHead(4, 1).memory, ())):
-                self.refused(attn.DTypeError, "dtype is .* float32 or float64", function, *given, dtype=dtype)
+        for dtype in ("i4", "nonsense", np.dtype("i8"), "longdouble"):
+            for function, given, taken in ((attn.sinusoidal, (2, 4), "float16 or bfloat16"),
+                                           (attn.alibi_slopes, (2,), "float16 or bfloat16"),
+                                           (attn.MultiHead(4, 1).memory, (), "float16, bfloat16 or int8")):
+                self.refused(attn.DTypeError, f"dtype is .*, but float32, float64, {taken} is taken", function, *given,
+                             dtype=dtype)
         self.refused(attn.DTypeError, "bias is ATTN_F32, but query is ATTN_F64", self.attention, bias=np.zeros((3, 5), "f4"))
 
     def test_what_is_no_array_is_named_with_what_is_needed(self):

@@ -30,9 +30,9 @@ class Left(unittest.TestCase):
         return [change(self.x)] * 3
 
     def test_other_types(self):
-        for kind in (torch.float64, torch.bfloat16, torch.float16):
-            self.left("not float32", *self.three(lambda x: x.to(kind)))
-        self.left("not float32", *self.three(torch.Tensor.double), attn_mask=torch.randn(5, 5, dtype=torch.float64))
+        self.left("other types", *self.three(torch.Tensor.double))
+        self.left("other types", *self.three(torch.Tensor.double), attn_mask=torch.randn(5, 5, dtype=torch.float64))
+        self.left("several types", *self.three(torch.Tensor.bfloat16), attn_mask=torch.randn(5, 5))
 
     def test_other_devices(self):
         self.left("not on the CPU", *self.three(lambda x: x.to("meta")))
@@ -63,10 +63,6 @@ class Left(unittest.TestCase):
         self.left("empty or lazily negated", self.x[:, :, :0], self.x, self.x)
         self.left("dimensions", self.x[0, 0], self.x, self.x)
         self.left("mask", *self.three(), is_causal=True, attn_mask=torch.rand(5, 5) < 2)
-
-    def test_autocast(self):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            self.left("autocast", *self.three())
 
     def test_transforms_of_functions(self):
         with attn.torch.enable() as enabled:
@@ -118,7 +114,7 @@ class Left(unittest.TestCase):
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale)
         F.scaled_dot_product_attention = old
         try:
-            self.left("not float32", *self.three(torch.Tensor.double))
+            self.left("other types", *self.three(torch.Tensor.double))
             with attn.torch.enable(), self.assertRaisesRegex(TypeError, "enable_gqa"):
                 F.scaled_dot_product_attention(*self.three(torch.Tensor.double), enable_gqa=True)
         finally:

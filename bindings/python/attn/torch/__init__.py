@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""attn.torch: attention for PyTorch on CPUs, by libattn, on tensors as they lie.
+"""attn.torch: attention for PyTorch on CPUs, by libattn, on tensors of float32, float64, bfloat16 or float16 as they lie.
 
     context = attn.torch.attention(query, key, score="additive", params={"W": W, "U": U, "v": v})     # differentiable
     layer = attn.torch.Attention("additive", query_dim=64, key_dim=32, hidden_dim=48)                 # a torch.nn.Module

@@ -11,6 +11,7 @@ from torch.utils._device import DeviceContext
 from ._tensors import recorded
 
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
+_TYPES = torch.float32, torch.bfloat16, torch.float16
 _MOST = torch.finfo(torch.float32).max
 
 
@@ -26,8 +27,6 @@ def outside() -> str | None:
     """What of torch is at work around the call that has to see torch's own operation."""
     if torch._C._get_tracing_state() is not None or torch.compiler.is_compiling():
         return "being compiled"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast"
     if torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0:
         return "function transforms"
     if _is_mode_at_work() or recorded():
@@ -37,8 +36,20 @@ def outside() -> str | None:
     return None
 
 
-def not_plain(*tensors: torch.Tensor | None) -> str | None:
-    """Why one of these is no plain tensor of float32 on the CPU."""
+def autocast() -> torch.dtype | None:
+    """What autocast has scaled_dot_product_attention computed in, where it is at work."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+
+
+def type_in(cast: torch.dtype | None, tensor: torch.Tensor) -> torch.dtype:
+    """What a tensor comes to be of where autocast casts to this one: what is of float64, or of no real numbers, stays."""
+    dtype = tensor.dtype
+    return dtype if cast is None or dtype is torch.float64 or not dtype.is_floating_point else cast
+
+
+def not_plain(cast: torch.dtype | None, *tensors: torch.Tensor | None) -> str | None:
+    """Why these are not all plain tensors on the CPU of one type that is taken, after such a cast."""
+    first: torch.dtype | None = None
     for tensor in tensors:
         if tensor is None:
             continue
@@ -48,18 +59,31 @@ def not_plain(*tensors: torch.Tensor | None) -> str | None:
             return "nested or sparse"
         if not tensor.is_cpu:
             return "not on the CPU"
-        if tensor.dtype is not torch.float32:
-            return "not float32"
+        dtype = tensor.dtype if cast is None else type_in(cast, tensor)
+        if dtype not in _TYPES:
+            return "other types"
+        first = dtype if first is None else first
+        if dtype is not first:
+            return "several types"
         if tensor.numel() == 0 or tensor.is_neg():
             return "empty or lazily negated"
     return None
 
 
-def unlike(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any, is_causal: bool, scale: Any,
-           grouped: bool) -> str | None:
-    """What of the arguments is not covered."""
+def _is_exact(mask: torch.Tensor, cast: torch.dtype | None, query: torch.Tensor) -> bool:
+    """Whether a mask of float32 is the same in the query's 16 bits, as one of zeros and minus infinity is."""
+    dtype = type_in(cast, query)
+    return dtype is not torch.float32 and not_plain(cast, mask) is None and type_in(cast, mask) is torch.float32 and \
+        not mask.requires_grad and bool((mask.to(dtype) == mask).all())
+
+
+def unlike(cast: torch.dtype | None, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any, is_causal: bool,
+           scale: Any, grouped: bool) -> str | None:
+    """What of the arguments, after a cast of autocast's, is not covered."""
     is_bool = mask is not None and type(mask) in _TENSORS and mask.dtype is torch.bool and mask.is_cpu and mask.numel()
-    why = not_plain(q, k, v, None if is_bool else mask)
+    why = not_plain(cast, q, k, v)
+    if why is None and mask is not None and not is_bool and not _is_exact(mask, cast, q):
+        why = not_plain(cast, q, mask)
     if why is not None:
         return why
     if not 2 <= q.ndim <= 4 or not q.ndim == k.ndim == v.ndim:

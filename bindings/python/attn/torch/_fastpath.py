@@ -11,17 +11,18 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 
-from ._covers import not_plain, outside
+from ._covers import autocast, not_plain, outside
 from ._places import Function
 
 Tensor = torch.Tensor
-# Below this length, or for fewer products than this, torch's one operation is faster than several.
-LONG, MUCH = 256, 1 << 24
+# Below this length, or for fewer products than this, torch's one operation is faster than several: with bfloat16, for which
+# CPUs have products of their own, longer than with the others.
+LONG, MUCH = {torch.float32: 256, torch.bfloat16: 2048, torch.float16: 256}, 1 << 24
 
 
-def _mask(mask: Tensor | None, kind: int | None) -> Tensor | None:
-    """What may be seen, or a bias, of torch's mask: whole, or of the keys alone (kind 1). True, or minus infinity,
-    hides."""
+def _mask(mask: Tensor | None, kind: int | None, dtype: torch.dtype) -> Tensor | None:
+    """What may be seen, or a bias of this type, of torch's mask: whole, or of the keys alone (kind 1). True, or minus
+    infinity, hides."""
     if mask is None:
         return None
     if kind == 1:
@@ -32,7 +33,7 @@ def _mask(mask: Tensor | None, kind: int | None) -> Tensor | None:
     if mask.dtype is torch.bool:
         return mask.logical_not()
     visible = mask == 0
-    return visible if bool(visible.logical_or(mask == -torch.inf).all()) else mask  # a mask hides whole tiles
+    return visible if bool(visible.logical_or(mask == -torch.inf).all()) else mask.to(dtype)  # a mask hides whole tiles
 
 
 class Taker(Protocol):
@@ -52,8 +53,8 @@ class Layers:
 
     def _is_left(self, x: Tensor, *others: Tensor | None, weights: bool = False) -> bool:
         """Counts the call."""
-        why = outside() or not_plain(x, *others)
-        if why is None and (x.shape[1] < LONG or x.shape[1] * x.numel() < MUCH):
+        why = outside() or ("autocast" if autocast() else not_plain(None, x, *others))
+        if why is None and (x.shape[1] < LONG[x.dtype] or x.shape[1] * x.numel() < MUCH):
             why = "torch's fast path is faster"
         if why is None and weights:
             why = "weights are wanted"
@@ -68,7 +69,7 @@ class Layers:
                 mask: Tensor | None, kind: int | None) -> Tensor:
         batch, length, dim = x.shape
         query, key, value = F.linear(x, *packed).view(batch, length, 3, heads, dim // heads).permute(2, 0, 3, 1, 4)
-        context = self.active().attend(query, key, value, _mask(mask, kind))
+        context = self.active().attend(query, key, value, _mask(mask, kind, x.dtype))
         return F.linear(context.transpose(1, 2).reshape(batch, length, dim), *out)
 
     def multi_head_attention(self, below: Function) -> Function:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import _attention
+from .. import _attention, _dtypes
 from .._run import Result, Stats
 from .._words import Align, Normaliser, Score, Stage
 from . import _once, _projected
-from ._tensors import array_of, lengths, outside_graphs, plain
+from ._tensors import array_of, beside, lengths, outside_graphs, plain, tensor_of
 
 _ARRAYS = "query", "key", "value", "mask", "bias", "key_lengths"
 _USED = "alibi", "relative"  # arrays too, each with the words for how it is used
@@ -27,20 +27,25 @@ def _arguments(rule: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, 
     return {**rule, **given, **used, "params": params}
 
 
-def _room(query: Any, width: int) -> Any:
+def _room(query: Any, width: int, dtype: Any) -> Any:
     """Room for the context, in the order of dimensions that the query lies in, as torch's kernels leave it: whoever has
     split heads with a view and a transpose joins them again without a copy."""
     if query.shape[-1] == width:
-        return np.empty_like(query)
-    return np.empty_like(np.lib.stride_tricks.as_strided(query, (*query.shape[:-1], width)))
+        return np.empty_like(query, dtype)
+    return np.empty_like(np.lib.stride_tricks.as_strided(query, (*query.shape[:-1], width)), dtype)
 
 
-def _forward(rule: Mapping[str, Any], arrays: Mapping[str, Any], laid: bool, **returns: Any) -> Any:
-    """attention(), with a context that is laid as the query, if it has dimensions to order and is not so anyway."""
+def _forward(rule: Mapping[str, Any], arrays: Mapping[str, Any], laid: bool, exact: bool, **returns: Any) -> Any:
+    """attention(), with a context that is laid as the query, if it has dimensions to order and is not so anyway; exact: and
+    that is not rounded to 16 bits."""
     query, values = arrays["query"], arrays.get("value", arrays.get("key"))
+    dtype = _dtypes.beside(query.dtype) if exact else query.dtype
     out = None
-    if laid and query.ndim > 2 and values is not None and values.ndim and not query.flags.c_contiguous:
-        out = _room(query, values.shape[-1])
+    if values is not None and values.ndim and query.ndim:
+        if laid and query.ndim > 2 and not query.flags.c_contiguous:
+            out = _room(query, values.shape[-1], dtype)
+        elif dtype != query.dtype:
+            out = np.empty((*query.shape[:-1], values.shape[-1]), dtype)
     return _attention.attention(**_arguments(rule, arrays), **returns, out=out)
 
 
@@ -52,20 +57,20 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, rule: dict[str, Any], laid: bool, returns: dict[str, Any], names: tuple[str, ...],
                 *tensors: torch.Tensor) -> Any:
         arrays = {name: array_of(tensor) for name, tensor in zip(names, tensors)}
-        result = _forward(rule, arrays, laid, **returns, return_logsumexp="exact")
-        context, logsumexp = torch.from_numpy(result.context), torch.from_numpy(result.logsumexp)
-        weights, scores = (None if array is None else torch.from_numpy(array) for array in (result.weights, result.scores))
+        result = _forward(rule, arrays, laid, True, **returns, return_logsumexp="exact")
+        exact, weights, logsumexp, scores = map(tensor_of, result[:4])
+        context = exact.to(tensors[names.index("query")].dtype)
         ctx.rule, ctx.names = rule, names
-        ctx.save_for_backward(context, logsumexp, *tensors)
-        logsumexp = logsumexp.to(context.dtype)
+        ctx.save_for_backward(exact, logsumexp, *tensors)
+        logsumexp = logsumexp.to(beside(context.dtype))
         ctx.set_materialize_grads(False)
-        stats = [None if array is None else torch.from_numpy(array) for array in result.stats or Stats()]
+        stats = [*map(tensor_of, result.stats or Stats())]
         ctx.mark_non_differentiable(*(made for made in (scores, *stats) if made is not None))
         return (context, logsumexp, weights, scores, *stats)
 
     @staticmethod
     def backward(ctx: Any, d_context: Any, d_logsumexp: Any, d_weights: Any, *_: Any) -> Any:
-        context, logsumexp, *tensors = ctx.saved_tensors
+        exact, logsumexp, *tensors = ctx.saved_tensors
         needs = ctx.needs_input_grad[4:]
         flows = {"d_context": d_context, "d_weights": d_weights, "d_logsumexp": d_logsumexp}
 
@@ -74,9 +79,9 @@ class _Attention(torch.autograd.Function):
             wanted = [name for name, need in zip(ctx.names, needs) if need]
             into: dict[str, Any] = {name: None if flow is None else array_of(flow) for name, flow in flows.items()}
             gradients = _attention.attention_grad(**into, **_arguments(ctx.rule, arrays), wanted=wanted,
-                                                  result=Result(array_of(context), None, logsumexp.numpy()))
+                                                  result=Result(array_of(exact), None, logsumexp.numpy()))
             made = {**gradients._asdict(), **gradients.params}
-            return tuple(torch.from_numpy(made[name]) if need else None for name, need in zip(ctx.names, needs))
+            return tuple(tensor_of(made[name]) if need else None for name, need in zip(ctx.names, needs))
 
         if all(flow is None for flow in flows.values()):
             return (None,) * (4 + len(tensors))
@@ -91,6 +96,11 @@ def has_gradients(*tensors: torch.Tensor | None) -> bool:
     return torch.is_grad_enabled() and any([tensor is not None and tensor.requires_grad for tensor in tensors])
 
 
+def _beside(query: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """A parameter as the library reads it beside this query: those of a layer of 16 bits are of 16 bits too."""
+    return parameter.to(beside(query.dtype)) if parameter.dtype is query.dtype else parameter
+
+
 def attend(rule: dict[str, Any], tensors: Mapping[str, torch.Tensor], laid: bool, returns: dict[str, Any],
            return_logsumexp: bool = False) -> Any:
     """attention() of these tensors by this rule: the context alone, or a Result."""
@@ -98,14 +108,13 @@ def attend(rule: dict[str, Any], tensors: Mapping[str, torch.Tensor], laid: bool
         context, logsumexp, weights, scores, *stats = _apply(rule, laid, returns, tuple(tensors), *tensors.values())
     else:  # the short way, which keeps nothing
         arrays = {name: array_of(tensor) for name, tensor in tensors.items()}
-        made = _forward(rule, arrays, laid, **returns, return_logsumexp="exact" if return_logsumexp else False)
+        made = _forward(rule, arrays, laid, False, **returns, return_logsumexp="exact" if return_logsumexp else False)
         if not isinstance(made, Result):
-            return torch.from_numpy(made)
-        outputs: list[Any] = [None if array is None else torch.from_numpy(array)
-                              for array in (*made[:-1], *(made.stats or Stats()))]
+            return tensor_of(made)
+        outputs: list[Any] = [*map(tensor_of, (*made[:-1], *(made.stats or Stats())))]
         context, weights, logsumexp, scores, *stats = outputs
         if logsumexp is not None:
-            logsumexp = logsumexp.to(context.dtype)
+            logsumexp = logsumexp.to(beside(context.dtype))
     if not (return_logsumexp or any(returns.values())):
         return context
     told = Stats(*stats) if any([made is not None for made in stats]) else None
@@ -125,9 +134,10 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
     bias, every parameter, the slopes of alibi and the table of relative; they cannot be differentiated again. Scores
     and stats have none. seed: None draws one from torch's generator.
 
-    The context lies in the order of dimensions that the query lies in, and gradients as what they are of. Where
-    gradients are needed, torch multiplies queries and keys by the matrices of additive, general and concat, and keeps
-    the products, as of a layer. Keys that many calls read are best projected once:
+    The context lies in the order of dimensions that the query lies in, and gradients as what they are of. Parameters,
+    slopes and tables that are of 16 bits, as the query is, are read as float32. Where gradients are needed, torch
+    multiplies queries and keys of one type with the matrices of additive, general and concat by these, and keeps the
+    products, as of a layer. Keys that many calls read are best projected once:
 
         keys = torch.nn.functional.linear(states, U)
         for query in ...: attention(query, keys, states, score="additive", params={"W": W, "v": v})"""
@@ -138,6 +148,7 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
         if of is not None:
             given[name], used[name] = (of, ()) if isinstance(of, torch.Tensor) else (of[0], tuple(of[1:]))
     tensors = {name: plain(tensor, name) for name, tensor in given.items() if tensor is not None}
+    tensors = {name: tensor if name in _ARRAYS else _beside(tensors["query"], tensor) for name, tensor in tensors.items()}
     if has_gradients(*tensors.values()) and score in ("additive", "general", "concat"):
         own = {name: tensors.pop(name) for name in params or {}}
         if key is not None and value is None:

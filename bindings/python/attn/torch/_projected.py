@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import linear
 
+from ._tensors import beside
+
 Tensors = Mapping[str, torch.Tensor]
 
 
@@ -23,11 +25,13 @@ class Call(NamedTuple):
 
 
 def product(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """x by the matrix's rows, in their own type under autocast too."""
-    if not torch.is_autocast_enabled("cpu"):
-        return linear(x, matrix)
-    with torch.autocast("cpu", enabled=False):
-        return linear(x, matrix)
+    """x by the matrix's rows, in their own type under autocast too; of x's, where the matrix is what stands beside that."""
+    if torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            return product(x, matrix)
+    if x.dtype is not matrix.dtype is beside(x.dtype):
+        return linear(x.to(matrix.dtype), matrix).to(x.dtype)
+    return linear(x, matrix)
 
 
 def without(params: Tensors, *names: str) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional
 
-from ._covers import outside, unlike
+from ._covers import autocast, outside, unlike
 from ._fastpath import Layers
 from ._function import attend
 from ._places import Function, Place
@@ -66,8 +66,8 @@ def _scaled_dot_product_attention(below: Function) -> Function:
     def ours(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None,
              dropout_p: float = 0.0, is_causal: bool = False, *, scale: float | None = None,
              enable_gqa: bool = False) -> Any:
-        one = _active[-1]
-        why = outside() or unlike(query, key, value, attn_mask, is_causal, scale, enable_gqa)
+        one, cast = _active[-1], autocast()
+        why = outside() or unlike(cast, query, key, value, attn_mask, is_causal, scale, enable_gqa)
         if why is None and dropout_p and not (one.dropout and 0 < dropout_p < 1):
             why = "dropout"
         if why is not None:
@@ -75,6 +75,10 @@ def _scaled_dot_product_attention(below: Function) -> Function:
             grouped = {"enable_gqa": enable_gqa} if enable_gqa else {}  # which torch 2.4 has not
             return below(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **grouped)
         one.taken += 1
+        if cast is not None:
+            query, key, value = (tensor.to(cast) for tensor in (query, key, value))
+        if attn_mask is not None and attn_mask.dtype is not torch.bool:
+            attn_mask = attn_mask.to(query.dtype)
         return one.attend(query, key, value, attn_mask, dropout_p, is_causal, scale)
 
     return ours
@@ -98,15 +102,16 @@ def _clear() -> None:
 
 
 def enable(*, dropout: bool = False, threads: int | None = None) -> Replacement:
-    """From now on torch.nn.functional.scaled_dot_product_attention of plain float32 tensors on the CPU is computed by
-    libattn, forward and backward, until disable(), or the end of a with statement. torch.nn.MultiheadAttention and the
-    Transformer's layers come here too. Whatever else there is is left to torch:
+    """From now on torch.nn.functional.scaled_dot_product_attention of plain tensors of float32, bfloat16 or float16 on the
+    CPU is computed by libattn, forward and backward, until disable(), or the end of a with statement; within
+    torch.autocast("cpu"), which casts as it does for torch's, too. torch.nn.MultiheadAttention and the Transformer's layers
+    come here too. Whatever else there is is left to torch:
 
-    - other types and devices, nested tensors, shapes to be broadcast, autocast, transforms of functions;
+    - other types and devices, several types in one call, nested tensors, shapes to be broadcast, transforms of functions;
     - what is compiled, scripted, exported or traced, whole; of that the first three are not counted;
     - everything while torch's flash attention is off, as within sdpa_kernel(SDPBackend.MATH), where gradients can be
       differentiated again; ours say that they cannot;
-    - in inference, layers on torch's fast path with sequences so short that it is faster, or with padding;
+    - in inference, layers on torch's fast path with sequences so short that it is faster, with padding, or in autocast;
     - MultiheadAttention with need_weights=True, its default, which calls no such function, and so is counted nowhere
       unless it is on the fast path.
 

@@ -10,12 +10,11 @@ import torch
 from .. import _attentional, _decomposable
 from .._decomposable import Decomposed
 from . import _once
-from ._tensors import array_of, arrays_of, lengths, outside_graphs, plain
+from ._tensors import array_of, arrays_of, lengths, outside_graphs, plain, tensor_of
 
 
 def _gradients(made: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
-    gradients = [getattr(made, name) for name in names]
-    return tuple(None if array is None else torch.from_numpy(array) for array in gradients)
+    return tuple(tensor_of(getattr(made, name)) for name in names)
 
 
 class _Decomposable(torch.autograd.Function):
@@ -27,7 +26,7 @@ class _Decomposable(torch.autograd.Function):
     def forward(ctx: Any, *tensors: torch.Tensor | None) -> Any:
         *arrays, a_lengths, b_lengths = arrays_of(tensors)
         result = _decomposable.decomposable(*arrays, a_lengths=a_lengths, b_lengths=b_lengths)
-        made = [torch.from_numpy(array) for array in result]
+        made = [*map(tensor_of, result)]
         ctx.save_for_backward(*made, *tensors)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*made[2:])
@@ -54,7 +53,7 @@ class _Attentional(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *tensors: torch.Tensor | None) -> Any:
-        output = torch.from_numpy(_attentional.attentional(*arrays_of(tensors)))
+        output = tensor_of(_attentional.attentional(*arrays_of(tensors)))
         ctx.save_for_backward(output, *tensors)
         return output
 

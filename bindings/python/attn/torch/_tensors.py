@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""_tensors.py: tensors as NumPy's arrays over the same memory, and which of them there can be at all."""
+"""_tensors.py: tensors as NumPy's arrays over the same memory and back, and which of them there can be at all."""
 
 from __future__ import annotations
 
@@ -11,14 +11,36 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 
+from .._dtypes import TYPES, bfloat16
 from .._tensors import lengths_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+_BESIDE: dict[torch.dtype, torch.dtype] = {getattr(torch, one.name): getattr(torch, one.beside) for one in TYPES}
+
+
+def beside(dtype: torch.dtype) -> torch.dtype:
+    """The type of what stands beside tensors of this one: parameters, weights, log-sum-exps."""
+    return _BESIDE.get(dtype, dtype)
+
+
 def array_of(tensor: torch.Tensor) -> Any:
     """A NumPy array over the tensor's memory, or a TypeError where NumPy has not its type."""
-    return tensor.detach().numpy() if tensor.requires_grad else tensor.numpy()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(bfloat16)
+    return tensor.numpy()
+
+
+def tensor_of(array: Any) -> Any:
+    """A tensor over the memory of an array that was made here; None stays None."""
+    if array is None:
+        return None
+    if array.dtype == bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def arrays_of(tensors: Any) -> list[Any]:
