@@ -73,7 +73,7 @@ def entrant(data):
 
 def peers(data):
     case = data.case
-    if case.dim % 32 == 0 and not (case.window or case.checkerboard or case.alibi):
+    if (case.dtype is not I8 or case.dim % 32 == 0) and not (case.window or case.checkerboard or case.alibi):
         yield "ggml q8_0" if case.dtype is I8 else "ggml", lambda: entrant(data)
 
 
