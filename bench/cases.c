@@ -14,6 +14,7 @@
 #define CAUSAL       ATTN_BENCH_CAUSAL
 #define HOT          ATTN_BENCH_HAS_HOT
 #define COLD         ATTN_BENCH_COLD
+#define HALVES       ATTN_BENCH_HAS_HALVES
 #define Q_PROJECTED  ATTN_BENCH_QUERY_PROJECTED
 #define K_PROJECTED  ATTN_BENCH_KEY_PROJECTED
 #define ONE_MEMORY   ATTN_BENCH_KEYS_ARE_VALUES
@@ -38,21 +39,32 @@ static const attn_bench_case table[] = {
     {"gpt2-s256", GFLOPS, CAUSAL, 1, 12, 12, 256, 256, 64, 64, 64, 0, "", 0},
     {"gpt2-s512", GFLOPS, CAUSAL | HOT, 1, 12, 12, 512, 512, 64, 64, 64, 0, "", 0},
     {"gpt2-s1024", GFLOPS, CAUSAL | HOT, 1, 12, 12, 1024, 1024, 64, 64, 64, 0, "", 0},
+    {"gpt2-s2048", GFLOPS, CAUSAL | HALVES, 1, 12, 12, 2048, 2048, 64, 64, 64, 0, "", 0},
     {"llama-prefill-s512", GFLOPS, CAUSAL, 1, 32, 8, 512, 512, 128, 128, 128, 0, "", 0},
-    {"llama-prefill-s1024", GFLOPS, CAUSAL, 1, 32, 8, 1024, 1024, 128, 128, 128, 0, "", 0},
-    {"llama-prefill-s2048", GFLOPS, CAUSAL | HOT, 1, 32, 8, 2048, 2048, 128, 128, 128, 0, "", 0},
+    {"llama-prefill-s1024", GFLOPS, CAUSAL | HALVES, 1, 32, 8, 1024, 1024, 128, 128, 128, 0, "", 0},
+    {"llama-prefill-s2048", GFLOPS, CAUSAL | HOT | HALVES, 1, 32, 8, 2048, 2048, 128, 128, 128, 0, "", 0},
     {"llama-prefill-s4096", GFLOPS, CAUSAL, 1, 32, 8, 4096, 4096, 128, 128, 128, 0, "", 0},
     {"llama-prefill-s2048-alibi", GFLOPS, CAUSAL | HOT | ATTN_BENCH_ALIBI, 1, 32, 8, 2048, 2048, 128, 128, 128, 0, "", 0},
     {"llama-prefill-s2048-softcap30", GFLOPS, CAUSAL | HOT | ATTN_BENCH_SOFTCAP, 1, 32, 8, 2048, 2048, 128, 128, 128, 0, "", 0},
     {"one-causal-head-s4096", GFLOPS, CAUSAL | HOT, 1, 1, 1, 4096, 4096, 64, 64, 64, 0, "", 0},
 
     {"decode-t1k", BANDWIDTH, 0, 1, 32, 8, 1, 1024, 128, 128, 128, 0, "", 0},
-    {"decode-t4k-cold", BANDWIDTH, COLD, 1, 32, 8, 1, 4096, 128, 128, 128, 0, "", 0},
+    {"decode-t1k-cold", BANDWIDTH, COLD | HALVES, 1, 32, 8, 1, 1024, 128, 128, 128, 0, "", 0},
+    {"decode-t4k-cold", BANDWIDTH, COLD | HALVES, 1, 32, 8, 1, 4096, 128, 128, 128, 0, "", 0},
     {"decode-t4k-warm", BANDWIDTH, 0, 1, 32, 8, 1, 4096, 128, 128, 128, 0, "", 0},
-    {"decode-t16k-cold", BANDWIDTH, COLD, 1, 32, 8, 1, 16384, 128, 128, 128, 0, "", 0},
+    {"decode-t16k-cold", BANDWIDTH, COLD | HALVES, 1, 32, 8, 1, 16384, 128, 128, 128, 0, "", 0},
     {"decode-t16k-warm", BANDWIDTH, 0, 1, 32, 8, 1, 16384, 128, 128, 128, 0, "", 0},
     {"decode-t64k-cold", BANDWIDTH, COLD, 1, 32, 8, 1, 65536, 128, 128, 128, 0, "", 0},
     {"decode-t64k-warm", BANDWIDTH, 0, 1, 32, 8, 1, 65536, 128, 128, 128, 0, "", 0},
+
+    {"decode-b16-t1k-cold", BANDWIDTH, COLD | HALVES, 16, 32, 8, 1, 1024, 128, 128, 128, 0, "", 0},
+    {"decode-b16-t2k-cold", BANDWIDTH, COLD | HALVES, 16, 32, 8, 1, 2048, 128, 128, 128, 0, "", 0},
+    {"decode-b16-t512-d64-cold", BANDWIDTH, COLD | HALVES, 16, 12, 12, 1, 512, 64, 64, 64, 0, "", 0},
+    {"queries-2-t2k", GFLOPS, CAUSAL | HALVES, 1, 32, 8, 2, 2048, 128, 128, 128, 0, "", 0},
+    {"queries-4-t2k", GFLOPS, CAUSAL | HALVES, 1, 32, 8, 4, 2048, 128, 128, 128, 0, "", 0},
+    {"queries-8-t2k", GFLOPS, CAUSAL | HALVES, 1, 32, 8, 8, 2048, 128, 128, 128, 0, "", 0},
+    {"queries-16-t2k", GFLOPS, CAUSAL | HALVES, 1, 32, 8, 16, 2048, 128, 128, 128, 0, "", 0},
+    {"queries-32-t2k", GFLOPS, CAUSAL | HALVES, 1, 32, 8, 32, 2048, 128, 128, 128, 0, "", 0},
 
     {"additive-projected", PEAK_FLOPS, Q_PROJECTED | K_PROJECTED, 80, 1, 1, 50, 50, 1000, 1000, 1000, 1000, "", 0},
     {"additive-states", PEAK_FLOPS, ONE_MEMORY, 80, 1, 1, 50, 50, 1000, 2000, 2000, 1000, "", 0},
@@ -61,6 +73,7 @@ static const attn_bench_case table[] = {
 
     {"mask-half", GFLOPS, ATTN_BENCH_MASK_HALF, 1, 8, 8, 2048, 2048, 64, 64, 64, 0, "s2048-d64", 0.5},
     {"tiny", NANOSECONDS, 0, 1, 1, 1, 1, 5, 4, 4, 4, 0, "", 0},
+    {"tiny-plan", NANOSECONDS, ATTN_BENCH_PLAN, 1, 1, 1, 1, 5, 4, 4, 4, 0, "tiny", 1},
     {"long-s16k-h1", GFLOPS, 0, 1, 1, 1, 16384, 16384, 64, 64, 64, 0, "", 0},
     {"long-s16k-h8", GFLOPS, 0, 1, 8, 8, 16384, 16384, 64, 64, 64, 0, "", 0},
     {"awkward-d40", GFLOPS, 0, 1, 8, 8, 512, 512, 40, 40, 40, 0, "", 0},
@@ -71,9 +84,9 @@ static const attn_bench_case table[] = {
     {"strided", GFLOPS, ATTN_BENCH_STRIDED, 1, 12, 12, 512, 512, 64, 64, 64, 0, "bert-b1-s512", 1},
     {"luong-window", GFLOPS, ATTN_BENCH_WINDOW, 1, 1, 1, 512, 512, 1000, 1000, 1000, 0, "", 0},
 
-    {"bert-backward", GFLOPS, BACKWARD, 8, 12, 12, 384, 384, 64, 64, 64, 0, "", 0},
-    {"s2048-backward", GFLOPS, BACKWARD, 1, 8, 8, 2048, 2048, 64, 64, 64, 0, "", 0},
-    {"gpt2-backward", GFLOPS, BACKWARD | CAUSAL, 1, 12, 12, 1024, 1024, 64, 64, 64, 0, "", 0},
+    {"bert-backward", GFLOPS, BACKWARD | HALVES, 8, 12, 12, 384, 384, 64, 64, 64, 0, "", 0},
+    {"s2048-backward", GFLOPS, BACKWARD | HALVES, 1, 8, 8, 2048, 2048, 64, 64, 64, 0, "", 0},
+    {"gpt2-backward", GFLOPS, BACKWARD | CAUSAL | HALVES, 1, 12, 12, 1024, 1024, 64, 64, 64, 0, "", 0},
     {"causal-head-train", GFLOPS, TRAIN | CAUSAL, 1, 1, 1, 2048, 2048, 64, 64, 64, 0, "", 0},
     {"additive-train", PEAK_FLOPS, TRAIN | Q_PROJECTED | K_PROJECTED, 80, 1, 1, 50, 50, 1000, 1000, 1000, 1000, "", 0},
 
@@ -100,21 +113,35 @@ static const attn_bench_case table[] = {
 
 enum { ROWS = sizeof table / sizeof *table };
 
-/* The table, each case with its hot variant behind it. */
-static attn_bench_case all[2 * ROWS];
+enum { VARIANTS = 4 }; /* itself, hot, and of either half */
+
+/* The table, each case with its variants behind it. */
+static attn_bench_case all[VARIANTS * ROWS];
 static size_t cases;
+
+static attn_bench_case *add_variant(const attn_bench_case *row, unsigned flag, const char *suffix)
+{
+    attn_bench_case *variant = &all[cases++];
+    *variant = *row;
+    variant->flags |= flag;
+    snprintf(variant->name, sizeof variant->name, "%.34s-%s", row->name, suffix);
+    return variant;
+}
 
 static void expand(void)
 {
     for (size_t r = 0; r < ROWS; r++) {
-        all[cases++] = table[r];
-        if (!(table[r].flags & ATTN_BENCH_HAS_HOT)) continue;
-        attn_bench_case *hot = &all[cases++];
-        *hot = table[r];
-        hot->flags |= ATTN_BENCH_HOT;
-        snprintf(hot->name, sizeof hot->name, "%.34s-hot", table[r].name);
-        memcpy(hot->beside, table[r].name, sizeof hot->beside);
-        hot->beside_part = 1;
+        const attn_bench_case *row = &table[r];
+        all[cases++] = *row;
+        if (row->flags & ATTN_BENCH_HAS_HOT) {
+            attn_bench_case *hot = add_variant(row, ATTN_BENCH_HOT, "hot");
+            memcpy(hot->beside, row->name, sizeof hot->beside);
+            hot->beside_part = 1;
+        }
+        if (row->flags & ATTN_BENCH_HAS_HALVES) {
+            add_variant(row, ATTN_BENCH_BF16, "bf16");
+            add_variant(row, ATTN_BENCH_F16, "f16");
+        }
     }
 }
 
@@ -142,6 +169,21 @@ bool attn_bench_sees(const attn_bench_case *c, int64_t i, int64_t j)
     return !(c->flags & ATTN_BENCH_MASK_ALL);
 }
 
+attn_dtype attn_bench_dtype(const attn_bench_case *c)
+{
+    return c->flags & ATTN_BENCH_BF16 ? ATTN_BF16 : c->flags & ATTN_BENCH_F16 ? ATTN_F16 : ATTN_F32;
+}
+
+int64_t attn_bench_number_bytes(const attn_bench_case *c)
+{
+    return attn_bench_dtype(c) == ATTN_F32 ? 4 : 2;
+}
+
+const char *attn_bench_dtype_name(const attn_bench_case *c)
+{
+    return c->flags & ATTN_BENCH_BF16 ? "bf16" : c->flags & ATTN_BENCH_F16 ? "f16" : "f32";
+}
+
 double attn_bench_flops(const attn_bench_case *c)
 {
     double pairs = 0;
@@ -167,7 +209,7 @@ double attn_bench_bytes(const attn_bench_case *c)
     int64_t dims = c->key_dim + (c->flags & ATTN_BENCH_KEYS_ARE_VALUES ? 0 : c->value_dim);
     if (c->flags & ATTN_BENCH_MEMORY) dims = c->hidden + c->value_dim;
     if (c->flags & ATTN_BENCH_DECODE) keys = ATTN_BENCH_TOKENS * (keys + (ATTN_BENCH_TOKENS + 1) / 2.0);
-    return 4.0 * (double)(c->batch * c->key_heads) * keys * (double)dims;
+    return (double)(attn_bench_number_bytes(c) * c->batch * c->key_heads) * keys * (double)dims;
 }
 
 double attn_bench_footprint(const attn_bench_case *c)

@@ -4,6 +4,8 @@
 #ifndef ATTN_BENCH_CASES_H
 #define ATTN_BENCH_CASES_H
 
+#include <attn/attn.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,7 +29,12 @@ enum {
     ATTN_BENCH_LOCAL = 32768,    /* dot, predictive local attention, 10 keys on either side, W_p of query_dim rows */
     ATTN_BENCH_DOT = 65536,      /* the same without the window */
     ATTN_BENCH_MEMORY = 1 << 17, /* keys from an attn_memory, made ready before */
-    ATTN_BENCH_DECODE = 1 << 18 /* ATTN_BENCH_TOKENS positions are appended to keys of them, and attended to, in turn */
+    ATTN_BENCH_DECODE =
+        1 << 18,               /* ATTN_BENCH_TOKENS positions are appended to keys of them, and attended to, in turn */
+    ATTN_BENCH_BF16 = 1 << 19, /* query, key, value and context, and what flows back; without either: float32 */
+    ATTN_BENCH_F16 = 1 << 20,
+    ATTN_BENCH_HAS_HALVES = 1 << 21, /* the table has -bf16 and -f16 variants too */
+    ATTN_BENCH_PLAN = 1 << 22        /* attn_plan_run in place of attn_forward, on other addresses at every call */
 };
 
 enum { ATTN_BENCH_TOKENS = 256 };
@@ -58,6 +65,11 @@ const attn_bench_case *attn_bench_case_named(const char *name);
 /* Whether query i may see key j, by causal, window and mask. */
 bool attn_bench_sees(const attn_bench_case *c, int64_t i, int64_t j);
 
+/* What query, key, value and context are stored in; the bytes of one such number; and its name, such as "bf16". */
+attn_dtype attn_bench_dtype(const attn_bench_case *c);
+int64_t attn_bench_number_bytes(const attn_bench_case *c);
+const char *attn_bench_dtype_name(const attn_bench_case *c);
+
 /* Multiply-adds, counted as two operations each, of all (query, key) pairs that may be seen, in the directions that are
  * timed; without projections. */
 double attn_bench_flops(const attn_bench_case *c);
@@ -65,7 +77,7 @@ double attn_bench_flops(const attn_bench_case *c);
 /* Of the projections of queries and keys, once for each. */
 double attn_bench_projection_flops(const attn_bench_case *c);
 
-/* Of keys and values, once per key head; of keys that were made ready, those. */
+/* Of keys and values as they are stored, once per key head; of keys that were made ready, those. */
 double attn_bench_bytes(const attn_bench_case *c);
 
 /* Of memory that attn_bench_bytes are read from; less where they are read in several calls. */

@@ -60,7 +60,8 @@ void attn_bench_machine_describe(attn_bench_machine *machine)
 void attn_bench_print_machine(const attn_bench_machine *machine)
 {
     static const char *const variables[] = {"OPENBLAS_CORETYPE", "ATTN_WAY", "ATTN_KERNELS"};
-    printf("libattn %s, way %s, kernels %s, float32\n", machine->version, machine->way, machine->kernels);
+    printf("libattn %s, way %s, kernels %s; float32 where a case names no other type\n", machine->version, machine->way,
+           machine->kernels);
     printf("CPU     %s; last cache %zu MB\n", machine->cpu, attn_bench_last_cache() >> 20);
     printf("BLAS    %s\n", machine->blas);
     if (machine->advice[0] != '\0') printf("        %s\n", machine->advice);
@@ -168,6 +169,7 @@ void attn_bench_json(FILE *file, const attn_bench_machine *machine, const attn_b
                      const attn_bench_result *r, attn_bench_interval scaling)
 {
     fprintf(file, "{\"case\": \"%s\", \"threads\": %d", c->name, r->threads);
+    put_string(file, "dtype", attn_bench_dtype_name(c));
     if (r->failure[0] != '\0') put_string(file, "failure", r->failure);
     put_number(file, "milliseconds", r->milliseconds);
     put_number(file, "value", r->value);

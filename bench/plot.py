@@ -340,8 +340,8 @@ def markdown_peers(results):
         for case, peers in by_case(r for r in results if r["threads"] == threads and r.get("ratio")).items():
             peers = sorted(peers, key=lambda r: (not r.get("is_peer", True), r["ratio"]))
             best, *others = peers
-            fraction = best.get("limit_fraction")
-            rows.append([case, best["peer"], interval(best.get("ratio_low"), best["ratio"], best.get("ratio_high")),
+            fraction, ours = best.get("limit_fraction"), best.get("name_ours", "libattn")
+            rows.append([case if ours == "libattn" else f"{case}, ours being {ours}", best["peer"], interval(best.get("ratio_low"), best["ratio"], best.get("ratio_high")),
                          f"{100 * fraction:.0f} %" if fraction else "",
                          " / ".join(f"{e:.1e}" if e is not None else "?"
                                     for e in (best.get("error_ours"), best.get("error_peer"))),
@@ -388,7 +388,8 @@ def main():
     machine = next((r for r in results if r.get("cpu")), {})
     subtitle = "; ".join(machine[key] for key in ("cpu", "blas") if machine.get(key))
     if machine.get("version"):
-        subtitle = f"libattn {machine['version']}, float32, kernels {machine.get('kernels', '?')}; {subtitle}"
+        subtitle = (f"libattn {machine['version']}, float32 where a case names no other type, "
+                    f"kernels {machine.get('kernels', '?')}; {subtitle}")
     if arguments.markdown:
         print(subtitle + "\n")
         markdown_bench(bench)

@@ -74,10 +74,37 @@ static attn_tensor normal(int ndim, const int64_t *shape, double deviation)
     return tensor;
 }
 
-/* [B, H, T, D]; in memory [B, T, H, D] if the case is strided. */
+/* The bits of a float32 rounded to the nearest, to the even one of two. No normal number is too large for either. */
+static uint16_t half_bits(float number, attn_dtype dtype)
+{
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    if (dtype == ATTN_BF16) return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    const uint32_t sign = bits >> 16 & 0x8000;
+    if (fabsf(number) < 0x1p-14f) return (uint16_t)(sign | (uint32_t)lrintf(fabsf(number) * 0x1p24f)); /* subnormal */
+    bits &= 0x7fffffff;
+    return (uint16_t)(sign | (bits + 0xfff + (bits >> 13 & 1) - ((127u - 15u) << 23)) >> 13);
+}
+
+/* The tensor in the case's type, which all but float32 are rounded to. */
+static attn_tensor stored(const attn_bench_case *c, attn_tensor tensor)
+{
+    tensor.dtype = attn_bench_dtype(c);
+    if (tensor.dtype == ATTN_F32) return tensor;
+    size_t count = 1;
+    for (int d = 0; d < tensor.ndim; d++) count *= (size_t)tensor.shape[d];
+    float *from = tensor.data;
+    uint16_t *to = must_allocate(count * sizeof *to);
+    for (size_t i = 0; i < count; i++) to[i] = half_bits(from[i], tensor.dtype);
+    free(from);
+    tensor.data = to;
+    return tensor;
+}
+
+/* [B, H, T, D] of the case's type; in memory [B, T, H, D] if the case is strided. */
 static attn_tensor rows(const attn_bench_case *c, int64_t heads, int64_t length, int64_t dim, double deviation)
 {
-    attn_tensor tensor = normal(4, (int64_t[]){c->batch, heads, length, dim}, deviation);
+    attn_tensor tensor = stored(c, normal(4, (int64_t[]){c->batch, heads, length, dim}, deviation));
     if (c->flags & ATTN_BENCH_STRIDED) {
         tensor.stride[1] = dim;
         tensor.stride[2] = heads * dim;
@@ -116,9 +143,11 @@ void attn_bench_inputs_create(attn_bench_inputs *inputs, const attn_bench_case *
     if (c->flags & ATTN_BENCH_HOT) deviation *= 4;
     memset(inputs, 0, sizeof *inputs);
     inputs->c = c;
-    inputs->query = rows(c, c->query_heads, c->queries, c->query_dim, deviation);
-    inputs->context = rows(c, c->query_heads, c->queries, c->value_dim, 1);
-    inputs->memories = 1;
+    inputs->memories = inputs->queries = c->flags & ATTN_BENCH_PLAN ? ATTN_BENCH_MOST_MEMORIES : 1;
+    for (int q = 0; q < inputs->queries; q++) {
+        inputs->query[q] = rows(c, c->query_heads, c->queries, c->query_dim, deviation);
+        inputs->context[q] = rows(c, c->query_heads, c->queries, c->value_dim, 1);
+    }
     if (c->flags & ATTN_BENCH_COLD) {
         const double enough = ceil((double)attn_bench_cold_bytes() / attn_bench_bytes(c));
         inputs->memories = enough < ATTN_BENCH_MOST_MEMORIES ? (int)enough : ATTN_BENCH_MOST_MEMORIES;
@@ -192,9 +221,9 @@ static void *make_workspace(size_t bytes)
 }
 
 /* The keys from..to of a tensor of keys or values. */
-static attn_tensor positions(attn_tensor tensor, int64_t from, int64_t count)
+static attn_tensor positions(const attn_bench_case *c, attn_tensor tensor, int64_t from, int64_t count)
 {
-    tensor.data = (float *)tensor.data + from * tensor.stride[2];
+    tensor.data = (char *)tensor.data + from * tensor.stride[2] * attn_bench_number_bytes(c);
     tensor.shape[2] = count;
     return tensor;
 }
@@ -207,15 +236,15 @@ static attn_status create_memory(attn_bench_subject *subject)
     const bool alone = in->value[0].data == NULL;
     attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
     options.flags = (uint32_t)ATTN_MEMORY_FIXED | (alone ? (uint32_t)ATTN_MEMORY_KEYS_ALONE : 0);
-    options.dtype = ATTN_F32;
+    options.dtype = attn_bench_dtype(c);
     options.batch = c->batch;
     options.key_heads = c->key_heads;
     options.key_dim = c->key_dim;
     options.value_dim = alone ? 0 : c->value_dim;
     options.capacity = in->key[0].shape[2];
     attn_status status = attn_memory_create(subject->mechanism, &options, &subject->memory);
-    const attn_tensor key = positions(in->key[0], 0, c->keys);
-    const attn_tensor value = alone ? key : positions(in->value[0], 0, c->keys);
+    const attn_tensor key = positions(c, in->key[0], 0, c->keys);
+    const attn_tensor value = alone ? key : positions(c, in->value[0], 0, c->keys);
     if (status == ATTN_OK) status = attn_memory_append(subject->memory, &key, alone ? NULL : &value, NULL);
     subject->args.key = subject->args.value = NULL;
     subject->args.memory = subject->memory;
@@ -225,8 +254,9 @@ static attn_status create_memory(attn_bench_subject *subject)
 /* Position number `at` joins the memory. */
 static attn_status append(attn_bench_subject *subject, int64_t at)
 {
-    const attn_tensor key = positions(subject->inputs->key[0], at, 1);
-    const attn_tensor value = positions(subject->inputs->value[0], at, 1);
+    const attn_bench_inputs *in = subject->inputs;
+    const attn_tensor key = positions(in->c, in->key[0], at, 1);
+    const attn_tensor value = positions(in->c, in->value[0], at, 1);
     return attn_memory_append(subject->memory, &key, &value, NULL);
 }
 
@@ -275,17 +305,20 @@ attn_status attn_bench_subject_create(attn_bench_subject *subject, const attn_be
 {
     *subject = (attn_bench_subject){.inputs = inputs, .args = ATTN_FORWARD_ARGS_INIT};
     attn_forward_args *args = &subject->args;
-    args->query = &inputs->query;
+    args->query = &inputs->query[0];
     args->key = &inputs->key[0];
     args->value = inputs->value[0].data == NULL ? NULL : &inputs->value[0];
     args->mask = inputs->mask.data == NULL ? NULL : &inputs->mask;
-    args->context = &inputs->context;
+    args->context = &inputs->context[0];
     args->logsumexp = inputs->logsumexp.data == NULL ? NULL : &inputs->logsumexp;
     const unsigned flags = inputs->c->flags;
     attn_status status = create_mechanism(inputs, engine, &subject->mechanism);
     if (status == ATTN_OK) status = set_modifiers(inputs, subject->mechanism);
     if (status == ATTN_OK && flags & (ATTN_BENCH_MEMORY | ATTN_BENCH_DECODE)) status = create_memory(subject);
     if (status == ATTN_OK) status = reserve(subject);
+    if (status == ATTN_OK && flags & ATTN_BENCH_PLAN) {
+        status = attn_plan_create(subject->mechanism, args, &subject->plan);
+    }
     if (status == ATTN_OK && flags & (ATTN_BENCH_BACKWARD | ATTN_BENCH_TRAIN)) status = prepare_backward(subject);
     return status;
 }
@@ -308,9 +341,12 @@ attn_status attn_bench_call(attn_bench_subject *subject, bool allocating)
     attn_status status = ATTN_OK;
     if (in->memories > 1) {
         const int64_t m = subject->calls++ % in->memories;
+        subject->args.query = &in->query[m % in->queries];
+        subject->args.context = &in->context[m % in->queries];
         subject->args.key = &in->key[m];
         subject->args.value = &in->value[m];
     }
+    if (flags & ATTN_BENCH_PLAN) return attn_plan_run(subject->plan, &subject->args);
     attn_forward_args args = subject->args;
     attn_backward_args backward = subject->backward;
     if (allocating) {

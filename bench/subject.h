@@ -6,17 +6,18 @@
 
 #include "cases.h"
 
-#include <attn/attn.h>
-
 enum { ATTN_BENCH_MOST_MEMORIES = 64 };
 
 /* The tensors of a case; any number of subjects compute on one of these. */
 typedef struct attn_bench_inputs {
     const attn_bench_case *c;
-    attn_tensor query, context, mask, slopes, W, U, v, W_p, v_p;
+    attn_tensor mask, slopes, W, U, v, W_p, v_p;
     attn_tensor logsumexp, d_context, d_query, d_key, d_value, d_v; /* where there is a backward pass */
+    attn_tensor query[ATTN_BENCH_MOST_MEMORIES], context[ATTN_BENCH_MOST_MEMORIES];
     attn_tensor key[ATTN_BENCH_MOST_MEMORIES], value[ATTN_BENCH_MOST_MEMORIES];
-    int memories; /* pairs of key and value: several where they must come from memory at every call */
+    int memories; /* pairs of key and value: several where they must come from memory at every call, or from elsewhere
+                   */
+    int queries;  /* pairs of query and context: likewise elsewhere */
 } attn_bench_inputs;
 
 typedef struct attn_bench_subject {
@@ -25,6 +26,7 @@ typedef struct attn_bench_subject {
     attn_forward_args args;
     attn_backward_args backward; /* reads args, where there is a backward pass */
     attn_memory *memory;         /* or NULL */
+    attn_plan *plan;             /* or NULL */
     int64_t calls;               /* so far */
 } attn_bench_subject;
 
@@ -39,8 +41,9 @@ void attn_bench_inputs_create(attn_bench_inputs *inputs, const attn_bench_case *
 attn_status attn_bench_subject_create(attn_bench_subject *subject, const attn_bench_inputs *inputs,
                                       attn_engine *engine);
 
-/* One call of what the case times: of attn_forward, on the next memory; of attn_backward, or both; or as many as there
- * are tokens. In the subject's own workspace or (if allocating) in the engine's. The subject stays where it was made.
+/* One call of what the case times: of attn_forward or attn_plan_run, on the next memory; of attn_backward, or both; or
+ * as many as there are tokens. In the subject's own workspace or (if allocating) in the engine's. The subject stays
+ * where it was made.
  */
 attn_status attn_bench_call(attn_bench_subject *subject, bool allocating);
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from dtypes import BF16, F16, F32, I8, DType
+
 BLOCK = 128  # side of the tiles of the mask case
 
 
@@ -16,6 +18,7 @@ class Case:
     """kind, which says what an entrant computes, and which peers can:
         attention           many queries, forward
         decode              one query, keys from memory
+        chunk               the newest few queries of a sequence, causal from the bottom right, keys from memory
         additive            forward; with memory: keys are made ready before
         tiny                a call as short as calls get
         gradient            d_query, d_key, d_value of attention: backward alone, or with train forward and backward
@@ -27,6 +30,7 @@ class Case:
 
     name: str
     kind: str = "attention"
+    dtype: DType = F32
     batch: int = 1
     heads: int = 1
     key_heads: int = 0  # 0: as many as heads
@@ -74,6 +78,8 @@ class Case:
     def visible(self, rows):
         """Which keys these query rows see: a boolean matrix, or None for all."""
         i, j = np.asarray(rows)[:, None], np.arange(self.Tk)
+        if self.kind == "chunk":
+            i = i + self.Tk - self.queries
         seen = None
         if self.causal:
             seen = j <= i
@@ -105,9 +111,9 @@ class Case:
     def bytes(self):
         """Of keys and values, read once; of keys that are made ready, those; of a cache, at each token."""
         if self.memory:
-            return self.batch * self.Tk * (self.dim + self.states[1]) * 4
+            return self.batch * self.Tk * (self.dim + self.states[1]) * self.dtype.size
         times = self.tokens * (self.keys + (self.tokens + 1) / 2) if self.tokens else self.Tk
-        return int(2 * self.batch * self.Hk * times * self.dim * 4)
+        return int(2 * self.batch * self.Hk * times * self.dim * self.dtype.size)
 
     @property
     def footprint(self):
@@ -150,9 +156,18 @@ class Case:
                     ("products, and " if self.states else "") + "15 peak flops per element")
         if self.kind in ("tiny", "local", "additive-gradient"):
             return None, "none"
+        if self.kind == "chunk" and self.bytes / stream > self.flops / peak:
+            return self.bytes / stream * 1e-9, "streaming read"
         return self.flops / peak * 1e-9, "FMA peak"
 
 
+def typed(dtypes, name, **shape):
+    """The case in each of these types, those other than float32 by their names."""
+    return [Case(name if dtype is F32 else f"{name}-{dtype.name}", dtype=dtype,
+                 **{**shape, "quick": shape.get("quick", False) and dtype is not F16}) for dtype in dtypes]
+
+
+HALVES, FLOATS, EVERY = (BF16, F16), (F32, BF16, F16), (F32, BF16, F16, I8)
 GPT2, LLAMA = dict(heads=12, causal=True), dict(heads=32, key_heads=8, dim=128, causal=True)
 STEP = dict(kind="decode", heads=32, key_heads=8, dim=128, queries=1)
 ADDITIVE = dict(kind="additive", batch=80, keys=50, dim=1000)
@@ -200,6 +215,20 @@ CASES = [
     Case("decode-memory-t0", keys=0, tokens=256, **{**STEP, "kind": "tokens"}),
     Case("decode-memory-t4k", keys=4096, tokens=256, **{**STEP, "kind": "tokens"}),
     Case("additive-step-memory", queries=1, states=(1000, 2000), memory=True, quick=True, **ADDITIVE),
+    *typed(EVERY, "decode-t1k-cold", keys=1024, cold=True, **STEP),
+    *typed((BF16, F16, I8), "decode-t4k", keys=4096, cold=True, quick=True, **STEP),
+    *typed((BF16, F16, I8), "decode-t16k", keys=16384, cold=True, **STEP),
+    *typed(EVERY, "decode-b16-t1k", batch=16, keys=1024, cold=True, **STEP),
+    *typed(EVERY, "decode-b16-t2k", batch=16, keys=2048, cold=True, **STEP),
+    *typed(EVERY, "decode-b16-t512-d64", kind="decode", batch=16, heads=12, queries=1, keys=512, cold=True),
+    *(case for queries in (2, 4, 8, 16, 32) for case in
+      typed(EVERY, f"queries-{queries}-t2k", **{**LLAMA, "kind": "chunk", "queries": queries, "keys": 2048})),
+    *typed(FLOATS, "llama-prefill-s1024", queries=1024, **LLAMA),
+    *typed(HALVES, "llama-prefill-s2048", queries=2048, **LLAMA),
+    *typed(FLOATS, "gpt2-s2048", queries=2048, **GPT2),
+    *typed([BF16], "bert-backward", kind="gradient", batch=8, heads=12, queries=384),
+    *typed([BF16], "s2048-backward", kind="gradient", heads=8, queries=2048),
+    *typed([BF16], "gpt2-backward", kind="gradient", queries=1024, **GPT2),
 ]
 
 
@@ -212,17 +241,17 @@ def last_level_cache():
         return 32 << 20
 
 
-def aligned(shape):
-    """An uninitialised float32 array on a cache line, as the peers allocate their own: a tenth of the time of some."""
-    count = math.prod(shape)
-    memory = np.empty(count * 4 + 64, np.uint8)
+def aligned(shape, dtype=F32.inputs):
+    """An uninitialised array on a cache line, as the peers allocate their own: a tenth of the time of some."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
-    return memory[start:start + count * 4].view(np.float32).reshape(shape)
+    return memory[start:start + size].view(dtype).reshape(shape)
 
 
-def aligned_copy(array):
-    """Contiguous, and on a cache line."""
-    copy = aligned(array.shape)
+def aligned_copy(array, dtype=None):
+    """Contiguous, and on a cache line; rounded to the nearest where the dtype is a narrower one."""
+    copy = aligned(array.shape, dtype or array.dtype)
     copy[...] = array
     return copy
 
@@ -256,7 +285,7 @@ class Data:
             array = aligned(shape)
             random.standard_normal(out=array, dtype=np.float32)
             array *= np.float32(scale * case.times)
-            return array
+            return array if case.dtype.inputs == array.dtype else aligned_copy(array, case.dtype.inputs)
 
         def heads(count, length):
             if case.layout == "BSHD":

@@ -13,6 +13,10 @@ import numpy as np
 PAUSE = 0.002  # before each sample: threads that spin when a call returns have come to rest by then
 
 
+class Missing(Exception):
+    """A peer that this machine has not, or that could not be installed: the sentence says why."""
+
+
 class Limits:
     """bench/limits.c and call.c"""
 

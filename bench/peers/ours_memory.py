@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ours_memory.py: attn_memory as an entrant of tokens: a cache that grows step by step."""
+"""ours_memory.py: attn_memory as an entrant: of tokens, a cache that grows step by step; and filled, of any type of numbers
+that the library keeps."""
 
 import ctypes
-from ctypes import POINTER, byref, c_void_p
+from ctypes import POINTER, byref, c_void_p, sizeof
 
 import numpy as np
 from attn import Call, Memory
-from attn._abi import ForwardArgs, Tensor
-from attn._library import check, lib
+from attn._abi import ForwardArgs, MemoryOptions, Tensor
+from attn._library import check, constant, lib
 from attn._tensors import view
+
+from ours_call import tensor
 
 
 def scratch_of(call):
@@ -16,6 +19,22 @@ def scratch_of(call):
     size = ctypes.c_size_t()
     check(lib.attn_forward_workspace(call._handle, call._reference, byref(size)))
     return size.value
+
+
+class Filled:
+    """An attn_memory of this dtype that holds these keys and values, by the C interface."""
+
+    def __init__(self, mechanism, dtype, key, value):
+        batch, heads, length, dim = key.shape
+        options = MemoryOptions(struct_size=sizeof(MemoryOptions), flags=constant("ATTN_MEMORY_FIXED"),
+                                dtype=constant(f"ATTN_{dtype.name.upper()}"), batch=batch, key_heads=heads, key_dim=dim,
+                                value_dim=value.shape[-1], capacity=length)
+        self.handle, self.mechanism = c_void_p(), mechanism
+        check(lib.attn_memory_create(mechanism.handle, byref(options), byref(self.handle)))
+        check(lib.attn_memory_append(self.handle, byref(tensor(key)), byref(tensor(value)), None))
+
+    def __del__(self):
+        lib.attn_memory_destroy(self.handle)
 
 
 class Decoding:

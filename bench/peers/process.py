@@ -36,7 +36,7 @@ os.environ.update({
 # libattn first: it then has the BLAS that it was linked with, whatever the others bring.
 from ours import Libattn
 from cases import CASES, Data
-from measure import Limits, median, ratio, rounds
+from measure import Limits, Missing, median, ratio, rounds
 import own_memory
 import reference
 
@@ -51,11 +51,13 @@ def say(**what):
 def load(versions):
     """The peers' modules. One that is missing is a failure of every case."""
     modules = {}
-    for name in ("torch", "onnx", "openvino", "jax"):
+    for name in ("torch", "vllm", "ggml", "onnx", "openvino", "jax"):
         try:
             module = importlib.import_module(f"with_{name}")
             versions[name] = module.start(options.threads)
             modules[name] = module
+        except Missing as why:
+            say(failed=name, why=str(why))
         except Exception as error:
             say(failed=name, why=describe(error))
     return modules
@@ -103,11 +105,12 @@ def make(data, ours, modules, absent):
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    for entrant in ours.entrants(data):
-        admit(entrant.name, lambda entrant=entrant: entrant)
+    for name, factory in ours.entrants(data):
+        admit(name, factory)
     for module in modules.values():
-        for name, factory in module.peers(data) if data.case.kind in module.KINDS else ():
-            admit(name, factory)
+        if data.case.kind in module.KINDS and data.case.dtype in module.DTYPES:
+            for name, factory in module.peers(data):
+                admit(name, factory)
     return ready, errors
 
 
@@ -115,7 +118,7 @@ def run(case, ours, modules, limits, versions):
     data, absent = Data(case), {}
     entrants, errors = make(data, ours, modules, absent)
     common = {"case": case.name, "threads": options.threads}
-    if not entrants or entrants[0].name != "libattn":
+    if not entrants or entrants[0].peer or "failed" in absent.get("libattn", {}):
         say(**common, peer="libattn", ratio=None, failed=absent.get("libattn", {}).get("failed", "?"))
         return
     stream_size = case.footprint * len(data.sets)
@@ -126,10 +129,10 @@ def run(case, ours, modules, limits, versions):
     fractions = sorted(least[n] / first.times[n] for n in first.times if least[n])
     peak, stream = sorted(peaks)[len(peaks) // 2], sorted(streams)[len(streams) // 2]
     figure, unit = case.unit(median(first))
-    common.update(ours=figure, unit=unit, limit=case.limit(peak, stream)[1], peak_gflops=peak, peak_low=min(peaks),
+    common.update(ours=figure, name_ours=first.name, dtype=case.dtype.name, unit=unit, limit=case.limit(peak, stream)[1], peak_gflops=peak, peak_low=min(peaks),
                   peak_high=max(peaks), stream_gbs=stream,
                   limit_fraction=fractions[len(fractions) // 2] if fractions else None,
-                  error_ours=errors["libattn"][0], error_ours_max=errors["libattn"][1], seconds_ours=median(first),
+                  error_ours=errors[first.name][0], error_ours_max=errors[first.name][1], seconds_ours=median(first),
                   backend_ours=first.backend, errors_ours=first.errors_each, extra_bytes_ours=first.extra_bytes)
     if case.own_memory:
         common["peak_bytes_ours"] = own_memory.measure(case.name, first.name, options.threads)

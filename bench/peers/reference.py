@@ -5,7 +5,6 @@ formulas, its gradients too; and how far an output is from it."""
 import numpy as np
 
 MOST_HEADS, MOST_ROWS = 8, 192
-WRONG = 1e-3  # an error that no rounding makes: something else was computed, and its time says nothing
 
 
 def make(data):
@@ -15,13 +14,13 @@ def make(data):
         Tokens(data) if data.case.kind == "tokens" else Reference(data)
 
 
-def judge(got, wanted):
+def judge(got, wanted, case):
     """Root mean square and largest error, both relative to the root mean square of what is right."""
-    size, wrong = np.sqrt((wanted ** 2).mean()), got - wanted
+    size, wrong = np.sqrt((wanted ** 2).mean()), got.astype(np.float64) - wanted
     if not np.isfinite(wrong).all():
         raise ArithmeticError("its output is not finite")
     error, largest = float(np.sqrt((wrong ** 2).mean()) / size), float(abs(wrong).max() / size)
-    if error > WRONG:
+    if error > case.dtype.wrong:
         raise ArithmeticError(f"its output is another one: the error is {error:.2g}")
     return error, largest
 
@@ -33,7 +32,7 @@ def softmax(e):
 
 class Reference:
     def __init__(self, data):
-        case = data.case
+        self.case = case = data.case
         spread = lambda count, most: np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
         self.rows = spread(case.queries, MOST_ROWS)
         self.places = [divmod(int(h), case.heads) for h in spread(case.batch * case.heads, MOST_HEADS)]
@@ -66,7 +65,7 @@ class Reference:
         return factor * softmax(e) @ v
 
     def errors(self, context):
-        return judge(np.stack([context[b, h][self.rows] for b, h in self.places]), self.wanted)
+        return judge(np.stack([context[b, h][self.rows] for b, h in self.places]), self.wanted, self.case)
 
 
 class Tokens:
@@ -74,6 +73,7 @@ class Tokens:
 
     def __init__(self, data):
         case, (query, key, value) = data.case, data.sets[0]
+        self.case = case
         self.tokens = np.unique(np.linspace(0, case.tokens - 1, 12).astype(int))
         cached = lambda past, new: np.concatenate([data.params[past].astype(np.float64),
                                                    np.moveaxis(new[..., 0, :], 0, 2)], 2)
@@ -87,7 +87,7 @@ class Tokens:
         return (weights @ value[:, :, :key.shape[2]]).reshape(case.batch, case.heads, 1, case.dim)
 
     def errors(self, contexts):
-        return judge(np.stack([contexts[t] for t in self.tokens]), self.wanted)
+        return judge(np.stack([contexts[t] for t in self.tokens]), self.wanted, self.case)
 
 
 class Layer:
@@ -96,6 +96,7 @@ class Layer:
 
     def __init__(self, data):
         case, x = data.case, data.sets[0][0].astype(np.float64)
+        self.case = case
         p = {name: array.astype(np.float64) for name, array in data.params.items()}
         apart = lambda rows: rows.reshape(case.batch, case.queries, -1, case.heads, case.dim).transpose(2, 0, 3, 1, 4)
         joined = lambda heads: heads.transpose(1, 3, 0, 2, 4).reshape(case.batch, case.queries, -1)
@@ -116,7 +117,7 @@ class Layer:
 
     def errors(self, got):
         got = got if isinstance(got, dict) else {"output": got}
-        self.each = {name: judge(got[name], wanted) for name, wanted in self.wanted.items()}
+        self.each = {name: judge(got[name], wanted, self.case) for name, wanted in self.wanted.items()}
         return tuple(max(errors) for errors in zip(*self.each.values()))
 
 
@@ -125,6 +126,7 @@ class Gradients:
 
     def __init__(self, data):
         case, every = data.case, data.case.batch * data.case.heads
+        self.case = case
         self.places = [divmod(int(h), case.heads) for h in
                        np.unique(np.linspace(0, every - 1, min(every, MOST_HEADS)).astype(int))]
         self.wanted, v = {}, 0.0
@@ -166,5 +168,6 @@ class Gradients:
         self.each = {}
         for name, wanted in self.wanted.items():
             got = gradients[name]
-            self.each[name] = judge(got if name == "v" else np.stack([got[b, h] for b, h in self.places]), wanted)
+            self.each[name] = judge(got if name == "v" else np.stack([got[b, h] for b, h in self.places]),
+                                    wanted, self.case)
         return tuple(max(errors) for errors in zip(*self.each.values()))

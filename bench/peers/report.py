@@ -28,7 +28,8 @@ def progress(figures, case, threads, seconds):
         first, percent = rows[0], ""
         if first["limit_fraction"] is not None:
             percent = f", {100 * first['limit_fraction']:.0f} % of {first['limit']}"
-        print(f"\n{case}: {number(first['ours'])} {first['unit']}{percent}, error {first['error_ours']:.1e}"
+        whose = "" if first["name_ours"] == "libattn" else f"{first['name_ours']}: "
+        print(f"\n{case}: {whose}{number(first['ours'])} {first['unit']}{percent}, error {first['error_ours']:.1e}"
               f" ({first['backend_ours']}; {seconds:.0f} s)")
     for row in rows:
         print(f"   {row['peer']:26s} {number(row['peer_figure']):>6s}   {row['ratio']:6.2f} times our time "

@@ -3,9 +3,18 @@
 
 import contextlib
 
+import numpy as np
 import torch
 
+from dtypes import BF16
 from measure import Entrant
+
+
+def tensor(array):
+    """Over the array's memory. NumPy has no bfloat16 that PyTorch knows."""
+    if array.dtype == BF16.inputs:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 @contextlib.contextmanager
@@ -21,9 +30,9 @@ def entrant(name, function, data, backend, squeeze=False):
     plain = (lambda array: array[:, 0]) if squeeze else (lambda array: array)
     names = ["query", "key", "value", *data.params]
     with recording():
-        leaves = [torch.from_numpy(plain(array)).requires_grad_() for array in data.sets[0]]
+        leaves = [tensor(plain(array)).requires_grad_() for array in data.sets[0]]
         leaves += [torch.from_numpy(array).requires_grad_() for array in data.params.values()]
-        flow = torch.from_numpy(plain(data.flow))
+        flow = tensor(plain(data.flow))
     context = []
 
     def forward():
@@ -40,7 +49,7 @@ def entrant(name, function, data, backend, squeeze=False):
             return torch.autograd.grad(function(*leaves), leaves, flow)
 
     def read(gradients):
-        arrays = dict(zip(names, (gradient.numpy() for gradient in gradients)))
+        arrays = dict(zip(names, (gradient.float().numpy() for gradient in gradients)))
         return {name: array[:, None] if squeeze and name in names[:3] else array for name, array in arrays.items()}
 
     return Entrant(name, [train if case.train else backward], read, backend, before=None if case.train else forward)

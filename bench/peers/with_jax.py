@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from dtypes import F32
 from measure import Entrant
 
 KINDS = {"attention", "decode", "additive", "tiny"}  # of cases that it computes
+DTYPES = {F32}
 MOST_BYTES = 4 << 30  # of scores, which are held whole, and more than once
 
 

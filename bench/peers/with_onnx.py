@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""with_onnx.py: ONNX Runtime: Attention of opset 23, and its own MultiHeadAttention and GroupQueryAttention. Inputs and
-outputs are bound in place, each operator in the layout that it takes."""
+"""with_onnx.py: ONNX Runtime: Attention of opset 23, and its own MultiHeadAttention and GroupQueryAttention, the latter over
+a cache of int8 too. Inputs and outputs are bound in place, each operator in the layout that it takes."""
 
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from cases import aligned, aligned_copy
+from dtypes import F16, F32, I8
 from measure import Entrant
 
-KINDS = {"attention", "decode", "tiny", "tokens"}  # of cases that it computes
-TYPES = {np.dtype("f4"): TensorProto.FLOAT, np.dtype("i4"): TensorProto.INT32, np.dtype("?"): TensorProto.BOOL}
+KINDS = {"attention", "decode", "chunk", "tiny", "tokens"}  # of cases that it computes
+DTYPES = {F32, F16, I8}
+TYPES = {np.dtype("f4"): TensorProto.FLOAT, np.dtype("f2"): TensorProto.FLOAT16, np.dtype("i1"): TensorProto.INT8, np.dtype("i4"): TensorProto.INT32, np.dtype("?"): TensorProto.BOOL}
 _threads = 1
 
 
@@ -72,7 +74,8 @@ def attention(data):
         options.update(q_num_heads=case.heads, kv_num_heads=case.Hk)
     lay, read = (flat, unflat(case.heads)) if case.layout == "BSHD" else (lambda array: array, lambda array: array)
     node = helper.make_node("Attention", names + list(more), ["o"], **options)
-    sets = [({"q": lay(q), "k": lay(k), "v": lay(v), **more}, {"o": aligned(lay(q).shape)}) for q, k, v in data.sets]
+    sets = [({"q": lay(q), "k": lay(k), "v": lay(v), **more}, {"o": aligned(lay(q).shape, q.dtype)})
+            for q, k, v in data.sets]
     return entrant("onnx-attention", node, sets, read)
 
 
@@ -86,29 +89,46 @@ def multihead(data):
         names += ["", "", "bias"]
     node = helper.make_node("MultiHeadAttention", names, ["o"], domain="com.microsoft", num_heads=case.heads,
                             unidirectional=int(case.causal and not more))
-    sets = [({"q": flat(q), "k": flat(k), "v": flat(v), **more}, {"o": aligned(flat(q).shape)})
+    sets = [({"q": flat(q), "k": flat(k), "v": flat(v), **more}, {"o": aligned(flat(q).shape, q.dtype)})
             for q, k, v in data.expanded()]
     return entrant("onnx-multihead", node, sets, unflat(case.heads))
 
 
 def grouped(data):
-    """The query is the newest position: its key and value come beside the cache, and are the cache's last."""
+    """The queries are the newest positions: their keys and values come beside the cache, and are the cache's last."""
     case = data.case
     common = dict(domain="com.microsoft", num_heads=case.heads, kv_num_heads=case.Hk, softcap=case.softcap)
     last, total = np.full(case.batch, case.Tk - 1, np.int32), np.array(case.Tk, np.int32)
-    decode, sets = case.kind == "decode", []
-    node = helper.make_node("GroupQueryAttention",
-                            ["q", "k", "v", *(("pk", "pv") if decode else ("", "")), "last", "total"],
-                            ["o", "rk", "rv"], **common)
+    cached, sets = case.kind in ("decode", "chunk"), []
+    names, scales = ["q", "k", "v", *(("pk", "pv") if cached else ("", "")), "last", "total"], {}
+    if case.dtype is I8:
+        common.update(k_quant_type="PER_CHANNEL", v_quant_type="PER_CHANNEL", kv_cache_bit_width=8)
+        names += [""] * 5 + ["ks", "vs"]
+        scales = {name: channel_scales([s[part] for s in data.sets]) for name, part in (("ks", 1), ("vs", 2))}
+    node = helper.make_node("GroupQueryAttention", names, ["o", "rk", "rv"], **common)
     for q, k, v in data.sets:
-        if decode:
-            inputs = {"q": flat(q), "k": flat(k[:, :, -1:]), "v": flat(v[:, :, -1:]), "pk": k, "pv": v}
+        if cached:
+            new = slice(case.Tk - case.queries, None)
+            inputs = {"q": flat(q), "k": flat(k[:, :, new]), "v": flat(v[:, :, new])}
+            if case.dtype is I8:
+                k, v = quantised(k, scales["ks"]), quantised(v, scales["vs"])
+            inputs.update(pk=k, pv=v)
             caches = {"rk": k, "rv": v}
         else:
             inputs = {"q": flat(q), "k": flat(k), "v": flat(v)}
-            caches = {"rk": aligned(k.shape), "rv": aligned(v.shape)}
-        sets.append(({**inputs, "last": last, "total": total}, {"o": aligned(flat(q).shape), **caches}))
-    return entrant("onnx-grouped", node, sets, unflat(case.heads))
+            caches = {"rk": aligned(k.shape, k.dtype), "rv": aligned(v.shape, v.dtype)}
+        sets.append(({**inputs, "last": last, "total": total, **scales},
+                     {"o": aligned(inputs["q"].shape, q.dtype), **caches}))
+    return entrant("onnx-grouped int8" if case.dtype is I8 else "onnx-grouped", node, sets, unflat(case.heads))
+
+
+def channel_scales(arrays):
+    """[1, Hk, 1, D]: what the largest number of each dimension of a head becomes 127 by. As a calibration would find them."""
+    return np.maximum.reduce([abs(array).max((0, 2), keepdims=True) for array in arrays]) / np.float32(127)
+
+
+def quantised(array, scales):
+    return aligned_copy(np.rint(array / scales), np.dtype(np.int8))
 
 
 def tokens(data):
@@ -141,6 +161,9 @@ def peers(data):
     case = data.case
     if case.kind == "tokens":
         yield "onnx-grouped", lambda: tokens(data)
+        return
+    if case.dtype is I8 or case.kind == "chunk":
+        yield "onnx-grouped int8" if case.dtype is I8 else "onnx-grouped", lambda: grouped(data)
         return
     yield "onnx-attention", lambda: attention(data)
     if case.kind == "attention" and not case.softcap:

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""with_openvino.py: OpenVINO's scaled_dot_product_attention, one stream, float32, inputs in place."""
+"""with_openvino.py: OpenVINO's scaled_dot_product_attention, one stream, float32, inputs in place; and its PagedAttention."""
 
 import numpy as np
 import openvino as ov
 from openvino import opset13
 
+import openvino_paged
+from dtypes import F32
 from measure import Entrant
 
-KINDS = {"attention", "decode", "tiny"}  # of cases that it computes
+KINDS = {"attention", "decode", "chunk", "tiny"}  # of cases that it computes
+DTYPES = openvino_paged.DTYPES
 _threads = 1
 
 
@@ -51,9 +54,11 @@ def attention(data):
 
 def peers(data):
     case = data.case
-    if case.kind in ("attention", "decode", "tiny") and not case.softcap:
+    if case.dtype is F32 and case.kind != "chunk" and not case.softcap:
         if case.bytes * case.heads // case.Hk <= 1 << 30:
             yield "openvino", lambda: attention(data)
+    if case.kind != "tiny":
+        yield from openvino_paged.peers(data, _threads)
 
 
 def finish():

@@ -13,10 +13,12 @@ import torch_gradients
 import torch_layer
 import torch_tokens
 from cases import BLOCK
+from dtypes import BF16, F16, F32
 from measure import Entrant
 
-KINDS = {"attention", "decode", "additive", "tiny", "gradient", "additive-gradient", "tokens", "layer",
+KINDS = {"attention", "decode", "chunk", "additive", "tiny", "gradient", "additive-gradient", "tokens", "layer",
          "layer-gradient"}  # of cases it computes
+DTYPES = {F32, BF16, F16}
 
 _inference = torch.inference_mode()
 
@@ -29,11 +31,11 @@ def start(threads):
 
 
 def tensors(sets):
-    return [tuple(None if x is None else torch.from_numpy(x) for x in s) for s in sets]
+    return [tuple(None if x is None else torch_gradients.tensor(x) for x in s) for s in sets]
 
 
 def entrant(name, function, sets, backend):
-    return Entrant(name, [lambda s=s: function(*s) for s in sets], lambda context: context.numpy(), backend)
+    return Entrant(name, [lambda s=s: function(*s) for s in sets], lambda context: context.float().numpy(), backend)
 
 
 def sdpa(data, expand):
@@ -42,7 +44,7 @@ def sdpa(data, expand):
     sets = tensors(data.expanded() if expand else data.sets)
     if case.alibi:
         mask = torch.from_numpy(data.bias())[None]  # of four dimensions, or it takes no fused kernel
-    elif case.window or case.checkerboard:
+    elif case.window or case.checkerboard or case.kind == "chunk":
         mask = torch.from_numpy(data.mask)
     options = dict(attn_mask=mask, is_causal=case.causal and mask is None,
                    enable_gqa=not expand and case.Hk != case.heads)
@@ -51,6 +53,15 @@ def sdpa(data, expand):
                                                  enable_gqa=options["enable_gqa"])).name
     return entrant("torch-sdpa" if expand else "torch-sdpa-gqa",
                    lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options), sets, backend)
+
+
+def sdpa_by_rows(data):
+    """The heads of a group as rows of one head, which is the same for a single query: the cache is read once."""
+    case = data.case
+    sets = [(q.reshape(case.batch, case.Hk, -1, case.dim), k, v) for q, k, v in tensors(data.sets)]
+    made = entrant("torch-sdpa-rows", F.scaled_dot_product_attention, sets, "a group as rows")
+    made.read = lambda context: context.reshape(case.batch, case.heads, 1, -1).float().numpy()
+    return made
 
 
 def flex(data, expand):
@@ -153,7 +164,7 @@ def peers(data):
         yield from torch_layer.peers(data)
         return
     if case.kind == "gradient":
-        for name in ("torch-sdpa", "torch-flex"):
+        for name in ("torch-sdpa", "torch-flex") if case.dtype is F32 else ("torch-sdpa",):
             yield name, lambda name=name: gradients(data, name)
         return
     if case.kind == "additive-gradient":
@@ -173,11 +184,13 @@ def peers(data):
     if not case.softcap:
         if case.bytes * case.heads // case.Hk <= 1 << 30:
             yield "torch-sdpa", lambda: sdpa(data, True)
-        if case.kind == "decode":
+        if case.kind in ("decode", "chunk") and case.Hk != case.heads:
             yield "torch-sdpa-gqa", lambda: sdpa(data, False)
-    if case.kind == "attention":
+        if case.kind == "decode" and case.Hk != case.heads:
+            yield "torch-sdpa-rows", lambda: sdpa_by_rows(data)
+    if case.dtype is F32 and case.kind == "attention":
         yield "torch-flex", lambda: flex(data, True)
-    if case.kind == "decode":
+    if case.dtype is F32 and case.kind == "decode":
         yield "torch-flex-gqa", lambda: flex(data, False)
 
 
