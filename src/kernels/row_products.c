@@ -9,17 +9,24 @@
 
 enum {
     MOST_ROWS = 4,
-    AT_ONCE = WIDTH < 8 ? WIDTH : 8, /* products that are summed at once: a few keys, along their elements */
     LINE = ATTN_I_LINE,
-    FETCH = 16384,     /* bytes ahead that memory is asked for, */
+    FETCH = 8192,      /* bytes ahead that memory is asked for, */
     SECOND_LEVEL = 2,  /* into that cache: in the first it would push out what is being read */
-    PART_BYTES = 8192, /* of values that stay in the first-level cache while a context goes over them */
+    PART_BYTES = 4096, /* of values that stay in the first-level cache while a context goes over them */
     LEAST_PART = 8,
     WIDE = 512,    /* elements of a value that is gone over row by row */
     FEW_VALUES = 4 /* of such, at once */
 };
 
 typedef const char *bytes;
+
+/* How many products are summed at once. Of float32, where memory is the limit, few, so that keys are read in the order
+ * in which they lie; of what is smaller, where arithmetic is, as many as share what is read of the queries. */
+static ALWAYS_INLINE int at_once(stored_type type)
+{
+    const int in_order = 8;
+    return type == STORED_F32 && WIDTH > in_order ? in_order : WIDTH;
+}
 
 /* How far ahead of what is read to ask for memory: so many rows, or, where rows follow each other, bytes. Then it is
  * asked for in the order in which it lies, whatever the order in which it is read: the memory likes that best. */
@@ -28,13 +35,24 @@ static ALWAYS_INLINE int64_t ahead_of(int64_t row, int64_t stride)
     return stride == row || row == 0 ? FETCH : (FETCH / row + 1) * stride;
 }
 
+/* So many rows of so many bytes stay in the first-level cache while all queries go over them: a multiple of `least`. */
+static int64_t part_of(int64_t fits, int64_t row, int64_t least)
+{
+    const int64_t rows = fits / (row > 0 ? row : 1);
+    return rows < least ? least : rows / least * least;
+}
+
 /* acc[r step + j] += query r with key j of `count`, from one element on to another, which are whole vectors. */
 static ALWAYS_INLINE void add_products(stored_type type, int rows, int count, int step, int64_t first, int64_t end,
                                        attn_i_rows queries, bytes keys, int64_t stride, vec *acc)
 {
     for (int64_t d = first; d < end; d += WIDTH) {
         vec q[MOST_ROWS];
-        UNROLL for (int r = 0; r < rows; r++) q[r] = load(queries.data + r * queries.stride + d);
+        UNROLL for (int r = 0; r < rows; r++)
+        {
+            q[r] = load(queries.data + r * queries.stride + d);
+            IN_REGISTER(q[r]);
+        }
         UNROLL for (int j = 0; j < count; j++)
         {
             const vec k = load_stored(type, keys + j * stride + d * stored_size(type));
@@ -79,7 +97,7 @@ static ALWAYS_INLINE void sum_products(stored_type type, int rows, int count, in
 static ALWAYS_INLINE void product_block(stored_type type, int rows, int64_t depth, attn_i_rows queries, bytes keys,
                                         int64_t stride, float *to, int64_t to_stride)
 {
-    const int count = WIDTH / rows, together = AT_ONCE / rows;
+    const int count = WIDTH / rows, together = at_once(type) / rows;
     vec acc[WIDTH];
     UNROLL for (int i = 0; i < WIDTH; i++) acc[i] = splat(0);
     UNROLL for (int j = 0; j < count; j += together)
@@ -227,21 +245,25 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
     void KERNEL(row_products_##name)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys,        \
                                      int64_t count, float *to, int64_t to_stride)                                      \
     {                                                                                                                  \
-        for (int64_t i = 0, n; i < rows; i += n) {                                                                     \
-            const attn_i_rows some = {queries.data + i * queries.stride, queries.stride};                              \
-            n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;                                                             \
-            (n == 4   ? products_##name##_4                                                                            \
-             : n == 2 ? products_##name##_2                                                                            \
-                      : products_##name##_1)(depth, some, keys.data, keys.stride * stored_size(type), count,           \
-                                             to + i * to_stride, to_stride);                                           \
+        const int64_t stride = keys.stride * stored_size(type);                                                        \
+        const int64_t most = rows <= MOST_ROWS ? count : part_of(PART_BYTES, depth * stored_size(type), WIDTH);        \
+        for (int64_t j = 0, part; j < count; j += part) {                                                              \
+            bytes some = (bytes)keys.data + j * stride;                                                                \
+            part = count - j < most ? count - j : most;                                                                \
+            for (int64_t i = 0, n; i < rows; i += n) {                                                                 \
+                const attn_i_rows q = {queries.data + i * queries.stride, queries.stride};                             \
+                n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;                                                         \
+                (n == 4   ? products_##name##_4                                                                        \
+                 : n == 2 ? products_##name##_2                                                                        \
+                          : products_##name##_1)(depth, q, some, stride, part, to + i * to_stride + j, to_stride);     \
+            }                                                                                                          \
         }                                                                                                              \
     }                                                                                                                  \
     void KERNEL(row_context_##name)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values,       \
                                     int64_t dim, float *context)                                                       \
     {                                                                                                                  \
         const int64_t stride = values.stride * stored_size(type);                                                      \
-        const int64_t fits = PART_BYTES / ((dim > 0 ? dim : 1) * stored_size(type));                                   \
-        const int64_t most = fits > LEAST_PART ? fits : LEAST_PART;                                                    \
+        const int64_t most = part_of(PART_BYTES, dim * stored_size(type), LEAST_PART);                                 \
         for (int64_t j = 0, part; j < count; j += part) {                                                              \
             bytes some = (bytes)values.data + j * stride;                                                              \
             part = count - j < most ? count - j : most;                                                                \

@@ -19,9 +19,7 @@ static ALWAYS_INLINE int64_t stored_size(stored_type type)
     return type == STORED_F32 ? 4 : type == STORED_I8 ? 1 : 2;
 }
 
-typedef uint16_t stored_16 __attribute__((vector_size(WIDTH * 2)));
-typedef int8_t stored_8 __attribute__((vector_size(WIDTH)));
-
+/* What compilers make of conversions of whole vectors, where there is an instruction for it, is many. */
 static ALWAYS_INLINE vec widen_f16(const void *from)
 {
 #if defined(__AVX512F__)
@@ -41,19 +39,49 @@ static ALWAYS_INLINE vec widen_f16(const void *from)
 #endif
 }
 
+static ALWAYS_INLINE vec widen_bf16(const void *from)
+{
+#if defined(__AVX512F__)
+    return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from)), 16);
+#elif defined(__AVX2__)
+    return (vec)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from)), 16);
+#elif defined(__SSE2__)
+    return (vec)_mm_unpacklo_epi16(_mm_setzero_si128(), _mm_loadl_epi64((const __m128i *)from));
+#elif defined(__aarch64__)
+    uint16x4_t h;
+    memcpy(&h, from, sizeof h);
+    return (vec)vshll_n_u16(h, 16);
+#else
+    float lanes[WIDTH];
+    uint16_t h[WIDTH];
+    memcpy(h, from, sizeof h);
+    for (int l = 0; l < WIDTH; l++) lanes[l] = from_bf16(h[l]);
+    return load(lanes);
+#endif
+}
+
+static ALWAYS_INLINE vec widen_i8(const void *from)
+{
+#if defined(__AVX512F__)
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
+#elif defined(__AVX2__)
+    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)));
+#else
+    float lanes[WIDTH];
+    int8_t i[WIDTH];
+    memcpy(i, from, sizeof i);
+    for (int l = 0; l < WIDTH; l++) lanes[l] = (float)i[l];
+    return load(lanes);
+#endif
+}
+
 /* WIDTH elements from this one on. */
 static ALWAYS_INLINE vec load_stored(stored_type type, const void *from)
 {
     if (type == STORED_F32) return load((const float *)from);
     if (type == STORED_F16) return widen_f16(from);
-    if (type == STORED_BF16) {
-        stored_16 h;
-        memcpy(&h, from, sizeof h);
-        return (vec)(__builtin_convertvector(h, bits_vec) << 16);
-    }
-    stored_8 i;
-    memcpy(&i, from, sizeof i);
-    return __builtin_convertvector(i, vec);
+    if (type == STORED_BF16) return widen_bf16(from);
+    return widen_i8(from);
 }
 
 /* The first n of them; lanes past them hold 0. */

@@ -22,7 +22,7 @@ enum {
     ATTN_I_SPAN_LANES = 16, /* lanes that are computed or left out together */
     ATTN_I_SPANS = ATTN_I_LANES / ATTN_I_SPAN_LANES,
     ATTN_I_BLOCK_ROWS = 6, /* keys or values that one block of products takes */
-    ATTN_I_FEW = 8,
+    ATTN_I_FEW = 16,
     ATTN_I_ROOM = 64 /* a weight lies between 2^-ROOM and 2^ROOM times what the reference stands for */
 };
 

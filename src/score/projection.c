@@ -16,7 +16,8 @@ enum {
     ITEM_PANELS = 16, /* its panels, of which there are fewer where items would be few */
     MANY_ITEMS = 12,
     BLOCK_ROWS = 6,
-    FEW_COLUMNS = 64, /* of an item, where rows are few */
+    FEW_ROWS = 8,     /* for which the map is read where it lies */
+    FEW_COLUMNS = 64, /* of an item then */
     PART_ROWS = 16    /* of a piece whose columns are contiguous: what is turned over at a time */
 };
 
@@ -51,7 +52,7 @@ attn_i_projection attn_i_projection_layout(const attn_i_problem *p, attn_i_arena
                                            int64_t rows, int own)
 {
     attn_i_projection projection = {.map = attn_i_operand_layout(arena, map, 0, p->size), .own = own};
-    if (own && rows > ATTN_I_FEW) lay_out_packed(p, arena, map, &projection);
+    if (own && rows > FEW_ROWS) lay_out_packed(p, arena, map, &projection);
     return projection;
 }
 
@@ -214,7 +215,7 @@ static void multiply_few(void *data, int64_t item)
     const int64_t column = item * FEW_COLUMNS, count = attn_i_min(map.columns - column, FEW_COLUMNS);
     const attn_i_rows rows = {at(j->from, 0, 0), j->from.row_stride};
     float *to = (float *)(void *)j->to.data + column;
-    float sums[ATTN_I_FEW * FEW_COLUMNS] = {0};
+    float sums[FEW_ROWS * FEW_COLUMNS] = {0};
     if (map.column_stride != 1 && map.columns > 1) {
         const attn_i_stored_rows columns = {at(map, 0, column), map.column_stride};
         kernels->row_products(map.rows, rows, j->from.rows, columns, count, sums, count);

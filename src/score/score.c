@@ -46,7 +46,7 @@ void attn_i_score_products(const attn_i_problem *p, const attn_i_score_state *st
 /* Few are told from many; how many is of no interest. */
 static int64_t count_rows(int64_t a, int64_t b, int64_t c)
 {
-    const int64_t many = ATTN_I_FEW + 1;
+    const int64_t many = ATTN_I_LANES;
     return attn_i_min(attn_i_min(a, many) * attn_i_min(b, many), many) * attn_i_min(c, many);
 }
 

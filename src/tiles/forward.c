@@ -19,6 +19,7 @@ enum {
     LEAST_SPLIT_KEYS = 512,
     MOST_SPLITS = 64,
     FEW_SPLIT_KEYS = 1024, /* of a key head with few queries, about */
+    FEW_TILES = 2,         /* of queries to a key head, whose keys and values are then not near */
     WORK_OF_SCORE = 4,     /* beside its products, as attn_i_parallel counts; of which so many are one operation: */
     VECTOR_ELEMENTS = 16
 };
@@ -163,6 +164,7 @@ attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
     attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
     /* Few queries convert what they read, a block at a time. */
     attn_i_sources_find(&way->sources, !way->few, !way->few && is_read_often(way->p));
+    way->plan.widens_queries = is_widened(&way->sources.query);
     way->plan.widens_keys = is_widened(&way->sources.key);
     way->plan.widens_values = is_widened(&way->sources.value);
     cut(way);
@@ -187,6 +189,7 @@ static attn_i_tile_work work_of(const attn_i_tiles *way, int64_t pass)
     w.queries = attn_i_source_queries(&way->sources, i);
     w.key_rows = attn_i_source_kept(&way->sources, &way->sources.key, i);
     w.value_rows = attn_i_source_kept(&way->sources, &way->sources.value, i);
+    w.reads_memory = way->tiles <= FEW_TILES;
     return w;
 }
 

@@ -23,6 +23,7 @@ typedef attn_i_tile_piece piece;
 typedef struct pass {
     attn_i_tile_view v;
     attn_i_fetch *fetch;
+    attn_i_fetch next;        /* what it is where the next tile's keys and values are not near */
     float base[ATTN_I_LANES]; /* the greatest exponent that was seen, less ALiBi's part */
     int referenced;           /* every lane has a reference that weights made with products can do with */
     int clean;                /* values that are not finite are kept apart */
@@ -299,6 +300,28 @@ static void begin(pass *t, int late)
     if (t->v.plan->measures) attn_i_row_stats_begin(t->v.s->stats, ATTN_I_LANES);
 }
 
+static void add_rows_to_fetch(attn_i_fetch *fetch, const attn_i_kept *rows, attn_i_span keys, int64_t width)
+{
+    const int64_t size = rows->type->size;
+    attn_i_fetch_add(fetch, (attn_i_fetched){.first = attn_i_kept_from(rows, keys.first).data,
+                                             .runs = 1,
+                                             .rows = keys.end - keys.first,
+                                             .row_stride = rows->stride * size,
+                                             .lines = attn_i_divide_up(width * size, ATTN_I_LINE)});
+}
+
+/* The keys and values of the tile after this one, up to `end`, are asked for while this one is computed. */
+static void fetch_next(pass *t, int64_t end)
+{
+    const int64_t first = t->v.keys.end, now = first - t->v.keys.first;
+    const attn_i_span next = {first, attn_i_min(first + ATTN_I_TILE_KEYS, end)};
+    t->next = (attn_i_fetch){.count = 0};
+    add_rows_to_fetch(&t->next, &t->v.w->key_rows, next, t->v.plan->depth);
+    add_rows_to_fetch(&t->next, &t->v.w->value_rows, next, context_dim(t));
+    attn_i_fetch_begin(&t->next, now / ATTN_I_BLOCK_ROWS);
+    t->fetch = &t->next;
+}
+
 static void run(pass *t, attn_i_span keys)
 {
     begin(t, can_be_late(t, keys));
@@ -313,6 +336,7 @@ static void run(pass *t, attn_i_span keys)
             continue;
         }
         t->seen = 1;
+        if (t->v.w->reads_memory) fetch_next(t, keys.end);
         attn_i_tile_view_near(&t->v);
         if (t->by_passes || mask == ATTN_I_SOMETHING || !weights_with_products(t)) weights_by_passes(t, mask);
         add_context(t);

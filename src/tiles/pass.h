@@ -28,10 +28,11 @@ typedef struct attn_i_tile_plan {
     int plain;     /* and no tensor of biases stands between a product and its weight */
     int biased;    /* there are biases of the caller's; and of distances: */
     int relative;
-    int writes_scores;              /* weights or scores are wanted */
-    int measures;                   /* stats of the weights are wanted */
-    int sums_only;                  /* a pass makes no context */
-    int widens_keys, widens_values; /* their rows are kept in another type, and become float32 as passes read them */
+    int writes_scores; /* weights or scores are wanted */
+    int measures;      /* stats of the weights are wanted */
+    int sums_only;     /* a pass makes no context */
+    int widens_queries, widens_keys,
+        widens_values;              /* their rows are kept in another type, and become float32 as passes read them */
     int wide;                       /* values are wide, and keys one tile: the context may be made last, row by row */
     const attn_i_lane_score *lanes; /* NULL: scores are products */
     attn_i_mask_map mask;
@@ -55,6 +56,7 @@ typedef struct attn_i_tile_scratch {
     float *bias, *mask;             /* the same */
     float *rows;                    /* [LANES][TILE_KEYS] */
     float *values;                  /* [TILE_KEYS][Dv] without what is not finite */
+    float *near_queries;            /* [LANES][depth], likewise: */
     float *near_keys, *near_values; /* [TILE_KEYS][depth], [TILE_KEYS][Dv]: a tile of what is kept otherwise */
     float *context;                 /* [Dv][LANES], not yet divided by the sum of weights; or late, see attn_i_lanes */
     attn_i_lanes *lanes;
@@ -70,6 +72,7 @@ typedef struct attn_i_tile_work {
     attn_i_span keys;                 /* no others are looked at */
     attn_i_rows queries;              /* prepared, from the key head's row 0 on; data NULL: as the problem has them */
     attn_i_kept key_rows, value_rows; /* prepared, from key 0 on */
+    int reads_memory;                 /* few passes read these: they will not be near */
 } attn_i_tile_work;
 
 /* Leaves context, reference and sum in the scratch, and unnormalised rows in the outputs of scores and weights. Fetches

@@ -88,6 +88,7 @@ attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, att
     s.mask = attn_i_carve_matrix(arena, plan->p->mask.data != NULL ? keys : 0, ATTN_I_LANES, size);
     s.rows = attn_i_carve_matrix(arena, ATTN_I_LANES, ATTN_I_TILE_KEYS, size);
     s.values = attn_i_carve_matrix(arena, keys, dim, size);
+    s.near_queries = attn_i_carve_matrix(arena, plan->widens_queries ? ATTN_I_LANES : 0, plan->depth, size);
     s.near_keys = attn_i_carve_matrix(arena, plan->widens_keys ? keys : 0, plan->depth, size);
     s.near_values = attn_i_carve_matrix(arena, plan->widens_values ? keys : 0, dim, size);
     if (plan->measures) s.stats = attn_i_carve(arena, ATTN_I_LANES, sizeof *s.stats);

@@ -31,6 +31,7 @@ attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_
     attn_i_row_scratch s = {0};
     s.scores = attn_i_carve_matrix(arena, ATTN_I_FEW, BLOCK_KEYS, size);
     s.values = attn_i_carve_matrix(arena, keys, context_dim(plan->p), size);
+    s.near_queries = attn_i_carve_matrix(arena, plan->widens_queries ? ATTN_I_FEW : 0, plan->depth, size);
     const int64_t near_keys = plan->widens_keys && plan->lanes != NULL ? CONVERTED_KEYS * plan->depth : 0;
     s.near = attn_i_carve(arena, attn_i_max(near_keys, plan->widens_values ? context_dim(plan->p) : 0), size);
     if (plan->lanes == NULL) return s;
@@ -63,16 +64,30 @@ static int64_t head_of(const rows *t, int64_t row)
     return t->w->key_head * t->p->group + (t->w->first_row + row) % t->p->group;
 }
 
+/* Those of another type, in float32. */
+static void widen_queries(rows *t)
+{
+    const attn_i_view *query = &t->p->query;
+    const attn_i_stored_kernels *type = attn_i_engine_stored_kernels(t->p->engine, query->dtype);
+    const int64_t depth = t->plan->depth;
+    t->queries = (attn_i_rows){t->s->near_queries, depth};
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        float *row = t->s->near_queries + i * depth;
+        type->load(depth, attn_i_view_element(query, t->w->b, head_of(t, i), query_of(t, i), 0), query->stride[3], row);
+    }
+}
+
 static void find_queries(rows *t)
 {
     const attn_i_view *query = &t->p->query;
-    for (int64_t i = 0; i < t->w->rows; i++) {
-        t->query[i] = t->w->queries.data != NULL
-                          ? t->w->queries.data + i * t->w->queries.stride
-                          : (const float *)(void *)attn_i_view_at(query, t->w->b, head_of(t, i)) +
-                                query_of(t, i) * query->stride[2];
-    }
     t->queries = t->w->queries;
+    if (t->plan->widens_queries) widen_queries(t);
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        t->query[i] =
+            t->queries.data != NULL
+                ? t->queries.data + i * t->queries.stride
+                : (const float *)(void *)attn_i_view_element(query, t->w->b, head_of(t, i), query_of(t, i), 0);
+    }
     if (t->plan->lanes != NULL) {
         t->plan->lanes->convert_queries(t->p, t->plan->state, t->w->rows, t->query, t->s->queries);
     }
@@ -239,10 +254,10 @@ static void run(const rows *t, attn_i_span keys, int clean)
 {
     const int64_t dim = context_dim(t->p);
     t->part->lost = 0;
-    for (int64_t i = 0; i < ATTN_I_FEW; i++) t->part->sum[i] = 0;
+    for (int64_t i = 0; i < t->w->rows; i++) t->part->sum[i] = 0;
     if (!t->preset) {
-        for (int64_t i = 0; i < ATTN_I_FEW; i++) t->part->reference[i] = -INFINITY;
-        for (int64_t i = 0; i < ATTN_I_FEW; i++) t->part->room[i] = 0;
+        for (int64_t i = 0; i < t->w->rows; i++) t->part->reference[i] = -INFINITY;
+        for (int64_t i = 0; i < t->w->rows; i++) t->part->room[i] = 0;
     }
     memset(t->part->context, 0, (size_t)(t->w->rows * dim) * sizeof(float));
     if (t->plan->measures) attn_i_row_stats_begin(t->part->stats, t->w->rows);

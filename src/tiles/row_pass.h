@@ -8,12 +8,13 @@
 #include "tiles/pass.h"
 
 typedef struct attn_i_row_scratch {
-    float *queries; /* [FEW][depth], or converted */
-    float *scores;  /* [FEW][keys of a block] */
-    float *keys;    /* a block of converted keys */
-    float *tile;    /* a block's scores in lanes */
-    float *values;  /* a block of values without what is not finite */
-    float *near;    /* some rows of what is kept in another type than float32 */
+    float *queries;      /* [FEW][depth], or converted */
+    float *scores;       /* [FEW][keys of a block] */
+    float *keys;         /* a block of converted keys */
+    float *tile;         /* a block's scores in lanes */
+    float *values;       /* a block of values without what is not finite */
+    float *near_queries; /* [FEW][depth], where they are of another type than float32 */
+    float *near;         /* some rows of what is kept in another type than float32 */
 } attn_i_row_scratch;
 
 attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena);

@@ -16,10 +16,23 @@ const float *attn_i_tile_query_row(const attn_i_tile_view *t, int64_t lane)
            attn_i_tile_query(t, lane) * query->stride[2];
 }
 
+static const float *widened_row(const attn_i_tile_view *t, int64_t lane)
+{
+    const attn_i_view *query = &t->p->query;
+    float *row = t->s->near_queries + lane * t->plan->depth;
+    attn_i_engine_stored_kernels(t->p->engine, query->dtype)
+        ->load(t->plan->depth,
+               attn_i_view_element(query, t->w->b, attn_i_tile_head(t, lane), attn_i_tile_query(t, lane), 0),
+               query->stride[3], row);
+    return row;
+}
+
 void attn_i_tile_load_queries(attn_i_tile_view *t)
 {
     const float *rows[ATTN_I_LANES];
-    for (int64_t l = 0; l < t->w->rows; l++) rows[l] = attn_i_tile_query_row(t, l);
+    for (int64_t l = 0; l < t->w->rows; l++) {
+        rows[l] = t->plan->widens_queries ? widened_row(t, l) : attn_i_tile_query_row(t, l);
+    }
     if (t->plan->lanes != NULL) {
         t->plan->lanes->convert_queries(t->p, t->plan->state, t->w->rows, rows, t->s->queries);
         return;

@@ -7,7 +7,7 @@
 #include "tiles/view.h"
 
 /* The prepared row of a lane. Its elements are contiguous. */
-const float *attn_i_tile_query_row(const attn_i_tile_view *tile_view, int64_t lane);
+const float *attn_i_tile_query_row(const attn_i_tile_view *tile_view, int64_t lane); /* of float32 */
 
 /* All of them, in lanes: scratch.queries. */
 void attn_i_tile_load_queries(attn_i_tile_view *tile_view);

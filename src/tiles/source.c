@@ -90,7 +90,6 @@ void attn_i_sources_find(attn_i_sources *sources, int converted, int widened)
     const attn_i_score *score = attn_i_score_of(p);
     const int even = query_rows_are_even(p);
     sources->query = make_source(p, query_rows(p, &sources->state, 0), p->query.dtype, even, score->query_width(p));
-    if (p->query.dtype != ATTN_F32) sources->query.copied = 1;
     sources->query.rows_of = even ? query_rows : NULL;
     sources->query.prepares = score->query_width(p) > 0 ? score->prepare_queries : NULL;
     /* Uneven rows are read one by one where they lie, unless they are prepared. */
@@ -261,7 +260,7 @@ attn_i_rows attn_i_source_queries(const attn_i_sources *sources, int64_t i)
 {
     const attn_i_source *s = &sources->query;
     if (s->copied) return (attn_i_rows){s->copy + i * s->rows * s->width, s->width};
-    if (s->rows_of == NULL) return (attn_i_rows){NULL, 0};
+    if (s->rows_of == NULL || s->type->size != (int64_t)sizeof(float)) return (attn_i_rows){NULL, 0};
     const attn_i_matrix m = s->rows_of(sources->p, &sources->state, sources->first_head + i);
     return (attn_i_rows){(const float *)(const void *)m.data, m.row_stride};
 }

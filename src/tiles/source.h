@@ -46,7 +46,7 @@ void attn_i_sources_layout(attn_i_sources *sources, int64_t heads, attn_i_arena 
 /* Makes the copies for these key heads. */
 void attn_i_sources_prepare(attn_i_sources *sources, int64_t first_head, int64_t heads);
 
-/* The queries of key head first_head + i; data NULL where they are to be read one by one. */
+/* The queries of key head first_head + i; data NULL where they are to be read one by one, and perhaps widened. */
 attn_i_rows attn_i_source_queries(const attn_i_sources *sources, int64_t i);
 
 /* The keys, or values, of key head first_head + i. */
