@@ -12,7 +12,7 @@ import numpy as np
 from attn import Call, Engine, Mechanism, Memory
 from attn._library import lib
 from cases import Data, aligned, unmasked
-from dtypes import I8
+from dtypes import F32, I8
 from measure import Entrant
 from ours_call import Backward, Forward, Plan
 from ours_layer import Layer
@@ -92,7 +92,7 @@ class Libattn:
         try:
             forwards = self.forwards(data, mechanism, partial(Filled, mechanism, data.case.dtype))
             return self.planned(name, forwards, mechanism)
-        except attn.Error as refusal:
+        except (attn.DTypeError, attn.UnsupportedError) as refusal:
             return f"this version of the library refuses it: {refusal}"
 
     @staticmethod
@@ -103,7 +103,8 @@ class Libattn:
     def gradient(self, name, data, mechanism):
         """attn_backward, after attn_forward: with it in the time if the case says so."""
         case, (query, key, value) = data.case, data.sets[0]
-        context, logsumexp = aligned(data.flow.shape, query.dtype), np.empty(data.flow.shape[:3], np.float32)
+        context = aligned(data.flow.shape, query.dtype)
+        logsumexp = np.empty(data.flow.shape[:3], np.float64 if case.dtype is F32 else np.float32)  # as exact as it may be
         made = {part: aligned(array.shape, array.dtype) for part, array in zip(("query", "key", "value"), data.sets[0])}
         made.update((param, aligned(array.shape)) for param, array in data.params.items())
         forward = Forward(mechanism, query=query, key=key, value=value, context=context, logsumexp=logsumexp).reserve()

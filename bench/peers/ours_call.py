@@ -13,7 +13,7 @@ from cases import aligned
 from dtypes import BF16, F16, F32
 
 DTYPES = {**{dtype.inputs: constant(f"ATTN_{dtype.name.upper()}") for dtype in (F32, F16, BF16)},
-          np.dtype(bool): constant("ATTN_BOOL")}
+          np.dtype(np.float64): constant("ATTN_F64"), np.dtype(bool): constant("ATTN_BOOL")}
 
 
 def tensor(array):

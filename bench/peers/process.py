@@ -129,8 +129,9 @@ def run(case, ours, modules, limits, versions):
     fractions = sorted(least[n] / first.times[n] for n in first.times if least[n])
     peak, stream = sorted(peaks)[len(peaks) // 2], sorted(streams)[len(streams) // 2]
     figure, unit = case.unit(median(first))
-    common.update(ours=figure, name_ours=first.name, dtype=case.dtype.name, unit=unit, limit=case.limit(peak, stream)[1], peak_gflops=peak, peak_low=min(peaks),
-                  peak_high=max(peaks), stream_gbs=stream,
+    common.update(ours=figure, name_ours=first.name, dtype=case.dtype.name, unit=unit,
+                  limit=case.limit(peak, stream)[1], peak_gflops=peak, peak_low=min(peaks), peak_high=max(peaks),
+                  stream_gbs=stream,
                   limit_fraction=fractions[len(fractions) // 2] if fractions else None,
                   error_ours=errors[first.name][0], error_ours_max=errors[first.name][1], seconds_ours=median(first),
                   backend_ours=first.backend, errors_ours=first.errors_each, extra_bytes_ours=first.extra_bytes)

@@ -56,11 +56,15 @@ def sdpa(data, expand):
 
 
 def sdpa_by_rows(data):
-    """The heads of a group as rows of one head, which is the same for a single query: the cache is read once."""
-    case = data.case
+    """The heads of a group as rows of one head, so that keys and values are read once; what queries may see is the same for
+    each head."""
+    case, mask = data.case, None
+    if case.kind == "chunk":
+        mask = torch.from_numpy(data.mask).repeat(case.heads // case.Hk, 1)
     sets = [(q.reshape(case.batch, case.Hk, -1, case.dim), k, v) for q, k, v in tensors(data.sets)]
-    made = entrant("torch-sdpa-rows", F.scaled_dot_product_attention, sets, "a group as rows")
-    made.read = lambda context: context.reshape(case.batch, case.heads, 1, -1).float().numpy()
+    made = entrant("torch-sdpa-rows", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask), sets,
+                   "a group as rows")
+    made.read = lambda context: context.reshape(case.batch, case.heads, case.queries, -1).float().numpy()
     return made
 
 
@@ -186,7 +190,6 @@ def peers(data):
             yield "torch-sdpa", lambda: sdpa(data, True)
         if case.kind in ("decode", "chunk") and case.Hk != case.heads:
             yield "torch-sdpa-gqa", lambda: sdpa(data, False)
-        if case.kind == "decode" and case.Hk != case.heads:
             yield "torch-sdpa-rows", lambda: sdpa_by_rows(data)
     if case.dtype is F32 and case.kind == "attention":
         yield "torch-flex", lambda: flex(data, True)
