@@ -17,10 +17,10 @@ typedef struct attn_i_storage {
 /* Of a call whose type is this one. */
 attn_i_storage attn_i_storage_of(const attn_engine *engine, attn_dtype dtype);
 
-/* 1 if the tensor, of the call's type or of that which is computed in, is not of the latter. */
+/* 1 if there is a tensor, of the call's type or of that which is computed in, and it has 16 bits a number. */
 static inline int attn_i_is_narrow(const attn_i_storage *storage, const attn_i_view *view)
 {
-    return view->data != NULL && view->size != storage->size;
+    return storage->narrow != NULL && view->data != NULL && view->size == (int64_t)sizeof(uint16_t);
 }
 
 /* A row at `place` of a tensor: row = it, it = row, it += row; narrow numbers are widened as they are, and rounded once
