@@ -35,10 +35,12 @@ static ALWAYS_INLINE int64_t ahead_of(int64_t row, int64_t stride)
     return stride == row || row == 0 ? FETCH : (FETCH / row + 1) * stride;
 }
 
-/* So many rows of so many bytes stay in the first-level cache while all queries go over them: a multiple of `least`. */
-static int64_t part_of(int64_t fits, int64_t row, int64_t least)
+/* So many rows, of `count` of so many bytes each, stay in the first-level cache while all queries go over them: all, or
+ * a multiple of `least`. */
+static int64_t part_of(int64_t fits, int64_t count, int64_t row, int64_t least)
 {
-    const int64_t rows = fits / (row > 0 ? row : 1);
+    if (count <= least || count * row <= fits) return count;
+    const int64_t rows = fits / row;
     return rows < least ? least : rows / least * least;
 }
 
@@ -120,10 +122,7 @@ static ALWAYS_INLINE float product(stored_type type, int64_t depth, const float 
                (depth - d >= WIDTH ? load_stored(type, key + d * stored_size(type))
                                    : load_stored_part(type, key + d * stored_size(type), depth - d));
     }
-    float sums[WIDTH], sum = 0;
-    store(acc, sums);
-    for (int l = 0; l < WIDTH; l++) sum += sums[l];
-    return sum;
+    return sum_of(acc);
 }
 
 /* `vectors` vectors, from vector `first` on, of the contexts of `rows` queries. */
@@ -246,7 +245,7 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
                                      int64_t count, float *to, int64_t to_stride)                                      \
     {                                                                                                                  \
         const int64_t stride = keys.stride * stored_size(type);                                                        \
-        const int64_t most = rows <= MOST_ROWS ? count : part_of(PART_BYTES, depth * stored_size(type), WIDTH);        \
+        const int64_t most = rows <= MOST_ROWS ? count : part_of(PART_BYTES, count, depth * stored_size(type), WIDTH); \
         for (int64_t j = 0, part; j < count; j += part) {                                                              \
             bytes some = (bytes)keys.data + j * stride;                                                                \
             part = count - j < most ? count - j : most;                                                                \
@@ -263,7 +262,7 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
                                     int64_t dim, float *context)                                                       \
     {                                                                                                                  \
         const int64_t stride = values.stride * stored_size(type);                                                      \
-        const int64_t most = part_of(PART_BYTES, dim * stored_size(type), LEAST_PART);                                 \
+        const int64_t most = part_of(PART_BYTES, count, dim * stored_size(type), LEAST_PART);                          \
         for (int64_t j = 0, part; j < count; j += part) {                                                              \
             bytes some = (bytes)values.data + j * stride;                                                              \
             part = count - j < most ? count - j : most;                                                                \

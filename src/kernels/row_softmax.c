@@ -2,17 +2,14 @@
  *
  * kernels/row_softmax.c: the kernels that make weights of a row of scores: its maximum, powers of two, and what they
  * come to. */
-#include "kernels/tile_math.h"
+#include "kernels/square.h"
 #include "kernels/tiles.h"
 
 float KERNEL(row_maximum)(int64_t n, const float *row)
 {
     vec most = splat(-INFINITY);
     for (int64_t j = 0; j < n; j += WIDTH) most = greater_of(load_part(row + j, n - j, -INFINITY), most);
-    float lanes[WIDTH], all = -INFINITY;
-    store(most, lanes);
-    for (int l = 0; l < WIDTH; l++) all = lanes[l] > all ? lanes[l] : all;
-    return all;
+    return greatest_of(most);
 }
 
 float KERNEL(row_measure)(int64_t n, float unit, float reference, float *row, float *moment)
@@ -31,13 +28,8 @@ float KERNEL(row_measure)(int64_t n, float unit, float reference, float *row, fl
         sums[1] += weight * (greater_of(floor, left) - base);
         store_part(weight, n - j, row + j);
     }
-    float lanes[2][WIDTH], all[2] = {0, 0};
-    for (int i = 0; i < 2; i++) {
-        store(sums[i], lanes[i]);
-        for (int l = 0; l < WIDTH; l++) all[i] += lanes[i][l];
-    }
-    *moment = all[1];
-    return all[0];
+    *moment = sum_of(sums[1]);
+    return sum_of(sums[0]);
 }
 
 float KERNEL(row_exponentials)(int64_t n, float unit, float reference, float *row)
@@ -55,8 +47,5 @@ float KERNEL(row_exponentials)(int64_t n, float unit, float reference, float *ro
         sum += weight;
         store_part(weight, n - j, row + j);
     }
-    float lanes[WIDTH], all = 0;
-    store(sum, lanes);
-    for (int l = 0; l < WIDTH; l++) all += lanes[l];
-    return all;
+    return sum_of(sum);
 }

@@ -70,4 +70,21 @@ static ALWAYS_INLINE vec sums_of(vec v[WIDTH])
     return v[0];
 }
 
+/* The same of one vector; and its greatest lane. */
+#define FOLD_ONE(distance, low, high)     v = SHUFFLED(v, v, low) + SHUFFLED(v, v, high);
+#define FOLD_GREATER(distance, low, high) v = greater_of(SHUFFLED(v, v, low), SHUFFLED(v, v, high));
+
+static ALWAYS_INLINE float sum_of(vec v)
+{
+    FOR_EACH_DISTANCE(FOLD_ONE)
+    return v[0];
+}
+
+/* Of lanes none of which is NaN. */
+static ALWAYS_INLINE float greatest_of(vec v)
+{
+    FOR_EACH_DISTANCE(FOLD_GREATER)
+    return v[0];
+}
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * runtime/size.h: checked arithmetic on sizes. Each returns 0 and leaves *result alone when the value cannot be held.
+ * runtime/size.h: arithmetic on sizes. What is checked returns 0 and leaves *result alone when the value cannot be
+ * held.
  */
 #ifndef ATTN_I_RUNTIME_SIZE_H
 #define ATTN_I_RUNTIME_SIZE_H
@@ -53,6 +54,18 @@ static inline int64_t attn_i_max(int64_t a, int64_t b)
 static inline int64_t attn_i_clamp(int64_t x, int64_t low, int64_t high)
 {
     return attn_i_max(low, attn_i_min(x, high));
+}
+
+/* a / b and a % b of numbers that are not negative. What is asked of every row and pass divides by 1, or divides 0,
+ * more often than not, and a division takes as long as what it is wanted for. */
+static inline int64_t attn_i_quotient(int64_t a, int64_t b)
+{
+    return b == 1 ? a : a < b ? 0 : a / b;
+}
+
+static inline int64_t attn_i_remainder(int64_t a, int64_t b)
+{
+    return b == 1 ? 0 : a < b ? a : a % b;
 }
 
 static inline int64_t attn_i_divide_up(int64_t a, int64_t b)

@@ -166,8 +166,8 @@ static attn_i_tile_work work_of(const attn_i_tiles_backward *way, int64_t i, int
     w.keys.first = attn_i_min(split * way->split_keys, p->keys);
     w.keys.end = attn_i_min(w.keys.first + way->split_keys, p->keys);
     w.queries = attn_i_source_queries(&way->sources, i);
-    w.key_rows = attn_i_source_kept(&way->sources, &way->sources.key, i);
-    w.value_rows = attn_i_source_kept(&way->sources, &way->sources.value, i);
+    attn_i_source_kept(&way->sources, &way->sources.key, i, &w.key_rows);
+    attn_i_source_kept(&way->sources, &way->sources.value, i, &w.value_rows);
     return w;
 }
 

@@ -179,16 +179,19 @@ attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
 static attn_i_tile_work work_of(const attn_i_tiles *way, int64_t pass)
 {
     const attn_i_problem *p = way->p;
-    const int64_t split = pass % way->splits, tile = way->tiles - 1 - pass / way->splits % way->tiles;
-    const int64_t i = pass / way->splits / way->tiles, head = way->sources.first_head + i;
-    attn_i_tile_work w = {.b = head / p->key_heads, .key_head = head % p->key_heads};
+    const int64_t of_head = attn_i_quotient(pass, way->splits), split = attn_i_remainder(pass, way->splits);
+    const int64_t i = attn_i_quotient(of_head, way->tiles), head = way->sources.first_head + i;
+    const int64_t tile = way->tiles - 1 - attn_i_remainder(of_head, way->tiles);
+    attn_i_tile_work w;
+    w.b = attn_i_quotient(head, p->key_heads);
+    w.key_head = attn_i_remainder(head, p->key_heads);
     w.first_row = tile * way->tile_rows;
     w.rows = attn_i_min(way->tile_rows, way->head_rows - w.first_row);
     w.keys.first = attn_i_min(split * way->split_keys, p->keys);
     w.keys.end = attn_i_min(w.keys.first + way->split_keys, p->keys);
     w.queries = attn_i_source_queries(&way->sources, i);
-    w.key_rows = attn_i_source_kept(&way->sources, &way->sources.key, i);
-    w.value_rows = attn_i_source_kept(&way->sources, &way->sources.value, i);
+    attn_i_source_kept(&way->sources, &way->sources.key, i, &w.key_rows);
+    attn_i_source_kept(&way->sources, &way->sources.value, i, &w.value_rows);
     w.reads_memory = way->tiles <= FEW_TILES;
     return w;
 }
@@ -245,7 +248,8 @@ static void fetch_share(const attn_i_tiles *way, int64_t pass, const attn_i_sour
     enum { FITS = 1 << 16 };
     const int64_t share = way->tiles * way->splits, i = pass / share + 1, part = pass % share, keys = way->p->keys;
     if (i >= way->passes / share || keys * width > FITS) return;
-    const attn_i_kept rows = attn_i_source_kept(&way->sources, source, i);
+    attn_i_kept rows;
+    attn_i_source_kept(&way->sources, source, i, &rows);
     const int64_t first = keys * part / share, size = rows.type->size;
     attn_i_fetch_add(fetch, (attn_i_fetched){.first = attn_i_kept_from(&rows, first).data,
                                              .runs = 1,

@@ -25,15 +25,22 @@ int attn_i_row_pass_suits(const attn_i_tile_plan *plan)
     return plan->p->group * plan->p->queries <= ATTN_I_FEW && !plan->writes_scores && plan->p->dropout.keep == 0;
 }
 
+/* Room for a value, or for what keys are converted from. */
+static float *carve_near(const attn_i_tile_plan *plan, attn_i_arena *arena)
+{
+    const int64_t keys = plan->widens_keys && plan->lanes != NULL ? CONVERTED_KEYS * plan->depth : 0;
+    return attn_i_carve(arena, attn_i_max(keys, context_dim(plan->p)), (int64_t)sizeof(float));
+}
+
 attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena)
 {
     const int64_t keys = attn_i_min(BLOCK_KEYS, plan->p->keys), size = (int64_t)sizeof(float);
     attn_i_row_scratch s = {0};
-    s.scores = attn_i_carve_matrix(arena, ATTN_I_FEW, BLOCK_KEYS, size);
+    const int64_t rows = plan->p->group * plan->p->queries;
+    s.scores = attn_i_carve_matrix(arena, rows, BLOCK_KEYS, size);
     s.values = attn_i_carve_matrix(arena, keys, context_dim(plan->p), size);
-    s.near_queries = attn_i_carve_matrix(arena, plan->widens_queries ? ATTN_I_FEW : 0, plan->depth, size);
-    const int64_t near_keys = plan->widens_keys && plan->lanes != NULL ? CONVERTED_KEYS * plan->depth : 0;
-    s.near = attn_i_carve(arena, attn_i_max(near_keys, plan->widens_values ? context_dim(plan->p) : 0), size);
+    if (plan->widens_queries) s.near_queries = attn_i_carve_matrix(arena, rows, plan->depth, size);
+    if (plan->widens_keys || plan->widens_values) s.near = carve_near(plan, arena);
     if (plan->lanes == NULL) return s;
     s.queries = attn_i_carve(arena, plan->lanes->query_elements(plan->p), size);
     s.keys = attn_i_carve_matrix(arena, CONVERTED_KEYS, plan->lanes->key_elements(plan->p), size);
@@ -48,20 +55,35 @@ typedef struct rows {
     const attn_i_row_scratch *s;
     const attn_i_tile_work *w;
     attn_i_row_part *part;
+    int64_t of_query[ATTN_I_FEW], of_head[ATTN_I_FEW];
     const float *query[ATTN_I_FEW];
     attn_i_rows queries; /* where they are evenly apart; data NULL: one by one */
     double great;        /* not 0: references are scores, see attn_i_tile_plan_great */
     int preset;          /* references are what they should have been before */
+    int bare;            /* all rows see all keys of the pass, and nothing changes a score but its scale, */
+    float unit;          /* which is in what makes an exponent of it then */
 } rows;
 
 static int64_t query_of(const rows *t, int64_t row)
 {
-    return (t->w->first_row + row) / t->p->group;
+    return t->of_query[row];
 }
 
 static int64_t head_of(const rows *t, int64_t row)
 {
-    return t->w->key_head * t->p->group + (t->w->first_row + row) % t->p->group;
+    return t->of_head[row];
+}
+
+/* The query and the query head that each row is. */
+static void name_rows(rows *t)
+{
+    const int64_t group = t->p->group, first = t->w->key_head * group;
+    int64_t query = attn_i_quotient(t->w->first_row, group), member = attn_i_remainder(t->w->first_row, group);
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        t->of_query[i] = query;
+        t->of_head[i] = first + member;
+        if (++member == group) member = 0, query++;
+    }
 }
 
 /* Those of another type, in float32. */
@@ -191,7 +213,7 @@ static void weigh_great(const rows *t, int64_t i, int64_t first, int64_t n)
 static void weigh(const rows *t, int64_t i, int64_t first, int64_t n)
 {
     float *row = t->s->scores + i * BLOCK_KEYS, *reference = &t->part->reference[i];
-    const float unit = (float)t->plan->unit, score = t->kernels->row_maximum(n, row), most = score * unit;
+    const float unit = t->unit, score = t->kernels->row_maximum(n, row), most = score * unit;
     if (!isfinite(most) && isfinite(score)) t->part->lost = 1;
     if (t->plan->measures) find_strongest(t, i, score, first);
     if (most != -INFINITY && !(most <= *reference)) {
@@ -250,6 +272,16 @@ static void add_context(const rows *t, int64_t first, int64_t n)
                             context_dim(t->p), t->part->context);
 }
 
+static void modify(const rows *t, int64_t i, attn_i_span keys)
+{
+    float *row = t->s->scores + i * BLOCK_KEYS;
+    if (!t->bare) {
+        attn_i_row_modify(t->p, t->w->b, head_of(t, i), query_of(t, i), keys, row);
+    } else if (t->great != 0) {
+        t->p->kernels->scale(keys.end - keys.first, t->p->scale, row);
+    }
+}
+
 static void run(const rows *t, attn_i_span keys, int clean)
 {
     const int64_t dim = context_dim(t->p);
@@ -266,7 +298,7 @@ static void run(const rows *t, attn_i_span keys, int clean)
         const attn_i_span block = {first, first + n};
         score(t, block);
         for (int64_t i = 0; i < t->w->rows; i++) {
-            attn_i_row_modify(t->p, t->w->b, head_of(t, i), query_of(t, i), block, t->s->scores + i * BLOCK_KEYS);
+            modify(t, i, block);
             if (t->plan->measures && t->part->kept != NULL) keep(t, i, first, n);
             if (t->great != 0) {
                 weigh_great(t, i, first, n);
@@ -323,8 +355,14 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
     t.part = part;
     t.great = plan->great;
     t.preset = 0;
-    const int64_t last = work->first_row + work->rows - 1, dim = context_dim(t.p);
-    const attn_i_span seen = attn_i_visible_to_all(t.p, work->b, work->first_row / t.p->group, last / t.p->group);
+    const int64_t dim = context_dim(t.p);
+    name_rows(&t);
+    const int64_t last = t.of_query[work->rows - 1];
+    const int alike = last == t.of_query[0] || !plan->moves;
+    const attn_i_span seen =
+        alike ? attn_i_visible(t.p, work->b, last) : attn_i_visible_to_all(t.p, work->b, t.of_query[0], last);
+    t.bare = alike && plan->bare;
+    t.unit = (float)(t.bare ? plan->unit * t.p->scale : plan->unit);
     attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
     if (keys.first >= keys.end) keys = (attn_i_span){0, 0};
     find_queries(&t);
@@ -420,8 +458,8 @@ void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_wor
     const int64_t dim = context_dim(p);
     if (plan->measures) finish_stats(plan, w, parts, count);
     for (int64_t i = 0; i < w->rows; i++) {
-        const int64_t head = w->key_head * p->group + (w->first_row + i) % p->group,
-                      query = (w->first_row + i) / p->group;
+        const int64_t row = w->first_row + i, query = attn_i_quotient(row, p->group);
+        const int64_t head = w->key_head * p->group + row - query * p->group;
         float *context = parts[0].context + i * dim, sum = parts[0].sum[i], whole = 1;
         double exponent = sum != 0 ? parts[0].exponent[i] : -INFINITY;
         if (count > 1) whole = exp2f(join_parts(parts, count, i, dim, &exponent, &sum));

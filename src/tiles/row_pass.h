@@ -8,12 +8,12 @@
 #include "tiles/pass.h"
 
 typedef struct attn_i_row_scratch {
-    float *queries;      /* [FEW][depth], or converted */
-    float *scores;       /* [FEW][keys of a block] */
+    float *queries;      /* [rows][depth], converted */
+    float *scores;       /* [rows][keys of a block] */
     float *keys;         /* a block of converted keys */
     float *tile;         /* a block's scores in lanes */
     float *values;       /* a block of values without what is not finite */
-    float *near_queries; /* [FEW][depth], where they are of another type than float32 */
+    float *near_queries; /* [rows][depth], where they are of another type than float32 */
     float *near;         /* some rows of what is kept in another type than float32 */
 } attn_i_row_scratch;
 

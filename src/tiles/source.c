@@ -9,13 +9,13 @@
 static attn_i_matrix key_rows(const attn_i_problem *p, const attn_i_score_state *state, int64_t head)
 {
     (void)state;
-    return attn_i_view_matrix(&p->key, head / p->key_heads, head % p->key_heads);
+    return attn_i_view_matrix(&p->key, attn_i_quotient(head, p->key_heads), attn_i_remainder(head, p->key_heads));
 }
 
 static attn_i_matrix value_rows(const attn_i_problem *p, const attn_i_score_state *state, int64_t head)
 {
     (void)state;
-    return attn_i_view_matrix(&p->value, head / p->key_heads, head % p->key_heads);
+    return attn_i_view_matrix(&p->value, attn_i_quotient(head, p->key_heads), attn_i_remainder(head, p->key_heads));
 }
 
 /* Values that nobody wants: no rows, somewhere. */
@@ -40,8 +40,9 @@ static attn_i_matrix query_rows(const attn_i_problem *p, const attn_i_score_stat
     (void)state;
     const attn_i_view *q = &p->query;
     const int64_t step = p->group > 1 ? q->stride[1] : q->stride[2];
-    return (attn_i_matrix){attn_i_view_at(q, head / p->key_heads, head % p->key_heads * p->group),
-                           p->group * p->queries, p->query_dim, step, q->stride[3]};
+    return (attn_i_matrix){
+        attn_i_view_at(q, attn_i_quotient(head, p->key_heads), attn_i_remainder(head, p->key_heads) * p->group),
+        p->group * p->queries, p->query_dim, step, q->stride[3]};
 }
 
 static int query_rows_are_even(const attn_i_problem *p)
@@ -53,7 +54,8 @@ static int query_rows_are_even(const attn_i_problem *p)
 static attn_i_matrix query_row(const attn_i_problem *p, int64_t head, int64_t x)
 {
     const attn_i_view *q = &p->query;
-    char *head_data = attn_i_view_at(q, head / p->key_heads, head % p->key_heads * p->group + x % p->group);
+    char *head_data = attn_i_view_at(q, attn_i_quotient(head, p->key_heads),
+                                     attn_i_remainder(head, p->key_heads) * p->group + x % p->group);
     return (attn_i_matrix){head_data + x / p->group * q->stride[2] * q->size, 1, p->query_dim, 0, q->stride[3]};
 }
 
@@ -107,12 +109,13 @@ void attn_i_sources_find(attn_i_sources *sources, int converted, int widened)
         sources->key.width = score->lanes->key_elements(p);
         sources->key.converts = score->lanes->convert_key;
     }
-    sources->value = make_source(p, no_rows(p, &sources->state, 0), ATTN_F32, 1, 0);
-    sources->value.rows_of = no_rows;
-    if (p->context.data != NULL) {
+    if (p->context.data == NULL) {
+        sources->value = make_source(p, no_rows(p, &sources->state, 0), ATTN_F32, 1, 0);
+        sources->value.rows_of = no_rows;
+    } else {
         sources->value = make_source(p, value_rows(p, &sources->state, 0), p->value.dtype, 1, 0);
         sources->value.rows_of = value_rows;
-        sources->value.scales = p->keys_are_values ? &p->key_scales : &p->value_scales;
+        sources->value.scales = &p->value_scales;
     }
     sources->key.copied |= widened && sources->key.type->size != (int64_t)sizeof(float);
     sources->value.copied |= widened && sources->value.type->size != (int64_t)sizeof(float);
@@ -128,14 +131,14 @@ static void lay_out(attn_i_source *s, int64_t heads, attn_i_arena *arena)
     if (s->gathered) s->raw = attn_i_carve_matrix(arena, rows, s->from_width, (int64_t)sizeof(float));
 }
 
-static attn_i_kept with_scales(const attn_i_sources *sources, const attn_i_source *s, int64_t head, attn_i_kept kept)
+static void find_scales(const attn_i_sources *sources, const attn_i_source *s, int64_t head, attn_i_kept *kept)
 {
     const attn_i_view *scales = s->scales;
+    kept->scales = NULL;
+    if (scales->data == NULL) return;
     const int64_t b = head / sources->p->key_heads, h = head % sources->p->key_heads;
-    if (scales->data == NULL) return kept;
-    kept.scales = (const float *)(const void *)attn_i_view_element(scales, 0, b, h, 0);
-    kept.scale_stride = scales->stride[3];
-    return kept;
+    kept->scales = (const float *)(const void *)attn_i_view_element(scales, 0, b, h, 0);
+    kept->scale_stride = scales->stride[3];
 }
 
 /* The rows of a key head, one by one, to rows `width` apart. */
@@ -143,7 +146,8 @@ static void gather(const attn_i_sources *sources, const attn_i_source *s, int64_
 {
     attn_i_matrix from = {0};
     if (s->rows_of != NULL) from = s->rows_of(sources->p, &sources->state, head);
-    const attn_i_kept kept = with_scales(sources, s, head, (attn_i_kept){.data = from.data});
+    attn_i_kept kept = {.data = from.data};
+    find_scales(sources, s, head, &kept);
     for (int64_t x = 0; x < s->rows; x++) {
         const attn_i_matrix row =
             s->rows_of != NULL ? attn_i_matrix_rows(from, x, 1, s->type->size) : query_row(sources->p, head, x);
@@ -265,14 +269,19 @@ attn_i_rows attn_i_source_queries(const attn_i_sources *sources, int64_t i)
     return (attn_i_rows){(const float *)(const void *)m.data, m.row_stride};
 }
 
-attn_i_kept attn_i_source_kept(const attn_i_sources *sources, const attn_i_source *s, int64_t i)
+void attn_i_source_kept(const attn_i_sources *sources, const attn_i_source *s, int64_t i, attn_i_kept *kept)
 {
     const int64_t head = sources->first_head + i;
     if (s->copied) {
-        return (attn_i_kept){.data = (const char *)(s->copy + i * s->rows * s->width),
-                             .stride = s->width,
-                             .type = attn_i_engine_stored_kernels(sources->p->engine, ATTN_F32)};
+        kept->scales = NULL;
+        kept->data = (const char *)(s->copy + i * s->rows * s->width);
+        kept->stride = s->width;
+        kept->type = attn_i_engine_stored_kernels(sources->p->engine, ATTN_F32);
+        return;
     }
     const attn_i_matrix m = s->rows_of(sources->p, &sources->state, head);
-    return with_scales(sources, s, head, (attn_i_kept){.data = m.data, .stride = m.row_stride, .type = s->type});
+    kept->data = m.data;
+    kept->stride = m.row_stride;
+    kept->type = s->type;
+    find_scales(sources, s, head, kept);
 }

@@ -50,6 +50,6 @@ void attn_i_sources_prepare(attn_i_sources *sources, int64_t first_head, int64_t
 attn_i_rows attn_i_source_queries(const attn_i_sources *sources, int64_t i);
 
 /* The keys, or values, of key head first_head + i. */
-attn_i_kept attn_i_source_kept(const attn_i_sources *sources, const attn_i_source *source, int64_t i);
+void attn_i_source_kept(const attn_i_sources *sources, const attn_i_source *source, int64_t i, attn_i_kept *kept);
 
 #endif

@@ -176,7 +176,8 @@ static void append_converted(append *a)
         attn_i_sources_prepare(&a->sources, first, count);
         for (int64_t i = 0; i < count; i++) {
             const int64_t b = (first + i) / a->p.key_heads, h = (first + i) % a->p.key_heads;
-            const attn_i_kept rows = attn_i_source_kept(&a->sources, &a->sources.key, i);
+            attn_i_kept rows;
+            attn_i_source_kept(&a->sources, &a->sources.key, i, &rows);
             if (count_of(a, b) == 0) continue;
             memcpy(place(a, &a->m->keys, b, h, 0), rows.data, (size_t)(count_of(a, b) * width) * sizeof(float));
         }
