@@ -15,14 +15,18 @@ void attn_i_wide_begin(attn_i_wide *wide, const attn_engine *engine, attn_dtype 
     wide->count = 0;
 }
 
-void attn_i_wide_add(attn_i_wide *wide, const attn_i_view *given, attn_i_view *computed, int use)
+static void add(attn_i_wide *wide, const attn_i_view *given, const attn_i_view *scales, attn_i_view *computed, int use)
 {
-    if (!attn_i_is_narrow(&wide->storage, given)) return;
     assert(wide->count < ATTN_I_MOST_WIDE);
     wide->item[wide->count].given = given;
-    wide->item[wide->count].scales = NULL;
+    wide->item[wide->count].scales = scales;
     wide->item[wide->count].computed = computed;
     wide->item[wide->count++].use = use;
+}
+
+void attn_i_wide_add(attn_i_wide *wide, const attn_i_view *given, attn_i_view *computed, int use)
+{
+    if (attn_i_is_narrow(&wide->storage, given)) add(wide, given, NULL, computed, use);
 }
 
 void attn_i_wide_add_params(attn_i_wide *wide, const attn_i_param *params, int32_t count, attn_i_view *computed)
@@ -36,8 +40,11 @@ void attn_i_wide_add_params(attn_i_wide *wide, const attn_i_param *params, int32
 /* Keys or values, which may be integers. */
 static void add_rows(attn_i_wide *wide, const attn_i_view *given, const attn_i_view *scales, attn_i_view *computed)
 {
-    attn_i_wide_add(wide, given, computed, ATTN_I_READ);
-    if (scales->data != NULL) wide->item[wide->count - 1].scales = scales;
+    if (scales->data != NULL) {
+        add(wide, given, scales, computed, ATTN_I_READ);
+    } else {
+        attn_i_wide_add(wide, given, computed, ATTN_I_READ);
+    }
 }
 
 void attn_i_wide_add_problem(attn_i_wide *wide, const attn_i_problem *given, attn_i_problem *computed,
