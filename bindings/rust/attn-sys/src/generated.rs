@@ -554,8 +554,8 @@ pub struct attn_forward_args {
     /// ```
     pub query_start: i64,
     /// ```text
-    /// out [B, Hq, Tq, Dv]; for a query of 16 bits it may be ATTN_F32, not rounded then, which
-    /// gradients are more exact from
+    /// out [B, Hq, Tq, Dv]; for a query of 16 bits it may be ATTN_F32, not rounded then,
+    /// which   gradients are more exact from
     /// ```
     pub context: *const attn_tensor,
     /// ```text
@@ -1401,10 +1401,10 @@ extern "C" {
     /// the scratch is at most 16 KB: then that is the stack's.
     ///
     /// Numbers of 16 bits are computed with in float32, exactly as they are, and rounded once, to the nearest, of two to the
-    /// even one, when they are written: gradients too, whatever they are summed over and added to. Fused tiles read and write
-    /// them where they lie; otherwise a call has a copy in float32 of each such tensor in its scratch, and always of such
-    /// parameters. attn_backward reads the context as it is: if that was rounded, its gradients of scores on the way of tiles
-    /// may be off by as much as d_context times that rounding.
+    /// even one, when they are written: gradients too, whatever they are summed over and added to. Fused tiles read and
+    /// write them where they lie; otherwise a call has a copy in float32 of each such tensor in its scratch, and always of
+    /// such parameters. attn_backward reads the context as it is: if that was rounded, its gradients of scores on the way of
+    /// tiles may be off by as much as d_context times that rounding.
     ///
     /// The result has the same bits for any number of engine threads, and for any order in which an executor runs a job's
     /// items. Ways, BLAS libraries and, on the way of tiles, sets of kernels differ by roundings.
