@@ -265,7 +265,7 @@ static void bind_retyped(struct call *c, int i, attn_dtype dtype)
 static void give_memory(struct call *c)
 {
     attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
-    options.dtype = ATTN_F32;
+    options.dtype = ATTN_BF16;
     options.batch = c->l.s.batch;
     options.key_heads = c->l.s.key_heads;
     options.key_dim = c->l.s.head_dim;
@@ -284,7 +284,7 @@ CHANGE(weight_of_doubles, bind_retyped(c, 1, ATTN_F64))
 CHANGE(rule_of_others, bind_retyped(c, -1, ATTN_BF16))
 CHANGE(output_of_floats, RETYPED(c->l.args.output, c->l.output, ATTN_F32))
 CHANGE(weights_of_halves, RETYPED(c->l.attention.weights, c->l.weights, ATTN_F16))
-CHANGE(memory_given, give_memory(c))
+CHANGE(memory_of_others, give_memory(c))
 CHANGE(flow_of_floats, RETYPED(c->l.backward.d_output, c->l.d_output, ATTN_F32))
 CHANGE(weights_flow_of_halves, RETYPED(c->l.backward.d_weights, c->l.d_weights, ATTN_F16))
 CHANGE(d_query_of_floats, RETYPED(c->l.backward.d_query, c->l.gradient[0], ATTN_F32))
@@ -308,7 +308,7 @@ static const struct refusal narrow_types[] = {
 static const struct refusal narrow_forwards[] = {
     {"output is ATTN_F32, but query is ATTN_F16", ATTN_ERR_DTYPE, output_of_floats},
     {"weights is ATTN_F16, but what query is computed in is ATTN_F32", ATTN_ERR_DTYPE, weights_of_halves},
-    {"query is ATTN_F16, but with a memory a layer computes with", ATTN_ERR_UNSUPPORTED, memory_given},
+    {"memory is ATTN_BF16, but query is ATTN_F16", ATTN_ERR_DTYPE, memory_of_others},
 };
 static const struct refusal narrow_backwards[] = {
     {"d_output is ATTN_F32, but query is ATTN_F16", ATTN_ERR_DTYPE, flow_of_floats},

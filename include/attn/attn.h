@@ -909,8 +909,8 @@ ATTN_API attn_status attn_multihead_bind_param(attn_multihead *multihead, const 
 
 /* The arguments of attn_multihead_forward. Missing leading dimensions of x, y, z and the output are 1. All but mask and
  * key_lengths have the query's dtype, ATTN_F32 or ATTN_F64; or x, y, z, bias and output are ATTN_F16, or all ATTN_BF16,
- * the outputs in `attention` ATTN_F32, and each parameter of layer and mechanism is of the one or of the other; there
- * is no memory then, in this version. B, Tq and Tk may be 0. */
+ * the outputs in `attention` ATTN_F32, and each parameter of layer and mechanism is of the one or of the other. B, Tq
+ * and Tk may be 0. */
 typedef struct attn_multihead_args {
     uint32_t struct_size;               /* sizeof(attn_multihead_args), set by ATTN_MULTIHEAD_ARGS_INIT */
     int32_t attend_only;                /* 1, with a memory: nothing is projected to keys and values nor appended, and
@@ -939,11 +939,14 @@ typedef struct attn_multihead_args {
 /* Computes the layer.
  *
  * With a memory it is made for decoding step by step: of one for the layer's mechanism (dot, scaled dot or general, not
- * turning its keys), with the batch, key_heads, head_dim and value_head_dim of the layer. The mechanism's positions are
- * then those of the memory: causal and aligned bottom-right, what comes out is what the whole sequence at once would
- * give. Cross-attention appends what it attends to once, by a call that may be without queries (Tq = 0), and is called
- * with attend_only from then on; what is longer than a sequence is attn_memory_truncate's to forget. key_lengths and
- * saved are NULL. A failed call appends nothing.
+ * turning its keys), with the batch, key_heads, head_dim and value_head_dim of the layer, and kept in the query's
+ * dtype, in ATTN_F32 for one of 16 bits, or in ATTN_I8. Keys and values are kept as they come from their projections,
+ * rounded once, or made integers, where it is not of what these are computed in; and are attended to as they are kept,
+ * those of the same call too. The mechanism's positions are then those of the memory: causal and aligned bottom-right,
+ * what comes out is what the whole sequence at once would give, but for that rounding. Cross-attention appends what it
+ * attends to once, by a call that may be without queries (Tq = 0), and is called with attend_only from then on; what is
+ * longer than a sequence is attn_memory_truncate's to forget. key_lengths and saved are NULL. A failed call appends
+ * nothing.
  *
  * Each input is projected by one product, or by one for each parameter that is not packed; heads are strides in what
  * comes of it. Memory beside the arguments is that, the joined contexts, what attn_forward needs, and a few megabytes

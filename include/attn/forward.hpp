@@ -36,7 +36,9 @@ struct forward_args {
     const_tensor query = {};          /* [B, Hq, Tq, Dq]; missing leading dimensions are 1, here and below */
     const_tensor key = {};            /* [B, Hk, Tk, Dk] */
     const_tensor value = {};          /* [B, Hk, Tk, Dv]; left out: the keys are the values */
-    const attn::memory *memory = {};  /* instead of key, value and key_lengths */
+    const_tensor key_scales = {};     /* [B, Hk, Tk], float: of keys of std::int8_t, what each row is multiplied by */
+    const_tensor value_scales = {};   /* likewise of values */
+    const attn::memory *memory = {};  /* instead of key, value, their scales and key_lengths */
     const_tensor mask = {};           /* bool, true: may be seen; broadcasts to [B, Hq, Tq, Tk] */
     const_tensor bias = {};           /* broadcasts to [B, Hq, Tq, Tk] */
     const_tensor key_lengths = {};    /* [B], std::int32_t or std::int64_t */
@@ -87,6 +89,8 @@ inline attn_forward_args lower(const forward_args &args) noexcept
     c.dropout_seed = args.dropout_seed;
     c.dropout_offset = args.dropout_offset;
     c.memory = args.memory != nullptr ? args.memory->get() : nullptr;
+    c.key_scales = args.key_scales.get();
+    c.value_scales = args.value_scales.get();
     return c;
 }
 

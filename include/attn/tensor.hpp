@@ -197,7 +197,8 @@ using if_const_container =
 } // namespace detail
 
 /* A view of memory that is read: an attn_tensor over float, double, numbers of 16 bits (attn::float16, std::float16_t,
- * _Float16; attn::bfloat16, std::bfloat16_t, __bf16), the integers, bool, and unsigned char for bool. It is made of
+ * _Float16; attn::bfloat16, std::bfloat16_t, __bf16), std::int8_t, the integers, bool, and unsigned char for bool. It
+ * is made of
  *
  *     {container, shape}       std::vector, std::array, std::span, an array of any rank: whatever has data() and size()
  *     {container, shape, strides}

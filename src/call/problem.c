@@ -59,6 +59,14 @@ static attn_status check_query(attn_i_problem *p, const attn_tensor *query)
     return ATTN_OK;
 }
 
+attn_status attn_i_problem_check_kept(const attn_i_problem *p, const attn_memory *memory)
+{
+    const attn_dtype kept = memory->dtype;
+    if (kept == p->stored || kept == p->given || (kept == ATTN_I8 && memory->computed == p->dtype)) return ATTN_OK;
+    return attn_i_fail(ATTN_ERR_DTYPE, "memory is %s, but query is %s", attn_i_dtype_name(kept),
+                       attn_i_dtype_name(p->given));
+}
+
 /* Keys and values that a memory holds. */
 static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args)
 {
@@ -73,10 +81,8 @@ static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args
     if (memory->mechanism != p->mechanism) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "memory was made for another mechanism");
     }
-    if (!(memory->dtype == p->stored || (memory->dtype == ATTN_I8 && memory->computed == p->dtype))) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "memory is %s, but query is %s", attn_i_dtype_name(memory->dtype),
-                           attn_i_dtype_name(p->stored));
-    }
+    attn_status status = attn_i_problem_check_kept(p, memory);
+    if (status != ATTN_OK) return status;
     if (memory->batch != p->batch) {
         return attn_i_fail(ATTN_ERR_SHAPE, "memory has batch %" PRId64 ", but query has %" PRId64, memory->batch,
                            p->batch);

@@ -79,6 +79,10 @@ attn_status attn_i_problem_check_shapes(const attn_mechanism *mechanism, const a
 /* The same where a layer makes the rows, in what its caller's type is computed in. */
 attn_status attn_i_problem_check_inner(const attn_mechanism *mechanism, const attn_forward_args *args, attn_dtype given,
                                        attn_i_problem *problem);
+/* ATTN_ERR_DTYPE unless the call takes a memory that is kept in this type: its caller's, the one that its tensors are
+ * stored in, which a layer has of its own, or integers of what it is computed in. */
+attn_status attn_i_problem_check_kept(const attn_i_problem *problem, const attn_memory *memory);
+
 /* And that. */
 attn_status attn_i_problem_check_overlap(const attn_i_problem *problem);
 

@@ -107,6 +107,8 @@ mutable struct ForwardArgs <: Sized
     dropout_offset::UInt64
     memory::Ptr{Cvoid}
     stats::Ptr{WeightsStats}
+    key_scales::TensorPtr
+    value_scales::TensorPtr
     ForwardArgs() = blank!(new())
 end
 

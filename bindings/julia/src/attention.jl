@@ -26,6 +26,8 @@ that has 16 bits.
 
 - `score`, `params`, `scale`, `softcap`, `temperature`, `normaliser`, `causal`, `window`, `alibi`, `relative`, `locally`: the
   rule, as for [`Mechanism`](@ref)
+- `key_scales`, `value_scales`: `[Tk, Hk, B]` of `Float32`, where `key` or `value` is of `Int8`: what each of its columns is to
+  be multiplied by. Not beside a `query` of `Float64`, nor for gradients
 - `bias`: added to the scores; `mask`: `Bool`, true: may be seen. Both broadcast to `[Tk, Tq, Hq, B]`, where a size of 1, or a
   dimension that is missing at the end, stands for any. A `BitArray` has no bytes to look at: `Array{Bool}(mask)`
 - `key_lengths`: `[B]`, the valid keys of each sequence; `query_start`: the position of the first query, from 0
@@ -41,13 +43,14 @@ that has 16 bits.
 Raises an [`AttnError`](@ref) where something is refused; `out` is as it was then.
 """
 attention(query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing; score::Symbol = :scaled_dot,
-          threads::Integer = 0, mask::MaybeArray = nothing, bias::MaybeArray = nothing,
+          threads::Integer = 0, key_scales::MaybeArray = nothing, value_scales::MaybeArray = nothing,
+          mask::MaybeArray = nothing, bias::MaybeArray = nothing,
           key_lengths::Union{Nothing,Lengths} = nothing, query_start::Integer = 0, dropout::Real = 0, seed::Integer = 0,
           offset::Integer = 0, return_weights::Bool = false, return_logsumexp::Wanted = false,
           return_scores::Union{Nothing,Symbol} = nothing, return_stats::Bool = false, out::MaybeArray = nothing, rule...) =
     borrow(query, key, score, threads, rule) do mechanism
-        forward(mechanism, query, key, value; mask = mask, bias = bias, key_lengths = key_lengths,
-                query_start = query_start, dropout = dropout, seed = seed, offset = offset,
+        forward(mechanism, query, key, value; key_scales = key_scales, value_scales = value_scales, mask = mask, bias = bias,
+                key_lengths = key_lengths, query_start = query_start, dropout = dropout, seed = seed, offset = offset,
                 return_weights = return_weights, return_logsumexp = return_logsumexp, return_scores = return_scores,
                 return_stats = return_stats, out = out)
     end

@@ -2,8 +2,9 @@
 # calls.jl: attn_forward, attn_plan and attn_backward with arguments that are laid out once and run many times.
 
 # attn_forward_args, and what it points to in kept, which must live as long.
-function forward_args(kept::Vector{Any}; query = nothing, key = nothing, value = nothing, mask = nothing, bias = nothing,
-                      key_lengths = nothing, context = nothing, weights = nothing, scores = nothing, logsumexp = nothing,
+function forward_args(kept::Vector{Any}; query = nothing, key = nothing, value = nothing, key_scales = nothing,
+                      value_scales = nothing, mask = nothing, bias = nothing, key_lengths = nothing, context = nothing,
+                      weights = nothing, scores = nothing, logsumexp = nothing,
                       entropy = nothing, strongest = nothing, key_sums = nothing,
                       memory::Union{Nothing,Memory} = nothing, query_start::Integer = 0, dropout::Real = 0,
                       seed::Integer = 0, offset::Integer = 0, stage::Union{Nothing,Symbol} = nothing)
@@ -11,6 +12,8 @@ function forward_args(kept::Vector{Any}; query = nothing, key = nothing, value =
     lay!(args, kept, :query, query)
     lay!(args, kept, :key, key)
     lay!(args, kept, :value, value)
+    lay!(args, kept, :key_scales, key_scales)
+    lay!(args, kept, :value_scales, value_scales)
     lay!(args, kept, :mask, mask)
     lay!(args, kept, :bias, bias)
     lay!(args, kept, :key_lengths, lengths_of(key_lengths, "key_lengths"))
@@ -35,7 +38,7 @@ end
 
 """
     Call(mechanism, query, key = nothing, value = nothing; context, weights, scores, stage, logsumexp, entropy, strongest,
-         key_sums, memory, mask, bias, key_lengths, query_start, dropout, seed, offset)
+         key_sums, memory, key_scales, value_scales, mask, bias, key_lengths, query_start, dropout, seed, offset)
 
 A forward call on arrays that stay where they are: [`run!`](@ref) computes, and writes into those that were given for
 `context` `[Dv, Tq, Hq, B]`, `weights` and `scores` (of the `stage`) `[Tk, Tq, Hq, B]`, `logsumexp` `[Tq, Hq, B]`, and what is

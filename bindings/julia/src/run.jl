@@ -29,8 +29,8 @@ function stats_of(room)
 end
 
 """
-    forward(mechanism, query, key = nothing, value = nothing; memory = nothing, mask, bias, key_lengths, query_start, dropout,
-            seed, offset, return_weights, return_logsumexp, return_scores, return_stats, out)
+    forward(mechanism, query, key = nothing, value = nothing; memory = nothing, key_scales, value_scales, mask, bias,
+            key_lengths, query_start, dropout, seed, offset, return_weights, return_logsumexp, return_scores, return_stats, out)
 
 As [`attention`](@ref), by this rule; over an [`Attn.Memory`](@ref) in place of `key` and `value`, if there is one. The same as
 `mechanism(query, key, value; ...)`.
@@ -65,6 +65,8 @@ As [`attention_grad`](@ref), by this rule.
 function backward(mechanism::Mechanism, d_context::MaybeArray, query::AbstractArray, key::MaybeArray = nothing,
                   value::MaybeArray = nothing; d_weights::MaybeArray = nothing, d_logsumexp::MaybeArray = nothing,
                   result::Union{Nothing,NamedTuple} = nothing, wanted = nothing, bias::MaybeArray = nothing, keywords...)
+    any(array -> array !== nothing && element(eltype(array)) === :I8, (key, value)) &&
+        refuse(:ATTN_ERR_UNSUPPORTED, "key or value is of Int8, which has no gradients")
     result === nothing &&
         (result = forward(mechanism, query, key, value; return_logsumexp = :exact, bias = bias, keywords...))
     get(result, :logsumexp, nothing) === nothing &&

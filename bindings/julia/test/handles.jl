@@ -221,7 +221,7 @@ end
     old = (W = normal(3, 4), v = normal(3))
     bind!(mechanism; old...)
     for wrong in ((W = normal(3, 4), U = normal(2, 2)), (W = nothing, v = normal(3), Z = normal(3)),
-                  (v = normal(3), W = "W"), (U = normal(3, 4), W = ones(Int8, 3, 4), v = normal(3)))
+                  (v = normal(3), W = "W"), (U = normal(3, 4), W = round.(Int32, old.W), v = normal(3)))
         @test status(() -> bind!(mechanism; wrong...)) != :ATTN_OK
         @test bound(mechanism) == Dict(pairs(old)) && bound(mechanism)[:W] === old.W
     end

@@ -51,7 +51,8 @@ class ForwardArgs(Structure):
                 *_tensors("query", "key", "value", "mask", "bias", "key_lengths"), ("query_start", c_int64),
                 *_tensors("context", "weights", "scores", "logsumexp"), ("workspace", c_void_p),
                 ("workspace_size", c_size_t), ("dropout", c_double), ("dropout_seed", c_uint64),
-                ("dropout_offset", c_uint64), ("memory", c_void_p), ("stats", POINTER(WeightsStats))]
+                ("dropout_offset", c_uint64), ("memory", c_void_p), ("stats", POINTER(WeightsStats)),
+                *_tensors("key_scales", "value_scales")]
 
 
 class BackwardArgs(Structure):

@@ -86,7 +86,8 @@ def _give_back(rule: Any, mechanism: Rule) -> None:
     _free.setdefault(rule, []).append(mechanism)
 
 
-def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None = None, *, score: Score = "scaled_dot",
+def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None = None, *,
+              key_scales: ArrayLike | None = None, value_scales: ArrayLike | None = None, score: Score = "scaled_dot",
               params: Mapping[str, ArrayLike] | None = None, scale: float | None = None, softcap: float = 0.0,
               temperature: float = 1.0, bias: ArrayLike | None = None, mask: ArrayLike | None = None,
               key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None, alibi: Any = None,
@@ -100,6 +101,8 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     query [B, Hq, Tq, Dq], key [B, Hk, Tk, Dk], value [B, Hk, Tk, Dv], None: the keys. Hk divides Hq. Arrays of fewer
     dimensions lack the leading ones. All are float32, float64, float16 or bfloat16; weights, scores, log-sum-exp, stats and
     parameters of the last two are float32. What comes back is of the library that the query is of.
+    key_scales  [B, Hk, Tk] of float32, where key is of int8: what each of its rows is to be multiplied by; value_scales
+                likewise. Not beside a query of float64, nor for gradients.
     score       dot, scaled_dot, general, additive, concat, location; params are its arrays by name (W, U, v, b, g).
                 additive has a bias with b, is normalised with g, and takes projected inputs without W or U.
     scale, softcap (0: none), temperature, bias (broadcasts to [B, Hq, Tq, Tk]), mask (bool, True: may be seen),
@@ -133,13 +136,14 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
         except (KeyError, TypeError):
             mechanism = _add_plain(rule)
         return _run.forward(mechanism, query, key, value, None, mask, bias, key_lengths, query_start, dropout, seed,
-                            offset, return_weights, return_logsumexp, return_scores, return_stats, out)
+                            offset, return_weights, return_logsumexp, return_scores, return_stats, out, key_scales,
+                            value_scales)
     q, k = array_of(query, "query"), maybe(key, "key")
     what, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window,
                               alibi, relative, local)
     try:
         return _run.forward(mechanism, query, k, value, None, mask, bias, key_lengths, query_start, dropout, seed, offset,
-                            return_weights, return_logsumexp, return_scores, return_stats, out)
+                            return_weights, return_logsumexp, return_scores, return_stats, out, key_scales, value_scales)
     finally:
         _give_back(what, mechanism)
 

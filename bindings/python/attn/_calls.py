@@ -50,7 +50,8 @@ class Laid(Unique):
     _output = staticmethod(writable)
 
     def __init__(self, mechanism: Rule, *, query: ArrayLike, key: ArrayLike | None = None,
-                 value: ArrayLike | None = None, memory: Memory | None = None, mask: ArrayLike | None = None,
+                 value: ArrayLike | None = None, key_scales: ArrayLike | None = None,
+                 value_scales: ArrayLike | None = None, memory: Memory | None = None, mask: ArrayLike | None = None,
                  bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
                  dropout: float = 0.0, seed: int = 0, offset: int = 0, stage: Stage = "raw",
                  context: ArrayLike | None = None, weights: ArrayLike | None = None, scores: ArrayLike | None = None,
@@ -62,6 +63,7 @@ class Laid(Unique):
             instance(mechanism, Rule, "mechanism"), memory=memory, query_start=query_start, dropout=dropout, seed=seed,
             offset=offset, stage=stage,
             query=array_of(query, "query"), key=maybe(key, "key"), value=maybe(value, "value"),
+            key_scales=maybe(key_scales, "key_scales"), value_scales=maybe(value_scales, "value_scales"),
             mask=maybe(mask, "mask"), bias=maybe(bias, "bias"), key_lengths=lengths_of(key_lengths, "key_lengths"),
             **{name: self._output(given, name) for name, given in outputs.items() if given is not None})
         self.mechanism, self.tensors = mechanism, self.args.tensors

@@ -40,8 +40,9 @@ def _of(*words: str) -> dict[DType, int]:
     return {one.dtype: one.number for one in TYPES if one.word in words}
 
 
-# The library's numbers by NumPy's types: of what is computed with, of what a memory holds, of masks, of lengths.
-REAL, TRUTH, WHOLE = _of("f32", "f64", "f16", "bf16"), _of("bool"), _of("i32", "i64")
+# The library's numbers by NumPy's types: of what is computed with, of what a memory holds, and of keys and values, which may
+# be integers too, of what those are multiplied by, of masks, of lengths.
+REAL, SCALE, TRUTH, WHOLE = _of("f32", "f64", "f16", "bf16"), _of("f32"), _of("bool"), _of("i32", "i64")
 STORED = {**REAL, **_of("i8")}
 _NAMES = {one.dtype: one.name for one in TYPES}
 _BESIDE = {one.dtype: np.dtype(one.beside) for one in TYPES if one.beside != one.name}

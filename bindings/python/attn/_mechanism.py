@@ -23,6 +23,7 @@ class Mechanism(Rule):
     the others  as for attn.attention()."""
 
     def forward(self, query: ArrayLike, key: ArrayLike | None = None, value: ArrayLike | None = None, *,
+                key_scales: ArrayLike | None = None, value_scales: ArrayLike | None = None,
                 memory: Memory | None = None, mask: ArrayLike | None = None, bias: ArrayLike | None = None,
                 key_lengths: Lengths | None = None, query_start: int = 0, dropout: float = 0.0, seed: int = 0,
                 offset: int = 0, return_weights: bool = False, return_logsumexp: bool | Exact = False,
@@ -30,7 +31,7 @@ class Mechanism(Rule):
                 out: ArrayLike | None = None) -> Any:
         """As attn.attention(), by this rule; over a memory in place of key and value, if there is one."""
         return _run.forward(self, query, key, value, memory, mask, bias, key_lengths, query_start, dropout, seed, offset,
-                            return_weights, return_logsumexp, return_scores, return_stats, out)
+                            return_weights, return_logsumexp, return_scores, return_stats, out, key_scales, value_scales)
 
     __call__ = forward
 

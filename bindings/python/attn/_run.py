@@ -13,7 +13,7 @@ from numpy import empty, ndarray
 from ._calls import STATS, Computed, Gradient, Laid, run_forward
 from ._dtypes import beside
 from ._handles import instance
-from ._library import ArgumentError, DTypeError, check
+from ._library import ArgumentError, DTypeError, UnsupportedError, check
 from ._memory import Memory
 from ._rule import Rule
 from ._tensors import (HEAD, IN_OBJECT, Array, ArrayLike, Lengths, address, array_of, dimensions, lengths_of, like, maybe,
@@ -92,7 +92,7 @@ def stats_names(wanted: bool | Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in STATS if name in names)
 
 
-_INPUTS = "query", "key", "value", "mask", "bias", "key_lengths"
+_INPUTS = "query", "key", "value", "mask", "bias", "key_lengths", "key_scales", "value_scales"
 _OUTPUTS = ("context", "weights", "logsumexp", "scores", *STATS)
 _MOST_LAYOUTS = 64
 _ZERO = 0  # what query_start is unless it is given
@@ -139,7 +139,7 @@ class _Plain(_Layout):
         self.handle, self.reference = self.call._handle, self.call._reference
 
     def run(self, inputs: tuple[Any, ...], given: Array | None) -> tuple[Any, ...]:
-        q, k, v, _, _, _ = inputs
+        q, k, v, _, _, _, _, _ = inputs
         context = empty(self.shape, self.dtype) if given is None else given
         self.query.data, self.key.data = pointer_at(id(q) + HEAD).value, pointer_at(id(k) + HEAD).value
         self.value.data, self.context.data = pointer_at(id(v) + HEAD).value, pointer_at(id(context) + HEAD).value
@@ -174,7 +174,8 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
             memory: Memory | None, mask: ArrayLike | None, bias: ArrayLike | None, key_lengths: Lengths | None,
             query_start: int, dropout: float, seed: int, offset: int, return_weights: bool,
             return_logsumexp: bool | Exact, return_scores: Stage | None,
-            return_stats: bool | Collection[str], out: ArrayLike | None) -> Any:
+            return_stats: bool | Collection[str], out: ArrayLike | None, key_scales: ArrayLike | None = None,
+            value_scales: ArrayLike | None = None) -> Any:
     """As attn.attention(), by this rule."""
     # A layout is found by what equals it, and 1.0 equals 1: what is not of the right type must not get there.
     if query_start is not _ZERO and type(query_start) is not int or dropout != 0 or seed != 0 or offset != 0:
@@ -191,7 +192,8 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
     k = key if type(key) is ndarray else maybe(key, "key")
     v = value if type(value) is ndarray else maybe(value, "value")
     m, b, lengths, given, others = None, None, None, None, None
-    if not (mask is None and bias is None and key_lengths is None and out is None):
+    of_keys, of_values = maybe(key_scales, "key_scales"), maybe(value_scales, "value_scales")
+    if not (mask is None and bias is None and key_lengths is None and out is None and of_keys is None and of_values is None):
         m = None if mask is None else mask if type(mask) is ndarray else array_of(mask, "mask")
         b = None if bias is None else bias if type(bias) is ndarray else array_of(bias, "bias")
         lengths = None if key_lengths is None else lengths_of(key_lengths, "key_lengths")
@@ -199,8 +201,10 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
         others = (None if m is None else (m.shape, m.strides, m.dtype),
                   None if b is None else (b.shape, b.strides, b.dtype),
                   None if lengths is None else (lengths.shape, lengths.strides, lengths.dtype),
-                  None if given is None else (given.shape, given.strides, given.dtype))
-    inputs = q, k, v, m, b, lengths
+                  None if given is None else (given.shape, given.strides, given.dtype),
+                  None if of_keys is None else (of_keys.shape, of_keys.strides, of_keys.dtype),
+                  None if of_values is None else (of_values.shape, of_values.strides, of_values.dtype))
+    inputs = q, k, v, m, b, lengths, of_keys, of_values
     what = (q.shape, q.flags.c_contiguous or q.strides, q.dtype,
             None if k is None else (k.shape, k.flags.c_contiguous or k.strides, k.dtype),
             None if v is None else (v.shape, v.flags.c_contiguous or v.strides, v.dtype),
@@ -251,6 +255,8 @@ def backward(mechanism: Rule, d_context: ArrayLike | None, query: ArrayLike, key
              bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
              dropout: float = 0.0, seed: int = 0, offset: int = 0) -> Gradients:
     q, k, v, b = array_of(query, "query"), maybe(key, "key"), maybe(value, "value"), maybe(bias, "bias")
+    if any(array is not None and array.dtype == np.int8 for array in (k, v)):
+        raise UnsupportedError("key or value is int8, which has no gradients")
     args: dict[str, Any] = {"mask": mask, "bias": b, "key_lengths": key_lengths, "query_start": query_start,
                             "dropout": dropout, "seed": seed, "offset": offset}
     if result is None:

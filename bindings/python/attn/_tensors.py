@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from . import _dlpack
 from ._abi import Tensor
-from ._dtypes import REAL, TRUTH, WHOLE, DType, bfloat16, name_of, names, same
+from ._dtypes import REAL, SCALE, STORED, TRUTH, WHOLE, DType, bfloat16, name_of, names, same
 from ._library import ArgumentError, DTypeError, ShapeError
 from ._values import integer, shown
 
@@ -33,7 +33,8 @@ ArrayLike = Union[Array, SupportsDLPack]
 Lengths = Union[ArrayLike, Sequence[int]]
 
 _BITS = np.dtype("u2"), np.dtype("i2")
-_TAKEN = {"mask": TRUTH, **dict.fromkeys(("key_lengths", "a_lengths", "b_lengths", "counts", "lengths", "rows",
+_TAKEN = {"mask": TRUTH, **dict.fromkeys(("key", "value"), STORED), **dict.fromkeys(("key_scales", "value_scales"), SCALE),
+          **dict.fromkeys(("key_lengths", "a_lengths", "b_lengths", "counts", "lengths", "rows",
                                           "positions", "strongest"), WHOLE)}
 
 
@@ -182,7 +183,7 @@ def _number(dtype: DType, name: str, taken: Mapping[DType, int]) -> int:
     """The library's, of a type that is not in the table, but may be the same as one that is."""
     if same(dtype) in taken:
         return taken[same(dtype)]
-    if taken is REAL and dtype in _BITS:
+    if taken in (REAL, STORED) and dtype in _BITS:
         raise DTypeError(f"{name} is {dtype}, but {names(taken)} is taken: where these are bits of bfloat16, "
                          ".view(attn.bfloat16) says so")
     raise DTypeError(f"{name} is {name_of(dtype)}, but {names(taken)} is taken, and nothing is converted: "

@@ -196,7 +196,7 @@ class Refusals(unittest.TestCase):
         old, new = ({name: np.full(shape, value) for name, shape in shapes.items()} for value in (1.0, 2.0))
         mechanism = attn.Mechanism("additive", params=old)
         want = mechanism(self.query, self.key)
-        for wrong in ({"U": np.eye(7)}, {"U": [1.0]}, {"U": new["U"].astype("f2")}, {"x": new["U"]}):
+        for wrong in ({"U": np.eye(7)}, {"U": [1.0]}, {"U": new["U"].astype("i4")}, {"x": new["U"]}):
             with self.assertRaises(attn.Error):
                 mechanism.bind(**{"W": new["W"], "v": None, **wrong})
             self.assertEqual({name: id(array) for name, array in mechanism.params.items()},
@@ -216,7 +216,7 @@ class Refusals(unittest.TestCase):
             for dtype in ("i4", "?", ">f8", ">f2"):
                 turn = lambda x: x.astype(dtype) if isinstance(x, np.ndarray) else type(x)(map(turn, x)) \
                     if isinstance(x, tuple) else {name: turn(y) for name, y in x.items()} if isinstance(x, dict) else x
-                self.refused(attn.DTypeError, r"is \S+, but float32, .* or bfloat16 is taken.*\.astype\('float32'\)",
+                self.refused(attn.DTypeError, r"is \S+, but float32, .* or (bfloat16|int8) is taken.*\.astype\('float32'\)",
                              self.attention, **{name: turn(x) for name, x in given.items()})
         for mask in ("u1", "i8", "f8"):
             self.refused(attn.DTypeError, r"mask is \w+, but bool is taken.*\.astype\('bool'\)", self.attention,

@@ -213,14 +213,53 @@ class Functions(Halves):
         self.assertTrue(query.grad.dtype is kind and not query.grad.any())
 
     @of_each
-    def test_sentences_do_it_or_say_that_they_do_not(self, kind):
+    def test_sentences_are_of_their_type(self, kind):
         x = self.draw(kind, 1, 1, 3, 8)
         for function in (lambda: attn.torch.decomposable(x, x).beta,
                          lambda: attn.torch.attentional(self.draw(kind, 4, 16), x, x)):
-            try:
-                self.assertIs(function().dtype, kind)
-            except attn.DTypeError as refusal:
-                self.assertRegex(str(refusal), "^attn_.* is ATTN_B?F16, but ")
+            self.assertIs(function().dtype, kind)
+
+
+class Integers(Halves):
+    """Keys and values of int8."""
+
+    def setUp(self):
+        super().setUp()
+        self.rows = [self.quantised(2, 2, 7, 8), self.quantised(2, 2, 7, 6)]
+        (key, key_scales), (value, value_scales) = self.rows
+        self.given = {"key": key, "value": value, "key_scales": key_scales, "value_scales": value_scales}
+        self.meant = [integers * scales[..., None] for integers, scales in self.rows]
+
+    def quantised(self, *shape):
+        rows = torch.randn(shape)
+        scales = rows.abs().amax(-1) / 127
+        return (rows / scales[..., None]).round().to(torch.int8), scales
+
+    def test_they_are_what_they_stand_for(self):
+        for kind in (torch.float32, *KINDS):
+            query = self.draw(kind, 2, 4, 5, 8)
+            got = attn.torch.attention(query, **self.given, causal="top_left")
+            want = attn.torch.attention(query.float(), *self.meant, causal="top_left")
+            self.assertIs(got.dtype, kind)
+            torch.testing.assert_close(got.float(), want, rtol=torch.finfo(kind).eps, atol=3e-6)
+            laid = attn.torch.attention(query.transpose(1, 2).contiguous().transpose(1, 2), **self.given, causal="top_left")
+            self.assertTrue(torch.equal(laid, got))
+            torch.testing.assert_close(attn.attention(query, **self.given, causal="top_left"), got)
+
+    def test_they_have_no_gradients(self):
+        query = torch.randn(2, 4, 5, 8, requires_grad=True)
+        for score, params in ("scaled_dot", {}), ("general", {"W": torch.randn(8, 8)}):
+            with self.assertRaisesRegex(attn.UnsupportedError, r"no gradients.*\.detach\(\)"):
+                attn.torch.attention(query, **self.given, score=score, params=params)
+            with torch.no_grad():
+                got = attn.torch.attention(query, **self.given, score=score, params=params)
+            want = attn.torch.attention(query.detach(), *self.meant, score=score, params=params)
+            torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
+
+    def test_scales_are_needed(self):
+        with self.assertRaisesRegex(attn.ArgumentError, "key is ATTN_I8, but key_scales is NULL"):
+            attn.torch.attention(torch.randn(2, 4, 5, 8), self.given["key"])
+        self.assertEqual(attn.Memory(attn.Mechanism(), key_dim=4, dtype=torch.int8).lengths, [0])
 
 
 class Modules(Halves):

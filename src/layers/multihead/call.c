@@ -140,15 +140,8 @@ static attn_status check_memory(attn_i_multihead_call *c, int backward)
                            : memory->value_dim == 0 ? "holds keys alone"
                                                     : "holds projected keys");
     }
-    if (c->given != c->dtype) {
-        return attn_i_fail(ATTN_ERR_UNSUPPORTED,
-                           "query is %s, but with a memory a layer computes with ATTN_F32 or _F64",
-                           attn_i_dtype_name(c->given));
-    }
-    if (memory->dtype != c->given) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "memory is %s, but query is %s", attn_i_dtype_name(memory->dtype),
-                           attn_i_dtype_name(c->given));
-    }
+    attn_status status = attn_i_problem_check_kept(&c->means, memory);
+    if (status != ATTN_OK) return status;
     if (memory->batch != c->batch || memory->key_heads != m->key_heads || memory->key_dim != m->head_dim[ATTN_I_KEY] ||
         memory->value_dim != m->head_dim[ATTN_I_VALUE]) {
         char got[ATTN_I_SHAPE_TEXT], wanted[ATTN_I_SHAPE_TEXT];

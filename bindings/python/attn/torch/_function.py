@@ -10,21 +10,24 @@ import numpy as np
 import torch
 
 from .. import _attention, _dtypes
+from .._library import UnsupportedError
 from .._run import Result, Stats
 from .._words import Align, Normaliser, Score, Stage
 from . import _once, _projected
 from ._tensors import array_of, beside, lengths, outside_graphs, plain, tensor_of
 
 _ARRAYS = "query", "key", "value", "mask", "bias", "key_lengths"
+_SCALES = "key_scales", "value_scales"  # of integers, which have no gradients
 _USED = "alibi", "relative"  # arrays too, each with the words for how it is used
 
 
 def _arguments(rule: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
     """What attention() and attention_grad() are given: those arrays that have none of these names are parameters."""
     given = {name: arrays.get(name) for name in _ARRAYS}
+    scales = {name: arrays[name] for name in _SCALES if name in arrays}
     used = {name: (arrays[name], *rule[name]) for name in _USED if name in arrays}
-    params = {name: array for name, array in arrays.items() if name not in _ARRAYS and name not in _USED}
-    return {**rule, **given, **used, "params": params}
+    params = {name: array for name, array in arrays.items() if name not in _ARRAYS + _SCALES + _USED}
+    return {**rule, **given, **scales, **used, "params": params}
 
 
 def _room(query: Any, width: int, dtype: Any) -> Any:
@@ -123,6 +126,7 @@ def attend(rule: dict[str, Any], tensors: Mapping[str, torch.Tensor], laid: bool
 
 @outside_graphs
 def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor | None = None, *,
+              key_scales: torch.Tensor | None = None, value_scales: torch.Tensor | None = None,
               score: Score = "scaled_dot", params: Mapping[str, torch.Tensor] | None = None, scale: float | None = None,
               softcap: float = 0.0, temperature: float = 1.0, bias: torch.Tensor | None = None,
               mask: torch.Tensor | None = None, key_lengths: Any = None, causal: Align | None = None, window: Any = None,
@@ -134,6 +138,8 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
     bias, every parameter, the slopes of alibi and the table of relative; they cannot be differentiated again. Scores
     and stats have none. seed: None draws one from torch's generator.
 
+    key_scales and value_scales, of float32, are for keys and values of int8, where nothing requires grad.
+
     The context lies in the order of dimensions that the query lies in, and gradients as what they are of. Parameters,
     slopes and tables that are of 16 bits, as the query is, are read as float32. Where gradients are needed, torch
     multiplies queries and keys of one type with the matrices of additive, general and concat by these, and keeps the
@@ -141,14 +147,18 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
 
         keys = torch.nn.functional.linear(states, U)
         for query in ...: attention(query, keys, states, score="additive", params={"W": W, "v": v})"""
-    given = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias,
-             "key_lengths": lengths(key_lengths, "key_lengths"), **(params or {})}
+    given = {"query": query, "key": key, "value": value, "key_scales": key_scales, "value_scales": value_scales,
+             "mask": mask, "bias": bias, "key_lengths": lengths(key_lengths, "key_lengths"), **(params or {})}
     used: dict[str, Any] = {}
     for name, of in (("alibi", alibi), ("relative", relative)):
         if of is not None:
             given[name], used[name] = (of, ()) if isinstance(of, torch.Tensor) else (of[0], tuple(of[1:]))
     tensors = {name: plain(tensor, name) for name, tensor in given.items() if tensor is not None}
-    tensors = {name: tensor if name in _ARRAYS else _beside(tensors["query"], tensor) for name, tensor in tensors.items()}
+    tensors = {name: tensor if name in _ARRAYS + _SCALES else _beside(tensors["query"], tensor)
+               for name, tensor in tensors.items()}
+    if has_gradients(*tensors.values()) and not tensors.keys().isdisjoint(_SCALES):
+        raise UnsupportedError("key or value is of integers, which have no gradients, but something requires grad: give its "
+                               ".detach(), or call under torch.no_grad()")
     if has_gradients(*tensors.values()) and score in ("additive", "general", "concat"):
         own = {name: tensors.pop(name) for name in params or {}}
         if key is not None and value is None:

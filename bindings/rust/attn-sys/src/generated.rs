@@ -554,8 +554,8 @@ pub struct attn_forward_args {
     /// ```
     pub query_start: i64,
     /// ```text
-    /// out [B, Hq, Tq, Dv]; for a query of 16 bits it may be ATTN_F32, not rounded then, which
-    /// gradients are more exact from
+    /// out [B, Hq, Tq, Dv]; for a query of 16 bits it may be ATTN_F32, not rounded then,
+    /// which   gradients are more exact from
     /// ```
     pub context: *const attn_tensor,
     /// ```text
@@ -895,8 +895,8 @@ impl Default for attn_multihead_options {
 /// ```text
 /// The arguments of attn_multihead_forward. Missing leading dimensions of x, y, z and the output are 1. All but mask and
 /// key_lengths have the query's dtype, ATTN_F32 or ATTN_F64; or x, y, z, bias and output are ATTN_F16, or all ATTN_BF16,
-/// the outputs in `attention` ATTN_F32, and each parameter of layer and mechanism is of the one or of the other; there
-/// is no memory then, in this version. B, Tq and Tk may be 0.
+/// the outputs in `attention` ATTN_F32, and each parameter of layer and mechanism is of the one or of the other. B, Tq
+/// and Tk may be 0.
 /// ```
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -1401,10 +1401,10 @@ extern "C" {
     /// the scratch is at most 16 KB: then that is the stack's.
     ///
     /// Numbers of 16 bits are computed with in float32, exactly as they are, and rounded once, to the nearest, of two to the
-    /// even one, when they are written: gradients too, whatever they are summed over and added to. Fused tiles read and write
-    /// them where they lie; otherwise a call has a copy in float32 of each such tensor in its scratch, and always of such
-    /// parameters. attn_backward reads the context as it is: if that was rounded, its gradients of scores on the way of tiles
-    /// may be off by as much as d_context times that rounding.
+    /// even one, when they are written: gradients too, whatever they are summed over and added to. Fused tiles read and
+    /// write them where they lie; otherwise a call has a copy in float32 of each such tensor in its scratch, and always of
+    /// such parameters. attn_backward reads the context as it is: if that was rounded, its gradients of scores on the way of
+    /// tiles may be off by as much as d_context times that rounding.
     ///
     /// The result has the same bits for any number of engine threads, and for any order in which an executor runs a job's
     /// items. Ways, BLAS libraries and, on the way of tiles, sets of kernels differ by roundings.
@@ -1598,11 +1598,14 @@ extern "C" {
     /// Computes the layer.
     ///
     /// With a memory it is made for decoding step by step: of one for the layer's mechanism (dot, scaled dot or general, not
-    /// turning its keys), with the batch, key_heads, head_dim and value_head_dim of the layer. The mechanism's positions are
-    /// then those of the memory: causal and aligned bottom-right, what comes out is what the whole sequence at once would
-    /// give. Cross-attention appends what it attends to once, by a call that may be without queries (Tq = 0), and is called
-    /// with attend_only from then on; what is longer than a sequence is attn_memory_truncate's to forget. key_lengths and
-    /// saved are NULL. A failed call appends nothing.
+    /// turning its keys), with the batch, key_heads, head_dim and value_head_dim of the layer, and kept in the query's
+    /// dtype, in ATTN_F32 for one of 16 bits, or in ATTN_I8. Keys and values are kept as they come from their projections,
+    /// rounded once, or made integers, where it is not of what these are computed in; and are attended to as they are kept,
+    /// those of the same call too. The mechanism's positions are then those of the memory: causal and aligned bottom-right,
+    /// what comes out is what the whole sequence at once would give, but for that rounding. Cross-attention appends what it
+    /// attends to once, by a call that may be without queries (Tq = 0), and is called with attend_only from then on; what is
+    /// longer than a sequence is attn_memory_truncate's to forget. key_lengths and saved are NULL. A failed call appends
+    /// nothing.
     ///
     /// Each input is projected by one product, or by one for each parameter that is not packed; heads are strides in what
     /// comes of it. Memory beside the arguments is that, the joined contexts, what attn_forward needs, and a few megabytes

@@ -30,6 +30,14 @@ pub struct Slices<'a, T: Float> {
     pub key: &'a [T],
     /// Read.
     pub value: &'a [T],
+    /// Read, where the call was laid out with keys of 8 bits.
+    pub quantised_key: &'a [i8],
+    /// Read, likewise.
+    pub key_scales: &'a [f32],
+    /// Read, where the call was laid out with values of 8 bits.
+    pub quantised_value: &'a [i8],
+    /// Read, likewise.
+    pub value_scales: &'a [f32],
     /// Read, where the call was laid out with one.
     pub memory: Option<MemoryRef<'a>>,
     /// Read.
@@ -57,6 +65,10 @@ impl<T: Float> Default for Slices<'_, T> {
             query: &[],
             key: &[],
             value: &[],
+            quantised_key: &[],
+            key_scales: &[],
+            quantised_value: &[],
+            value_scales: &[],
             memory: None,
             mask: &[],
             bias: &[],
@@ -77,6 +89,10 @@ impl<T: Float> Slices<'_, T> {
             self.query.len(),
             self.key.len(),
             self.value.len(),
+            self.quantised_key.len(),
+            self.key_scales.len(),
+            self.quantised_value.len(),
+            self.value_scales.len(),
             self.mask.len(),
             self.bias.len(),
             self.context.len(),
@@ -101,6 +117,10 @@ enum At {
     Query,
     Key,
     Value,
+    QuantisedKey,
+    KeyScales,
+    QuantisedValue,
+    ValueScales,
     Mask,
     Bias,
     Context,
@@ -156,21 +176,23 @@ impl Laid {
             ptr::addr_of!((*this).tensors[at as usize])
         };
         let args = (*this).args;
-        let exactness = match (*this).there >> At::ExactLogSumExp as u32 & 1 {
-            0 => At::LogSumExp,
-            _ => At::ExactLogSumExp,
+        let either = |plain: At, other: At| match (*this).there >> other as u32 & 1 {
+            0 => plain,
+            _ => other,
         };
         (*this).args = sys::attn_forward_args {
             query: to(args.query, At::Query),
-            key: to(args.key, At::Key),
-            value: to(args.value, At::Value),
+            key: to(args.key, either(At::Key, At::QuantisedKey)),
+            value: to(args.value, either(At::Value, At::QuantisedValue)),
+            key_scales: to(args.key_scales, At::KeyScales),
+            value_scales: to(args.value_scales, At::ValueScales),
             mask: to(args.mask, At::Mask),
             bias: to(args.bias, At::Bias),
             key_lengths: to(args.key_lengths, At::KeyLengths),
             context: to(args.context, At::Context),
             weights: to(args.weights, At::Weights),
             scores: to(args.scores, At::Scores),
-            logsumexp: to(args.logsumexp, exactness),
+            logsumexp: to(args.logsumexp, either(At::LogSumExp, At::ExactLogSumExp)),
             ..args
         };
     }
@@ -225,6 +247,10 @@ impl Laid {
             "query",
             "key",
             "value",
+            "quantised_key",
+            "key_scales",
+            "quantised_value",
+            "value_scales",
             "mask",
             "bias",
             "context",
@@ -365,8 +391,21 @@ impl Mechanism {
             tensors: Default::default(),
         });
         laid.take(At::Query, Some((inputs.query.raw, inputs.query.reach)));
-        laid.take(At::Key, inputs.key.map(|t| (t.raw, t.reach)));
-        laid.take(At::Value, inputs.value.map(|t| (t.raw, t.reach)));
+        let key_at = match inputs.key_scales {
+            None => At::Key,
+            Some(_) => At::QuantisedKey,
+        };
+        let value_at = match inputs.value_scales {
+            None => At::Value,
+            Some(_) => At::QuantisedValue,
+        };
+        laid.take(key_at, inputs.key.map(|t| (t.raw, t.reach)));
+        laid.take(value_at, inputs.value.map(|t| (t.raw, t.reach)));
+        laid.take(At::KeyScales, inputs.key_scales.map(|t| (t.raw, t.reach)));
+        laid.take(
+            At::ValueScales,
+            inputs.value_scales.map(|t| (t.raw, t.reach)),
+        );
         laid.take(At::Mask, inputs.mask.map(|t| (t.raw, t.reach)));
         laid.take(At::Bias, inputs.bias.map(|t| (t.raw, t.reach)));
         laid.take(At::Context, outputs.context.map(|t| (t.raw, t.reach)));
@@ -409,6 +448,10 @@ impl<T: Float> Call<T> {
                 $does!(Query, query, as_ptr);
                 $does!(Key, key, as_ptr);
                 $does!(Value, value, as_ptr);
+                $does!(QuantisedKey, quantised_key, as_ptr);
+                $does!(KeyScales, key_scales, as_ptr);
+                $does!(QuantisedValue, quantised_value, as_ptr);
+                $does!(ValueScales, value_scales, as_ptr);
                 $does!(Mask, mask, as_ptr);
                 $does!(Bias, bias, as_ptr);
                 $does!(Context, context, as_mut_ptr);

@@ -24,7 +24,7 @@ pub trait Float: Stored {
     type Wide: Float<Wide = Self::Wide>;
 }
 
-/// A type that a [`Memory`](crate::Memory) keeps keys and values in: one that is computed with, or `i8`.
+/// A type that keys and values are kept in, by a [`Memory`](crate::Memory) for one: one that is computed with, or `i8`.
 pub trait Stored: Element {}
 
 macro_rules! elements {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result, Status};
 use crate::mechanism::Mechanism;
 use crate::memory::{Memory, MemoryRef};
 use crate::saved::Saved;
-use crate::tensor::{pointer, Indices, LogSumExpMut, Tensor, TensorMut};
+use crate::tensor::{pointer, Indices, LogSumExpMut, Rows, Tensor, TensorMut};
 use crate::workspace::{self, Workspace};
 use attn_sys as sys;
 use std::fmt;
@@ -21,8 +21,10 @@ use std::ptr;
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a, T: Float> {
     pub(crate) query: Tensor<'a, T>,
-    pub(crate) key: Option<Tensor<'a, T>>,
-    pub(crate) value: Option<Tensor<'a, T>>,
+    pub(crate) key: Option<Rows<'a>>,
+    pub(crate) value: Option<Rows<'a>>,
+    pub(crate) key_scales: Option<Tensor<'a, f32>>,
+    pub(crate) value_scales: Option<Tensor<'a, f32>>,
     pub(crate) mask: Option<Tensor<'a, bool>>,
     pub(crate) bias: Option<Tensor<'a, T>>,
     pub(crate) key_lengths: Option<Indices<'a>>,
@@ -40,6 +42,8 @@ impl<'a, T: Float> Inputs<'a, T> {
             query,
             key: None,
             value: None,
+            key_scales: None,
+            value_scales: None,
             mask: None,
             bias: None,
             key_lengths: None,
@@ -53,13 +57,39 @@ impl<'a, T: Float> Inputs<'a, T> {
 
     /// Keys [B, Hk, Tk, Dk], which are the values too unless there are others.
     pub fn key(mut self, key: Tensor<'a, T>) -> Self {
-        self.key = Some(key);
+        (self.key, self.key_scales) = (Some(key.into()), None);
         self
     }
 
     /// Values [B, Hk, Tk, Dv].
     pub fn value(mut self, value: Tensor<'a, T>) -> Self {
-        self.value = Some(value);
+        (self.value, self.value_scales) = (Some(value.into()), None);
+        self
+    }
+
+    /// Keys of 8 bits [B, Hk, Tk, Dk], and what each row of them is to be multiplied by [B, Hk, Tk]: in place of
+    /// [`key`](Self::key). Not for gradients, nor beside queries of `f64`.
+    ///
+    /// ```
+    /// # fn main() -> attn::Result<()> {
+    /// # use attn::*;
+    /// let mechanism = Mechanism::dot(&Engine::new()?)?;
+    /// let (query, keys, scales) = ([1.0f32, 0.0], [127i8, 0, 0, 127], [1.0 / 127.0; 2]); // (1, 0) and (0, 1)
+    /// let mut weights = [0.0; 2];
+    /// let inputs = Inputs::new(Tensor::new(&query, &[1, 2])?)
+    ///     .quantised_key(Tensor::new(&keys, &[2, 2])?, Tensor::new(&scales, &[2])?);
+    /// mechanism.forward(&inputs, Outputs::new().weights(TensorMut::new(&mut weights, &[1, 2])?))?;
+    /// assert!((weights[0] / weights[1] - 1f32.exp()).abs() < 1e-5);
+    /// # Ok(()) }
+    /// ```
+    pub fn quantised_key(mut self, key: Tensor<'a, i8>, scales: Tensor<'a, f32>) -> Self {
+        (self.key, self.key_scales) = (Some(key.into()), Some(scales));
+        self
+    }
+
+    /// Values of 8 bits [B, Hk, Tk, Dv], and what each row of them is to be multiplied by [B, Hk, Tk].
+    pub fn quantised_value(mut self, value: Tensor<'a, i8>, scales: Tensor<'a, f32>) -> Self {
+        (self.value, self.value_scales) = (Some(value.into()), Some(scales));
         self
     }
 
@@ -124,6 +154,8 @@ impl<'a, T: Float> Inputs<'a, T> {
             query: &self.query.raw,
             key: pointer(&self.key),
             value: pointer(&self.value),
+            key_scales: pointer(&self.key_scales),
+            value_scales: pointer(&self.value_scales),
             memory: self.memory.map_or(ptr::null(), MemoryRef::raw),
             ..self.lay_modifiers()
         }

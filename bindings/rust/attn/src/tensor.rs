@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! Tensors: views of slices, with a shape and strides, which cannot reach past the slice.
 
-use crate::element::{Element, Float};
+use crate::element::{Element, Float, Stored};
 use crate::error::Result;
 use crate::layout::{shape_of, Layout, Reach};
 use attn_sys::attn_tensor;
@@ -196,6 +196,23 @@ view! {
 view! {
     /// The gradient by a parameter, likewise.
     ParamViewMut<'a>: &'a mut [u8]
+}
+
+view! {
+    /// Keys or values that are read: of the query's type, or integers.
+    #[derive(Clone, Copy)]
+    Rows<'a>: &'a [u8], reach
+}
+
+impl<'a, R: Stored> From<Tensor<'a, R>> for Rows<'a> {
+    #[inline]
+    fn from(tensor: Tensor<'a, R>) -> Self {
+        Self {
+            raw: tensor.raw,
+            reach: tensor.reach,
+            data: PhantomData,
+        }
+    }
 }
 
 /// A view from a tensor of any type that is computed with; the library takes it or says why not.
