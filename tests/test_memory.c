@@ -33,7 +33,8 @@ static void bind_any(struct world *w, struct rng *rng, const char *name, int32_t
 {
     struct array *param = &w->params[w->param_count++];
     int64_t shape[2] = {rows, columns};
-    array_create(param, dtype_computed(w->dtype), ndim, shape, LAYOUT_OUTPUT, rng);
+    const attn_dtype dtype = w->param_count == 2 ? dtype_computed(w->dtype) : w->dtype; /* either, of 16 bits */
+    array_create(param, dtype, ndim, shape, LAYOUT_OUTPUT, rng);
     array_fill_normal(param, rng, 0.4);
     MUST(attn_mechanism_bind_param(w->mechanism, name, &param->tensor));
 }
