@@ -132,6 +132,8 @@ static const struct row rows[] = {
        SET(args.logsumexp, 0)),
     IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, 0)),
     IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, sizeof(attn_forward_args) - 1)),
+    IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, offsetof(attn_forward_args, value_scales))),
+    IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, offsetof(attn_forward_args, key_scales) - 1)),
     IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, 4097)),
     IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, UINT32_MAX)),
     IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, sizeof(attn_forward_args) + 1), SET(args_tail[0], 1)),
@@ -406,7 +408,11 @@ static void every_tensor_is_checked_in_every_part(void **state)
         const int64_t data = (int64_t)(intptr_t)tensor->data;
         const int may_be_narrow = t->function == &in_attn_mechanism_bind_param;
         for (int k = 0; k < (may_be_narrow ? 5 : 7); k++) {
-            refuse_part(t, offsetof(attn_tensor, dtype), 4, dtypes[k], ATTN_ERR_DTYPE, t->name);
+            /* Keys and values may be integers, but not without scales. */
+            const int lacks_scales =
+                dtypes[k] == ATTN_I8 && (strcmp(t->name, "key") == 0 || strcmp(t->name, "value") == 0);
+            refuse_part(t, offsetof(attn_tensor, dtype), 4, dtypes[k],
+                        lacks_scales ? ATTN_ERR_ARGUMENT : ATTN_ERR_DTYPE, t->name);
         }
         for (int k = 0; k < 4; k++) {
             refuse_part(t, offsetof(attn_tensor, ndim), 4, ndims[k], ATTN_ERR_SHAPE, t->name);
@@ -436,6 +442,17 @@ static void structs_of_later_versions_are_taken_if_what_they_add_is_zero(void **
     assert_memory_equal(pristine->context_data, computed->context_data, sizeof computed->context_data);
     MUST(attn_engine_create(&pristine->options, &pristine->made_engine));
     attn_engine_destroy(pristine->made_engine);
+    memcpy(pristine, original, sizeof *pristine);
+}
+
+/* What came later than a struct is not looked at. */
+static void the_first_version_of_a_struct_is_taken(void **state)
+{
+    (void)state;
+    pristine->args.struct_size = (uint32_t)offsetof(attn_forward_args, key_scales);
+    pristine->args.key_scales = pristine->args.value_scales = (const attn_tensor *)(const void *)&pristine->bytes;
+    MUST(attn_forward(pristine->mechanism, &pristine->args));
+    assert_memory_equal(pristine->context_data, computed->context_data, sizeof computed->context_data);
     memcpy(pristine, original, sizeof *pristine);
 }
 
@@ -500,6 +517,7 @@ int main(void)
         AFRESH(every_handle_and_result_that_is_missing_is_named),
         AFRESH(every_tensor_is_checked_in_every_part),
         AFRESH(structs_of_later_versions_are_taken_if_what_they_add_is_zero),
+        AFRESH(the_first_version_of_a_struct_is_taken),
         AFRESH(environment_with_an_unknown_way_is_refused),
         AFRESH(one_shared_element_is_an_overlap_and_none_is_not),
         AFRESH(values_that_nobody_reads_may_be_of_any_width),

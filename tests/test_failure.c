@@ -157,8 +157,15 @@ static int64_t heard;
 
 /* ----------------------------------------------------------------------------------------------- problems */
 
-enum { DTYPES = 3 };
-static const attn_dtype dtypes[DTYPES] = {ATTN_F32, ATTN_F64, ATTN_F16};
+/* What a call's numbers are: their type, and whether keys and values are integers with scales. */
+enum { FORMS = 5, WAYS = 2 };
+static const struct form {
+    attn_dtype dtype;
+    bool has_integers;
+} forms[FORMS] = {{ATTN_F32, false}, {ATTN_F64, false}, {ATTN_F16, false}, {ATTN_F32, true}, {ATTN_BF16, true}};
+
+/* By the BLAS a call has copies of all that has fewer than 32 bits. */
+static const attn_way ways[WAYS] = {ATTN_WAY_TILES, ATTN_WAY_BLAS};
 
 enum kind { DOT, SCALED_DOT, GENERAL, ADDITIVE, ADDITIVE_ALL, ADDITIVE_PROJECTED, CONCAT, LOCATION, KINDS };
 
@@ -189,7 +196,7 @@ static attn_status mechanism_create(attn_engine *means, enum kind kind, attn_mec
 
 struct problem {
     attn_mechanism *mechanism;
-    struct array params[MOST_PARAMS], query, key, value, outputs[4];
+    struct array params[MOST_PARAMS], query, key, value, key_scales, value_scales, outputs[4];
     attn_forward_args args;
 };
 
@@ -203,6 +210,15 @@ static void scattered(struct array *array, attn_dtype dtype, int32_t ndim, const
     array->tensor.shape[ndim - 1] = shape[ndim - 1];
     array->tensor.stride[ndim - 1] = 2;
     array_fill_normal(array, rng, 0.7);
+}
+
+/* Rows of integers, and what each is to be multiplied by. */
+static void scattered_integers(struct array *array, struct array *scales, const int64_t *shape, struct rng *rng)
+{
+    scattered(array, ATTN_I8, 4, shape, rng);
+    scattered(scales, ATTN_F32, 3, shape, rng);
+    for (int64_t i = array_count(array) - 1; i >= 0; i--) array_set(array, i, (double)rng_integer(rng, -127, 127));
+    for (int64_t i = array_count(scales) - 1; i >= 0; i--) array_set(scales, i, rng_uniform(rng, 0.005, 0.02));
 }
 
 static void outputs_create(struct problem *p, attn_dtype dtype)
@@ -221,8 +237,9 @@ static void outputs_destroy(struct problem *p)
     for (int i = 0; i < 4; i++) array_destroy(&p->outputs[i]);
 }
 
-static void problem_create(struct problem *p, attn_engine *means, enum kind kind, attn_dtype dtype)
+static void problem_create(struct problem *p, attn_engine *means, enum kind kind, struct form form)
 {
+    const attn_dtype dtype = form.dtype;
     const int64_t query[4] = {B, HQ, TQ, DIM}, key[4] = {B, HK, TK, DIM}, value[4] = {B, HK, TK, DV};
     struct rng rng = {77};
     int32_t count;
@@ -237,12 +254,19 @@ static void problem_create(struct problem *p, attn_engine *means, enum kind kind
         MUST(attn_mechanism_bind_param(p->mechanism, info.name, &p->params[i].tensor));
     }
     scattered(&p->query, dtype, 4, query, &rng);
-    scattered(&p->key, dtype, 4, key, &rng);
-    scattered(&p->value, dtype, 4, value, &rng);
+    if (form.has_integers) {
+        scattered_integers(&p->key, &p->key_scales, key, &rng);
+        scattered_integers(&p->value, &p->value_scales, value, &rng);
+    } else {
+        scattered(&p->key, dtype, 4, key, &rng);
+        scattered(&p->value, dtype, 4, value, &rng);
+    }
     p->args = (attn_forward_args)ATTN_FORWARD_ARGS_INIT;
     p->args.query = &p->query.tensor;
     p->args.key = &p->key.tensor;
     p->args.value = &p->value.tensor;
+    p->args.key_scales = form.has_integers ? &p->key_scales.tensor : NULL;
+    p->args.value_scales = form.has_integers ? &p->value_scales.tensor : NULL;
     outputs_create(p, dtype);
 }
 
@@ -253,6 +277,8 @@ static void problem_destroy(struct problem *p)
     array_destroy(&p->query);
     array_destroy(&p->key);
     array_destroy(&p->value);
+    array_destroy(&p->key_scales);
+    array_destroy(&p->value_scales);
     outputs_destroy(p);
 }
 
@@ -343,11 +369,11 @@ static void forward_without_memory_writes_nothing_and_can_be_repeated(void **sta
 {
     attn_engine_options options = own_memory(2);
     attn_engine *means;
-    (void)state;
+    options.way = *(const attn_way *)*state;
     MUST(attn_engine_create(&options, &means));
-    for (int k = 0; k < DTYPES * KINDS; k++) {
+    for (int k = 0; k < FORMS * KINDS; k++) {
         struct problem p, undisturbed;
-        problem_create(&p, means, (enum kind)(k / DTYPES), dtypes[k % DTYPES]);
+        problem_create(&p, means, (enum kind)(k / FORMS), forms[k % FORMS]);
         MUST(attn_forward(p.mechanism, &p.args));
         keep_outputs(&p, &undisturbed);
         const int64_t alive = memory.alive;
@@ -374,15 +400,15 @@ static void forward_with_a_workspace_allocates_nothing(void **state)
 {
     attn_engine_options options = own_memory(3);
     attn_engine *means, *plain;
-    (void)state;
+    options.way = *(const attn_way *)*state;
     MUST(attn_engine_create(&options, &means));
     options.allocate = NULL, options.release = NULL;
     MUST(attn_engine_create(&options, &plain));
-    for (int k = 0; k < 2 * DTYPES * KINDS; k++) {
-        const bool by_plain = k / DTYPES % 2 == 0;
+    for (int k = 0; k < 2 * FORMS * KINDS; k++) {
+        const bool by_plain = k / FORMS % 2 == 0;
         struct problem p, undisturbed;
         size_t bytes;
-        problem_create(&p, by_plain ? plain : means, (enum kind)(k / 2 / DTYPES), dtypes[k % DTYPES]);
+        problem_create(&p, by_plain ? plain : means, (enum kind)(k / 2 / FORMS), forms[k % FORMS]);
         MUST(attn_forward(p.mechanism, &p.args)); /* what the BLAS and the threads need once, they have now */
         keep_outputs(&p, &undisturbed);
         MUST(attn_forward_workspace(p.mechanism, &p.args, &bytes));
@@ -423,12 +449,12 @@ static void a_plan_takes_its_memory_when_it_is_made(void **state)
 {
     attn_engine_options options = own_memory(2);
     attn_engine *means;
-    (void)state;
+    options.way = *(const attn_way *)*state;
     MUST(attn_engine_create(&options, &means));
-    for (int k = 0; k < DTYPES * KINDS; k++) {
+    for (int k = 0; k < FORMS * KINDS; k++) {
         struct problem p, undisturbed;
         attn_plan *const untouched = (attn_plan *)(void *)&options, *plan = untouched;
-        problem_create(&p, means, (enum kind)(k / DTYPES), dtypes[k % DTYPES]);
+        problem_create(&p, means, (enum kind)(k / FORMS), forms[k % FORMS]);
         MUST(attn_forward(p.mechanism, &p.args));
         keep_outputs(&p, &undisturbed);
         const int64_t alive = memory.alive;
@@ -471,7 +497,7 @@ static void threads_that_cannot_be_had_change_no_result(void **state)
     MUST(attn_engine_create(&options, &alone));
     options.threads = THREADS;
     for (int k = 0; k < 2 * THREADS; k++) {
-        problem_create(&p, alone, k % 2 ? DOT : ADDITIVE, ATTN_F32);
+        problem_create(&p, alone, k % 2 ? DOT : ADDITIVE, forms[0]);
         MUST(attn_forward(p.mechanism, &p.args));
         keep_outputs(&p, &undisturbed);
         attn_mechanism_destroy(p.mechanism);
@@ -511,8 +537,8 @@ static void an_engine_lives_until_its_last_mechanism_is_destroyed(void **state)
     struct problem first, second, undisturbed;
     (void)state;
     MUST(attn_engine_create(&options, &means));
-    problem_create(&first, means, GENERAL, ATTN_F32);
-    problem_create(&second, means, CONCAT, ATTN_F64);
+    problem_create(&first, means, GENERAL, forms[0]);
+    problem_create(&second, means, CONCAT, forms[1]);
     MUST(attn_forward(second.mechanism, &second.args));
     keep_outputs(&second, &undisturbed);
     attn_engine_destroy(means);
@@ -528,14 +554,19 @@ static void an_engine_lives_until_its_last_mechanism_is_destroyed(void **state)
     attn_mechanism_destroy(NULL);
 }
 
+#define BY(way, test) cmocka_unit_test_prestate(test, (void *)(uintptr_t)&ways[way])
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_engine_that_cannot_be_made_leaves_nothing),
         cmocka_unit_test(a_mechanism_that_cannot_be_made_leaves_nothing),
-        cmocka_unit_test(forward_without_memory_writes_nothing_and_can_be_repeated),
-        cmocka_unit_test(forward_with_a_workspace_allocates_nothing),
-        cmocka_unit_test(a_plan_takes_its_memory_when_it_is_made),
+        BY(0, forward_without_memory_writes_nothing_and_can_be_repeated),
+        BY(1, forward_without_memory_writes_nothing_and_can_be_repeated),
+        BY(0, forward_with_a_workspace_allocates_nothing),
+        BY(1, forward_with_a_workspace_allocates_nothing),
+        BY(0, a_plan_takes_its_memory_when_it_is_made),
+        BY(1, a_plan_takes_its_memory_when_it_is_made),
         cmocka_unit_test(threads_that_cannot_be_had_change_no_result),
         cmocka_unit_test(an_engine_lives_until_its_last_mechanism_is_destroyed),
     };

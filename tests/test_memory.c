@@ -33,7 +33,8 @@ static void bind_any(struct world *w, struct rng *rng, const char *name, int32_t
 {
     struct array *param = &w->params[w->param_count++];
     int64_t shape[2] = {rows, columns};
-    array_create(param, dtype_computed(w->dtype), ndim, shape, LAYOUT_OUTPUT, rng);
+    const attn_dtype dtype = w->param_count == 2 ? dtype_computed(w->dtype) : w->dtype; /* either, of 16 bits */
+    array_create(param, dtype, ndim, shape, LAYOUT_OUTPUT, rng);
     array_fill_normal(param, rng, 0.4);
     MUST(attn_mechanism_bind_param(w->mechanism, name, &param->tensor));
 }
@@ -486,21 +487,32 @@ static void counted_release(void *data, void *pointer, size_t bytes)
     free(pointer);
 }
 
-static void a_failed_allocation_leaves_a_memory_as_it_was(void **state)
+static attn_engine *failing_engine(attn_way way)
 {
-    (void)state;
     attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
     attn_engine *own;
     options.allocate = failing_allocate;
     options.release = counted_release;
     options.threads = 1;
+    options.way = way;
     allocations_left = INT64_MAX;
     MUST(attn_engine_create(&options, &own));
+    return own;
+}
+
+/* What is kept, and what of. */
+static const struct {
+    attn_dtype kept, given;
+} forms[] = {{ATTN_F32, ATTN_F32}, {ATTN_F16, ATTN_F16}, {ATTN_I8, ATTN_F32}, {ATTN_I8, ATTN_BF16}};
+enum { FORMS = sizeof forms / sizeof forms[0], WAYS = 2 };
+
+static void fail_everywhere(attn_engine *own, int form)
+{
     for (enum rule_kind kind = RULE_DOT; kind < RULE_KINDS; kind++) {
         struct world w;
-        world_create(&w, own, kind, ATTN_F32);
+        world_create(&w, own, kind, forms[form].given);
         attn_memory_options of = ATTN_MEMORY_OPTIONS_INIT;
-        of.dtype = w.dtype;
+        of.dtype = forms[form].kept;
         of.batch = B;
         of.key_heads = HK;
         of.key_dim = reads_keys(&w) ? D : 0;
@@ -539,8 +551,81 @@ static void a_failed_allocation_leaves_a_memory_as_it_was(void **state)
         attn_memory_destroy(fork);
         world_destroy(&w);
     }
-    attn_engine_destroy(own);
-    assert_int_equal(blocks_alive, 0);
+}
+
+static void a_failed_allocation_leaves_a_memory_as_it_was(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WAYS * FORMS; i++) {
+        attn_engine *own = failing_engine(i % WAYS ? ATTN_WAY_BLAS : ATTN_WAY_TILES);
+        fail_everywhere(own, i / WAYS);
+        attn_engine_destroy(own);
+        assert_int_equal(blocks_alive, 0);
+    }
+}
+
+/* Keys so wide that they are turned in memory that was asked for. */
+static void a_failed_allocation_amid_turning_leaves_a_memory_as_it_was(void **state)
+{
+    enum { WIDE = 4200, SOME = 70 };
+    const int64_t query[4] = {1, 1, 1, WIDE}, key[4] = {1, 1, SOME, WIDE}, value[4] = {1, 1, SOME, 1};
+    (void)state;
+    for (int form = 1; form < FORMS; form++) {
+        attn_engine *own = failing_engine(ATTN_WAY_TILES);
+        struct rng rng = {3};
+        struct array q, k, v, context[2];
+        attn_mechanism *mechanism;
+        attn_memory *memory;
+        attn_memory_options of = ATTN_MEMORY_OPTIONS_INIT;
+        attn_rope_options rope = ATTN_ROPE_OPTIONS_INIT;
+        attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+        array_create(&q, forms[form].given, 4, query, LAYOUT_PLAIN, NULL);
+        array_create(&k, forms[form].given, 4, key, LAYOUT_PLAIN, NULL);
+        array_create(&v, forms[form].given, 4, value, LAYOUT_PLAIN, NULL);
+        array_fill_normal(&q, &rng, 0.1);
+        array_fill_normal(&k, &rng, 0.1);
+        array_fill_normal(&v, &rng, 1.0);
+        rope.layout = ATTN_ROPE_INTERLEAVED;
+        of.dtype = forms[form].kept;
+        of.batch = 1;
+        of.key_dim = WIDE;
+        of.value_dim = 1;
+        of.capacity = 3 * SOME; /* nothing has to grow */
+        of.rope = &rope;
+        MUST(attn_mechanism_create_dot(own, &mechanism));
+        MUST(attn_memory_create(mechanism, &of, &memory));
+        MUST(attn_memory_append(memory, &k.tensor, &v.tensor, NULL));
+        for (int i = 0; i < 2; i++) {
+            array_create(&context[i], forms[form].given, 4, (int64_t[]){1, 1, 1, 1}, LAYOUT_PLAIN, NULL);
+        }
+        args.query = &q.tensor;
+        args.memory = memory;
+        args.context = &context[0].tensor;
+        MUST(attn_forward(mechanism, &args));
+        args.context = &context[1].tensor;
+        int64_t failures = 0, length;
+        for (;; failures++) {
+            allocations_left = failures;
+            const attn_status got = attn_memory_append(memory, &k.tensor, &v.tensor, NULL);
+            allocations_left = INT64_MAX;
+            if (got == ATTN_OK) break;
+            assert_int_equal(got, ATTN_ERR_NOMEM);
+            MUST(attn_memory_lengths(memory, &(int64_t){0}, &length, 1));
+            assert_int_equal(length, SOME);
+            MUST(attn_forward(mechanism, &args));
+            assert_true(array_same_bits(&context[0], &context[1], 0, 1));
+        }
+        assert_true(failures >= (forms[form].kept == ATTN_I8 ? 2 : 1)); /* of integers there are rows in float32, too */
+        array_destroy(&q);
+        array_destroy(&k);
+        array_destroy(&v);
+        array_destroy(&context[0]);
+        array_destroy(&context[1]);
+        attn_memory_destroy(memory);
+        attn_mechanism_destroy(mechanism);
+        attn_engine_destroy(own);
+        assert_int_equal(blocks_alive, 0);
+    }
 }
 
 static int64_t most_bytes;
@@ -801,6 +886,7 @@ int main(void)
         cmocka_unit_test(turns_that_no_position_makes_right_are_refused_at_once),
         cmocka_unit_test(decoding_step_by_step_gives_the_numbers_of_the_whole_sequence),
         cmocka_unit_test(a_failed_allocation_leaves_a_memory_as_it_was),
+        cmocka_unit_test(a_failed_allocation_amid_turning_leaves_a_memory_as_it_was),
         cmocka_unit_test(many_heads_are_made_ready_by_and_by),
         cmocka_unit_test(a_memory_keeps_its_mechanism_and_that_its_engine),
         cmocka_unit_test(a_fixed_memory_that_is_full_takes_no_more),

@@ -413,6 +413,29 @@ static void a_memory_may_grow_and_be_another(void **state)
     }
 }
 
+/* Where all sequences are as long as the longest nothing says how long they are. */
+static void one_sequence_of_a_memory_may_be_cut(void **state)
+{
+    int64_t lengths[B] = {TK, 1};
+    attn_tensor tensor;
+    struct pair p;
+    attn_plan *plan;
+    (void)state;
+    pair_create(&p, RULE_SCALED_DOT);
+    attn_memory *memory = memory_of(&p, B, 0);
+    MUST(attn_memory_append(memory, &p.plan.key.tensor, &p.plan.value.tensor, NULL));
+    p.plan.args.key = p.plan.args.value = p.want.args.key = p.want.args.value = NULL;
+    p.plan.args.memory = p.want.args.memory = memory;
+    MUST(attn_plan_create(p.rule.mechanism, &p.plan.args, &plan));
+    check(&p, plan, NULL);
+    MUST(attn_tensor_init(&tensor, lengths, ATTN_I64, 1, (int64_t[]){B}));
+    MUST(attn_memory_truncate(memory, &tensor));
+    check(&p, plan, NULL);
+    attn_plan_destroy(plan);
+    attn_memory_destroy(memory);
+    pair_destroy(&p);
+}
+
 /* Memory that was given back is what is next asked for in that size. */
 static struct {
     void *block;
@@ -666,6 +689,7 @@ int main(void)
         cmocka_unit_test(a_changed_mechanism_is_followed),
         cmocka_unit_test(numbers_of_parameters_are_read_by_each_run),
         cmocka_unit_test(a_memory_may_grow_and_be_another),
+        cmocka_unit_test(one_sequence_of_a_memory_may_be_cut),
         cmocka_unit_test(another_memory_at_the_same_addresses_is_looked_at),
         cmocka_unit_test(the_plan_keeps_its_mechanism),
         cmocka_unit_test(what_was_not_planned_is_refused),

@@ -50,7 +50,7 @@ struct scene {
     int param_count;
     attn_mechanism *mechanism; /* of the engine of the test program */
     attn_forward_args args;    /* without outputs */
-    void *owned[32];
+    void *owned[48];
     int owned_count;
 };
 

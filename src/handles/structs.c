@@ -10,7 +10,7 @@
 attn_status attn_i_struct_read(void *ours, size_t size, size_t least, const void *theirs, uint32_t theirs_size,
                                const char *what)
 {
-    if (theirs_size < least || theirs_size > ATTN_I_LARGEST_STRUCT) {
+    if (theirs_size < least || (theirs_size > least && theirs_size < size) || theirs_size > ATTN_I_LARGEST_STRUCT) {
         return attn_i_fail(ATTN_ERR_STRUCT_SIZE, "struct_size is %lu, but %s has %zu bytes (was it initialised?)",
                            (unsigned long)theirs_size, what, size);
     }

@@ -10,8 +10,9 @@
 enum { ATTN_I_LARGEST_STRUCT = 4096 };
 
 /* Copies the caller's struct into ours. `theirs_size` is its struct_size, `least` the size of the struct's first
- * version, `size` that of ours. A shorter one is completed by zeros; a longer one (from a newer header) is taken as
- * long as what we do not know is zero. `what` names the struct in the sentence of a failure. */
+ * version, `size` that of ours; what lies between them was none. The first is completed by zeros; a longer one (from a
+ * newer header) is taken as long as what we do not know is zero. `what` names the struct in the sentence of a failure.
+ */
 attn_status attn_i_struct_read(void *ours, size_t size, size_t least, const void *theirs, uint32_t theirs_size,
                                const char *what);
 

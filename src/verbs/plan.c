@@ -72,8 +72,7 @@ typedef struct place {
  * given back, and be another memory's, of the same mechanism or of another. */
 typedef struct snapshot {
     const attn_mechanism *mechanism;
-    const char *keys, *values;
-    const int64_t *lengths;
+    const char *keys, *values, *lengths; /* lengths NULL: all are equal, and the call has none */
     attn_dtype dtype;
     attn_i_ready ready;
     int64_t batch, key_heads, key_dim, value_dim, capacity, longest;
@@ -232,8 +231,18 @@ static attn_status read_place(const attn_plan *plan, const attn_forward_args *gi
 static snapshot snapshot_of(const attn_memory *m)
 {
     if (m == NULL) return (snapshot){.keys = NULL};
-    return (snapshot){m->mechanism, m->keys.data, m->values.data, m->lengths,   m->dtype,    m->ready,
-                      m->batch,     m->key_heads, m->key_dim,     m->value_dim, m->capacity, m->longest};
+    return (snapshot){.mechanism = m->mechanism,
+                      .keys = m->keys.data,
+                      .values = m->values.data,
+                      .lengths = attn_i_memory_lengths(m).data,
+                      .dtype = m->dtype,
+                      .ready = m->ready,
+                      .batch = m->batch,
+                      .key_heads = m->key_heads,
+                      .key_dim = m->key_dim,
+                      .value_dim = m->value_dim,
+                      .capacity = m->capacity,
+                      .longest = m->longest};
 }
 
 static int is_as_planned(const attn_plan *plan)

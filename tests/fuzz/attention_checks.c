@@ -20,6 +20,12 @@ void forward_bind(struct forward_call *call)
     for (int o = 0; o < OUTPUTS; o++) *slots[o] = call->wanted >> o & 1 ? &call->outputs[o].tensor : NULL;
 }
 
+static attn_dtype output_dtype(const struct problem *p, int output, unsigned choice)
+{
+    if (output == LOGSUMEXP && choice >= 128) return ATTN_F64;
+    return output == CONTEXT && choice / 64 % 2 == 0 ? p->scene.dtype : dtype_computed(p->scene.dtype);
+}
+
 void forward_outputs_create(struct forward_call *call, struct problem *p, struct bytes *b, unsigned choice)
 {
     memset(call, 0, sizeof *call);
@@ -31,9 +37,8 @@ void forward_outputs_create(struct forward_call *call, struct problem *p, struct
     }
     for (int o = 0; o < OUTPUTS; o++) {
         if (!(call->wanted >> o & 1)) continue;
-        const attn_dtype dtype = o == LOGSUMEXP && choice >= 128 ? ATTN_F64 : p->scene.dtype;
-        fuzz_array(&call->outputs[o], b, dtype, o == LOGSUMEXP ? 3 : 4, o == CONTEXT ? p->context_shape : p->shape,
-                   LAYOUT_OUTPUT);
+        fuzz_array(&call->outputs[o], b, output_dtype(p, o, choice), o == LOGSUMEXP ? 3 : 4,
+                   o == CONTEXT ? p->context_shape : p->shape, LAYOUT_OUTPUT);
         fuzz_lower_rank(&call->outputs[o], b);
     }
     forward_bind(call);
@@ -84,7 +89,7 @@ static bool representable(struct problem *p)
 {
     const struct twin_problem *t = &p->scene.twin;
     const struct twin_result *want = &p->scene.want;
-    const double most = p->scene.dtype == ATTN_F32 ? (double)FLT_MAX : DBL_MAX;
+    const double most = p->scene.dtype == ATTN_F64 ? DBL_MAX : (double)FLT_MAX;
     const double tau = t->temperature > 0 ? t->temperature : 1.0;
     problem_run_twin(p);
     for (int64_t i = p->shape[0] * p->shape[1] * p->shape[2] * p->shape[3] - 1; i >= 0; i--) {
@@ -119,7 +124,7 @@ static void check_weights(const struct problem *p, const struct forward_call *ca
 {
     const struct array *weights = &call->outputs[WEIGHTS];
     const int64_t rows = p->shape[0] * p->shape[1] * p->shape[2], keys = p->shape[3];
-    const double unit = dtype_epsilon(p->scene.dtype), slack = p->scene.dtype == ATTN_F32 ? 2e-3 : 1e-9;
+    const double unit = dtype_epsilon(p->scene.dtype), slack = p->scene.dtype == ATTN_F64 ? 1e-9 : 2e-3;
     for (int64_t row = 0; row < rows; row++) {
         double sum = 0.0;
         for (int64_t j = 0; j < keys; j++) {
@@ -145,7 +150,10 @@ static void check_context(const struct problem *p, const struct forward_call *ca
             CHECK(got == 0.0, "%s: context %g of no keys", fuzz_engine_name(call->engine), got);
             continue;
         }
-        const double slack = 2e-3 * fmax(fabs(least), fabs(greatest)) + 1e-37;
+        const bool is_half = call->outputs[CONTEXT].tensor.dtype == ATTN_F16;
+        if (is_half && fmax(fabs(least), fabs(greatest)) > 65504.0) continue; /* of integers with great scales */
+        const double half = dtype_half_step(call->outputs[CONTEXT].tensor.dtype, got);
+        const double slack = 2e-3 * fmax(fabs(least), fabs(greatest)) + 1e-37 + half;
         CHECK(got >= least - slack && got <= greatest + slack, "%s: context[%d] %.9g is not within %.9g .. %.9g",
               fuzz_engine_name(call->engine), (int)i, got, least, greatest);
     }
@@ -197,6 +205,54 @@ void forward_check_workspace(struct problem *p, const struct forward_call *call,
     check_same(&other, call, "in a workspace");
 }
 
+/* The arguments with a copy of each input elsewhere, other lengths and another position. */
+static void move_inputs(struct problem *p, attn_forward_args *args)
+{
+    enum { INPUTS = 8 };
+    static struct array copies[INPUTS];
+    struct scene *s = &p->scene;
+    const struct twin_problem *t = &s->twin;
+    const struct {
+        const struct array *array;
+        const attn_tensor **slot;
+    } inputs[INPUTS] = {{&s->query, &args->query},
+                        {&s->key, &args->key},
+                        {&s->value, &args->value},
+                        {&s->mask, &args->mask},
+                        {&s->bias, &args->bias},
+                        {&s->lengths, &args->key_lengths},
+                        {&p->key_scales, &args->key_scales},
+                        {&p->value_scales, &args->value_scales}};
+    for (int i = 0; i < INPUTS; i++) {
+        if (*inputs[i].slot == NULL) continue;
+        fuzz_array_copy(&copies[i], inputs[i].array);
+        *inputs[i].slot = &copies[i].tensor;
+    }
+    for (int64_t i = 0; args->key_lengths != NULL && i < t->batch; i++) {
+        array_set(&copies[5], i, (double)(((int64_t)array_get(&s->lengths, i) + 1 + i) % (t->keys + 1)));
+    }
+    const bool bottom_right = t->relative_align == TWIN_BOTTOM_RIGHT || t->causal == TWIN_BOTTOM_RIGHT ||
+                              t->window == TWIN_BOTTOM_RIGHT || t->alibi == TWIN_BOTTOM_RIGHT;
+    if (!bottom_right) args->query_start += 3;
+}
+
+/* Moved, it is the call that has the same arguments. */
+static void check_moved_plan(struct problem *p, const struct forward_call *call, attn_plan *plan)
+{
+    struct forward_call moved = forward_outputs_again(call), want = forward_outputs_again(call);
+    move_inputs(p, &moved.args);
+    forward_bind(&moved);
+    OK(attn_plan_run(plan, &moved.args));
+    want.args = moved.args;
+    forward_run(p, &want);
+    check_same(&moved, &want, "by a plan, with other inputs");
+    for (int o = 0; o < OUTPUTS; o++) {
+        if (call->wanted >> o & 1) fuzz_wipe(&moved.outputs[o]);
+    }
+    OK(attn_plan_run(plan, NULL));
+    check_same(&moved, &want, "by a plan, once more");
+}
+
 void forward_check_plan(struct problem *p, const struct forward_call *call)
 {
     struct forward_call here = forward_outputs_again(call), there = forward_outputs_again(call);
@@ -212,9 +268,10 @@ void forward_check_plan(struct problem *p, const struct forward_call *call)
     OK(attn_plan_run(plan, NULL));
     OK(attn_plan_run(plan, &there.args));
     CHECK(p->scene.modifiers & HAS_RELATIVE || fuzz_allocations().asked == 0, "a plan that ran has allocated");
-    attn_plan_destroy(plan);
     check_same(&here, call, "by a plan");
     check_same(&there, call, "by a plan, elsewhere");
+    check_moved_plan(p, call, plan);
+    attn_plan_destroy(plan);
 }
 
 /* A key of a key head that no query of its group sees. */
@@ -239,32 +296,45 @@ static bool has_zero_stride(const struct array *array)
     return false;
 }
 
+/* Row `row` of another array of the same layout; of integers, with its scale. */
+static void take_row(struct array *to, const struct array *from, struct array *to_scales, const struct array *scales,
+                     int64_t row, int64_t width)
+{
+    for (int64_t d = 0; d < width; d++) array_set(to, row * width + d, array_get(from, row * width + d));
+    if (to_scales->memory != NULL) array_set(to_scales, row, array_get(scales, row));
+}
+
 /* Keys that a bias of minus infinity hides keep their own numbers: NaN plus that is NaN. */
 void forward_check_unseen(struct problem *p, const struct forward_call *call)
 {
     struct scene *s = &p->scene;
     const struct twin_problem *t = &s->twin;
-    struct array key = {0}, value = {0};
+    struct array key = {0}, value = {0}, key_scales = {0}, value_scales = {0};
     bool any = false;
     if (!problem_is_finite(p) || has_zero_stride(&s->key) || has_zero_stride(&s->value)) return;
+    if (has_zero_stride(&p->key_scales) || has_zero_stride(&p->value_scales)) return;
     if (call->wanted >> SCORES & 1 && call->args.scores_stage < ATTN_SCORES_MASKED) return;
     problem_run_twin(p);
     if (s->args.key != NULL) fuzz_array_again(&key, &s->key);
     if (s->args.value != NULL) fuzz_array_again(&value, &s->value);
+    if (s->args.key_scales != NULL) fuzz_array_again(&key_scales, &p->key_scales);
+    if (s->args.value_scales != NULL) fuzz_array_again(&value_scales, &p->value_scales);
     for (int64_t row = 0; row < t->batch * t->key_heads * t->keys; row++) { /* what is again is NaN */
         const bool hidden = unseen(p, row / t->keys / t->key_heads, row / t->keys % t->key_heads, row % t->keys);
         any |= hidden;
-        for (int64_t d = 0; key.memory && (!hidden || t->bias != NULL) && d < t->key_dim; d++) {
-            array_set(&key, row * t->key_dim + d, array_get(&s->key, row * t->key_dim + d));
+        if (key.memory != NULL && (!hidden || t->bias != NULL)) {
+            take_row(&key, &s->key, &key_scales, &p->key_scales, row, t->key_dim);
         }
-        for (int64_t d = 0; value.memory && !hidden && d < t->value_dim; d++) {
-            array_set(&value, row * t->value_dim + d, array_get(&s->value, row * t->value_dim + d));
+        if (value.memory != NULL && !hidden) {
+            take_row(&value, &s->value, &value_scales, &p->value_scales, row, t->value_dim);
         }
     }
     if (!any) return;
     struct forward_call other = forward_outputs_again(call);
     if (s->args.key != NULL) other.args.key = &key.tensor;
     if (s->args.value != NULL) other.args.value = &value.tensor;
+    if (s->args.key_scales != NULL) other.args.key_scales = &key_scales.tensor;
+    if (s->args.value_scales != NULL) other.args.value_scales = &value_scales.tensor;
     forward_run(p, &other);
     check_same(&other, call, "unseen keys are NaN");
 }
@@ -277,7 +347,7 @@ enum { ENTROPY, STRONGEST, KEY_SUMS, STATS };
 static void check_stats(const struct problem *p, const struct array stats[STATS])
 {
     const int64_t rows = p->shape[0] * p->shape[1] * p->shape[2], keys = p->shape[3];
-    const double slack = p->scene.dtype == ATTN_F32 ? 2e-3 : 1e-9;
+    const double slack = p->scene.dtype == ATTN_F64 ? 1e-9 : 2e-3;
     int64_t seeing = 0;
     double sums = 0.0;
     for (int64_t row = 0; row < rows; row++) {
@@ -305,9 +375,9 @@ void forward_check_stats(struct problem *p, const struct forward_call *call, str
     const int64_t of_keys[3] = {p->shape[0], p->shape[1], p->shape[3]};
     attn_weights_stats all = ATTN_WEIGHTS_STATS_INIT;
     memset(stats, 0, sizeof stats);
-    fuzz_array(&stats[ENTROPY], b, p->scene.dtype, 3, p->shape, LAYOUT_OUTPUT);
+    fuzz_array(&stats[ENTROPY], b, dtype_computed(p->scene.dtype), 3, p->shape, LAYOUT_OUTPUT);
     fuzz_array(&stats[STRONGEST], b, take(b) % 2 == 0 ? ATTN_I32 : ATTN_I64, 3, p->shape, LAYOUT_OUTPUT);
-    fuzz_array(&stats[KEY_SUMS], b, p->scene.dtype, 3, of_keys, LAYOUT_OUTPUT);
+    fuzz_array(&stats[KEY_SUMS], b, dtype_computed(p->scene.dtype), 3, of_keys, LAYOUT_OUTPUT);
     all.entropy = &stats[ENTROPY].tensor;
     all.strongest = &stats[STRONGEST].tensor;
     all.key_sums = &stats[KEY_SUMS].tensor;

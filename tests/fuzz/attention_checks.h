@@ -32,7 +32,8 @@ void forward_run(struct problem *problem, struct forward_call *call);
 void forward_check_result(struct problem *problem, const struct forward_call *call);
 
 /* The same bits with other threads and executors; in a workspace of exactly what is needed; by a plan, where it was
- * made and with outputs elsewhere; and whatever is in keys that no query sees, and in their values. */
+ * made, with outputs elsewhere, and with inputs, lengths and positions that are others; and whatever is in keys that no
+ * query sees, and in their values. */
 void forward_check_alike(struct problem *problem, const struct forward_call *call, unsigned choice);
 void forward_check_workspace(struct problem *problem, const struct forward_call *call, struct bytes *bytes);
 void forward_check_plan(struct problem *problem, const struct forward_call *call);

@@ -58,6 +58,9 @@ void *fuzz_block(struct bytes *bytes, size_t size);
 /* Another array of the same layout, whose every byte is 0xFF again. */
 void fuzz_array_again(struct array *array, const struct array *like);
 
+/* Another array that holds the same. */
+void fuzz_array_copy(struct array *array, const struct array *from);
+
 /* Takes leading dimensions of 1 away, some of them. */
 void fuzz_lower_rank(struct array *array, struct bytes *bytes);
 

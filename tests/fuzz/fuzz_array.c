@@ -66,6 +66,7 @@ void *fuzz_block(struct bytes *b, size_t size)
 
 static size_t dtype_size(attn_dtype dtype)
 {
+    if (dtype == ATTN_F16 || dtype == ATTN_BF16) return 2;
     return dtype == ATTN_F64 || dtype == ATTN_I64 ? 8 : dtype == ATTN_F32 || dtype == ATTN_I32 ? 4 : 1;
 }
 
@@ -121,6 +122,12 @@ void fuzz_array_again(struct array *array, const struct array *like)
     if (like->tensor.data != NULL) {
         array->tensor.data = array->memory + ((unsigned char *)like->tensor.data - like->memory);
     }
+}
+
+void fuzz_array_copy(struct array *array, const struct array *from)
+{
+    fuzz_array_again(array, from);
+    if (from->bytes > 0) memcpy(array->memory, from->memory, from->bytes);
 }
 
 void fuzz_lower_rank(struct array *array, struct bytes *b)

@@ -1,21 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * fuzz_memory.c: sequences of operations on a memory, beside plain arrays that the same is done to. Attention over the
- * memory must be what the twin makes of the arrays; failed operations change nothing.
+ * memory must be what the twin makes of the arrays, and a plan that meets the memory now and then does the same; failed
+ * operations change nothing. What is left of an input is another such sequence, of numbers of 16 and 8 bits.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fuzz_twin.h"
-#include "problem.h"
+#include "store.h"
 
 enum { MOST_ROWS = 4, MOST_KEYS = 48, MOST_HEADS = 2, MOST_DIM = 24 };
 
-/* What the memory should hold. */
+typedef double rows[MOST_ROWS][MOST_HEADS][MOST_KEYS][MOST_DIM];
+
+/* What the memory should hold, and what was appended. */
 struct plain {
     int64_t batch, length[MOST_ROWS];
-    double key[MOST_ROWS][MOST_HEADS][MOST_KEYS][MOST_DIM], value[MOST_ROWS][MOST_HEADS][MOST_KEYS][MOST_DIM];
+    rows key, value, given_key, given_value;
+};
+
+/* A plan of calls with so many sequences and queries. */
+struct planned {
+    attn_plan *plan;
+    int64_t batch, queries;
 };
 
 struct world {
@@ -25,6 +34,7 @@ struct world {
     attn_memory_options options;
     attn_rope_options rope;
     attn_memory *memory;
+    struct planned planned;
     struct plain plain;
 };
 
@@ -46,7 +56,7 @@ static void take_options(struct world *w, struct bytes *b)
     const unsigned choice = take(b);
     w->options = (attn_memory_options)ATTN_MEMORY_OPTIONS_INIT;
     w->options.flags = choice % 4;
-    w->options.dtype = w->problem.scene.dtype;
+    w->options.dtype = w->problem.has_integers ? ATTN_I8 : w->problem.scene.dtype;
     w->options.batch = w->plain.batch;
     w->options.key_heads = t->key_heads;
     w->options.key_dim = t->score == TWIN_LOCATION && !keys_alone(w) ? 0 : t->key_dim;
@@ -62,8 +72,27 @@ static void take_options(struct world *w, struct bytes *b)
     }
 }
 
+/* By attn_rope, in the type that a memory turns them in: what is rounded after it must be rounded alike. */
+static void turn_stored(const struct world *w, double *key, int64_t position)
+{
+    const attn_dtype dtype = w->problem.has_integers ? ATTN_F32 : w->problem.scene.dtype;
+    const int64_t shape[2] = {1, w->options.key_dim};
+    static unsigned char room[MOST_DIM * sizeof(float)];
+    struct array row = {.memory = room, .bytes = sizeof room};
+    attn_rope_options rope = w->rope;
+    rope.first = position;
+    OK(attn_tensor_init(&row.tensor, room, dtype, 2, shape));
+    array_write(&row, key);
+    OK(attn_rope(fuzz_engine(w->engine), &rope, &row.tensor, &row.tensor));
+    for (int64_t d = 0; d < shape[1]; d++) key[d] = array_get(&row, d);
+}
+
 static void turn(const struct world *w, double *key, int64_t position)
 {
+    if (w->problem.is_stored) {
+        turn_stored(w, key, position);
+        return;
+    }
     const int64_t n = w->rope.dimensions;
     for (int64_t i = 0; i < n / 2; i++) {
         double *from_a = w->rope.layout == ATTN_ROPE_HALVES ? key + i : key + 2 * i;
@@ -73,6 +102,37 @@ static void turn(const struct world *w, double *key, int64_t position)
         *from_a = a * cos(angle) - c * sin(angle);
         *from_b = c * cos(angle) + a * sin(angle);
     }
+}
+
+/* True if keys are kept as they come: of additive scores, those that come projected, where no tiles convert them. */
+static bool keeps_keys_raw(const struct world *w)
+{
+    const enum fuzz_engine e = w->engine;
+    const enum twin_score score = w->problem.scene.twin.score;
+    if (score != TWIN_ADDITIVE && score != TWIN_CONCAT) return true;
+    return w->problem.additive_flags & ATTN_ADDITIVE_KEY_PROJECTED &&
+           (e == BLAS_ONE || e == BLAS_THREE || e == BLAS_BACKWARDS);
+}
+
+/* True if keys and values may be of any type: integers are made of them, and no parameter tells them another. */
+static bool takes_any_type(const struct world *w)
+{
+    return w->problem.has_integers && w->problem.scene.param_count == 0;
+}
+
+/* What is kept of a row that was appended at a position. */
+static void keep(struct world *w, int64_t r, int64_t h, int64_t position)
+{
+    struct plain *plain = &w->plain;
+    const struct twin_problem *t = &w->problem.scene.twin;
+    double *key = plain->key[r][h][position], *value = plain->value[r][h][position];
+    memcpy(key, plain->given_key[r][h][position], sizeof plain->key[r][h][position]);
+    memcpy(value, plain->given_value[r][h][position], sizeof plain->value[r][h][position]);
+    if (keys_alone(w)) memcpy(value, key, sizeof plain->value[r][h][position]);
+    if (w->options.rope != NULL) turn(w, key, position);
+    if (!w->problem.has_integers) return;
+    if (keeps_keys_raw(w)) quantise_row(key, t->key_dim);
+    quantise_row(value, keys_alone(w) ? t->key_dim : t->value_dim);
 }
 
 /* ------------------------------------------------------------------------------------------- operations */
@@ -124,12 +184,14 @@ static void append(struct world *w, struct bytes *b)
         fixed_fits &= plain->length[r] + counts[r] <= w->options.capacity;
     }
     if (!fits) return;
+    static const attn_dtype dtypes[] = {ATTN_F32, ATTN_F16, ATTN_BF16};
+    const attn_dtype dtype = takes_any_type(w) ? dtypes[choice / 16 % 3] : p->scene.dtype;
     if (w->options.key_dim > 0) {
-        fuzz_array(&key, b, p->scene.dtype, 4, key_shape, LAYOUT_INPUT);
+        fuzz_array(&key, b, dtype, 4, key_shape, LAYOUT_INPUT);
         for (int64_t i = array_count(&key) - 1; i >= 0; i--) array_set(&key, i, problem_number(p, 1.0, 1.0));
     }
     if (!keys_alone(w)) {
-        fuzz_array(&value, b, p->scene.dtype, 4, value_shape, LAYOUT_INPUT);
+        fuzz_array(&value, b, dtype, 4, value_shape, LAYOUT_INPUT);
         for (int64_t i = array_count(&value) - 1; i >= 0; i--) array_set(&value, i, problem_number(p, 1.0, 1.0));
     }
     const attn_tensor tensor = integers(counts, rows);
@@ -155,12 +217,12 @@ static void append(struct world *w, struct bytes *b)
             for (int64_t j = 0; j < counts[r]; j++) {
                 const int64_t at = (r * t->key_heads + h) * n + j, to = plain->length[r] + j;
                 for (int64_t d = 0; of_key && d < t->key_dim; d++) {
-                    plain->key[r][h][to][d] = array_get(&key, at * t->key_dim + d);
+                    plain->given_key[r][h][to][d] = array_get(&key, at * t->key_dim + d);
                 }
                 for (int64_t d = 0; of_value && d < t->value_dim; d++) {
-                    plain->value[r][h][to][d] = array_get(&value, at * t->value_dim + d);
+                    plain->given_value[r][h][to][d] = array_get(&value, at * t->value_dim + d);
                 }
-                if (w->options.rope != NULL) turn(w, plain->key[r][h][to], to);
+                keep(w, r, h, to);
             }
         }
         plain->length[r] += counts[r];
@@ -212,6 +274,8 @@ static void reorder(struct world *w, struct bytes *b)
         plain->length[r] = before.length[rows[r]];
         memcpy(plain->key[r], before.key[rows[r]], sizeof plain->key[r]);
         memcpy(plain->value[r], before.value[rows[r]], sizeof plain->value[r]);
+        memcpy(plain->given_key[r], before.given_key[rows[r]], sizeof plain->given_key[r]);
+        memcpy(plain->given_value[r], before.given_value[rows[r]], sizeof plain->given_value[r]);
     }
 }
 
@@ -242,6 +306,22 @@ static int64_t greatest_length(const struct plain *plain)
     return most;
 }
 
+/* Rows up to the greatest length, 0 past a sequence's own. The caller frees them. */
+static double *whole_rows(const struct world *w, const rows *of, int64_t width)
+{
+    const struct plain *plain = &w->plain;
+    const int64_t heads = w->problem.scene.twin.key_heads, keys = greatest_length(plain);
+    const int64_t count = plain->batch * heads * keys;
+    double *whole = must_allocate((size_t)(count * width + 1) * sizeof *whole);
+    for (int64_t at = 0; at < count; at++) {
+        const int64_t r = at / keys / heads, h = at / keys % heads, j = at % keys;
+        for (int64_t d = 0; d < width; d++) {
+            whole[at * width + d] = j < plain->length[r] ? (*of)[r][h][j][d] : 0.0;
+        }
+    }
+    return whole;
+}
+
 /* The problem as the twin sees it: whole arrays of the greatest length. The caller frees them. */
 static struct twin_problem plain_problem(const struct world *w, int64_t queries, const double *query, double **key,
                                          double **value)
@@ -250,21 +330,10 @@ static struct twin_problem plain_problem(const struct world *w, int64_t queries,
     struct twin_problem t = w->problem.scene.twin;
     const int64_t keys = greatest_length(plain);
     t.batch = plain->batch, t.queries = queries, t.keys = keys, t.query = query;
-    const int64_t count = t.batch * t.key_heads * keys;
-    *key = must_allocate((size_t)(count * t.key_dim + 1) * sizeof **key);
-    *value = must_allocate((size_t)(count * t.value_dim + 1) * sizeof **value);
-    for (int64_t at = 0; at < count; at++) {
-        const int64_t r = at / keys / t.key_heads, h = at / keys % t.key_heads, j = at % keys;
-        for (int64_t d = 0; d < t.key_dim; d++) {
-            (*key)[at * t.key_dim + d] = j < plain->length[r] ? plain->key[r][h][j][d] : 0.0;
-        }
-        for (int64_t d = 0; d < t.value_dim; d++) {
-            (*value)[at * t.value_dim + d] = j < plain->length[r] ? plain->value[r][h][j][d] : 0.0;
-        }
-    }
-    t.key = *key;
-    t.value = keys_alone(w) ? NULL : *value;
     if (keys_alone(w)) t.value_dim = t.key_dim;
+    t.key = *key = whole_rows(w, &plain->key, t.key_dim);
+    t.value = *value = whole_rows(w, &plain->value, t.value_dim);
+    if (keys_alone(w) && !w->problem.has_integers) t.value = NULL; /* which may be kept otherwise than the keys */
     t.key_lengths = plain->length;
     return t;
 }
@@ -289,21 +358,25 @@ static void check_whole(struct world *w, const attn_forward_args *args, const st
     const int64_t key_shape[4] = {t->batch, t->key_heads, t->keys, t->key_dim};
     const int64_t value_shape[4] = {t->batch, t->key_heads, t->keys, t->value_dim};
     struct bytes none = {NULL, 0};
-    if (w->problem.scene.dtype != ATTN_F32 || w->options.rope != NULL) return;
+    const bool is_stored = w->problem.is_stored, has_values = !keys_alone(w);
+    if (w->problem.scene.dtype == ATTN_F64 || (w->options.rope != NULL && !is_stored)) return;
+    const attn_dtype dtype = takes_any_type(w) ? ATTN_F32 : w->problem.scene.dtype;
     options.batch = t->batch;
     options.flags &= ATTN_MEMORY_KEYS_ALONE;
     OK(attn_memory_create(mechanism(w), &options, &whole));
+    double *keys = whole_rows(w, &w->plain.given_key, t->key_dim);
+    double *values = whole_rows(w, &w->plain.given_value, t->value_dim);
     if (options.key_dim > 0) {
-        fuzz_array(&key, &none, ATTN_F32, 4, key_shape, LAYOUT_PLAIN);
-        array_write(&key, t->key);
+        fuzz_array(&key, &none, dtype, 4, key_shape, LAYOUT_PLAIN);
+        array_write(&key, keys);
     }
-    if (t->value != NULL) {
-        fuzz_array(&value, &none, ATTN_F32, 4, value_shape, LAYOUT_PLAIN);
-        array_write(&value, t->value);
+    if (has_values) {
+        fuzz_array(&value, &none, dtype, 4, value_shape, LAYOUT_PLAIN);
+        array_write(&value, values);
     }
+    free(keys), free(values);
     const attn_tensor counts = integers(w->plain.length, t->batch);
-    OK(attn_memory_append(whole, options.key_dim > 0 ? &key.tensor : NULL, t->value != NULL ? &value.tensor : NULL,
-                          &counts));
+    OK(attn_memory_append(whole, options.key_dim > 0 ? &key.tensor : NULL, has_values ? &value.tensor : NULL, &counts));
     fuzz_array_again(&other, context);
     again.context = &other.tensor;
     again.memory = whole;
@@ -311,6 +384,37 @@ static void check_whole(struct world *w, const attn_forward_args *args, const st
     CHECK(fuzz_same(&other, context), "%s: other bits from a memory that was filled at once",
           fuzz_engine_name(w->engine));
     attn_memory_destroy(whole);
+}
+
+/* A plan that was made when there was another memory, or a shorter one, gives the bits of attn_forward. */
+static void check_plan(struct world *w, const attn_forward_args *args, const struct array *query,
+                       const struct array *context, bool fails)
+{
+    struct planned *planned = &w->planned;
+    struct bytes none = {NULL, 0};
+    struct array here, got, want;
+    attn_forward_args of = *args;
+    fuzz_array(&here, &none, query->tensor.dtype, 4, query->tensor.shape, LAYOUT_PLAIN);
+    for (int64_t i = array_count(query) - 1; i >= 0; i--) array_set(&here, i, array_get(query, i));
+    fuzz_array(&got, &none, context->tensor.dtype, 4, context->tensor.shape, LAYOUT_PLAIN);
+    fuzz_array_again(&want, &got);
+    of.query = &here.tensor;
+    of.context = &got.tensor;
+    of.weights = NULL;
+    if (planned->plan == NULL || planned->batch != w->plain.batch || planned->queries != query->tensor.shape[2]) {
+        attn_plan_destroy(planned->plan);
+        planned->plan = NULL;
+        OK(attn_plan_create(mechanism(w), &of, &planned->plan));
+        planned->batch = w->plain.batch;
+        planned->queries = query->tensor.shape[2];
+        CHECK(fuzz_untouched(&got), "a plan that has not run has written");
+    }
+    attn_status status;
+    WITH_FAILURES(status, fails, attn_plan_run(planned->plan, &of));
+    OK(status);
+    of.context = &want.tensor;
+    OK(attn_forward(mechanism(w), &of));
+    CHECK(fuzz_same(&got, &want), "%s: other bits by a plan", fuzz_engine_name(w->engine));
 }
 
 static void attend(struct world *w, struct bytes *b)
@@ -331,7 +435,7 @@ static void attend(struct world *w, struct bytes *b)
     fuzz_array(&query, b, p->scene.dtype, 4, query_shape, LAYOUT_INPUT);
     for (int64_t i = array_count(&query) - 1; i >= 0; i--) array_set(&query, i, problem_number(p, 1.0, 1.0));
     fuzz_array(&context, b, p->scene.dtype, 4, context_shape, LAYOUT_OUTPUT);
-    if (choice & 1) fuzz_array(&weights, b, p->scene.dtype, 4, weights_shape, LAYOUT_OUTPUT);
+    if (choice & 1) fuzz_array(&weights, b, dtype_computed(p->scene.dtype), 4, weights_shape, LAYOUT_OUTPUT);
     double *query_numbers = array_read(&query);
     args.query = &query.tensor;
     args.context = &context.tensor;
@@ -343,7 +447,7 @@ static void attend(struct world *w, struct bytes *b)
     CHECK(fuzz_gaps_untouched(&context) && (!(choice & 1) || fuzz_gaps_untouched(&weights)),
           "written between elements");
     const struct twin_problem t = plain_problem(w, queries, query_numbers, &key, &value);
-    fuzz_run_twin(&t, p->scene.dtype, &want);
+    fuzz_run_twin(&t, dtype_computed(p->scene.dtype), &want);
     check(w, &context, want.context, want.context_magnitude, "context");
     if (choice & 1) check(w, &weights, want.scores[TWIN_WEIGHTS], want.scores_magnitude[TWIN_WEIGHTS], "weights");
     if (choice & 2) {
@@ -368,13 +472,14 @@ static void attend(struct world *w, struct bytes *b)
         OK(attn_forward(mechanism(w), &args));
         check_whole(w, &args, &context, &t);
     }
+    if (choice & 8) check_plan(w, &args, &query, &context, choice & 16);
     twin_free(&want);
     free(query_numbers), free(key), free(value);
 }
 
 /* ----------------------------------------------------------------------------------------------- whole */
 
-void fuzz_one(struct bytes *b)
+static void operate(struct bytes *b, struct stored stored)
 {
     enum { MOST_OPERATIONS = 14 };
     static struct world w;
@@ -389,6 +494,7 @@ void fuzz_one(struct bytes *b)
     w.shape.value_dim = take_range(b, 1, MOST_DIM);
     w.shape.hidden_dim = take_range(b, 1, 12);
     problem_create_rule(&w.problem, b, &w.shape);
+    if (stored.dtype != 0) problem_store(&w.problem, b, stored);
     take_options(&w, b);
     OK(attn_memory_create(mechanism(&w), &w.options, &w.memory));
     for (int i = 0; i < MOST_OPERATIONS && b->left > 0; i++) {
@@ -401,6 +507,14 @@ void fuzz_one(struct bytes *b)
         check_lengths(&w);
     }
     attend(&w, b);
+    attn_plan_destroy(w.planned.plan);
     attn_memory_destroy(w.memory);
     problem_destroy(&w.problem);
+}
+
+void fuzz_one(struct bytes *b)
+{
+    operate(b, stored_of(0));
+    const struct stored stored = stored_of(take(b));
+    if (stored.dtype != 0) operate(b, stored);
 }

@@ -46,6 +46,11 @@ static void *own(struct scene *s, void *block)
     return block;
 }
 
+void *problem_own(struct problem *p, void *block)
+{
+    return own(&p->scene, block);
+}
+
 /* An input of any layout; returns what it holds. */
 static const double *input(struct problem *p, struct bytes *b, struct array *array, int32_t ndim, const int64_t *shape,
                            double deviation, double small)
@@ -291,7 +296,7 @@ static void take_broadcast_shape(struct bytes *b, const int64_t *full, int64_t *
     for (int d = 0; d < 4; d++) shape[d] = full[d] > 0 && (ones >> d & 1) ? 1 : full[d];
 }
 
-static double *expand(const struct array *array, const int64_t *full)
+double *problem_expand(const struct array *array, const int64_t *full)
 {
     const int64_t count = full[0] * full[1] * full[2] * full[3];
     double *values = must_allocate((size_t)(count + 1) * sizeof *values);
@@ -320,7 +325,7 @@ static void take_bias(struct problem *p, struct bytes *b)
         static const double far[] = {-(double)FLT_MAX, -2.4e38, 2.4e38, (double)FLT_MAX, 0.0, 1e30};
         array_set(&s->bias, i, far[rng_integer(&s->rng, 0, blocking % 2 == 0 ? 0 : 5)]);
     }
-    s->twin.bias = own(s, expand(&s->bias, p->shape));
+    s->twin.bias = own(s, problem_expand(&s->bias, p->shape));
     fuzz_lower_rank(&s->bias, b);
     s->args.bias = &s->bias.tensor;
 }
@@ -345,7 +350,7 @@ static void take_mask(struct problem *p, struct bytes *b)
         }
         array_set(&s->mask, i, seen ? trues[rng_integer(&s->rng, 0, 3)] : 0);
     }
-    double *values = expand(&s->mask, p->shape);
+    double *values = problem_expand(&s->mask, p->shape);
     const int64_t count = p->shape[0] * p->shape[1] * p->shape[2] * p->shape[3];
     unsigned char *seen_bytes = own(s, must_allocate((size_t)count + 1));
     for (int64_t i = 0; i < count; i++) seen_bytes[i] = values[i] != 0.0;
@@ -374,10 +379,10 @@ static void describe(const void *of)
     const struct problem *p = of;
     const struct twin_problem *t = &p->scene.twin;
     fprintf(stderr,
-            "the problem: %s %s, numbers %d, modifiers %#x; B %d Hq %d Hk %d Tq %d Tk %d Dq %d Dk %d Dv %d A %d%s\n",
-            scene_score_names[t->score], p->scene.dtype == ATTN_F32 ? "f32" : "f64", (int)p->numbers,
-            p->scene.modifiers, (int)t->batch, (int)t->query_heads, (int)t->key_heads, (int)t->queries, (int)t->keys,
-            (int)t->query_dim, (int)t->key_dim, (int)t->value_dim, (int)t->hidden_dim,
+            "the problem: %s %s%s, numbers %d, modifiers %#x; B %d Hq %d Hk %d Tq %d Tk %d Dq %d Dk %d Dv %d A %d%s\n",
+            scene_score_names[t->score], dtype_name(p->scene.dtype), p->has_integers ? " with keys of i8" : "",
+            (int)p->numbers, p->scene.modifiers, (int)t->batch, (int)t->query_heads, (int)t->key_heads, (int)t->queries,
+            (int)t->keys, (int)t->query_dim, (int)t->key_dim, (int)t->value_dim, (int)t->hidden_dim,
             t->value == NULL ? ", keys alone" : "");
     fprintf(stderr,
             "scale %g cap %g tau %g dropout %g local %d %d causal %d window %d %d %d alibi %d relative %d start %d\n",
@@ -469,7 +474,7 @@ void problem_destroy(struct problem *p)
 
 void problem_run_twin(struct problem *p)
 {
-    if (p->scene.want.context == NULL) fuzz_run_twin(&p->scene.twin, p->scene.dtype, &p->scene.want);
+    if (p->scene.want.context == NULL) fuzz_run_twin(&p->scene.twin, dtype_computed(p->scene.dtype), &p->scene.want);
 }
 
 bool problem_in_reach(const struct problem *p)

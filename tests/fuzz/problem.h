@@ -31,6 +31,9 @@ struct problem {
     unsigned additive_flags;
     int64_t location_rows;
     int64_t shape[4], context_shape[4]; /* of the scores and of the context */
+    bool is_stored;                     /* numbers are of types that are not computed in (store.h) */
+    bool has_integers;                  /* keys and values are: of 8 bits, with scales */
+    struct array key_scales, value_scales;
     attn_mechanism *mechanisms[FUZZ_ENGINES];
 };
 
@@ -46,6 +49,12 @@ void problem_destroy(struct problem *problem);
 
 /* The mechanism on an engine, made when it is first asked for. */
 attn_mechanism *problem_mechanism(struct problem *problem, enum fuzz_engine which);
+
+/* What broadcasts to the scores, in their shape; the caller frees it. */
+double *problem_expand(const struct array *array, const int64_t *full);
+
+/* Has the block freed with the problem. */
+void *problem_own(struct problem *problem, void *block);
 
 /* Runs the twin, into scene.want, once. */
 void problem_run_twin(struct problem *problem);

@@ -4,8 +4,6 @@
  */
 #include "spoil_tensor.h"
 
-enum { TENSOR_WAYS = 12 };
-
 int64_t tensor_count(const attn_tensor *t)
 {
     int64_t count = 1;
@@ -33,7 +31,7 @@ bool spoil_tensor(attn_tensor *t, unsigned way)
     case 4:
         t->dtype = 99;
         return true;
-    case 5:
+    case TENSOR_OF_HALVES:
         t->dtype = ATTN_F16;
         return true;
     case 6:
@@ -43,7 +41,7 @@ bool spoil_tensor(attn_tensor *t, unsigned way)
         t->shape[0] = INT64_MIN;
         return true;
     case 8: /* misaligned */
-        if (empty || t->data == NULL || t->dtype == ATTN_BOOL) return false;
+        if (empty || t->data == NULL || t->dtype == ATTN_BOOL || t->dtype == ATTN_I8) return false;
         t->data = (char *)t->data + 1;
         return true;
     case 9:

@@ -7,6 +7,8 @@
 
 #include "fuzz.h"
 
+enum { TENSOR_WAYS = 12, TENSOR_OF_HALVES = 5 };
+
 int64_t tensor_count(const attn_tensor *tensor);
 
 /* Makes the tensor wrong, in a way that `way` chooses; false where this way does not apply. No element of what comes

@@ -5,6 +5,7 @@
 #include "layers/memory/append.h"
 
 #include "call/scratch.h"
+#include "call/wide.h"
 #include "handles/engine.h"
 #include "handles/lengths.h"
 #include "handles/status.h"
@@ -43,6 +44,9 @@ attn_i_problem attn_i_memory_problem(const attn_memory *m, int64_t keys)
 typedef struct append {
     attn_memory *m;
     attn_i_problem p; /* its keys and values are what is appended */
+    attn_dtype given; /* of these */
+    attn_i_wide wide; /* of the mechanism's parameters, where keys are projected */
+    attn_i_view params[ATTN_I_MOST_PARAMS];
     attn_i_view counts;
     attn_i_sources sources; /* of keys that are converted */
     int64_t heads;          /* of a chunk */
@@ -91,6 +95,7 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
     if (status == ATTN_OK) status = attn_i_real(reals, key, "key", &p->key);
     if (status == ATTN_OK) status = attn_i_real(reals, value, "value", &p->value);
     if (status != ATTN_OK) return status;
+    a->given = reals.dtype;
     p->keys = key != NULL ? p->key.shape[2] : p->value.shape[2];
     const int64_t key_shape[4] = {m->batch, m->key_heads, p->keys, m->key_dim};
     const int64_t value_shape[4] = {m->batch, m->key_heads, p->keys, m->value_dim};
@@ -107,7 +112,7 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
     }
     if (status == ATTN_OK && m->ready != ATTN_I_RAW)
         status =
-            attn_i_params_check(p->mechanism->params, p->mechanism->param_count, p->mechanism->rule->name, p->dtype);
+            attn_i_params_check(p->mechanism->params, p->mechanism->param_count, p->mechanism->rule->name, a->given);
     if (alone) p->value = p->key;
     return status;
 }
@@ -297,8 +302,18 @@ static void append_turned(append *a)
     }
 }
 
+static void lay_out_params(append *a, attn_i_arena *arena)
+{
+    const attn_mechanism *m = a->p.mechanism;
+    attn_i_wide_begin(&a->wide, a->m->engine, a->given);
+    attn_i_wide_add_params(&a->wide, m->params, m->param_count, a->params);
+    attn_i_wide_layout(&a->wide, arena);
+    a->p.params = a->params;
+}
+
 static void lay_out(append *a, attn_i_arena *arena)
 {
+    if (a->m->ready != ATTN_I_RAW) lay_out_params(a, arena);
     if (a->m->ready == ATTN_I_CONVERTED) lay_out_converted(a, arena);
     if (a->m->ready == ATTN_I_PREPARED) lay_out_prepared(a, arena);
     if (turns_first(a)) lay_out_turned(a, arena);
@@ -313,6 +328,7 @@ static void append_rows(void *data, void *scratch)
         a->state = (attn_i_score_state){.own_products = 0};
         lay_out(a, &arena);
     }
+    if (a->m->ready != ATTN_I_RAW) attn_i_wide_load(&a->wide, a->m->engine->pool);
     if (a->m->ready == ATTN_I_CONVERTED) append_converted(a);
     if (a->m->ready == ATTN_I_PREPARED) append_prepared(a);
     if (turns_first(a)) {
