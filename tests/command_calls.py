@@ -7,7 +7,7 @@ import os
 import unittest
 
 import numpy as np
-from command_support import InAnEmptyFolder, softmax
+from command_support import InAnEmptyFolder, quantised, softmax
 
 
 class AttentionalStep(InAnEmptyFolder):
@@ -394,6 +394,60 @@ class Incremental(InAnEmptyFolder):
         shapes = Layers.shapes(rank=2, mechanism={"W": (3, 3)})
         self.make(**shapes)
         self.same(Layers.command(shapes, score="general"), ("--causal", "bottom-right"), outputs)
+
+    def test_memories_of_8_bits(self):
+        """Float32 over a memory of integers is over what these stand for; a layer's rows are the words here."""
+        run = self.run_of(dtype="f4")
+        self.good(*run, "--incremental", "--memory-dtype", "int8", "--causal", "bottom-right", "--context", "got.npy")
+        for name in "key.npy", "value.npy":
+            integers, scales, meant = quantised(np.load(name))
+            np.save("i1_" + name, integers)
+            np.save("scales_" + name, scales)
+            np.save(name, meant)
+        self.good(*run, "--causal", "bottom-right", "--context", "want.npy")
+        np.testing.assert_allclose(np.load("got.npy"), np.load("want.npy"), rtol=1e-5, atol=1e-5)
+        integers = ("run", "--score", "scaled-dot", "--query", "query.npy", "--key", "i1_key.npy", "--key-scales", "scales_key.npy")
+        self.good(*integers, "--value", "i1_value.npy", "--value-scales", "scales_value.npy", "--causal", "bottom-right", "--context", "got.npy")
+        np.testing.assert_allclose(np.load("got.npy"), np.load("want.npy"), rtol=1e-5, atol=1e-5)
+        self.good(*integers, "--context", "got.npy")
+        self.good(*run[:7], "--context", "want.npy")
+        np.testing.assert_allclose(np.load("got.npy"), np.load("want.npy"), rtol=1e-5, atol=1e-5)
+
+        words = self.random.normal(size=(2, 5, 6)).astype("f4")
+        np.save("x.npy", words)
+        np.save("unit.npy", np.eye(6, dtype="f4"))
+        np.save("heads.npy", words.reshape(2, 5, 2, 3).swapaxes(1, 2))
+        np.save("rows.npy", quantised(np.load("heads.npy"))[2])
+        layer = ("run", "--score", "scaled-dot", "--heads", "2", "--query", "x.npy", "--causal", "top-left", "--incremental",
+                 *(x for name in "qkvo" for x in ("--param", "W_%s=unit.npy" % name)))
+        self.good(*layer, "--memory-dtype", "int8", "--output", "got.npy")
+        self.good("run", "--score", "scaled-dot", "--query", "heads.npy", "--key", "rows.npy", "--causal", "top-left", "--context", "want.npy")
+        want = np.load("want.npy").swapaxes(1, 2).reshape(2, 5, 6)
+        np.testing.assert_allclose(np.load("got.npy"), want, rtol=1e-5, atol=1e-5)
+        self.assertEqual(self.good(*layer, "--memory-dtype", "float32"), self.good(*layer))
+
+    def test_refusals_of_integers(self):
+        run = (*self.run_of(dtype="f4"), "--context", "c.npy")
+        integers, scales, _ = quantised(np.load("key.npy"))
+        np.save("i1.npy", integers)
+        np.save("scales.npy", scales)
+        np.save("f8.npy", np.load("query.npy").astype("f8"))
+        os.mkdir("gradients")
+        self.normal("d_context.npy", 2, 4, 5, 6)
+        alone = ("run", "--score", "scaled-dot", "--query", "query.npy", "--key", "i1.npy", "--context", "c.npy")
+        self.refuse_all([
+            ((*run, "--memory-dtype", "int8"), "--memory-dtype needs --incremental"),
+            ((*run, "--incremental", "--memory-dtype", "i8"), "float32, float64, float16, bfloat16, int8"),
+            ((*run, "--incremental", "--memory-dtype", "bfloat16"), "ATTN_BF16"),
+            ((*run, "--key-scales", "scales.npy"), "there is key_scales, but key is ATTN_F32"),
+            (alone, "key is ATTN_I8, but key_scales is NULL"), ((*alone, "--value-scales", "scales.npy"), "--value-scales needs --value"),
+            ((*alone, "--key-scales", "key.npy"), "key_scales"),
+            ((*alone, "--key-scales", "scales.npy", "--incremental"), "--key-scales does not go with --incremental"),
+            ((*alone, "--key-scales", "scales.npy", "--rope", "halves"), "ATTN_I8"),
+            ((*alone, "--key-scales", "scales.npy", "--d-context", "d_context.npy", "--grad-out", "gradients"), "no gradients"),
+            ((*(x.replace("query.npy", "f8.npy") for x in alone), "--key-scales", "scales.npy"), "query is ATTN_F64"),
+            (("run", "--score", "dot", "--query", "i1.npy", "--key", "i1.npy", "--context", "c.npy"), "i1.npy holds whole numbers"),
+        ])
 
     def test_refusals(self):
         run = (*self.run_of(), "--incremental", "--context", "c.npy")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from command_support import COMMAND, ENVIRONMENT, InAnEmptyFolder, attn, widened
 
-OURS = {np.dtype(t) for t in ("f2", "f4", "f8", "V2", "?", "i4", "i8")}
+OURS = {np.dtype(t) for t in ("f2", "f4", "f8", "V2", "?", "i1", "i4", "i8")}
 
 
 def npy(header, version=1, data=b""):
@@ -110,9 +110,9 @@ class Headers(InAnEmptyFolder):
         self.each(self.put("False", "true", "0", "None", "'False'", "Falsely", "(True,)", "not True", "False\xe9"), False)
 
     def test_types(self):
-        letters = ("f2", "f4", "f8", "V2", "i4", "i8", "b1", "?", "e", "f", "d", "i", "l", "q", "p", "f04", "f 4", "f+4", "V02", "V 2")
+        letters = ("f2", "f4", "f8", "V2", "i1", "i4", "i8", "b1", "b", "?", "e", "f", "d", "i", "l", "q", "p", "f04", "f 4", "f+4", "V02", "V 2")
         self.each(self.put("<f4", *(mark + letter for mark in ("", "<", ">", "=", "|") for letter in letters)), True, (1,))
-        self.each(self.put("<f4", "float", "float16", "float32", "float64", "half", "single", "double", "int", "int_", "intc", "intp", "int32", "int64",
+        self.each(self.put("<f4", "float", "float16", "float32", "float64", "half", "single", "double", "int", "int_", "intc", "intp", "int8", "byte", "int32", "int64",
                            "longlong", "bool", "bool_"), True, (1,))
         self.each(self.put("<f4", "<", "4", "f3", "<half", "V-2", "V2 ", "v2", "f-4", "f4 ", " f4", "f4x", "<<f4", "=<f4", "?1", "d8", "Float32", "<float32",
                            "=int", " int", "O", "|O", "!f4", "@f4", "f4\\0", "é"), False, (1,))

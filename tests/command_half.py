@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 
 import numpy as np
-from command_support import InAnEmptyFolder, attn, widened
+from command_support import InAnEmptyFolder, quantised, widened
 
 
 def narrowed(x, kind):
@@ -151,16 +151,15 @@ class Half(InAnEmptyFolder):
         self.bad(*run, "u2.npy", sentence="u2.npy holds u2 (uint16); where these are the bits of bfloat16, attn run takes --u2-is-bf16")
         np.save("w.npy", w)
         for before, after in ((), (said,)), ((said,), ()):  # parameters too, wherever the option stands
-            done = attn("run", *before, "--score", "general", "--param", "W=w.npy", "--query", "x.npy", "--key", "x.npy", *after)
-            self.assertNotIn(b"u2", done.stderr)
-            self.assertTrue(done.returncode == 0 or b"W is ATTN_BF16" in done.stderr, done.stderr)
+            self.assertEqual(self.good("run", *before, "--score", "general", "--param", "W=w.npy", "--query", "x.npy", "--key", "x.npy",
+                                       *after), want)
         self.bad("run", "--score", "general", "--param", "W=w.npy", "--query", "x.npy", "--key", "x.npy", sentence="w.npy holds u2")
         self.bad("run", "--decomposable", "--f", "u2.npy", "--g", "u2.npy", "--beta", "b.npy", sentence="--u2-is-bf16")
         for command in "plot", "stats":
             self.bad(command, "u2.npy", sentence="u2.npy holds u2 (uint16)")
 
     def test_what_is_composed(self):
-        """Turned queries, Luong's step, a memory, layers, decomposable attention: as in float32, or refused by the library."""
+        """Turned queries, Luong's step, a memory, layers, decomposable attention: as in float32."""
         for kind in KINDS:
             self.both(kind, query=(2, 5, 6), key=(2, 7, 6), value=(2, 7, 4), d_output=(2, 5, 3), d_context=(2, 5, 4),
                       x=(2, 5, 8), W_16=(8, 8), b_16=(8,), d_y=(2, 5, 8), f=(1, 1, 3, 6), g=(1, 1, 4, 6), d_beta=(1, 1, 3, 6))
@@ -191,11 +190,7 @@ class Half(InAnEmptyFolder):
             for line, output, gradients in lines():
                 into = (["--grad-out", "."], ["--grad-out", "wide"]) if gradients else ([], [])
                 os.makedirs("wide", exist_ok=True)
-                done = attn(*line, "--" + output, "out.npy", *into[0])
-                if done.returncode != 0:
-                    self.assertRegex(done.stderr.decode(), r"\Aattn: attn_[^\n]*ATTN_B?F16[^\n]*\n\Z", line)
-                    self.assertFalse(Path("out.npy").exists())
-                    continue
+                self.good(*line, "--" + output, "out.npy", *into[0])
                 self.good(*self.wide(line), "--" + output, "wide/out.npy", *into[1])
                 for name in ("out", *gradients):
                     got, want = load(name + ".npy"), np.load("wide/" + name + ".npy")
@@ -203,6 +198,38 @@ class Half(InAnEmptyFolder):
                     self.assertEqual(got.dtype.itemsize, 2 if sixteen else 4, (line, name))
                     np.testing.assert_allclose(widened(got), want, rtol=near, atol=near * max(1, np.abs(want).max()), err_msg=str((line, name)))
                 os.remove("out.npy")
+
+    def test_memories_of_other_types(self):
+        """What is kept in another type is as what that has of it, in a memory of the query's or of float32."""
+        for kind in KINDS:
+            self.both(kind, query=(2, 4, 5, 6), key=(2, 2, 7, 6), value=(2, 2, 7, 4))
+            line = ["run", "--score", "scaled-dot", "--query", "query.npy", "--key", "key.npy", "--value", "value.npy"]
+            over, want = ("--incremental", "--causal", "bottom-right", "--memory-dtype"), {"f2": "float16", "bf16": "bfloat16"}[kind]
+            self.assertEqual(self.good(*line, *over, want), self.good(*line, *over[:-1]))
+            self.good(*line, *over, "int8", "--context", "context.npy")
+            for name in "key", "value":
+                np.save(name + ".wide.npy", quantised(np.load(name + ".wide.npy"))[2])
+            os.makedirs("wide", exist_ok=True)
+            self.good(*self.wide(line), *over[:-1], "--context", "wide/context.npy")
+            self.compare(kind, ("context",), ())
+            self.bad(*line, *over, "float32", sentence="ATTN_F32")
+            os.remove("key.wide.npy"), os.remove("value.wide.npy")
+
+    def test_integers(self):
+        for kind in KINDS:
+            self.both(kind, query=(2, 4, 5, 6))
+            for name, shape in ("key", (2, 2, 7, 6)), ("value", (2, 2, 7, 4)):
+                integers, scales, meant = quantised(self.random.normal(size=shape).astype("f4"))
+                np.save(name + ".npy", integers)
+                np.save(name + "_scales.npy", scales)
+                np.save(name + ".wide.npy", meant)
+            line = ["run", "--score", "scaled-dot", "--query", "query.npy", "--key", "key.npy", "--value", "value.npy", "--causal", "top-left"]
+            scales = ["--key-scales", "key_scales.npy", "--value-scales", "value_scales.npy"]
+            os.makedirs("wide", exist_ok=True)
+            self.good(*line, *scales, "--context", "context.npy", "--weights", "weights.npy")
+            self.good(*self.wide(line), "--context", "wide/context.npy", "--weights", "wide/weights.npy")
+            self.compare(kind, ("context",), ("weights",))
+            os.remove("key.wide.npy"), os.remove("value.wide.npy")
 
     def test_pictures_and_stats_of_weights(self):
         for kind in KINDS:

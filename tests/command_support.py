@@ -18,6 +18,13 @@ def attn(*arguments, stdin=b""):
     return subprocess.run([COMMAND, *arguments], input=stdin, capture_output=True, env=ENVIRONMENT, timeout=60)
 
 
+def quantised(rows):
+    """Integers, the scale of each row, and what both stand for, as a memory of 8 bits has them."""
+    scales = np.abs(rows).max(-1) / np.float32(127)
+    integers = np.rint(rows / scales[..., None]).astype("i1")
+    return integers, scales, integers * scales[..., None]
+
+
 def widened(x):
     """Numbers as f8; of u2 those whose bits in bfloat16 they are."""
     return (x.astype("u4") << 16).view("f4").astype("f8") if x.dtype.kind == "u" else x.astype("f8")

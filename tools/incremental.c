@@ -14,11 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-const request_option incremental_options[] = {{.name = "incremental", .flag = true}, {.name = NULL}};
+const request_option incremental_options[] = {
+    {.name = "incremental", .flag = true}, {.name = "memory-dtype", .needs = "incremental"}, {.name = NULL}};
+/* i8 is another type to NumPy, and to the files of this command. */
+static const option_word dtypes[] = {{"float32", ATTN_F32},   {"float64", ATTN_F64}, {"float16", ATTN_F16},
+                                     {"bfloat16", ATTN_BF16}, {"int8", ATTN_I8},     {NULL, 0}};
 
 static void check(const request *r, positions p)
 {
-    static const char *const never[] = {"grad-out", "dropout", NULL};
+    static const char *const never[] = {"grad-out", "dropout", "key-scales", "value-scales", NULL};
     for (size_t i = 0; never[i] != NULL; ++i) {
         if (request_get(r, never[i]) != NULL) fail("--%s does not go with --incremental", never[i]);
     }
@@ -45,6 +49,7 @@ incremental incremental_read(const request *r)
     if (!way.wanted) return way;
     positions p = modifiers_positions(r);
     check(r, p);
+    (void)request_word(r, "memory-dtype", dtypes, &way.kept);
     way.causal = p.causal;
     return way;
 }
@@ -164,12 +169,12 @@ static void enter_step(step *s, const walk *w, const attn_forward_args *whole, i
 /* -------------------------------------------------------------------------------------------------- plain */
 
 /* any is one of key and value, of which the other may be NULL. */
-static attn_memory *create_memory(const attn_mechanism *mechanism, const attn_tensor *any, const attn_tensor *key,
-                                  const attn_tensor *value)
+static attn_memory *create_memory(const incremental *way, const attn_mechanism *mechanism, const attn_tensor *any,
+                                  const attn_tensor *key, const attn_tensor *value)
 {
     attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
     options.flags = value == NULL ? ATTN_MEMORY_KEYS_ALONE : 0;
-    options.dtype = any->dtype;
+    options.dtype = way->kept != 0 ? way->kept : any->dtype;
     options.batch = any->shape[0];
     options.key_heads = any->shape[1];
     options.key_dim = key != NULL ? key->shape[3] : 0;
@@ -217,7 +222,7 @@ void incremental_forward(const incremental *way, const attn_mechanism *mechanism
     attn_tensor queries = tensor_raised(whole->query, 4);
     if (key != NULL) key = &keys;
     if (value != NULL) value = &values;
-    attn_memory *memory = create_memory(mechanism, &keys, key, value);
+    attn_memory *memory = create_memory(way, mechanism, &keys, key, value);
     walk w = start_walk(way, whole, queries.shape[0], queries.shape[2], keys.shape[2]);
     for (int64_t i = 0; i < w.queries; ++i) {
         step s;
@@ -253,7 +258,7 @@ void incremental_layer(const incremental *way, const attn_multihead *layer, cons
     attn_tensor x = tensor_raised(whole->query, 3), y = whole->key != NULL ? tensor_raised(whole->key, 3) : x;
     attn_tensor z = whole->value != NULL ? tensor_raised(whole->value, 3) : y, output = tensor_raised(whole->output, 3);
     attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
-    options.dtype = x.dtype;
+    options.dtype = way->kept != 0 ? way->kept : x.dtype;
     options.batch = x.shape[0];
     options.key_heads = shape->key_heads;
     options.key_dim = shape->head_dim;

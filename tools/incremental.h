@@ -17,6 +17,7 @@ typedef struct incremental {
     bool wanted;       /* false: there is no --incremental */
     attn_align causal; /* the memory grows with the queries, up to their positions; ATTN_ALIGN_NONE: all keys are
                           there from the beginning */
+    attn_dtype kept;   /* what the memory keeps keys and values in; 0: what they come in */
 } incremental;
 
 /* Fails unless every other option means the same query by query. */

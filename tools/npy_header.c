@@ -70,14 +70,14 @@ static attn_dtype dtype_of(const char *code, bool ordered)
     const struct {
         const char *name;
         attn_dtype dtype;
-    } named[] = {{"e", ATTN_F16},       {"half", ATTN_F16},    {"float16", ATTN_F16}, {"H", U2},
-                 {"uint16", U2},        {"ushort", U2},        {"?", ATTN_BOOL},      {"f", ATTN_F32},
-                 {"d", ATTN_F64},       {"i", ATTN_I32},       {"l", of_long},        {"q", ATTN_I64},
-                 {"p", of_pointer},     {"n", of_pointer},     {"bool", ATTN_BOOL},   {"bool_", ATTN_BOOL},
-                 {"float", ATTN_F64},   {"float32", ATTN_F32}, {"single", ATTN_F32},  {"float64", ATTN_F64},
-                 {"double", ATTN_F64},  {"int", of_pointer},   {"int_", of_pointer},  {"intp", of_pointer},
-                 {"intc", ATTN_I32},    {"int32", ATTN_I32},   {"int64", ATTN_I64},   {"long", of_long},
-                 {"longlong", ATTN_I64}};
+    } named[] = {{"e", ATTN_F16},        {"half", ATTN_F16},    {"float16", ATTN_F16}, {"H", U2},
+                 {"uint16", U2},         {"ushort", U2},        {"?", ATTN_BOOL},      {"f", ATTN_F32},
+                 {"d", ATTN_F64},        {"i", ATTN_I32},       {"l", of_long},        {"q", ATTN_I64},
+                 {"p", of_pointer},      {"n", of_pointer},     {"bool", ATTN_BOOL},   {"bool_", ATTN_BOOL},
+                 {"float", ATTN_F64},    {"float32", ATTN_F32}, {"single", ATTN_F32},  {"float64", ATTN_F64},
+                 {"double", ATTN_F64},   {"int", of_pointer},   {"int_", of_pointer},  {"intp", of_pointer},
+                 {"intc", ATTN_I32},     {"int32", ATTN_I32},   {"int64", ATTN_I64},   {"long", of_long},
+                 {"longlong", ATTN_I64}, {"b", ATTN_I8},        {"int8", ATTN_I8},     {"byte", ATTN_I8}};
     for (size_t i = 0; i < sizeof named / sizeof named[0]; ++i) {
         bool letter = named[i].name[1] == '\0';
         if ((letter || !ordered) && strcmp(code, named[i].name) == 0) return named[i].dtype;
@@ -88,7 +88,7 @@ static attn_dtype dtype_of(const char *code, bool ordered)
     if (code[0] == 'f') return bytes == 2 ? ATTN_F16 : bytes == 4 ? ATTN_F32 : bytes == 8 ? ATTN_F64 : 0;
     if (code[0] == 'V') return bytes == 2 ? ATTN_BF16 : 0; /* NumPy has no name for it */
     if (code[0] == 'u') return bytes == 2 ? U2 : 0;
-    if (code[0] == 'i') return bytes == 4 ? ATTN_I32 : bytes == 8 ? ATTN_I64 : 0;
+    if (code[0] == 'i') return bytes == 1 ? ATTN_I8 : bytes == 4 ? ATTN_I32 : bytes == 8 ? ATTN_I64 : 0;
     return code[0] == 'b' && bytes == 1 ? ATTN_BOOL : 0;
 }
 
@@ -107,7 +107,7 @@ static void take_dtype(const literal *descr, const char *name, attn_dtype u2, np
             fail("%s holds u2 (uint16); where these are the bits of bfloat16, attn run takes --u2-is-bf16", name);
     }
     if (header->dtype == 0) {
-        fail("%s holds elements of type '%.20s'; attn reads f2, f4, f8, V2 (bfloat16), b1 (bool), i4 and i8", name,
+        fail("%s holds elements of type '%.20s'; attn reads f2, f4, f8, V2 (bfloat16), b1 (bool), i1, i4 and i8", name,
              code);
     }
     header->element_bytes = npy_element_bytes(header->dtype);
@@ -163,6 +163,7 @@ size_t npy_element_bytes(attn_dtype dtype)
 {
     switch (dtype) {
     case ATTN_BOOL:
+    case ATTN_I8:
         return 1;
     case ATTN_F16:
     case ATTN_BF16:

@@ -21,6 +21,8 @@
 static const request_option attention_options[] = {{.name = "query"},
                                                    {.name = "key"},
                                                    {.name = "value"},
+                                                   {.name = "key-scales", .needs = "key"},
+                                                   {.name = "value-scales", .needs = "value"},
                                                    {.name = "context"},
                                                    {.name = "d-context", .needs = "grad-out"},
                                                    {.name = NULL}};
@@ -50,6 +52,8 @@ static void read_inputs(call *c)
     c->args.query = c->query = request_tensor(c->r, "query");
     c->args.key = c->key = request_tensor(c->r, "key");
     c->args.value = c->value = request_tensor(c->r, "value");
+    c->args.key_scales = request_tensor(c->r, "key-scales");
+    c->args.value_scales = request_tensor(c->r, "value-scales");
     tensor_check_real(c->query, request_get(c->r, "query"));
     modifiers_fill(c->r, &c->args);
 }
@@ -175,6 +179,8 @@ const char run_attention_help[] =
     "  --query FILE          [B, Hq, Tq, Dq]; leading dimensions may be left out here and below\n"
     "  --key FILE            [B, Hk, Tk, Dk]\n"
     "  --value FILE          [B, Hk, Tk, Dv]; without it the keys are the values\n"
+    "  --key-scales FILE     f4 [B, Hk, Tk], where keys are of i1: what each of them is to be multiplied by\n"
+    "  --value-scales FILE   likewise\n"
     "  --param NAME=FILE     a parameter of the score: W, U, v, b, g; additive is what its parameters say\n"
     "  --rope LAYOUT         turn queries and keys by their positions first: interleaved or halves\n"
     "  --rope-dimensions N   so many of each, the first ones; all without it\n"
@@ -201,6 +207,8 @@ const char run_attention_help[] =
     "  --seed N, --offset N  which ones; 0 without them\n"
     "  --incremental         the queries one by one over a memory, which grows with them where they are causal:\n"
     "                        the same numbers, the way a decoder comes by them\n"
+    "  --memory-dtype NAME   of --incremental: what the memory keeps keys and values in, float32, float64, float16,\n"
+    "                        bfloat16 or int8, the last with a scale for each; as the query is without it\n"
     "\n"
     "  --context FILE        outputs; the context goes to standard output if none is named\n"
     "  --weights FILE\n"

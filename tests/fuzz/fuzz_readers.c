@@ -36,7 +36,7 @@ struct npy {
 
 static size_t bytes_of(attn_dtype dtype)
 {
-    return dtype == ATTN_BOOL                        ? 1
+    return dtype == ATTN_BOOL || dtype == ATTN_I8    ? 1
            : dtype == ATTN_F16 || dtype == ATTN_BF16 ? 2
            : dtype == ATTN_F64 || dtype == ATTN_I64  ? 8
                                                      : 4;
@@ -127,15 +127,15 @@ static size_t put(uint8_t *file, size_t at, const char *text)
 static void check_npy(struct bytes *b)
 {
     static uint8_t file[1 << 16];
-    static const char *const codes[] = {"f4", "f8", "b1", "i4", "i8", "f2", "V2", "u2"};
-    static const attn_dtype dtypes[] = {ATTN_F32, ATTN_F64, ATTN_BOOL, ATTN_I32,
-                                        ATTN_I64, ATTN_F16, ATTN_BF16, ATTN_BF16};
+    static const char *const codes[] = {"f4", "f8", "b1", "i4", "i8", "f2", "V2", "u2", "i1"};
+    static const attn_dtype dtypes[] = {ATTN_F32, ATTN_F64,  ATTN_BOOL, ATTN_I32, ATTN_I64,
+                                        ATTN_F16, ATTN_BF16, ATTN_BF16, ATTN_I8};
     struct npy npy = {.known = true, .ndim = 1 + (int32_t)(take(b) % 4), .count = 1};
-    const unsigned type = take(b) % 8, choice = take(b), order = take(b) % 6, version = 1 + take(b) % 3;
+    const unsigned type = take(b) % 9, choice = take(b), order = take(b) % 6, version = 1 + take(b) % 3;
     char shape[128] = "", text[512], piece[3][160];
     npy.dtype = dtypes[type];
     npy.fortran = choice & 1;
-    npy.swapped = (choice & 2) && npy.dtype != ATTN_BOOL;
+    npy.swapped = (choice & 2) && bytes_of(npy.dtype) > 1;
     for (int32_t d = 0; d < npy.ndim; d++) {
         npy.shape[d] = take(b) % 5;
         npy.count *= npy.shape[d];
@@ -143,7 +143,7 @@ static void check_npy(struct bytes *b)
     }
     if (npy.ndim > 1 && choice & 4) shape[strlen(shape) - 1] = '\0';
     const char *quote = choice & 8 ? "\"" : "'", *space = choice & 16 ? " " : "";
-    const char mark = npy.dtype == ATTN_BOOL ? '|' : npy.swapped == npy_machine_is_little_endian() ? '>' : '<';
+    const char mark = bytes_of(npy.dtype) == 1 ? '|' : npy.swapped == npy_machine_is_little_endian() ? '>' : '<';
     snprintf(piece[0], sizeof piece[0], "%sdescr%s:%s%s%c%s%s", quote, quote, space, quote, mark, codes[type], quote);
     snprintf(piece[1], sizeof piece[1], "%sfortran_order%s:%s%s", quote, quote, space, npy.fortran ? "True" : "False");
     snprintf(piece[2], sizeof piece[2], "%sshape%s:%s(%s)", quote, quote, space, shape);
