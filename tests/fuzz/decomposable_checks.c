@@ -103,7 +103,7 @@ static void create(struct stage *s, struct bytes *b, attn_dtype dtype, enum fuzz
                                                .value = s->numbers[side == 0 ? B : A],
                                                .mask = s->masks[side],
                                                .key_lengths = s->lengths[1 - side]};
-        fuzz_run_twin(&s->twins[side], dtype, &s->want[side]);
+        fuzz_run_twin(&s->twins[side], dtype_computed(dtype), &s->want[side]);
     }
 }
 
@@ -155,7 +155,8 @@ static void check_forward(struct stage *s, struct bytes *b)
     struct array again[OUTPUTS_OF];
     attn_decomposable_args args = s->args;
     for (int o = 0; o < OUTPUTS_OF; o++) {
-        fuzz_array(&s->outputs[o], b, s->dtype, o < A_LOGSUMEXP ? 4 : 3, shapes[o], LAYOUT_OUTPUT);
+        fuzz_array(&s->outputs[o], b, o < A_LOGSUMEXP ? s->dtype : dtype_computed(s->dtype), o < A_LOGSUMEXP ? 4 : 3,
+                   shapes[o], LAYOUT_OUTPUT);
         *output_slot(&s->args, o) = left_out % 16 == 15 || !(left_out >> o & 1) ? &s->outputs[o].tensor : NULL;
     }
     fuzz_count_allocations(-1);
@@ -193,7 +194,7 @@ static void check_forward(struct stage *s, struct bytes *b)
             for (int o = 0; o < OUTPUTS_OF; o++) {
                 if (*output_slot(&s->args, o) != NULL) fuzz_wipe(&again[o]);
             }
-            if (spoil_tensor(&wrong, take(b))) {
+            if (spoil_tensor_of(s->dtype, &wrong, take(b))) {
                 check_refused(&args, s, again, attn_decomposable_forward(fuzz_engine(s->engine), &args));
             }
             *slot = right;
@@ -239,9 +240,11 @@ static void check_backward(struct stage *s, struct bytes *b)
             *flow_slots[side] = &flows[side].tensor;
             numbers = array_read(&flows[side]);
         }
-        const struct twin_flow flow = {.d_context = numbers};
+        double *rounded = dtype_computed(s->dtype) != s->dtype ? array_read(&s->outputs[side]) : NULL;
+        const struct twin_flow flow = {
+            .d_context = numbers, .context = rounded, .context_unit = 1.0 / (BOUND * dtype_epsilon(s->dtype))};
         if (flows_in[side]) twin_gradient_run(&s->twins[side], &s->want[side], &flow, &twins[side]);
-        free(numbers);
+        free(numbers), free(rounded);
     }
     const struct twin_gradient_result *of_beta = flows_in[0] ? &twins[0] : NULL,
                                       *of_alpha = flows_in[1] ? &twins[1] : NULL;

@@ -23,7 +23,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
 #endif
 
-enum { SLOTS = 256, SLOT_BYTES = 1 << 22, UNTOUCHED = 0xFF };
+enum { SLOTS = 512, SLOT_BYTES = 1 << 22, UNTOUCHED = 0xFF };
 
 static struct {
     unsigned char *at;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * fuzz_layers.c: layers of heads (multihead_scene.h) of any shape, forward and backward, in workspaces, with what is
- * saved and without, failing, refused, and decoding over a memory.
+ * saved and without, failing, refused, and decoding over a memory. What is left of an input is another layer, of
+ * 16 bits, which no memory decodes.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -239,13 +240,19 @@ static void check_same_gradients(const struct layer *got, const struct layer *wa
     }
 }
 
-/* Float32 beside float64, whose numbers are the same; or float64 beside itself on the other way. */
-static void check_gradients(const struct layer *l, const struct fuzzed *f, enum fuzz_engine on)
+static bool is_stored(attn_dtype dtype)
+{
+    return dtype_computed(dtype) != dtype;
+}
+
+/* Float32 and less beside float64, whose numbers are the same; or float64 beside itself on the other way. */
+static void check_gradients(struct layer *l, const struct fuzzed *f, enum fuzz_engine on)
 {
     struct layer twice;
     struct fuzzed wide = *f;
     wide.dtype = ATTN_F64;
     create(&twice, &wide, on == BLAS_ONE ? TILES_ONE : BLAS_ONE);
+    if (is_stored(f->dtype)) layer_copy_numbers(&twice, l);
     backward(&twice);
     for (int g = 0; g < GRADIENTS; g++) {
         if (twice.gradient[g].memory == NULL) continue;
@@ -301,10 +308,17 @@ static void check_backward(const struct fuzzed *f, enum fuzz_engine on, struct b
         backward(&other);
         for (int g = 0; g < GRADIENTS; g++) {
             if (l.gradient[g].memory == NULL) continue;
+            const int64_t count = array_count(&l.gradient[g]);
+            const attn_dtype dtype = l.gradient[g].tensor.dtype;
             double *want = array_read(&l.gradient[g]);
-            for (int64_t k = array_count(&l.gradient[g]) - 1; k >= 0; k--) want[k] += 3.0;
-            check_close(&other.gradient[g], want, NULL, gradient_bound, layer_gradient_name(&l, g), on);
-            free(want);
+            double *magnitude = must_allocate((size_t)(count + 1) * sizeof *magnitude);
+            for (int64_t k = 0; k < count; k++) { /* which was rounded, too */
+                const double half = dtype_half_step(dtype, want[k]) / gradient_bound / dtype_epsilon(dtype);
+                want[k] += 3.0;
+                magnitude[k] = 1.0 + fabs(want[k]) + half;
+            }
+            check_close(&other.gradient[g], want, magnitude, gradient_bound, layer_gradient_name(&l, g), on);
+            free(want), free(magnitude);
         }
     }
     layer_destroy(&other);
@@ -377,13 +391,14 @@ static void check_decoding(struct fuzzed f, enum fuzz_engine on, struct bytes *b
 
 /* ----------------------------------------------------------------------------------------------- whole */
 
-void fuzz_one(struct bytes *b)
+/* The layer of this type, or, of 0, of one that is taken. */
+static void check_layer(struct bytes *b, attn_dtype dtype)
 {
     struct layer l;
     struct fuzzed f = {.setup = take_setup(b)};
     const unsigned choice = take(b), check = take(b);
     const enum fuzz_engine on = choice % 2 == 0 ? TILES_ONE : BLAS_ONE;
-    f.dtype = choice / 2 % 4 == 3 ? ATTN_F64 : ATTN_F32;
+    f.dtype = dtype != 0 ? dtype : choice / 2 % 4 == 3 ? ATTN_F64 : ATTN_F32;
     f.weights = choice / 8 % 2 == 0;
     f.flow_weights = choice / 16 % 4 == 3;
     f.flow_logsumexp = choice / 64 % 4 == 3;
@@ -395,6 +410,13 @@ void fuzz_one(struct bytes *b)
     if (check % 8 == 1) check_workspace(&l, &f, on, b);
     layer_destroy(&l);
     if (check % 8 == 2) check_failures(&f, on, b);
-    if (check % 8 == 3) check_decoding(f, on, b);
+    if (check % 8 == 3 && !is_stored(f.dtype)) check_decoding(f, on, b);
     if (check % 8 > 3) check_backward(&f, on, b);
+}
+
+void fuzz_one(struct bytes *b)
+{
+    check_layer(b, 0);
+    const unsigned stored = take(b) % 4;
+    if (stored != 0) check_layer(b, stored == 1 ? ATTN_BF16 : ATTN_F16);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * fuzz_rest.c: what is not attention by a mechanism: the decomposable stage (decomposable_checks.c), the attentional
- * step, sinusoids, slopes and rotary positions.
+ * step, sinusoids, slopes and rotary positions. What is left of an input is another such call, in 16 bits.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -70,6 +70,12 @@ static const double *input(struct array *array, struct bytes *b, attn_dtype dtyp
     return *owned = array_read(array);
 }
 
+/* Parameters of a step of 16 bits, and their gradients, are of its type or of what is computed in. */
+static attn_dtype take_param_dtype(struct bytes *b, attn_dtype dtype)
+{
+    return dtype_computed(dtype) != dtype && take(b) % 2 != 0 ? dtype_computed(dtype) : dtype;
+}
+
 static void check_attentional_backward(struct bytes *b, attn_attentional_args *args, enum fuzz_engine on,
                                        attn_dtype dtype, struct rng *rng, const double *x, const double *weight,
                                        const struct array *written, int64_t rows, int64_t columns, int64_t h,
@@ -88,7 +94,8 @@ static void check_attentional_backward(struct bytes *b, attn_attentional_args *a
     bool any = false;
     for (int g = 0; g < 4; g++) {
         if (of[g] == NULL || (wanted >> g & 1)) continue;
-        fuzz_array(&gradients[g], b, dtype, of[g]->ndim, of[g]->shape, LAYOUT_OUTPUT);
+        fuzz_array(&gradients[g], b, g < 2 ? take_param_dtype(b, dtype) : dtype, of[g]->ndim, of[g]->shape,
+                   LAYOUT_OUTPUT);
         for (int64_t i = array_count(&gradients[g]) - 1; i >= 0 && args->accumulate; i--)
             array_set(&gradients[g], i, 2.0);
         *slots[g] = &gradients[g].tensor;
@@ -151,8 +158,8 @@ static void check_attentional(struct bytes *b, attn_dtype dtype, enum fuzz_engin
     struct array weight, bias, context, query, output, again;
     double *owned[4] = {NULL};
     struct rng rng = take_rng(b);
-    const double *w = input(&weight, b, dtype, 2, weight_shape, &rng, &owned[0]);
-    const double *z = choice & 1 ? input(&bias, b, dtype, 1, &h, &rng, &owned[1]) : NULL;
+    const double *w = input(&weight, b, take_param_dtype(b, dtype), 2, weight_shape, &rng, &owned[0]);
+    const double *z = choice & 1 ? input(&bias, b, take_param_dtype(b, dtype), 1, &h, &rng, &owned[1]) : NULL;
     const double *c = input(&context, b, dtype, 3, context_shape, &rng, &owned[2]);
     const double *q = input(&query, b, dtype, 3, query_shape, &rng, &owned[3]);
     fuzz_array(&output, b, dtype, 3, output_shape, LAYOUT_OUTPUT);
@@ -195,7 +202,7 @@ static void check_attentional(struct bytes *b, attn_dtype dtype, enum fuzz_engin
             wrong = *right;
             *slot = &wrong;
             fuzz_wipe(&again);
-            if (spoil_tensor(&wrong, take(b))) {
+            if (spoil_tensor_of(dtype, &wrong, take(b))) {
                 status = attn_attentional_forward(fuzz_engine(on), &args);
                 CHECK(status != ATTN_OK && fuzz_untouched(&again), "a spoilt call: %s", attn_status_string(status));
                 fuzz_check_sentence(status);
@@ -304,7 +311,8 @@ static void check_rope(struct bytes *b, attn_dtype dtype, enum fuzz_engine on)
         const double want = first ? before[at] * cos(angle) - before[other] * sin(angle)
                                   : before[at] * cos(angle) + before[other] * sin(angle);
         const double size = fabs(before[at]) + fabs(before[other]);
-        CHECK(fabs(got - want) <= (4 * dtype_epsilon(dtype) + fabs(angle) * 0x1p-48) * size,
+        const double half = dtype_half_step(dtype, got);
+        CHECK(fabs(got - want) <= (4 * dtype_epsilon(dtype) + fabs(angle) * 0x1p-48) * size + half,
               "element %d is %.9g, wanted %.9g", (int)at, got, want);
     }
     fuzz_array_again(&again, &to);
@@ -315,7 +323,7 @@ static void check_rope(struct bytes *b, attn_dtype dtype, enum fuzz_engine on)
         CHECK(array_get(&from, at) == array_get(&to, at), "in place it is another number");
     }
     attn_tensor wrong = to.tensor;
-    if (spoil_tensor(&wrong, take(b))) {
+    if (spoil_tensor_of(dtype, &wrong, take(b))) {
         fuzz_wipe(&to);
         status = attn_rope(fuzz_engine(on), &options, &from.tensor, &wrong);
         CHECK(status != ATTN_OK && fuzz_untouched(&to), "a spoilt call: %s", attn_status_string(status));
@@ -333,4 +341,10 @@ void fuzz_one(struct bytes *b)
     if (which % 8 == 5) check_attentional(b, dtype, on);
     if (which % 8 == 6) check_sinusoids(b, dtype, on);
     if (which % 8 == 7) check_rope(b, dtype, on);
+    const unsigned stored = take(b) % 4;
+    if (stored == 0) return;
+    const attn_dtype narrow = stored == 1 ? ATTN_BF16 : ATTN_F16;
+    if (which % 8 < 5) check_decomposable(b, narrow, on);
+    if (which % 8 == 5) check_attentional(b, narrow, on);
+    if (which % 8 == 7) check_rope(b, narrow, on);
 }

@@ -16,14 +16,6 @@ static const attn_tensor **slot(attn_forward_args *args, unsigned which)
     return all[which % (args->key_scales != NULL || args->value_scales != NULL ? 12 : 10)];
 }
 
-/* A half is wrong as a type only where there are none. */
-static bool spoil_one(const struct problem *p, attn_tensor *tensor, unsigned way)
-{
-    if (!p->is_stored || way % TENSOR_WAYS != TENSOR_OF_HALVES) return spoil_tensor(tensor, way);
-    tensor->dtype = tensor->dtype == ATTN_BOOL ? ATTN_F16 : ATTN_BOOL;
-    return true;
-}
-
 /* Makes args wrong; false where this way does not apply. `tensors` is room for what is changed. */
 static bool spoil(const struct problem *p, attn_forward_args *args, unsigned way, struct bytes *b, attn_tensor *tensors)
 {
@@ -37,7 +29,7 @@ static bool spoil(const struct problem *p, attn_forward_args *args, unsigned way
         if (*of == NULL) return false;
         tensors[0] = **of;
         *of = &tensors[0];
-        return spoil_one(p, &tensors[0], take(b));
+        return spoil_tensor_of(p->scene.dtype, &tensors[0], take(b));
     case 4:
         args->struct_size = take(b) % 2 == 0 ? 0 : args->struct_size - 1;
         return true;

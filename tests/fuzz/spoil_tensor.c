@@ -58,3 +58,10 @@ bool spoil_tensor(attn_tensor *t, unsigned way)
         return true;
     }
 }
+
+bool spoil_tensor_of(attn_dtype dtype, attn_tensor *t, unsigned way)
+{
+    if (dtype_computed(dtype) == dtype || way % TENSOR_WAYS != TENSOR_OF_HALVES) return spoil_tensor(t, way);
+    t->dtype = t->dtype == ATTN_BOOL ? ATTN_F16 : ATTN_BOOL;
+    return true;
+}

@@ -15,4 +15,7 @@ int64_t tensor_count(const attn_tensor *tensor);
  * out can be read. */
 bool spoil_tensor(attn_tensor *tensor, unsigned way);
 
+/* The same for a call of this type: a half is wrong as a type only where there are none. */
+bool spoil_tensor_of(attn_dtype dtype, attn_tensor *tensor, unsigned way);
+
 #endif
