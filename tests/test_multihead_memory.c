@@ -195,7 +195,7 @@ static void fill_known(struct decoder *d)
         array_set(keys, r * E + (r + 5) % E, 0.5);
     }
     for (int64_t r = 0; r < HK * DV; r++) {
-        const int odd = r % DV % 2;
+        const int odd = (int)(r % DV % 2);
         array_set(values, r * E + r - odd, 1);
         if (!odd) array_set(values, r * E + HK * DV + r, 1.0 / FAR);
     }

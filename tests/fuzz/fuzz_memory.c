@@ -13,12 +13,12 @@
 
 enum { MOST_ROWS = 4, MOST_KEYS = 48, MOST_HEADS = 2, MOST_DIM = 24 };
 
-typedef double rows[MOST_ROWS][MOST_HEADS][MOST_KEYS][MOST_DIM];
+typedef double all_rows[MOST_ROWS][MOST_HEADS][MOST_KEYS][MOST_DIM];
 
 /* What the memory should hold, and what was appended. */
 struct plain {
     int64_t batch, length[MOST_ROWS];
-    rows key, value, given_key, given_value;
+    all_rows key, value, given_key, given_value;
 };
 
 /* A plan of calls with so many sequences and queries. */
@@ -307,7 +307,7 @@ static int64_t greatest_length(const struct plain *plain)
 }
 
 /* Rows up to the greatest length, 0 past a sequence's own. The caller frees them. */
-static double *whole_rows(const struct world *w, const rows *of, int64_t width)
+static double *whole_rows(const struct world *w, all_rows *of, int64_t width)
 {
     const struct plain *plain = &w->plain;
     const int64_t heads = w->problem.scene.twin.key_heads, keys = greatest_length(plain);
@@ -323,10 +323,10 @@ static double *whole_rows(const struct world *w, const rows *of, int64_t width)
 }
 
 /* The problem as the twin sees it: whole arrays of the greatest length. The caller frees them. */
-static struct twin_problem plain_problem(const struct world *w, int64_t queries, const double *query, double **key,
+static struct twin_problem plain_problem(struct world *w, int64_t queries, const double *query, double **key,
                                          double **value)
 {
-    const struct plain *plain = &w->plain;
+    struct plain *plain = &w->plain;
     struct twin_problem t = w->problem.scene.twin;
     const int64_t keys = greatest_length(plain);
     t.batch = plain->batch, t.queries = queries, t.keys = keys, t.query = query;
