@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """onnx_cases.py: the cases of ONNX for its operator Attention, opsets 23 to 25, against the library. The operator's
-conventions are brought to the library's here: heads cut out of the hidden dimension, a cache, positions, several types in one call."""
+conventions are brought to the library's here: heads cut out of the hidden dimension, a cache, positions, several types in
+one call."""
 
 import warnings
 
