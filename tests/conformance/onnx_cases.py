@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """onnx_cases.py: the cases of ONNX for its operator Attention, opsets 23 to 25, against the library. The operator's
-conventions are brought to the library's here: heads cut out of the hidden dimension, a cache, positions, half types."""
+conventions are brought to the library's here: heads cut out of the hidden dimension, a cache, positions, several types in
+one call."""
 
 import warnings
 
@@ -34,7 +35,8 @@ def onnx_attention(inputs, attributes, wants_scores=False):
     given = {name: array for name, array in inputs.items() if array is not None}
     out, flat = given["Q"].dtype, given["Q"].ndim == 3
     doubles = attributes.get("softmax_precision") == TensorProto.DOUBLE or out == np.float64
-    compute = np.float64 if doubles else np.float32
+    types = {array.dtype for name, array in given.items() if name != "nonpad_kv_seqlen"} - {np.dtype(bool)}
+    compute = np.float64 if doubles else out if types == {out} else np.float32
     query = cut(given["Q"], attributes.get("q_num_heads"))
     key, value = (cut(given[name], attributes.get("kv_num_heads")) for name in ("K", "V"))
     past = 0
