@@ -4,6 +4,7 @@
  * numbers, and attention over them is that over what the integers stand for, in float64.
  */
 #define _POSIX_C_SOURCE 200809L
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -292,6 +293,49 @@ static void what_is_not_finite_is_not_made_a_number(void **state)
     }
 }
 
+/* The first and the last numbers of float32 are off by half a scale at most, too, and finite. */
+static void the_ends_of_the_range_are_kept(void **state)
+{
+    static const float greatest[] = {FLT_MAX, 3.3e38F, FLT_MIN, 1e-40F, 0x1p-149F, 0x1.8p-142F, 0x1.Ep-144F};
+    static const int64_t shape[2] = {1, 4};
+    (void)state;
+    for (int i = 0; i < 2 * (int)(sizeof greatest / sizeof *greatest); i++) {
+        const float g = greatest[i / 2], key[4] = {0};
+        const float value[4] = {g, -g, g / 2, g / 3}, query[4] = {1, 1, 1, 1};
+        float context[4];
+        attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
+        attn_memory_options of = ATTN_MEMORY_OPTIONS_INIT;
+        attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+        attn_engine *own;
+        attn_mechanism *mechanism;
+        attn_memory *memory;
+        attn_tensor k, v, q, c;
+        options.way = ways[i % 2];
+        of.dtype = ATTN_I8;
+        of.batch = 1;
+        of.key_dim = of.value_dim = 4;
+        MUST(attn_engine_create(&options, &own));
+        MUST(attn_mechanism_create_dot(own, &mechanism));
+        MUST(attn_memory_create(mechanism, &of, &memory));
+        MUST(attn_tensor_init(&k, (void *)(uintptr_t)key, ATTN_F32, 2, shape));
+        MUST(attn_tensor_init(&v, (void *)(uintptr_t)value, ATTN_F32, 2, shape));
+        MUST(attn_tensor_init(&q, (void *)(uintptr_t)query, ATTN_F32, 2, shape));
+        MUST(attn_tensor_init(&c, context, ATTN_F32, 2, shape));
+        MUST(attn_memory_append(memory, &k, &v, NULL));
+        args.query = &q, args.memory = memory, args.context = &c;
+        MUST(attn_forward(mechanism, &args));
+        const double scale = fmax((double)g / 127, 0x1p-149);
+        for (int d = 0; d < 4; d++) { /* and by what products of float32 round by */
+            const double off = fabs((double)context[d] - (double)value[d]);
+            const double most = scale / 2 + 0x1p-23 * (double)g + 0x1p-149;
+            if (!(off <= most)) fail_msg("%g is kept as %g", (double)value[d], (double)context[d]);
+        }
+        attn_memory_destroy(memory);
+        attn_mechanism_destroy(mechanism);
+        attn_engine_destroy(own);
+    }
+}
+
 /* Keys that are the values, and a plan over a memory that grows. */
 static void a_plan_runs_over_a_memory_that_grows(void **state)
 {
@@ -391,6 +435,7 @@ int main(void)
         cmocka_unit_test(sequences_are_truncated_forked_and_reordered),
         cmocka_unit_test(turned_keys_are_rounded_once),
         cmocka_unit_test(what_is_not_finite_is_not_made_a_number),
+        cmocka_unit_test(the_ends_of_the_range_are_kept),
         cmocka_unit_test(a_plan_runs_over_a_memory_that_grows),
         cmocka_unit_test(what_integers_cannot_do_is_refused_in_words),
     };

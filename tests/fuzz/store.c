@@ -157,6 +157,8 @@ void problem_store(struct problem *p, struct bytes *b, struct stored stored)
     p->has_integers = stored.has_integers;
     s->dtype = stored.dtype;
     t->tiles = true;
+    /* Scores that were equal differ by roundings now, or the other way round: so scaled, weights follow these. */
+    if (fabs(t->scale) > 0x1p40 && problem_in_reach(p)) p->numbers = NUMBERS_IN_REACH;
     if (t->hardmax) t->tie = SCENE_FACTOR * dtype_epsilon(s->dtype);
     if (s->query.memory != NULL) t->query = store(p, b, &s->query, s->dtype);
     store_rows(p, b);

@@ -5,6 +5,7 @@
 
 #include "runtime/size.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -19,6 +20,16 @@ static int64_t load_some(const attn_engine *engine, attn_i_given_row row, int64_
     return n;
 }
 
+/* What integers up to 127 are multiplied by. No finite number becomes an infinity for it: 127 times `most` is none. Nor
+ * is a subnormal quotient rounded down, which would leave numbers out of the integers' reach. */
+static float scale_of(float greatest)
+{
+    static const float most = 0x1.020406p121F;
+    if (isinf(greatest)) return NAN;
+    const float scale = fminf(greatest / 127, most);
+    return greatest > 0 && scale < FLT_MIN ? nextafterf(scale, 1) : scale;
+}
+
 /* Without a scale that can be divided by, the row is 0, or, times a scale that is NaN, NaN. */
 static void quantise(const attn_engine *engine, attn_i_given_row row, int64_t width, char *to, float *scale)
 {
@@ -28,7 +39,7 @@ static void quantise(const attn_engine *engine, attn_i_given_row row, int64_t wi
         n = load_some(engine, row, at, width, some);
         greatest = fmaxf(greatest, kept->greatest(n, some));
     }
-    *scale = isinf(greatest) ? NAN : greatest / 127;
+    *scale = scale_of(greatest);
     const int divides = *scale > 0;
     for (int64_t at = 0, n; at < width; at += n) {
         n = load_some(engine, row, at, width, some);
