@@ -191,13 +191,14 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
     q = query if type(query) is ndarray else array_of(query, "query")
     k = key if type(key) is ndarray else maybe(key, "key")
     v = value if type(value) is ndarray else maybe(value, "value")
-    m, b, lengths, given, others = None, None, None, None, None
-    of_keys, of_values = maybe(key_scales, "key_scales"), maybe(value_scales, "value_scales")
-    if not (mask is None and bias is None and key_lengths is None and out is None and of_keys is None and of_values is None):
+    m, b, lengths, given, of_keys, of_values, others = None, None, None, None, None, None, None
+    if not (mask is None and bias is None and key_lengths is None and out is None and key_scales is None
+            and value_scales is None):
         m = None if mask is None else mask if type(mask) is ndarray else array_of(mask, "mask")
         b = None if bias is None else bias if type(bias) is ndarray else array_of(bias, "bias")
         lengths = None if key_lengths is None else lengths_of(key_lengths, "key_lengths")
         given = None if out is None else writable(out, "out")
+        of_keys, of_values = maybe(key_scales, "key_scales"), maybe(value_scales, "value_scales")
         others = (None if m is None else (m.shape, m.strides, m.dtype),
                   None if b is None else (b.shape, b.strides, b.dtype),
                   None if lengths is None else (lengths.shape, lengths.strides, lengths.dtype),
