@@ -18,9 +18,12 @@ attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t cou
     return (attn_i_rows){room, width};
 }
 
-void attn_i_kept_scale(const attn_i_kept *kept, int64_t first, int64_t n, float *row)
+void attn_i_kept_scale(const attn_i_kept *kept, int64_t first, int64_t n, float *row, int weights)
 {
     if (kept->scales == NULL) return;
     const float *scale = kept->scales + first * kept->scale_stride;
-    for (int64_t j = 0; j < n; j++) row[j] *= scale[j * kept->scale_stride];
+    for (int64_t j = 0; j < n; j++) {
+        const float product = row[j] * scale[j * kept->scale_stride];
+        row[j] = weights && row[j] == 0 ? 0 : product;
+    }
 }

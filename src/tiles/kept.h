@@ -32,7 +32,7 @@ static inline int attn_i_kept_is_near(const attn_i_kept *kept)
 /* `count` rows of `width` elements, from `first` on, in float32: where they are, or in `room`, one after the other. */
 attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, float *room);
 
-/* row[j] *= the scale of row first + j, j < n. */
-void attn_i_kept_scale(const attn_i_kept *kept, int64_t first, int64_t n, float *row);
+/* row[j] *= the scale of row first + j, j < n; of weights, 0 stays 0 whatever the scale is. */
+void attn_i_kept_scale(const attn_i_kept *kept, int64_t first, int64_t n, float *row, int weights);
 
 #endif

@@ -31,7 +31,7 @@ typedef struct attn_i_tile_plan {
     int writes_scores; /* weights or scores are wanted */
     int measures;      /* stats of the weights are wanted */
     int moves;         /* queries of one sequence may not see the same keys by where they stand */
-    int bare;          /* what a query sees it sees as it is, but for the scale, which is positive */
+    int bare;          /* what a query sees it sees as it is, but for the scale */
     int sums_only;     /* a pass makes no context */
     int widens_queries, widens_keys,
         widens_values;              /* their rows are kept in another type, and become float32 as passes read them */

@@ -59,8 +59,7 @@ int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
     plan->measures = p->stats.wanted;
     plan->moves = m->causal != ATTN_ALIGN_NONE || m->window != ATTN_ALIGN_NONE || m->local != ATTN_LOCAL_NONE;
     plan->bare = m->softcap == 0 && !plan->biased && !plan->relative && m->alibi == ATTN_ALIGN_NONE &&
-                 p->mask.data == NULL && !plan->writes_scores && !plan->measures && p->scale > 0 &&
-                 is_moderate(plan->unit * p->scale);
+                 p->mask.data == NULL && !plan->writes_scores;
     plan->plain = plan->folded && !plan->writes_scores && !plan->biased && !plan->relative && !plan->measures;
     plan->wide = p->context.data != NULL && p->context.dtype == ATTN_F32 && p->value_dim > WIDE &&
                  p->keys <= ATTN_I_TILE_KEYS && p->group == 1 && p->dropout.keep == 0 && p->context.stride[3] == 1;

@@ -60,8 +60,7 @@ typedef struct rows {
     attn_i_rows queries; /* where they are evenly apart; data NULL: one by one */
     double great;        /* not 0: references are scores, see attn_i_tile_plan_great */
     int preset;          /* references are what they should have been before */
-    int bare;            /* all rows see all keys of the pass, and nothing changes a score but its scale, */
-    float unit;          /* which is in what makes an exponent of it then */
+    int bare;            /* all rows see all keys of the pass, and nothing changes a score but its scale */
 } rows;
 
 static int64_t query_of(const rows *t, int64_t row)
@@ -152,7 +151,7 @@ static void score(const rows *t, attn_i_span keys)
         }
     }
     for (int64_t i = 0; i < t->w->rows && kept->scales != NULL; i++) {
-        attn_i_kept_scale(kept, keys.first, n, t->s->scores + i * BLOCK_KEYS);
+        attn_i_kept_scale(kept, keys.first, n, t->s->scores + i * BLOCK_KEYS, 0);
     }
 }
 
@@ -213,7 +212,7 @@ static void weigh_great(const rows *t, int64_t i, int64_t first, int64_t n)
 static void weigh(const rows *t, int64_t i, int64_t first, int64_t n)
 {
     float *row = t->s->scores + i * BLOCK_KEYS, *reference = &t->part->reference[i];
-    const float unit = t->unit, score = t->kernels->row_maximum(n, row), most = score * unit;
+    const float unit = (float)t->plan->unit, score = t->kernels->row_maximum(n, row), most = score * unit;
     if (!isfinite(most) && isfinite(score)) t->part->lost = 1;
     if (t->plan->measures) find_strongest(t, i, score, first);
     if (most != -INFINITY && !(most <= *reference)) {
@@ -266,7 +265,7 @@ static void add_context(const rows *t, int64_t first, int64_t n)
 {
     const attn_i_kept *kept = &t->w->value_rows;
     for (int64_t i = 0; i < t->w->rows && kept->scales != NULL; i++) {
-        attn_i_kept_scale(kept, first, n, t->s->scores + i * BLOCK_KEYS);
+        attn_i_kept_scale(kept, first, n, t->s->scores + i * BLOCK_KEYS, 1);
     }
     kept->type->row_context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, attn_i_kept_from(kept, first),
                             context_dim(t->p), t->part->context);
@@ -277,7 +276,7 @@ static void modify(const rows *t, int64_t i, attn_i_span keys)
     float *row = t->s->scores + i * BLOCK_KEYS;
     if (!t->bare) {
         attn_i_row_modify(t->p, t->w->b, head_of(t, i), query_of(t, i), keys, row);
-    } else if (t->great != 0) {
+    } else if (t->p->scale != 1) {
         t->p->kernels->scale(keys.end - keys.first, t->p->scale, row);
     }
 }
@@ -362,7 +361,6 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
     const attn_i_span seen =
         alike ? attn_i_visible(t.p, work->b, last) : attn_i_visible_to_all(t.p, work->b, t.of_query[0], last);
     t.bare = alike && plan->bare;
-    t.unit = (float)(t.bare ? plan->unit * t.p->scale : plan->unit);
     attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
     if (keys.first >= keys.end) keys = (attn_i_span){0, 0};
     find_queries(&t);
