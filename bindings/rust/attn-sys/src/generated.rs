@@ -514,8 +514,8 @@ impl Default for attn_weights_stats {
 /// key head h / (Hq / Hk)), Tq and Tk lengths, Dq, Dk, Dv dimensions. A tensor of lower rank stands for one whose
 /// leading dimensions are 1. query, key, value, bias, parameters and every output have one dtype, ATTN_F32 or ATTN_F64;
 /// or query, key, value, bias and context are ATTN_F16, or all ATTN_BF16, the other outputs ATTN_F32, and each parameter
-/// is of the one or of the other. B, Tq, Tk and Dv may be 0. Sizes must agree exactly; to broadcast a query, key or
-/// value, give it a stride of 0.
+/// is of the one or of the other. key and value may be ATTN_I8 instead, each with its scales, unless query is ATTN_F64.
+/// B, Tq, Tk and Dv may be 0. Sizes must agree exactly; to broadcast a query, key or value, give it a stride of 0.
 /// ```
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -555,7 +555,7 @@ pub struct attn_forward_args {
     pub query_start: i64,
     /// ```text
     /// out [B, Hq, Tq, Dv]; for a query of 16 bits it may be ATTN_F32, not rounded then,
-    /// which   gradients are more exact from
+    /// which gradients are more exact from
     /// ```
     pub context: *const attn_tensor,
     /// ```text
@@ -1396,7 +1396,7 @@ extern "C" {
     /// context for each part of about 1024 of them, 64 at most. Nothing grows with Tq x Tk, but for one byte for each tile
     /// of 64 x 128 of a mask that heads share. Stats take 48 bytes for each query and part of its keys, at most; sums by key
     /// 16 more for each query, 8 for each key and head of a group, for each thread or, by the BLAS, once, and where queries
-    /// are few (at most 8 for each key head) their scores.
+    /// are few (at most 16 for each key head) their scores.
     /// A call allocates once, at most what attn_forward_workspace says. It allocates nothing with a workspace, nor where
     /// the scratch is at most 16 KB: then that is the stack's.
     ///
