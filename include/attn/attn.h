@@ -630,7 +630,7 @@ typedef struct attn_forward_args {
  * context for each part of about 1024 of them, 64 at most. Nothing grows with Tq x Tk, but for one byte for each tile
  * of 64 x 128 of a mask that heads share. Stats take 48 bytes for each query and part of its keys, at most; sums by key
  * 16 more for each query, 8 for each key and head of a group, for each thread or, by the BLAS, once, and where queries
- * are few (at most 16 for each key head) their scores.
+ * are few (at most 16 for each key head, 8 where scores are additive) their scores.
  * A call allocates once, at most what attn_forward_workspace says. It allocates nothing with a workspace, nor where
  * the scratch is at most 16 KB: then that is the stack's.
  *

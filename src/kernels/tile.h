@@ -22,8 +22,9 @@ enum {
     ATTN_I_SPAN_LANES = 16, /* lanes that are computed or left out together */
     ATTN_I_SPANS = ATTN_I_LANES / ATTN_I_SPAN_LANES,
     ATTN_I_BLOCK_ROWS = 6, /* keys or values that one block of products takes */
-    ATTN_I_FEW = 16,
-    ATTN_I_ROOM = 64 /* a weight lies between 2^-ROOM and 2^ROOM times what the reference stands for */
+    ATTN_I_FEW = 16,       /* queries of a key head that had better be rows than lanes, */
+    ATTN_I_FEW_SCORES = 8, /* and where scores are no products, which lanes are good at */
+    ATTN_I_ROOM = 64       /* a weight lies between 2^-ROOM and 2^ROOM times what the reference stands for */
 };
 
 #define ATTN_I_FAR           0x1p21f /* references up to here are exact parts of the offset that rounds a score */

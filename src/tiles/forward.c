@@ -9,6 +9,7 @@
 #include "runtime/size.h"
 #include "tiles/lanes.h"
 #include "tiles/output.h"
+#include "tiles/row_parts.h"
 
 #include <math.h>
 #include <string.h>

@@ -37,8 +37,4 @@ int attn_i_row_pass_suits(const attn_i_tile_plan *plan);
 void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scratch, const attn_i_tile_work *work,
                      attn_i_row_part *part);
 
-/* Brings the parts of a key head together, in order, into the first, and writes the outputs. */
-void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_work *work, attn_i_row_part *parts,
-                             int64_t count);
-
 #endif
