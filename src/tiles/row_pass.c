@@ -56,7 +56,6 @@ typedef struct rows {
     const attn_i_row_scratch *s;
     const attn_i_tile_work *w;
     attn_i_row_part *part;
-    int64_t of_query[ATTN_I_FEW], of_head[ATTN_I_FEW];
     const float *query[ATTN_I_FEW];
     attn_i_rows queries; /* where they are evenly apart; data NULL: one by one */
     double great;        /* not 0: references are scores, see attn_i_tile_plan_great */
@@ -66,24 +65,12 @@ typedef struct rows {
 
 static int64_t query_of(const rows *t, int64_t row)
 {
-    return t->of_query[row];
+    return attn_i_quotient(t->w->first_row + row, t->p->group);
 }
 
 static int64_t head_of(const rows *t, int64_t row)
 {
-    return t->of_head[row];
-}
-
-/* The query and the query head that each row is. */
-static void name_rows(rows *t)
-{
-    const int64_t group = t->p->group, first = t->w->key_head * group;
-    int64_t query = attn_i_quotient(t->w->first_row, group), member = attn_i_remainder(t->w->first_row, group);
-    for (int64_t i = 0; i < t->w->rows; i++) {
-        t->of_query[i] = query;
-        t->of_head[i] = first + member;
-        if (++member == group) member = 0, query++;
-    }
+    return t->w->key_head * t->p->group + attn_i_remainder(t->w->first_row + row, t->p->group);
 }
 
 /* Those of another type, in float32. */
@@ -356,11 +343,10 @@ void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scr
     t.great = plan->great;
     t.preset = 0;
     const int64_t dim = context_dim(t.p);
-    name_rows(&t);
-    const int64_t last = t.of_query[work->rows - 1];
-    const int alike = last == t.of_query[0] || !plan->moves;
+    const int64_t first = query_of(&t, 0), last = query_of(&t, work->rows - 1);
+    const int alike = first == last || !plan->moves;
     const attn_i_span seen =
-        alike ? attn_i_visible(t.p, work->b, last) : attn_i_visible_to_all(t.p, work->b, t.of_query[0], last);
+        alike ? attn_i_visible(t.p, work->b, first) : attn_i_visible_to_all(t.p, work->b, first, last);
     t.bare = alike && plan->bare;
     attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
     if (keys.first >= keys.end) keys = (attn_i_span){0, 0};

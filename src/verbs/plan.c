@@ -379,7 +379,7 @@ static attn_status follow(attn_plan *plan, const attn_forward_args *args)
 {
     if (args == NULL) return is_as_planned(plan) ? check_lengths(plan) : make(plan);
     const place from = place_of(plan);
-    place to; /* of what is planned: all that is read of it */
+    place to = {.memory = NULL};
     attn_status status = read_place(plan, args, &to);
     if (status != ATTN_OK) return status;
     set_place(plan, &to);

@@ -71,6 +71,7 @@ static int64_t count_of(const append *a, int64_t b)
 /* Integers are made of whatever is computed in float32, keys and values of one type. */
 static attn_status check_quantised(const attn_tensor *first, const char *name, attn_i_reals *reals)
 {
+    if (first == NULL) return ATTN_OK;
     *reals = (attn_i_reals){first->dtype, name};
     if (attn_i_dtype_computed(first->dtype) == ATTN_F32) return ATTN_OK;
     return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but the memory is ATTN_I8, which is made of ATTN_F32, _F16 or _BF16",
