@@ -135,7 +135,8 @@ namespace detail
 /* The types that are float16 and bfloat16; the standard's may be the compiler's by another name. */
 template <class T, class... Types> inline constexpr bool is_one_of = (std::is_same_v<T, Types> || ...);
 
-#if defined(__FLT16_MANT_DIG__)
+/* GCC 12 has it in C++ on x86 alone. */
+#if defined(__FLT16_MANT_DIG__) && (defined(__clang__) || __GNUC__ >= 13 || defined(__SSE2__))
 __extension__ typedef _Float16 compilers_float16; // NOLINT(modernize-use-using): it takes no __extension__
 #else
 using compilers_float16 = float16;
