@@ -37,4 +37,11 @@ void attn_i_elements_store(const attn_i_storage *storage, int64_t size, int64_t 
 void attn_i_elements_add(const attn_i_storage *storage, int64_t size, int64_t n, const void *from, void *to,
                          int64_t stride);
 
+/* n elements along the last dimension of a tensor, from the one at `place` on, in float32. */
+static inline void attn_i_elements_widen(const attn_engine *engine, const attn_i_view *view, const void *place,
+                                         int64_t n, float *to)
+{
+    attn_i_engine_stored_kernels(engine, view->dtype)->load(n, place, view->stride[3], to);
+}
+
 #endif

@@ -52,9 +52,8 @@ static attn_status choose_kernels(const char *name, attn_engine *engine)
     }
     engine->kernels_f32 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F32);
     engine->kernels_f64 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F64);
-    static const attn_dtype stored[] = {ATTN_F32, ATTN_F16, ATTN_BF16, ATTN_I8};
-    for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) {
-        engine->stored[stored[i]] = attn_i_stored_kernels_choose(&engine->cpu, name, stored[i]);
+    for (attn_dtype dtype = 0; dtype <= ATTN_I8; dtype++) {
+        engine->stored[dtype] = attn_i_stored_kernels_choose(&engine->cpu, name, dtype);
     }
     engine->tile_kernels = attn_i_tile_kernels_choose(&engine->cpu, name);
     if (engine->kernels_f32 != NULL) return ATTN_OK;

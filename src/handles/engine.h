@@ -32,7 +32,7 @@ struct attn_engine {
 void attn_i_engine_take(attn_engine *engine);
 void attn_i_engine_drop(attn_engine *engine);
 
-/* The kernels that store ATTN_F16 or ATTN_BF16. */
+/* The kernels of what is kept as ATTN_F32, ATTN_F16, ATTN_BF16 or ATTN_I8. */
 const attn_i_stored_kernels *attn_i_engine_stored_kernels(const attn_engine *engine, attn_dtype dtype);
 
 /* The kernels for ATTN_F32 or ATTN_F64. */

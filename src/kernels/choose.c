@@ -9,8 +9,8 @@
 typedef struct kernel_set {
     const attn_i_kernels *f32, *f64;
     const attn_i_tile_kernels *tile;
-    const attn_i_stored_kernels *stored[4]; /* F32, F16, BF16, I8 */
-    const char *features[6];                /* all of them are needed, by the names of attn_i_cpu */
+    const attn_i_stored_kernels *stored[ATTN_I8 + 1]; /* by dtype, of which some have none */
+    const char *features[6];                          /* all of them are needed, by the names of attn_i_cpu */
 } kernel_set;
 
 #define STORED(set)                                                                                                    \
@@ -18,8 +18,8 @@ typedef struct kernel_set {
         attn_i_##set##_f32_stored_bf16, attn_i_##set##_f32_stored_i8
 #define TABLES(set)                                                                                                    \
     {                                                                                                                  \
-        &attn_i_##set##_f32_stored_f32, &attn_i_##set##_f32_stored_f16, &attn_i_##set##_f32_stored_bf16,               \
-            &attn_i_##set##_f32_stored_i8                                                                              \
+        [ATTN_F32] = &attn_i_##set##_f32_stored_f32, [ATTN_F16] = &attn_i_##set##_f32_stored_f16,                      \
+        [ATTN_BF16] = &attn_i_##set##_f32_stored_bf16, [ATTN_I8] = &attn_i_##set##_f32_stored_i8                       \
     }
 
 extern const attn_i_kernels attn_i_portable_f32_table, attn_i_portable_f64_table;
@@ -90,8 +90,7 @@ const attn_i_tile_kernels *attn_i_tile_kernels_choose(const attn_i_cpu *cpu, con
 const attn_i_stored_kernels *attn_i_stored_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype)
 {
     const kernel_set *chosen = choose_set(cpu, name);
-    const int i = dtype == ATTN_F16 ? 1 : dtype == ATTN_BF16 ? 2 : dtype == ATTN_I8 ? 3 : 0;
-    return chosen == NULL ? NULL : chosen->stored[i];
+    return chosen == NULL ? NULL : chosen->stored[dtype];
 }
 
 const char *attn_i_kernels_name(const attn_i_cpu *cpu, size_t index)

@@ -36,4 +36,10 @@ typedef struct attn_i_stored_kernels {
                         float *context);
 } attn_i_stored_kernels;
 
+/* 1 if that is what they are computed in, too: no other type has elements of its size. */
+static inline int attn_i_is_float32(const attn_i_stored_kernels *type)
+{
+    return type->size == (int64_t)sizeof(float);
+}
+
 #endif

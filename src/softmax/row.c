@@ -5,6 +5,7 @@
 
 #include "call/relative.h"
 #include "call/stats.h"
+#include "call/storage.h"
 #include "runtime/size.h"
 
 #include <math.h>
@@ -15,21 +16,15 @@ int attn_i_row_wants_all_keys(const attn_i_problem *p)
     return p->scores.data != NULL && p->scores_stage < ATTN_SCORES_MASKED;
 }
 
-/* Element (b, h, i, j). */
-static char *element(const attn_i_view *view, int64_t b, int64_t h, int64_t i, int64_t j)
-{
-    return attn_i_view_at(view, b, h) + (i * view->stride[2] + j * view->stride[3]) * view->size;
-}
-
 /* Writes the row to an output of all keys, those outside the span being `outside`. */
 static void write_row(const attn_i_problem *p, const attn_i_view *output, int64_t b, int64_t h, int64_t i,
                       attn_i_span span, const void *row, double outside)
 {
     if (output->data == NULL) return;
     const int64_t step = output->stride[3];
-    p->kernels->fill(span.first, outside, element(output, b, h, i, 0), step);
-    p->kernels->scatter(span.end - span.first, row, element(output, b, h, i, span.first), step);
-    p->kernels->fill(p->keys - span.end, outside, element(output, b, h, i, span.end), step);
+    p->kernels->fill(span.first, outside, attn_i_view_element(output, b, h, i, 0), step);
+    p->kernels->scatter(span.end - span.first, row, attn_i_view_element(output, b, h, i, span.first), step);
+    p->kernels->fill(p->keys - span.end, outside, attn_i_view_element(output, b, h, i, span.end), step);
 }
 
 static void write_stage(const attn_i_problem *p, attn_scores_stage stage, int64_t b, int64_t h, int64_t i,
@@ -47,7 +42,7 @@ static void hide(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_
     p->kernels->fill(first - span.first, -INFINITY, row, 1);
     p->kernels->fill(span.end - end, -INFINITY, row + (end - span.first) * p->size, 1);
     if (p->mask.data != NULL) {
-        p->kernels->hide(end - first, (const uint8_t *)element(&p->mask, b, h, i, first), p->mask.stride[3],
+        p->kernels->hide(end - first, (const uint8_t *)attn_i_view_element(&p->mask, b, h, i, first), p->mask.stride[3],
                          row + (first - span.first) * p->size);
     }
 }
@@ -69,14 +64,14 @@ static void add_bias(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, a
     enum { SOME = 256 };
     const attn_i_view *bias = &p->bias;
     if (bias->dtype == p->dtype) {
-        p->kernels->add_bias(span.end - span.first, element(bias, b, h, i, span.first), bias->stride[3], row);
+        p->kernels->add_bias(span.end - span.first, attn_i_view_element(bias, b, h, i, span.first), bias->stride[3],
+                             row);
         return;
     }
     float some[SOME];
     for (int64_t first = span.first, n; first < span.end; first += n) {
         n = attn_i_min(span.end - first, SOME);
-        attn_i_engine_stored_kernels(p->engine, bias->dtype)
-            ->load(n, element(bias, b, h, i, first), bias->stride[3], some);
+        attn_i_elements_widen(p->engine, bias, attn_i_view_element(bias, b, h, i, first), n, some);
         p->kernels->add_bias(n, some, 1, (float *)row + (first - span.first));
     }
 }
@@ -91,7 +86,8 @@ void attn_i_row_bias(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, a
         kernels->add_bias(n, attn_i_relative_row(p, b, h, i, span.first), 1, row);
     }
     if (m->alibi != ATTN_ALIGN_NONE) {
-        kernels->add_alibi(n, element(&m->slopes, 0, 0, 0, h), span.first - attn_i_position(p, m->alibi, b, i), row);
+        kernels->add_alibi(n, attn_i_view_element(&m->slopes, 0, 0, 0, h),
+                           span.first - attn_i_position(p, m->alibi, b, i), row);
     }
     hide(p, b, h, i, span, row);
     write_stage(p, ATTN_SCORES_MASKED, b, h, i, span, row, -INFINITY);

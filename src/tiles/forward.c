@@ -153,7 +153,7 @@ static int is_read_often(const attn_i_problem *p)
 
 static int is_widened(const attn_i_source *source)
 {
-    return !source->copied && source->type->size != (int64_t)sizeof(float);
+    return !source->copied && !attn_i_is_float32(source->type);
 }
 
 attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
@@ -251,12 +251,8 @@ static void fetch_share(const attn_i_tiles *way, int64_t pass, const attn_i_sour
     if (i >= way->passes / share || keys * width > FITS) return;
     attn_i_kept rows;
     attn_i_source_kept(&way->sources, source, i, &rows);
-    const int64_t first = keys * part / share, size = rows.type->size;
-    attn_i_fetch_add(fetch, (attn_i_fetched){.first = attn_i_kept_from(&rows, first).data,
-                                             .runs = 1,
-                                             .rows = keys * (part + 1) / share - first,
-                                             .row_stride = rows.stride * size,
-                                             .lines = lines_of(width * size)});
+    const int64_t first = keys * part / share;
+    attn_i_kept_fetch(&rows, first, keys * (part + 1) / share - first, width, fetch);
 }
 
 static attn_i_row_stats *stats_of(const attn_i_tiles *way, int64_t pass)

@@ -6,6 +6,7 @@
 #define ATTN_I_TILES_KEPT_H
 
 #include "kernels/stored.h"
+#include "runtime/size.h"
 
 typedef struct attn_i_kept {
     const char *data; /* row 0 */
@@ -26,11 +27,23 @@ static inline attn_i_stored_rows attn_i_kept_from(const attn_i_kept *kept, int64
 /* 1 if passes read the rows where they are. */
 static inline int attn_i_kept_is_near(const attn_i_kept *kept)
 {
-    return kept->type->size == (int64_t)sizeof(float);
+    return attn_i_is_float32(kept->type);
 }
 
 /* `count` rows of `width` elements, from `first` on, in float32: where they are, or in `room`, one after the other. */
 attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, float *room);
+
+/* `count` of them, to be asked for. */
+static inline void attn_i_kept_fetch(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width,
+                                     attn_i_fetch *fetch)
+{
+    const int64_t size = kept->type->size;
+    attn_i_fetch_add(fetch, (attn_i_fetched){.first = attn_i_kept_from(kept, first).data,
+                                             .runs = 1,
+                                             .rows = count,
+                                             .row_stride = kept->stride * size,
+                                             .lines = attn_i_divide_up(width * size, ATTN_I_LINE)});
+}
 
 /* row[j] *= the scale of row first + j, j < n; of weights, 0 stays 0 whatever the scale is. */
 void attn_i_kept_scale(const attn_i_kept *kept, int64_t first, int64_t n, float *row, int weights);

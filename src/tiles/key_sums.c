@@ -96,6 +96,7 @@ void attn_i_tile_key_sums(const attn_i_tile_plan *plan, const attn_i_tile_scratc
 {
     attn_i_tile_plan again = is_great ? attn_i_tile_plan_great(plan) : *plan;
     again.writes_scores = 0;
+    again.sums_only = 1;
     sweep t = {.own = own, .norms = norms, .stride = stride, .unit = again.great};
     const attn_i_span keys = attn_i_tile_view_begin(&t.v, &again, s, w);
     if (keys.first == keys.end) return;

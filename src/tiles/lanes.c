@@ -81,7 +81,7 @@ void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *
                         const float *tile, const float *factor, const attn_i_lane_rows *to, float *room)
 {
     const int64_t size = to->type->size;
-    const int direct = to->step == 1 && !to->accumulate && size == (int64_t)sizeof(float);
+    const int direct = to->step == 1 && !to->accumulate && attn_i_is_float32(to->type);
     for (int64_t at = 0; at < n; at += ATTN_I_TILE_KEYS) {
         const int64_t count = attn_i_min(n - at, ATTN_I_TILE_KEYS);
         float *row[ATTN_I_LANES];

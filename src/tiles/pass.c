@@ -6,6 +6,7 @@
  * tile and passed over. */
 #include "tiles/pass.h"
 
+#include "call/storage.h"
 #include "runtime/size.h"
 #include "tiles/lanes.h"
 #include "tiles/output.h"
@@ -300,24 +301,13 @@ static void begin(pass *t, int late)
     if (t->v.plan->measures) attn_i_row_stats_begin(t->v.s->stats, ATTN_I_LANES);
 }
 
-static void add_rows_to_fetch(attn_i_fetch *fetch, const attn_i_kept *rows, attn_i_span keys, int64_t width)
-{
-    const int64_t size = rows->type->size;
-    attn_i_fetch_add(fetch, (attn_i_fetched){.first = attn_i_kept_from(rows, keys.first).data,
-                                             .runs = 1,
-                                             .rows = keys.end - keys.first,
-                                             .row_stride = rows->stride * size,
-                                             .lines = attn_i_divide_up(width * size, ATTN_I_LINE)});
-}
-
 /* The keys and values of the tile after this one, up to `end`, are asked for while this one is computed. */
 static void fetch_next(pass *t, int64_t end)
 {
-    const int64_t first = t->v.keys.end, now = first - t->v.keys.first;
-    const attn_i_span next = {first, attn_i_min(first + ATTN_I_TILE_KEYS, end)};
+    const int64_t first = t->v.keys.end, now = first - t->v.keys.first, n = attn_i_min(end - first, ATTN_I_TILE_KEYS);
     t->next = (attn_i_fetch){.count = 0};
-    add_rows_to_fetch(&t->next, &t->v.w->key_rows, next, t->v.plan->depth);
-    add_rows_to_fetch(&t->next, &t->v.w->value_rows, next, context_dim(t));
+    attn_i_kept_fetch(&t->v.w->key_rows, first, n, t->v.plan->depth, &t->next);
+    attn_i_kept_fetch(&t->v.w->value_rows, first, n, context_dim(t), &t->next);
     attn_i_fetch_begin(&t->next, now / ATTN_I_BLOCK_ROWS);
     t->fetch = &t->next;
 }
@@ -375,11 +365,9 @@ static int any_finite(const pass *t, int64_t lane, int64_t first, int64_t n)
     const attn_i_view *bias = &t->v.p->bias;
     if (bias->data == NULL) return 1;
     float row[ATTN_I_TILE_KEYS];
-    attn_i_engine_stored_kernels(t->v.p->engine, bias->dtype)
-        ->load(
-            n,
-            attn_i_view_element(bias, t->v.w->b, attn_i_tile_head(&t->v, lane), attn_i_tile_query(&t->v, lane), first),
-            bias->stride[3], row);
+    const char *biases =
+        attn_i_view_element(bias, t->v.w->b, attn_i_tile_head(&t->v, lane), attn_i_tile_query(&t->v, lane), first);
+    attn_i_elements_widen(t->v.p->engine, bias, biases, n, row);
     return t->v.kernels->row_maximum(n, row) != -INFINITY;
 }
 

@@ -4,6 +4,7 @@
  * its modifiers, and a streaming softmax over the blocks. */
 #include "tiles/row_pass.h"
 
+#include "call/storage.h"
 #include "runtime/size.h"
 #include "softmax/row.h"
 #include "tiles/lanes.h"
@@ -77,12 +78,11 @@ static int64_t head_of(const rows *t, int64_t row)
 static void widen_queries(rows *t)
 {
     const attn_i_view *query = &t->p->query;
-    const attn_i_stored_kernels *type = attn_i_engine_stored_kernels(t->p->engine, query->dtype);
     const int64_t depth = t->plan->depth;
     t->queries = (attn_i_rows){t->s->near_queries, depth};
     for (int64_t i = 0; i < t->w->rows; i++) {
-        float *row = t->s->near_queries + i * depth;
-        type->load(depth, attn_i_view_element(query, t->w->b, head_of(t, i), query_of(t, i), 0), query->stride[3], row);
+        const char *place = attn_i_view_element(query, t->w->b, head_of(t, i), query_of(t, i), 0);
+        attn_i_elements_widen(t->p->engine, query, place, depth, t->s->near_queries + i * depth);
     }
 }
 

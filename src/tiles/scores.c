@@ -4,6 +4,7 @@
 #include "tiles/scores.h"
 
 #include "call/relative.h"
+#include "call/storage.h"
 #include "tiles/output.h"
 
 #include <string.h>
@@ -20,10 +21,8 @@ static const float *widened_row(const attn_i_tile_view *t, int64_t lane)
 {
     const attn_i_view *query = &t->p->query;
     float *row = t->s->near_queries + lane * t->plan->depth;
-    attn_i_engine_stored_kernels(t->p->engine, query->dtype)
-        ->load(t->plan->depth,
-               attn_i_view_element(query, t->w->b, attn_i_tile_head(t, lane), attn_i_tile_query(t, lane), 0),
-               query->stride[3], row);
+    const char *place = attn_i_view_element(query, t->w->b, attn_i_tile_head(t, lane), attn_i_tile_query(t, lane), 0);
+    attn_i_elements_widen(t->p->engine, query, place, t->plan->depth, row);
     return row;
 }
 

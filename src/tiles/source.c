@@ -117,8 +117,8 @@ void attn_i_sources_find(attn_i_sources *sources, int converted, int widened)
         sources->value.rows_of = value_rows;
         sources->value.scales = &p->value_scales;
     }
-    sources->key.copied |= widened && sources->key.type->size != (int64_t)sizeof(float);
-    sources->value.copied |= widened && sources->value.type->size != (int64_t)sizeof(float);
+    sources->key.copied |= widened && !attn_i_is_float32(sources->key.type);
+    sources->value.copied |= widened && !attn_i_is_float32(sources->value.type);
 }
 
 static void lay_out(attn_i_source *s, int64_t heads, attn_i_arena *arena)
@@ -213,7 +213,7 @@ static void copy_rows(void *data, int64_t i)
     if (s->prepares == NULL) {
         attn_i_matrix rows = {0};
         if (s->converts != NULL) rows = s->rows_of(job->sources->p, &job->sources->state, job->sources->first_head + i);
-        if (rows.column_stride == 1 && s->type->size == (int64_t)sizeof(float)) {
+        if (rows.column_stride == 1 && attn_i_is_float32(s->type)) {
             from = (attn_i_rows){(const float *)(const void *)rows.data, rows.row_stride};
         } else {
             gather(job->sources, s, job->sources->first_head + i, to, s->width);
@@ -264,7 +264,7 @@ attn_i_rows attn_i_source_queries(const attn_i_sources *sources, int64_t i)
 {
     const attn_i_source *s = &sources->query;
     if (s->copied) return (attn_i_rows){s->copy + i * s->rows * s->width, s->width};
-    if (s->rows_of == NULL || s->type->size != (int64_t)sizeof(float)) return (attn_i_rows){NULL, 0};
+    if (s->rows_of == NULL || !attn_i_is_float32(s->type)) return (attn_i_rows){NULL, 0};
     const attn_i_matrix m = s->rows_of(sources->p, &sources->state, sources->first_head + i);
     return (attn_i_rows){(const float *)(const void *)m.data, m.row_stride};
 }

@@ -4,6 +4,7 @@
  * pieces: runs of keys that are seen by the same spans of lanes, so that what nobody sees is not computed. */
 #include "tiles/view.h"
 
+#include "call/storage.h"
 #include "runtime/size.h"
 
 #include <math.h>
@@ -160,8 +161,7 @@ static const float *bias_row(const attn_i_tile_view *t, int64_t lane, float *roo
     const char *row =
         attn_i_view_element(bias, t->w->b, attn_i_tile_head(t, lane), attn_i_tile_query(t, lane), t->keys.first);
     if (bias->stride[3] == 1 && bias->dtype == ATTN_F32) return (const float *)(const void *)row;
-    attn_i_engine_stored_kernels(t->p->engine, bias->dtype)
-        ->load(t->keys.end - t->keys.first, row, bias->stride[3], room);
+    attn_i_elements_widen(t->p->engine, bias, row, t->keys.end - t->keys.first, room);
     return room;
 }
 
@@ -240,6 +240,7 @@ void attn_i_tile_view_near(attn_i_tile_view *t)
 {
     const int64_t n = t->keys.end - t->keys.first;
     t->near_keys = attn_i_kept_near(&t->w->key_rows, t->keys.first, n, t->plan->depth, t->s->near_keys);
-    if (t->p->context.data == NULL && !attn_i_kept_is_near(&t->w->value_rows)) return;
+    const int wants_values = t->p->context.data != NULL && !t->plan->sums_only;
+    if (!wants_values && !attn_i_kept_is_near(&t->w->value_rows)) return;
     t->near_values = attn_i_kept_near(&t->w->value_rows, t->keys.first, n, t->p->value_dim, t->s->near_values);
 }
