@@ -336,6 +336,35 @@ static void the_ends_of_the_range_are_kept(void **state)
     }
 }
 
+/* The scale of a value that no query sees, whatever it is, changes no bit. */
+static void a_hidden_scale_changes_no_bit(void **state)
+{
+    (void)state;
+    for (int q = 0; q < 5; q++) {
+        struct world w;
+        const int64_t context_shape[4] = {B, HQ, queries[q], DV}, keys[1] = {TK};
+        struct array contexts[2], mask;
+        attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+        world_create(&w, engine, ATTN_F32, queries[q]);
+        array_create(&mask, ATTN_BOOL, 1, keys, LAYOUT_PLAIN, NULL);
+        for (int64_t j = 0; j < TK; j++) array_set(&mask, j, j != 7);
+        args.query = &w.query.tensor, args.mask = &mask.tensor;
+        for (int i = 0; i < 2; i++) {
+            array_create(&contexts[i], ATTN_F32, 4, context_shape, LAYOUT_PLAIN, NULL);
+            for (int64_t h = 0; h < (int64_t)B * HK && i == 1; h++) array_set(&w.value.given, (h * TK + 7) * DV, NAN);
+            attn_memory *memory = filled(&w, TK);
+            args.memory = memory;
+            args.context = &contexts[i].tensor;
+            MUST(attn_forward(w.mechanism, &args));
+            attn_memory_destroy(memory);
+        }
+        assert_same(&contexts[0], &contexts[1], "a hidden scale");
+        for (int i = 0; i < 2; i++) array_destroy(&contexts[i]);
+        array_destroy(&mask);
+        world_destroy(&w);
+    }
+}
+
 /* Keys that are the values, and a plan over a memory that grows. */
 static void a_plan_runs_over_a_memory_that_grows(void **state)
 {
@@ -436,6 +465,7 @@ int main(void)
         cmocka_unit_test(turned_keys_are_rounded_once),
         cmocka_unit_test(what_is_not_finite_is_not_made_a_number),
         cmocka_unit_test(the_ends_of_the_range_are_kept),
+        cmocka_unit_test(a_hidden_scale_changes_no_bit),
         cmocka_unit_test(a_plan_runs_over_a_memory_that_grows),
         cmocka_unit_test(what_integers_cannot_do_is_refused_in_words),
     };
