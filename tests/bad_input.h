@@ -49,7 +49,7 @@ struct call {
     size_t *bytes_out;
     char *json;
     int64_t query_dim, key_dim, hidden_dim, max_keys, left, right, shape_in[4], one_byte_less;
-    int32_t index, align, normaliser, tensor_dtype, tensor_ndim, count;
+    int32_t index, align, normaliser, precision, tensor_dtype, tensor_ndim, count;
     uint32_t flags;
     int64_t total, constant_value;
     size_t bytes;
@@ -184,7 +184,7 @@ static void create(struct call *c)
     c->bytes_out = &c->bytes, c->json = c->json_data, c->bytes = sizeof c->json_data;
     c->query_dim = c->key_dim = c->hidden_dim = c->max_keys = A;
     for (int i = 0; i < 4; i++) c->shape_in[i] = 2;
-    c->index = c->align = c->normaliser = 0, c->left = c->right = -1, c->flags = 0;
+    c->index = c->align = c->normaliser = c->precision = 0, c->left = c->right = -1, c->flags = 0;
     c->tensor_dtype = ATTN_F32, c->tensor_ndim = 4, c->tensor_data = c->key_data;
     c->scale = c->cap = c->tau = 1;
     size_t needed;
@@ -225,6 +225,7 @@ static void destroy(struct call *c)
     X(attn_mechanism_set_scale, (c->mechanism, c->scale))                                                              \
     X(attn_mechanism_set_softcap, (c->mechanism, c->cap))                                                              \
     X(attn_mechanism_set_temperature, (c->mechanism, c->tau))                                                          \
+    X(attn_mechanism_set_precision, (c->mechanism, c->precision))                                                      \
     X(attn_mechanism_set_normaliser, (c->mechanism, c->normaliser))                                                    \
     X(attn_mechanism_set_causal, (c->mechanism, c->align))                                                             \
     X(attn_mechanism_set_window, (c->mechanism, c->left, c->right, c->align))                                          \

@@ -295,6 +295,8 @@ static const struct row rows[] = {
     IN(mechanism_set_temperature, ARGUMENT, "tau", REAL(tau, (double)INFINITY)),
     IN(mechanism_set_normaliser, ARGUMENT, "normaliser", SET(normaliser, 2)),
     IN(mechanism_set_normaliser, ARGUMENT, "normaliser", SET(normaliser, -1)),
+    IN(mechanism_set_precision, ARGUMENT, "precision", SET(precision, 2)),
+    IN(mechanism_set_precision, ARGUMENT, "precision", SET(precision, -1)),
     IN(mechanism_set_causal, ARGUMENT, "align", SET(align, 3)),
     IN(mechanism_set_causal, ARGUMENT, "align", SET(align, -1)),
     IN(mechanism_set_window, ARGUMENT, "align", SET(align, 3)),

@@ -218,10 +218,11 @@ ATTN_API attn_status attn_engine_create(const attn_engine_options *options, attn
 ATTN_API void attn_engine_destroy(attn_engine *engine);
 
 /* Describes the engine as a JSON object: library version, way ("tiles" or "blas"), what makes the products with
- * parameters of float32 ("own" or "blas"), threads, kernels, CPU and its features, the BLAS with its core and
- * threading, and whether that BLAS suits this CPU. On entry *bytes is the room in json, on return what the text needs
- * with its final NUL; json may be NULL to ask for that only. ATTN_ERR_BUFFER: it did not fit, and json is untouched.
- * ATTN_ERR_ARGUMENT: a NULL. Since 0.1. */
+ * parameters of float32 ("own" or "blas"), threads, kernels, what ATTN_PRECISION_FAST does with "bf16" and with "i8"
+ * (the name of an instruction, or "exact"), CPU and its features, the BLAS with its core and threading, and whether
+ * that BLAS suits this CPU. On entry *bytes is the room in json, on return what the text needs with its final NUL; json
+ * may be NULL to ask for that only. ATTN_ERR_BUFFER: it did not fit, and json is untouched. ATTN_ERR_ARGUMENT: a NULL.
+ * Since 0.1. */
 ATTN_API attn_status attn_engine_describe(const attn_engine *engine, char *json, size_t *bytes);
 
 /* -------------------------------------------------------------------------------------------- mechanism */
@@ -326,6 +327,22 @@ enum {
     ATTN_HARDMAX = 1 /* 1 on the highest score, the lowest index on a tie: softmax as tau -> 0 */
 };
 ATTN_API attn_status attn_mechanism_set_normaliser(attn_mechanism *mechanism, attn_normaliser normaliser);
+
+/* How products may be made. Exact, the default, has one meaning on every CPU: what is kept in 16 or 8 bits is widened
+ * to float32 as it is read, and products, weights and sums are float32.
+ *
+ * Fast lets a CPU multiply numbers as they are kept, where it has instructions that are quicker at it:
+ * queries, keys and values of ATTN_BF16: their products are exact and added in float32 as before; weights are rounded
+ * to bfloat16 before they meet the values (an error of up to 2^-9 of each), and it is the rounded ones that sum to 1.
+ * Keys and values of ATTN_I8: a query becomes whole numbers of 14 bits and a sign, relative to its greatest element;
+ * weights become whole numbers of 16 bits, relative to the greatest of up to 256 keys.
+ * Log-sum-exps, weights and their stats that are asked for are of weights that were not rounded.
+ * All else is exact: other types, gradients, scores that are no products of the call's own queries and keys, rows whose
+ * elements are not side by side, and CPUs where it would not be faster. attn_engine_describe tells what this CPU does.
+ * Subnormal products and sums may count as 0. Results do not depend on the number of threads, but on the CPU. */
+typedef int32_t attn_precision;
+enum { ATTN_PRECISION_EXACT = 0, ATTN_PRECISION_FAST = 1 };
+ATTN_API attn_status attn_mechanism_set_precision(attn_mechanism *mechanism, attn_precision precision);
 
 /* Where query i stands among the keys, which is what causal, window and ALiBi measure from. There is no default:
  * whoever asks for one of them says which. */

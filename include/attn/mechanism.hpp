@@ -82,6 +82,8 @@ struct location {
 
 enum class normaliser : attn_normaliser { softmax = ATTN_SOFTMAX, hardmax = ATTN_HARDMAX };
 
+enum class precision : attn_precision { exact = ATTN_PRECISION_EXACT, fast = ATTN_PRECISION_FAST };
+
 enum class align : attn_align {
     none = ATTN_ALIGN_NONE,
     top_left = ATTN_ALIGN_TOP_LEFT,
@@ -186,6 +188,11 @@ class mechanism : public detail::handle<attn_mechanism, attn_mechanism_destroy>
         return static_cast<status>(attn_mechanism_set_normaliser(get(), static_cast<attn_normaliser>(choice)));
     }
 
+    status try_set_precision(attn::precision choice) noexcept
+    {
+        return static_cast<status>(attn_mechanism_set_precision(get(), static_cast<attn_precision>(choice)));
+    }
+
     status try_set_causal(attn::align align) noexcept
     {
         return static_cast<status>(attn_mechanism_set_causal(get(), static_cast<attn_align>(align)));
@@ -260,6 +267,11 @@ class mechanism : public detail::handle<attn_mechanism, attn_mechanism_destroy>
     mechanism &set_normaliser(attn::normaliser choice)
     {
         return checked(try_set_normaliser(choice));
+    }
+
+    mechanism &set_precision(attn::precision choice)
+    {
+        return checked(try_set_precision(choice));
     }
 
     mechanism &set_causal(attn::align align)

@@ -82,6 +82,7 @@ static void describe(const attn_engine *engine, text *t)
     put_member(t, "products", engine->own_products ? "own" : "blas");
     put(t, "\"threads\":%d,\"executor\":%s,", (int)engine->threads, boolean(engine->has_executor));
     put_member(t, "kernels", attn_i_engine_kernels(engine, ATTN_F32)->name);
+    put(t, "\"fast\":{\"bf16\":\"%s\",\"i8\":\"%s\"},", "exact", "exact");
     put(t, "\"cpu\":{");
     put_member(t, "architecture", cpu->architecture);
     put_member(t, "model", cpu->model);

@@ -182,6 +182,17 @@ attn_status attn_mechanism_set_normaliser(attn_mechanism *mechanism, attn_normal
     return ATTN_OK;
 }
 
+attn_status attn_mechanism_set_precision(attn_mechanism *mechanism, attn_precision precision)
+{
+    static const char where[] = "attn_mechanism_set_precision";
+    if (mechanism == NULL) return null_argument(where, "mechanism");
+    if (precision != ATTN_PRECISION_EXACT && precision != ATTN_PRECISION_FAST) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s: precision is %" PRId32 ", which is none", where, precision);
+    }
+    change(mechanism)->precision = precision;
+    return ATTN_OK;
+}
+
 static attn_status check_align(const char *where, const attn_mechanism *mechanism, attn_align align)
 {
     if (mechanism == NULL) return null_argument(where, "mechanism");

@@ -15,6 +15,7 @@ typedef struct attn_i_modifiers {
     double softcap; /* 0: none */
     double temperature;
     attn_normaliser normaliser;
+    attn_precision precision;
     attn_align causal, window, alibi;
     attn_relative relative;
     attn_align relative_align;

@@ -283,6 +283,26 @@ pub const ATTN_SOFTMAX: attn_normaliser = 0;
 pub const ATTN_HARDMAX: attn_normaliser = 1;
 
 /// ```text
+/// How products may be made. Exact, the default, has one meaning on every CPU: what is kept in 16 or 8 bits is widened
+/// to float32 as it is read, and products, weights and sums are float32.
+///
+/// Fast lets a CPU multiply numbers as they are kept, where it has instructions that are quicker at it:
+/// queries, keys and values of ATTN_BF16: their products are exact and added in float32 as before; weights are rounded
+/// to bfloat16 before they meet the values (an error of up to 2^-9 of each), and it is the rounded ones that sum to 1.
+/// Keys and values of ATTN_I8: a query becomes whole numbers of 14 bits and a sign, relative to its greatest element;
+/// weights become whole numbers of 16 bits, relative to the greatest of up to 256 keys.
+/// Log-sum-exps, weights and their stats that are asked for are of weights that were not rounded.
+/// All else is exact: other types, gradients, scores that are no products of the call's own queries and keys, rows whose
+/// elements are not side by side, and CPUs where it would not be faster. attn_engine_describe tells what this CPU does.
+/// Subnormal products and sums may count as 0. Results do not depend on the number of threads, but on the CPU.
+/// ```
+pub type attn_precision = i32;
+
+pub const ATTN_PRECISION_EXACT: attn_precision = 0;
+
+pub const ATTN_PRECISION_FAST: attn_precision = 1;
+
+/// ```text
 /// Where query i stands among the keys, which is what causal, window and ALiBi measure from. There is no default:
 /// whoever asks for one of them says which.
 /// ```
@@ -1069,10 +1089,11 @@ extern "C" {
 
     /// ```text
     /// Describes the engine as a JSON object: library version, way ("tiles" or "blas"), what makes the products with
-    /// parameters of float32 ("own" or "blas"), threads, kernels, CPU and its features, the BLAS with its core and
-    /// threading, and whether that BLAS suits this CPU. On entry *bytes is the room in json, on return what the text needs
-    /// with its final NUL; json may be NULL to ask for that only. ATTN_ERR_BUFFER: it did not fit, and json is untouched.
-    /// ATTN_ERR_ARGUMENT: a NULL. Since 0.1.
+    /// parameters of float32 ("own" or "blas"), threads, kernels, what ATTN_PRECISION_FAST does with "bf16" and with "i8"
+    /// (the name of an instruction, or "exact"), CPU and its features, the BLAS with its core and threading, and whether
+    /// that BLAS suits this CPU. On entry *bytes is the room in json, on return what the text needs with its final NUL; json
+    /// may be NULL to ask for that only. ATTN_ERR_BUFFER: it did not fit, and json is untouched. ATTN_ERR_ARGUMENT: a NULL.
+    /// Since 0.1.
     /// ```
     pub fn attn_engine_describe(
         engine: *const attn_engine,
@@ -1209,6 +1230,11 @@ extern "C" {
     pub fn attn_mechanism_set_normaliser(
         mechanism: *mut attn_mechanism,
         normaliser: attn_normaliser,
+    ) -> attn_status;
+
+    pub fn attn_mechanism_set_precision(
+        mechanism: *mut attn_mechanism,
+        precision: attn_precision,
     ) -> attn_status;
 
     /// ```text
@@ -1703,6 +1729,8 @@ pub static CONSTANTS: &[(&str, i64)] = &[
     ("ATTN_ADDITIVE_KEY_PROJECTED", 8),
     ("ATTN_SOFTMAX", 0),
     ("ATTN_HARDMAX", 1),
+    ("ATTN_PRECISION_EXACT", 0),
+    ("ATTN_PRECISION_FAST", 1),
     ("ATTN_ALIGN_NONE", 0),
     ("ATTN_ALIGN_TOP_LEFT", 1),
     ("ATTN_ALIGN_BOTTOM_RIGHT", 2),
