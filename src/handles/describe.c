@@ -71,6 +71,13 @@ static const char *boolean(int value)
     return value ? "true" : "false";
 }
 
+/* The instruction that multiplies numbers of this type. */
+static const char *fast(const attn_engine *engine, attn_dtype dtype)
+{
+    const attn_i_fast_kernels *kernels = attn_i_engine_fast_kernels(engine, dtype);
+    return kernels == NULL ? "exact" : kernels->instruction;
+}
+
 static void describe(const attn_engine *engine, text *t)
 {
     const attn_i_cpu *cpu = &engine->cpu;
@@ -82,7 +89,7 @@ static void describe(const attn_engine *engine, text *t)
     put_member(t, "products", engine->own_products ? "own" : "blas");
     put(t, "\"threads\":%d,\"executor\":%s,", (int)engine->threads, boolean(engine->has_executor));
     put_member(t, "kernels", attn_i_engine_kernels(engine, ATTN_F32)->name);
-    put(t, "\"fast\":{\"bf16\":\"%s\",\"i8\":\"%s\"},", "exact", "exact");
+    put(t, "\"fast\":{\"bf16\":\"%s\",\"i8\":\"%s\"},", fast(engine, ATTN_BF16), fast(engine, ATTN_I8));
     put(t, "\"cpu\":{");
     put_member(t, "architecture", cpu->architecture);
     put_member(t, "model", cpu->model);

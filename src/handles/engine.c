@@ -54,7 +54,9 @@ static attn_status choose_kernels(const char *name, attn_engine *engine)
     engine->kernels_f64 = attn_i_kernels_choose(&engine->cpu, name, ATTN_F64);
     for (attn_dtype dtype = 0; dtype <= ATTN_I8; dtype++) {
         engine->stored[dtype] = attn_i_stored_kernels_choose(&engine->cpu, name, dtype);
+        engine->fast[dtype] = attn_i_fast_kernels_choose(&engine->cpu, name, dtype);
     }
+    engine->tile_float = attn_i_tile_float_choose(&engine->cpu, name);
     engine->tile_kernels = attn_i_tile_kernels_choose(&engine->cpu, name);
     if (engine->kernels_f32 != NULL) return ATTN_OK;
 
@@ -180,6 +182,11 @@ void attn_engine_destroy(attn_engine *engine)
 const attn_i_stored_kernels *attn_i_engine_stored_kernels(const attn_engine *engine, attn_dtype dtype)
 {
     return engine->stored[dtype];
+}
+
+const attn_i_fast_kernels *attn_i_engine_fast_kernels(const attn_engine *engine, attn_dtype dtype)
+{
+    return engine->fast[dtype];
 }
 
 const attn_i_kernels *attn_i_engine_kernels(const attn_engine *engine, attn_dtype dtype)

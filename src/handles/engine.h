@@ -22,8 +22,10 @@ struct attn_engine {
     int32_t threads;  /* never 0 */
     int has_executor;
     const attn_i_kernels *kernels_f32, *kernels_f64;
-    const attn_i_tile_kernels *tile_kernels;          /* float32 */
+    const attn_i_tile_kernels *tile_kernels; /* float32 */
+    const attn_i_tile_arithmetic *tile_float;
     const attn_i_stored_kernels *stored[ATTN_I8 + 1]; /* by dtype, of which some have none */
+    const attn_i_fast_kernels *fast[ATTN_I8 + 1];     /* likewise */
     attn_i_cpu cpu;
     attn_i_blas_info blas;
 };
@@ -34,6 +36,9 @@ void attn_i_engine_drop(attn_engine *engine);
 
 /* The kernels of what is kept as ATTN_F32, ATTN_F16, ATTN_BF16 or ATTN_I8. */
 const attn_i_stored_kernels *attn_i_engine_stored_kernels(const attn_engine *engine, attn_dtype dtype);
+
+/* What multiplies numbers of such a type as they are kept; NULL: nothing does. */
+const attn_i_fast_kernels *attn_i_engine_fast_kernels(const attn_engine *engine, attn_dtype dtype);
 
 /* The kernels for ATTN_F32 or ATTN_F64. */
 const attn_i_kernels *attn_i_engine_kernels(const attn_engine *engine, attn_dtype dtype);

@@ -7,6 +7,7 @@
 #define ATTN_I_KERNELS_KERNELS_H
 
 #include "attn/attn.h"
+#include "kernels/arithmetic.h"
 #include "kernels/stored.h"
 #include "kernels/tile.h"
 #include "runtime/cpu.h"
@@ -122,6 +123,21 @@ const attn_i_tile_kernels *attn_i_tile_kernels_choose(const attn_i_cpu *cpu, con
 
 /* The same set's kernels of what is kept as ATTN_F32, ATTN_F16, ATTN_BF16 or ATTN_I8. */
 const attn_i_stored_kernels *attn_i_stored_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype);
+
+/* The same set's arithmetic of float32. */
+const attn_i_tile_arithmetic *attn_i_tile_float_choose(const attn_i_cpu *cpu, const char *name);
+
+/* Kernels that multiply numbers of one type as they are kept, by an instruction that this CPU is quick at. */
+typedef struct attn_i_fast_kernels {
+    const char *set, *instruction;       /* of the set of that name */
+    attn_dtype dtype;                    /* of keys and values */
+    const attn_i_tile_arithmetic *tile;  /* for queries of that type, too; NULL: tiles are of float32 */
+    const attn_i_stored_kernels *stored; /* for few queries, which are of float32 and round_ed */
+    int (*suits)(const attn_i_cpu *cpu);
+} attn_i_fast_kernels;
+
+/* Those for a type that go with the set of that name; NULL: there are none, or they would not be faster. */
+const attn_i_fast_kernels *attn_i_fast_kernels_choose(const attn_i_cpu *cpu, const char *name, attn_dtype dtype);
 
 /* The names of the sets that this CPU can run, from narrow to wide; NULL past the last. */
 const char *attn_i_kernels_name(const attn_i_cpu *cpu, size_t index);

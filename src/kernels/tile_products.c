@@ -3,136 +3,33 @@
  * kernels/tile_products.c: the kernels that do the work: products of rows with lanes, as they are or as weights, and
  * the context. Each goes by blocks of rows and vectors that fill the registers; a row's element is broadcast from where
  * it lies. */
-#include "kernels/tile_math.h"
+#include "kernels/tile_block.h"
+#include "kernels/tile_weigh.h"
 #include "kernels/tiles.h"
 
-#if defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
-/* The sizes of blocks: rows of 6, 4, 2 and 1, and as many vectors as there are spans where a span is a vector,
- * otherwise what the registers hold beside the operands. */
-enum { MOST_ROWS = ATTN_I_BLOCK_ROWS, MOST_VECTORS = 4, LAST = 4, UNROLLED = 4 };
+enum { LAST = 4 };
 #if defined(__AVX512F__)
-enum { PANEL = 0 };
 #define DEFINE_LASTS DEFINE_LAST(4, 1) DEFINE_LAST(4, 2) DEFINE_LAST(4, 3) DEFINE_LAST(4, 4)
 #define LASTS                                                                                                          \
     {                                                                                                                  \
         last_4_1, last_4_2, last_4_3, last_4_4                                                                         \
     }
-#define FOR_EACH_SIZE(define)                                                                                          \
-    define(6, 1) define(4, 1) define(2, 1) define(1, 1) define(6, 2) define(4, 2) define(2, 2) define(1, 2)            \
-        define(6, 3) define(4, 3) define(2, 3) define(1, 3) define(6, 4) define(4, 4) define(2, 4) define(1, 4)
-#define TABLE(name)                                                                                                    \
-    {                                                                                                                  \
-        {name##_1_1, name##_2_1, name##_4_1, name##_6_1}, {name##_1_2, name##_2_2, name##_4_2, name##_6_2},            \
-            {name##_1_3, name##_2_3, name##_4_3, name##_6_3}, {name##_1_4, name##_2_4, name##_4_4, name##_6_4},        \
-    }
 #elif defined(__aarch64__)
-enum { PANEL = 4 };
 #define DEFINE_LASTS DEFINE_LAST(4, 4)
 #define LASTS                                                                                                          \
     {                                                                                                                  \
         last_4_4                                                                                                       \
     }
-#define FOR_EACH_SIZE(define) define(6, 4) define(4, 4) define(2, 4) define(1, 4)
-#define TABLE(name)                                                                                                    \
-    {                                                                                                                  \
-        {name##_1_4, name##_2_4, name##_4_4, name##_6_4},                                                              \
-    }
 #else
-enum { PANEL = 2 };
 #define DEFINE_LASTS DEFINE_LAST(4, 2)
 #define LASTS                                                                                                          \
     {                                                                                                                  \
         last_4_2                                                                                                       \
     }
-#define FOR_EACH_SIZE(define) define(6, 2) define(4, 2) define(2, 2) define(1, 2)
-#define TABLE(name)                                                                                                    \
-    {                                                                                                                  \
-        {name##_1_2, name##_2_2, name##_4_2, name##_6_2},                                                              \
-    }
 #endif
 
-typedef vec block[MOST_ROWS][MOST_VECTORS];
-
-/* a b + c, rounded once where the set has that. Said, and not left to the compiler: a row's products have the same bits
- * in a block of any size, whatever is contracted elsewhere, so that keys of a memory do not depend on how many were
- * appended at a time. */
-static ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c)
-{
-#if defined(__AVX512F__)
-    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__FMA__)
-    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-#elif defined(__aarch64__)
-    return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
-#else
-    return a * b + c;
-#endif
-}
-
-/* One element of each row, times the lanes; that of row r is a[r row_step]. */
-static ALWAYS_INLINE void step(int rows, int vectors, const float *lanes, const float *a, int64_t row_step, block acc)
-{
-    vec b[MOST_VECTORS];
-    UNROLL for (int v = 0; v < vectors; v++)
-    {
-        b[v] = load(lanes + v * WIDTH);
-        IN_REGISTER(b[v]);
-    }
-    UNROLL for (int r = 0; r < rows; r++)
-    {
-        vec one = splat(a[r * row_step]);
-        IN_REGISTER(one);
-        UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = multiply_add(one, b[v], acc[r][v]);
-    }
-}
-
-/* acc = rows x lanes; element d of row r is a[r row_step + d depth_step]. What is left over from whole steps comes
- * first, so that the accumulators stay where the loop has them. */
-static ALWAYS_INLINE void multiply(int rows, int vectors, int64_t depth, const float *lanes, const float *a,
-                                   int64_t row_step, int64_t depth_step, block acc)
-{
-    const float *end = lanes + depth * ATTN_I_LANES;
-    UNROLL for (int r = 0; r < rows; r++)
-    {
-        UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
-    }
-    NOT_UNROLLED for (int64_t d = depth % UNROLLED; d > 0; d--)
-    {
-        step(rows, vectors, lanes, a, row_step, acc);
-        lanes += ATTN_I_LANES;
-        a += depth_step;
-    }
-    while (lanes != end) {
-        UNROLL for (int u = 0; u < UNROLLED; u++)
-        {
-            step(rows, vectors, lanes + u * ATTN_I_LANES, a, row_step, acc);
-            a += depth_step;
-            OPAQUE(a);
-        }
-        lanes += UNROLLED * ATTN_I_LANES;
-    }
-}
-
-/* The rows of the next block where n are left. n / 2 is the place of that number in a TABLE. */
-static int block_rows(int64_t n)
-{
-    return n >= 6 && n != 8 ? 6 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
-}
-
-/* Panels of lanes: vectors `vectors` from lane `lane` on. */
-typedef struct panels {
-    int lane, end, step, index;
-} panels;
-
-static panels panels_of(attn_i_spans spans)
-{
-    const int lane = spans.first * ATTN_I_SPAN_LANES, end = spans.end * ATTN_I_SPAN_LANES;
-    if (PANEL == 0) return (panels){lane, end, end - lane, spans.end - spans.first - 1};
-    return (panels){lane, end, PANEL * WIDTH, 0};
-}
+/* Elements and strides of float32, in bytes. */
+enum { ELEMENT = sizeof(float) };
 
 /* ---------------------------------------------------------------------------------------------- products */
 
@@ -148,7 +45,8 @@ typedef void product_block(int64_t depth, const float *lanes, attn_i_rows rows, 
         {                                                                                                              \
             UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(to + r * to_stride + v * WIDTH, 1);            \
         }                                                                                                              \
-        multiply(rows_, vectors, depth, lanes, rows.data, rows.stride, 1, acc);                                        \
+        multiply(TILE_FLOAT, rows_, vectors, depth, lanes, (const char *)rows.data, rows.stride *ELEMENT, ELEMENT,     \
+                 acc);                                                                                                 \
         UNROLL for (int r = 0; r < rows_; r++)                                                                         \
         {                                                                                                              \
             UNROLL for (int v = 0; v < vectors; v++)                                                                   \
@@ -192,52 +90,6 @@ void KERNEL(products)(int64_t depth, const float *lanes, attn_i_rows rows, int64
 }
 
 /* ----------------------------------------------------------------------------------------------- weights */
-
-/* A block's products, just written, become weights. key: of its first row, as the lanes count keys. plain: the
- * exponents are the products. */
-static ALWAYS_INLINE bits_vec weigh_block(int rows, int64_t lane, int64_t end, const attn_i_exponent *exponent,
-                                          const attn_i_lanes *state, int32_t key, int plain, int edges, float *tile,
-                                          bits_vec powers)
-{
-    for (; lane < end; lane += WIDTH) {
-        const vec reference = load(state->reference + lane), floor = reference - splat(ATTN_I_ROOM);
-        const vec offset = power_offset(reference);
-        UNROLL for (int r = 0; r < rows; r++)
-        {
-            float *place = tile + r * ATTN_I_LANES + lane;
-            vec x = load(place);
-            if (!plain && exponent->cap != 0) x = splat(exponent->cap) * vec_tanh(x);
-            if (!plain && exponent->slope != NULL) {
-                x -= load(exponent->slope + lane) * magnitude(load(exponent->distance + lane) + (float)(key + r));
-            }
-            truth unseen = {0};
-            if (edges) {
-                unseen = unseen_by(state, lane, key + r);
-                x = choose(unseen, floor, x);
-            }
-            const vec weight = power_above(x, floor, offset, &powers);
-            store(edges ? choose(unseen, splat(0), weight) : weight, place);
-        }
-    }
-    return powers;
-}
-
-#define WEIGH(rows) weigh_block(rows, lane, end, exponent, state, key, plain, edges, tile, powers)
-static ALWAYS_INLINE bits_vec weigh_rows(int64_t rows, int64_t lane, int64_t end, const attn_i_exponent *exponent,
-                                         const attn_i_lanes *state, int32_t key, int plain, int edges, float *tile,
-                                         bits_vec powers)
-{
-    return rows == 6 ? WEIGH(6) : rows == 4 ? WEIGH(4) : rows == 2 ? WEIGH(2) : WEIGH(1);
-}
-
-#define WEIGH_ROWS(plain, edges) weigh_rows(rows, lane, end, exponent, state, key, plain, edges, tile, powers)
-static bits_vec weigh(int64_t rows, int64_t lane, int64_t end, const attn_i_exponent *exponent,
-                      const attn_i_lanes *state, int32_t key, int edges, float *tile, bits_vec powers)
-{
-    const int plain = exponent->cap == 0 && exponent->slope == NULL;
-    if (plain) return edges ? WEIGH_ROWS(1, 1) : WEIGH_ROWS(1, 0);
-    return edges ? WEIGH_ROWS(0, 1) : WEIGH_ROWS(0, 0);
-}
 
 int KERNEL(weights)(int64_t depth, const float *lanes, attn_i_rows keys, int64_t count, attn_i_spans spans,
                     const attn_i_exponent *exponent, const attn_i_lanes *state, int64_t first_key, int edges,
@@ -284,7 +136,7 @@ typedef void context_block(int64_t count, const float *weights, const float *val
                                             float *context)                                                            \
     {                                                                                                                  \
         block acc;                                                                                                     \
-        multiply(rows_, vectors, count, weights, values, 1, stride, acc);                                              \
+        multiply(TILE_FLOAT, rows_, vectors, count, weights, (const char *)values, ELEMENT, stride *ELEMENT, acc);     \
         UNROLL for (int r = 0; r < rows_; r++)                                                                         \
         {                                                                                                              \
             UNROLL for (int v = 0; v < vectors; v++)                                                                   \
@@ -313,7 +165,7 @@ static context_block *const context_blocks[][4] = TABLE(context);
         }                                                                                                              \
         for (int64_t j = 0; j < count; j++) {                                                                          \
             UNROLL for (int v = 0; v < vectors; v++) total[v] += load(weights + v * WIDTH);                            \
-            step(rows_, vectors, weights, values, 1, acc);                                                             \
+            step(TILE_FLOAT, rows_, vectors, weights, (const char *)values, ELEMENT, acc);                             \
             weights += ATTN_I_LANES;                                                                                   \
             values += stride;                                                                                          \
         }                                                                                                              \

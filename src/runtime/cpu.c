@@ -41,11 +41,12 @@ static void add(attn_i_cpu *cpu, const char *feature)
 
 typedef struct x86_feature {
     const char *name;
-    unsigned leaf, reg, bit; /* leaf 1 or 7 (subleaf 0), register 0 to 3 for a to d */
+    unsigned leaf, reg, bit; /* leaf 1, 7, or SECOND for the second part of 7; register 0 to 3 for a to d */
     unsigned state;          /* bits of XCR0 that the system must have enabled */
     int vector_bits;
 } x86_feature;
 
+enum { SECOND = 8 };
 enum { STATE_AVX = 0x6, STATE_AVX512 = 0xE6, STATE_AMX = 0x60000 };
 
 static const x86_feature x86_features[] = {
@@ -63,6 +64,7 @@ static const x86_feature x86_features[] = {
     {"avx512bw", 7, 1, 30, STATE_AVX512, 512},
     {"avx512vl", 7, 1, 31, STATE_AVX512, 512},
     {"avx512_vnni", 7, 2, 11, STATE_AVX512, 512},
+    {"avx512_bf16", SECOND, 0, 5, STATE_AVX512, 512},
     {"amx_tile", 7, 3, 24, STATE_AMX, 512},
 };
 
@@ -75,10 +77,22 @@ static unsigned enabled_state(void)
     return low;
 }
 
+static void name_maker(attn_i_cpu *cpu)
+{
+    enum { EXTENDED = 15 };
+    unsigned a, b, c, d, letters[3];
+    if (!__get_cpuid(0, &a, &letters[0], &letters[2], &letters[1])) return;
+    memcpy(cpu->maker, letters, sizeof letters);
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return;
+    cpu->family = (int)(a >> 8 & 15);
+    if (cpu->family == EXTENDED) cpu->family += (int)(a >> 20 & 255);
+}
+
 static void detect(attn_i_cpu *cpu)
 {
     cpu->architecture = "x86_64";
-    unsigned brand[12] = {0}, leaves[8][4] = {{0}};
+    name_maker(cpu);
+    unsigned brand[12] = {0}, leaves[SECOND + 1][4] = {{0}};
     if ((unsigned)__get_cpuid_max(0x80000000u, NULL) >= 0x80000004u) {
         for (unsigned i = 0; i < 3; i++) {
             __get_cpuid(0x80000002u + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2], &brand[4 * i + 3]);
@@ -88,6 +102,9 @@ static void detect(attn_i_cpu *cpu)
     }
     __get_cpuid(1, &leaves[1][0], &leaves[1][1], &leaves[1][2], &leaves[1][3]);
     __get_cpuid_count(7, 0, &leaves[7][0], &leaves[7][1], &leaves[7][2], &leaves[7][3]);
+    if (leaves[7][0] >= 1) {
+        __get_cpuid_count(7, 1, &leaves[SECOND][0], &leaves[SECOND][1], &leaves[SECOND][2], &leaves[SECOND][3]);
+    }
     unsigned state = enabled_state();
     for (size_t i = 0; i < sizeof x86_features / sizeof *x86_features; i++) {
         const x86_feature *f = &x86_features[i];
@@ -112,6 +129,7 @@ static void detect(attn_i_cpu *cpu)
     if (hwcap >> 10 & 1) add(cpu, "fp16");
     if (hwcap >> 20 & 1) add(cpu, "dotprod");
     if (hwcap >> 22 & 1) add(cpu, "sve");
+    if (getauxval(AT_HWCAP2) >> 14 & 1) add(cpu, "bf16");
 #endif
 }
 

@@ -8,10 +8,12 @@
 
 typedef struct attn_i_cpu {
     const char *architecture; /* "x86_64", "aarch64", "other" */
+    char maker[16];           /* as x86 CPUs name it, "AuthenticAMD"; "" for others */
+    int family;               /* theirs; 0 for others */
     char model[64];           /* "" if the CPU does not say */
     int vector_bits;          /* the widest vectors that both CPU and system let us use; 0: unknown */
     int count;                /* CPUs that this process may run on, at least 1 */
-    char features[256];       /* names joined by one space, in a fixed order */
+    char features[320];       /* names joined by one space, in a fixed order */
 } attn_i_cpu;
 
 void attn_i_cpu_detect(attn_i_cpu *cpu);

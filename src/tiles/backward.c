@@ -148,7 +148,8 @@ attn_status attn_i_tiles_backward_scratch(attn_i_tiles_backward *way, int64_t *b
     way->plan.tile.state = &way->sources.state;
     way->sources.state.own_products = way->p->engine->own_products;
     attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
-    attn_i_sources_find(&way->sources, 1, 1);
+    attn_i_sources_find(&way->sources, 1);
+    attn_i_sources_widen(&way->sources, way->p->engine->tile_float);
     cut(way);
     lay_out(way, &arena);
     return attn_i_scratch_measured(&arena, bytes);

@@ -93,7 +93,8 @@ static void lay_out_lanes(attn_i_tiles *way, attn_i_arena *arena)
     way->plan.mask = attn_i_mask_map_layout(way->p, way->tile_rows, way->tiles, arena);
     const int64_t parts = way->splits == 1 ? 0 : way->heads * way->tiles * way->splits;
     way->lanes = attn_i_carve(arena, parts, sizeof *way->lanes);
-    way->contexts = attn_i_carve_matrix(arena, parts * ATTN_I_LANES, context_dim(way), way->p->size);
+    way->contexts =
+        attn_i_carve_matrix(arena, parts * ATTN_I_LANES, attn_i_tile_context_rows(&way->plan), way->p->size);
     if (way->plan.measures) lay_out_lane_stats(way, parts, arena);
 }
 
@@ -151,6 +152,20 @@ static int is_read_often(const attn_i_problem *p)
     return attn_i_multiply_most(p->group, p->queries) > (OFTEN - 1) * ATTN_I_LANES;
 }
 
+/* Products of the call's own rows, as they are kept, if they may be, and if there is an arithmetic for all of them. */
+static void choose_arithmetic(attn_i_tiles *way)
+{
+    const attn_i_sources *s = &way->sources;
+    const attn_i_problem *p = way->p;
+    const attn_i_fast_kernels *fast = attn_i_engine_fast_kernels(p->engine, p->key.dtype);
+    if (p->modifiers->precision != ATTN_PRECISION_FAST || fast == NULL || fast->tile == NULL) return;
+    if (way->plan.lanes != NULL) return;
+    if (s->query.copied || s->key.copied || s->value.copied || p->dropout.keep != 0) return;
+    if (p->query.dtype != p->key.dtype || (p->context.data != NULL && p->value.dtype != p->key.dtype)) return;
+    way->plan.arithmetic = fast->tile;
+    way->plan.wide = 0;
+}
+
 static int is_widened(const attn_i_source *source)
 {
     return !source->copied && !attn_i_is_float32(source->type);
@@ -164,7 +179,9 @@ attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
     way->sources.state.own_products = way->p->engine->own_products;
     attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
     /* Few queries convert what they read, a block at a time. */
-    attn_i_sources_find(&way->sources, !way->few, !way->few && is_read_often(way->p));
+    attn_i_sources_find(&way->sources, !way->few);
+    if (!way->few) choose_arithmetic(way);
+    if (!way->few && is_read_often(way->p)) attn_i_sources_widen(&way->sources, way->plan.arithmetic);
     way->plan.widens_queries = is_widened(&way->sources.query);
     way->plan.widens_keys = is_widened(&way->sources.key);
     way->plan.widens_values = is_widened(&way->sources.value);
@@ -199,7 +216,7 @@ static attn_i_tile_work work_of(const attn_i_tiles *way, int64_t pass)
 
 static int64_t context_elements(const attn_i_tiles *way)
 {
-    return context_dim(way) * ATTN_I_LANES;
+    return attn_i_tile_context_rows(&way->plan) * ATTN_I_LANES;
 }
 
 static void compute_rows(void *data, int64_t pass)

@@ -228,7 +228,7 @@ static int weights_with_products(pass *t)
     if (!t->v.plan->plain || t->v.plan->cap != 0 || !t->referenced || !t->finite) return 0;
     for (int i = 0; i < t->v.count; i++) {
         const attn_i_tile_piece *one = &t->v.pieces[i];
-        if (!t->v.kernels->weights(t->v.plan->depth, t->v.s->queries, attn_i_rows_from(t->v.near_keys, one->first),
+        if (!t->v.kernels->weights(t->v.plan->depth, t->v.s->queries, attn_i_near_floats(t->v.near_keys, one->first),
                                    one->count, one->spans, &exponent, t->v.lanes, one->first, one->edges, &fetch,
                                    t->v.s->tile + one->first * ATTN_I_LANES)) {
             return 0;
@@ -252,7 +252,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
 static void score_gradients(pass *t, const attn_i_tile_piece *one)
 {
     const int64_t start = one->first * ATTN_I_LANES;
-    const attn_i_rows values = attn_i_rows_from(t->v.near_values, one->first);
+    const attn_i_rows values = attn_i_near_floats(t->v.near_values, one->first);
     const float *weights = t->v.s->tile + start;
     float *d = t->s->d_scores + start;
     if (t->v.p->dropout.keep == 0) {
@@ -302,7 +302,7 @@ static void add_what_is_not_finite(pass *t, const attn_i_tile_piece *one)
 static void add_queries(pass *t, const attn_i_tile_piece *one)
 {
     const int64_t depth = t->v.plan->depth;
-    attn_i_rows keys = attn_i_rows_from(t->v.near_keys, one->first);
+    attn_i_rows keys = attn_i_near_floats(t->v.near_keys, one->first);
     if (!t->finite) {
         for (int64_t j = 0; j < one->count; j++) {
             t->v.p->kernels->gather_finite(depth, keys.data + j * keys.stride, 1, t->s->keys + j * depth, 1);
@@ -332,7 +332,7 @@ static void add_by_score(pass *t, const attn_i_tile_piece *one)
     d_keys.data += (key - t->v.w->keys.first) * d_keys.stride;
     t->v.kernels->tile_scale(one->count, one->spans, (float)t->plan->factor, d_scores);
     t->v.plan->lanes->gradients(t->v.p, t->v.plan->state, t->v.s->queries, lane, end - lane,
-                                attn_i_rows_from(t->v.near_keys, key - t->v.keys.first), one->count, d_scores,
+                                attn_i_near_floats(t->v.near_keys, key - t->v.keys.first), one->count, d_scores,
                                 d_queries, d_keys, t->own);
 }
 

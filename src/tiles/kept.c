@@ -7,7 +7,7 @@ attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t cou
 {
     const attn_i_stored_rows rows = attn_i_kept_from(kept, first);
     const char *from = rows.data;
-    if (attn_i_kept_is_near(kept)) return (attn_i_rows){rows.data, rows.stride};
+    if (attn_i_is_float32(kept->type)) return (attn_i_rows){rows.data, rows.stride};
     for (int64_t j = 0; j < count; j++) {
         float *to = room + j * width;
         kept->type->load(width, from + j * kept->stride * kept->type->size, 1, to);
@@ -16,6 +16,14 @@ attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t cou
         for (int64_t d = 0; d < width; d++) to[d] *= scale;
     }
     return (attn_i_rows){room, width};
+}
+
+attn_i_stored_rows attn_i_kept_for(const attn_i_tile_arithmetic *arithmetic, const attn_i_kept *kept, int64_t first,
+                                   int64_t count, int64_t width, float *room)
+{
+    if (arithmetic->size == kept->type->size) return attn_i_kept_from(kept, first);
+    const attn_i_rows rows = attn_i_kept_near(kept, first, count, width, room);
+    return (attn_i_stored_rows){rows.data, rows.stride};
 }
 
 void attn_i_kept_scale(const attn_i_kept *kept, int64_t first, int64_t n, float *row, int weights)

@@ -5,7 +5,7 @@
 #ifndef ATTN_I_TILES_KEPT_H
 #define ATTN_I_TILES_KEPT_H
 
-#include "kernels/stored.h"
+#include "kernels/arithmetic.h"
 #include "runtime/size.h"
 
 typedef struct attn_i_kept {
@@ -24,14 +24,12 @@ static inline attn_i_stored_rows attn_i_kept_from(const attn_i_kept *kept, int64
     return (attn_i_stored_rows){data, kept->stride};
 }
 
-/* 1 if passes read the rows where they are. */
-static inline int attn_i_kept_is_near(const attn_i_kept *kept)
-{
-    return attn_i_is_float32(kept->type);
-}
-
 /* `count` rows of `width` elements, from `first` on, in float32: where they are, or in `room`, one after the other. */
 attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, float *room);
+
+/* The same as an arithmetic takes them: where they are, if their type is its own. */
+attn_i_stored_rows attn_i_kept_for(const attn_i_tile_arithmetic *arithmetic, const attn_i_kept *kept, int64_t first,
+                                   int64_t count, int64_t width, float *room);
 
 /* `count` of them, to be asked for. */
 static inline void attn_i_kept_fetch(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width,

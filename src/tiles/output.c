@@ -67,11 +67,12 @@ static void normalise_row(const attn_i_tile_plan *plan, const attn_i_tile_scratc
 void attn_i_tile_find_hidden(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
                              int64_t key, unsigned char hidden[ATTN_I_LANES])
 {
-    const attn_i_rows row = attn_i_kept_near(&w->key_rows, key, 1, plan->depth, s->near_keys);
+    const attn_i_stored_rows row = attn_i_kept_for(plan->arithmetic, &w->key_rows, key, 1, plan->depth, s->near_keys);
     const attn_i_spans spans = {0, (int)attn_i_divide_up(w->rows, ATTN_I_SPAN_LANES)};
     float scores[ATTN_I_LANES] = {0};
-    if (plan->plain && plan->cap == 0)
-        plan->kernels->products(plan->depth, s->queries, row, 1, spans, scores, ATTN_I_LANES, 0);
+    if (plan->plain && plan->cap == 0) {
+        plan->arithmetic->products(plan->depth, s->queries, row, 0, 1, spans, scores);
+    }
     for (int l = 0; l < ATTN_I_LANES; l++) hidden[l] = scores[l] == -INFINITY;
 }
 
@@ -121,6 +122,20 @@ static void write_late_context(const attn_i_tile_plan *plan, const attn_i_tile_s
     }
 }
 
+/* Weights that were rounded are divided by the sum of what they became. */
+static void write_context(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
+                          const float *factor)
+{
+    const int64_t dim = plan->p->value_dim;
+    const float *rounded_sum = s->context + dim * ATTN_I_LANES;
+    float own[ATTN_I_LANES];
+    for (int l = 0; l < ATTN_I_LANES && plan->arithmetic->rounds; l++) {
+        own[l] = s->lanes->sum[l] == 0 ? 0 : 1 / rounded_sum[l];
+    }
+    attn_i_tile_write_lanes(plan, s, w, &plan->p->context, 0, dim, s->context, plan->arithmetic->rounds ? own : factor,
+                            0);
+}
+
 void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w)
 {
     const attn_i_problem *p = plan->p;
@@ -131,7 +146,7 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
     if (lanes->late_first < lanes->late_end) {
         write_late_context(plan, s, w, factor);
     } else if (p->context.data != NULL) {
-        attn_i_tile_write_lanes(plan, s, w, &p->context, 0, p->value_dim, s->context, factor, 0);
+        write_context(plan, s, w, factor);
     }
     if (p->weights.data == NULL && p->scores.data == NULL && p->logsumexp.data == NULL) return;
     for (int64_t l = 0; l < w->rows; l++) {

@@ -34,10 +34,15 @@ typedef struct pass {
     int seen;                 /* some lane saw some key */
 } pass;
 
-/* Elements of the context that the pass makes. */
+/* Elements of the context that the pass makes, and rows of lanes that they take. */
 static int64_t context_dim(const pass *t)
 {
     return t->v.p->context.data != NULL && !t->late && !t->v.plan->sums_only ? t->v.p->value_dim : 0;
+}
+
+static int64_t context_rows(const pass *t)
+{
+    return t->late || t->v.plan->sums_only ? 0 : attn_i_tile_context_rows(t->v.plan);
 }
 
 /* 1 if all lanes meet all keys in one tile. */
@@ -56,7 +61,7 @@ static int can_be_late(pass *t, attn_i_span keys)
 /* Moves the references to the greatest scores where these outgrow them, or where there is none yet. */
 static void move_references(pass *t, const float *most)
 {
-    if (attn_i_lanes_move(t->v.kernels, t->v.lanes, most, context_dim(t), t->v.s->context)) t->referenced = 0;
+    if (attn_i_lanes_move(t->v.kernels, t->v.lanes, most, context_rows(t), t->v.s->context)) t->referenced = 0;
 }
 
 /* 1 if the lane sees any of the first keys of the tile. */
@@ -99,8 +104,8 @@ static int find_references(pass *t, int64_t *looked)
     if (missing) {
         float most[ATTN_I_LANES];
         for (int l = 0; l < ATTN_I_LANES; l++) most[l] = -INFINITY;
-        t->v.kernels->products(t->v.plan->depth, t->v.s->queries, t->v.near_keys, count, t->v.all, t->v.s->tile,
-                               ATTN_I_LANES, 0);
+        t->v.plan->arithmetic->products(t->v.plan->depth, t->v.s->queries, t->v.near_keys, 0, count, t->v.all,
+                                        t->v.s->tile);
         attn_i_tile_cap_folded(t->v.plan, count, t->v.all, t->v.s->tile);
         if (t->v.pieces[0].edges) t->v.kernels->tile_edges(count, t->v.all, t->v.lanes, 0, t->v.s->tile);
         t->v.kernels->tile_maximum(count, t->v.all, t->v.s->tile, most);
@@ -145,9 +150,9 @@ static int weights_with_products(pass *t)
         const piece *one = &t->v.pieces[i];
         const int64_t first = attn_i_max(one->first, looked), count = one->first + one->count - first;
         if (count == 0) continue;
-        good = t->v.kernels->weights(t->v.plan->depth, t->v.s->queries, attn_i_rows_from(t->v.near_keys, first), count,
-                                     one->spans, &exponent, lanes, first, one->edges, t->fetch,
-                                     t->v.s->tile + first * ATTN_I_LANES);
+        good =
+            t->v.plan->arithmetic->weights(t->v.plan->depth, t->v.s->queries, t->v.near_keys, first, count, one->spans,
+                                           &exponent, lanes, one->edges, t->fetch, t->v.s->tile + first * ATTN_I_LANES);
     }
     return good;
 }
@@ -211,7 +216,7 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
     }
     if (t->v.plan->measures) find_strongest(t, most);
     if (t->v.plan->great != 0) {
-        attn_i_lanes_move_great(t->v.kernels, t->v.lanes, t->v.plan->great, most, context_dim(t), t->v.s->context);
+        attn_i_lanes_move_great(t->v.kernels, t->v.lanes, t->v.plan->great, most, context_rows(t), t->v.s->context);
     } else {
         move_references(t, most);
     }
@@ -231,30 +236,34 @@ static void weights_by_passes(pass *t, attn_i_shows mask)
     }
 }
 
-/* Weights times values of a piece, the values being kept from whoever does not see them: what is not finite is left out
- * of the products and then added lane by lane. */
-static void add_context_cleaned(pass *t, const piece *one, const float *weights, attn_i_rows values, int64_t dim,
-                                float *sum)
+/* A value as it is, in float32. */
+static const float *value_at(const pass *t, int64_t key, int64_t dim)
 {
-    unsigned char finite[ATTN_I_TILE_KEYS], hidden[ATTN_I_LANES];
+    return attn_i_kept_near(&t->v.w->value_rows, key, 1, dim, t->v.s->one_value).data;
+}
+
+/* Weights times values of a piece, the values being kept from whoever does not see them: what is not finite is left out
+ * of the products and added lane by lane. */
+static void add_context_cleaned(pass *t, const piece *one, float *weights, int64_t dim, float *sum)
+{
+    const attn_i_tile_arithmetic *a = t->v.plan->arithmetic;
     const attn_i_rows cleaned = {t->v.s->values, attn_i_max(dim, 1)};
+    unsigned char hidden[ATTN_I_LANES];
     for (int64_t j = 0; j < one->count; j++) {
-        finite[j] = (unsigned char)t->v.p->kernels->gather_finite(dim, values.data + j * values.stride, 1,
-                                                                  t->v.s->values + j * cleaned.stride, 1);
-    }
-    t->v.kernels->context(one->count, weights, cleaned, dim, one->spans, t->v.s->context, sum);
-    for (int64_t j = 0; j < one->count; j++) {
-        if (finite[j]) continue;
-        attn_i_tile_find_hidden(t->v.plan, t->v.s, t->v.w, t->v.keys.first + one->first + j, hidden);
+        const int64_t key = t->v.keys.first + one->first + j;
+        const float *value = value_at(t, key, dim);
+        if (t->v.p->kernels->gather_finite(dim, value, 1, t->v.s->values + j * cleaned.stride, 1)) continue;
+        attn_i_tile_find_hidden(t->v.plan, t->v.s, t->v.w, key, hidden);
         for (int l = one->spans.first * ATTN_I_SPAN_LANES; l < one->spans.end * ATTN_I_SPAN_LANES; l++) {
             const float weight = weights[j * ATTN_I_LANES + l];
             if (weight == 0 || hidden[l]) continue;
             for (int64_t d = 0; d < dim; d++) {
-                const float value = values.data[j * values.stride + d];
-                if (!isfinite(value)) t->v.s->context[d * ATTN_I_LANES + l] += weight * value;
+                if (!isfinite(value[d])) t->v.s->context[d * ATTN_I_LANES + l] += weight * value[d];
             }
         }
     }
+    const attn_i_stored_rows near = a->load_floats(one->count, cleaned, dim, t->v.s->near_values);
+    a->context(one->count, weights, near, 0, dim, one->spans, t->v.s->context, sum);
 }
 
 static void add_context(pass *t)
@@ -266,18 +275,18 @@ static void add_context(pass *t)
     }
     for (int i = 0; i < t->v.count; i++) {
         const piece *one = &t->v.pieces[i];
-        const float *weights = t->v.s->tile + one->first * ATTN_I_LANES;
-        const attn_i_rows values = attn_i_rows_from(t->v.near_values, one->first);
+        const attn_i_tile_arithmetic *a = t->v.plan->arithmetic;
+        float *weights = t->v.s->tile + one->first * ATTN_I_LANES;
         float *sum = t->v.lanes->sum, unused[ATTN_I_LANES] = {0};
         if (t->v.p->dropout.keep != 0) { /* the sum is of all weights */
-            t->v.kernels->context(one->count, weights, values, 0, one->spans, t->v.s->context, sum);
+            a->context(one->count, weights, t->v.near_values, one->first, 0, one->spans, t->v.s->context, sum);
             attn_i_tile_view_drop(&t->v, one, t->v.s->tile);
             sum = unused;
         }
         if (t->clean) {
-            add_context_cleaned(t, one, weights, values, dim, sum);
+            add_context_cleaned(t, one, weights, dim, sum);
         } else {
-            t->v.kernels->context(one->count, weights, values, dim, one->spans, t->v.s->context, sum);
+            a->context(one->count, weights, t->v.near_values, one->first, dim, one->spans, t->v.s->context, sum);
         }
     }
 }
@@ -297,7 +306,7 @@ static void begin(pass *t, int late)
         t->base[l] = -INFINITY;
         t->v.lanes->sum[l] = 0;
     }
-    memset(t->v.s->context, 0, (size_t)(context_dim(t) * ATTN_I_LANES) * sizeof(float));
+    memset(t->v.s->context, 0, (size_t)(context_rows(t) * ATTN_I_LANES) * sizeof(float));
     if (t->v.plan->measures) attn_i_row_stats_begin(t->v.s->stats, ATTN_I_LANES);
 }
 

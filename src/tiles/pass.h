@@ -18,6 +18,7 @@
 typedef struct attn_i_tile_plan {
     const attn_i_problem *p;
     const attn_i_tile_kernels *kernels;
+    const attn_i_tile_arithmetic *arithmetic; /* of the products of forward passes */
     const attn_i_score_state *state;
     int64_t depth; /* elements of a prepared query and key */
     double unit;   /* log2(e) / temperature: from scores to exponents */
@@ -53,17 +54,21 @@ attn_i_tile_plan attn_i_tile_plan_great(const attn_i_tile_plan *plan);
 
 /* The scratch of one pass, in which the result of the last one stays. */
 typedef struct attn_i_tile_scratch {
-    float *queries;                 /* [depth][LANES] */
+    float *queries;                 /* [depth + 1][LANES] */
     float *tile;                    /* [TILE_KEYS][LANES] */
     float *bias, *mask;             /* the same */
     float *rows;                    /* [LANES][TILE_KEYS] */
     float *values;                  /* [TILE_KEYS][Dv] without what is not finite */
     float *near_queries;            /* [LANES][depth], likewise: */
     float *near_keys, *near_values; /* [TILE_KEYS][depth], [TILE_KEYS][Dv]: a tile of what is kept otherwise */
-    float *context;                 /* [Dv][LANES], not yet divided by the sum of weights; or late, see attn_i_lanes */
+    float *context;   /* [rows][LANES], not yet divided by the sum of weights; or late, see attn_i_lanes */
+    float *one_value; /* [Dv], where a value is kept in another type */
     attn_i_lanes *lanes;
     attn_i_row_stats *stats; /* [LANES], where they are wanted */
 } attn_i_tile_scratch;
+
+/* The rows of a context in lanes: its elements, if there is one, and the sum of weights that are rounded. */
+int64_t attn_i_tile_context_rows(const attn_i_tile_plan *plan);
 
 attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena);
 

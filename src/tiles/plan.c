@@ -42,7 +42,7 @@ attn_i_tile_plan attn_i_tile_plan_great(const attn_i_tile_plan *plan)
 int attn_i_tile_plan_make(const attn_i_problem *p, attn_i_tile_plan *plan)
 {
     const attn_i_modifiers *m = p->modifiers;
-    *plan = (attn_i_tile_plan){.p = p, .kernels = p->engine->tile_kernels};
+    *plan = (attn_i_tile_plan){.p = p, .kernels = p->engine->tile_kernels, .arithmetic = p->engine->tile_float};
     plan->unit = 1.44269504088896340736 / m->temperature;
     if (p->dtype != ATTN_F32 || m->normaliser != ATTN_SOFTMAX || !is_moderate(plan->unit)) return 0;
     if (p->scale != 0 && !is_moderate(p->scale)) return 0;
@@ -74,6 +74,11 @@ void attn_i_tile_plan_read(attn_i_tile_plan *plan)
     if (!has_slopes_below(plan->p, 0x1p80f)) *plan = attn_i_tile_plan_great(plan); /* or a slope itself times unit */
 }
 
+int64_t attn_i_tile_context_rows(const attn_i_tile_plan *plan)
+{
+    return (plan->p->context.data != NULL ? plan->p->value_dim : 0) + plan->arithmetic->rounds;
+}
+
 attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena)
 {
     const int64_t dim = plan->p->context.data != NULL ? plan->p->value_dim : 0, size = (int64_t)sizeof(float);
@@ -81,12 +86,12 @@ attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, att
     attn_i_tile_scratch s = {0};
     s.lanes = attn_i_carve(arena, 1, sizeof *s.lanes);
     if (plan->lanes == NULL) {
-        s.queries = attn_i_carve_matrix(arena, plan->depth, ATTN_I_LANES, size);
+        s.queries = attn_i_carve_matrix(arena, attn_i_add_most(plan->depth, 1), ATTN_I_LANES, size);
     } else {
         s.queries = attn_i_carve(arena, plan->lanes->query_elements(plan->p), size);
     }
     s.tile = attn_i_carve_matrix(arena, keys, ATTN_I_LANES, size);
-    s.context = attn_i_carve_matrix(arena, dim, ATTN_I_LANES, size);
+    s.context = attn_i_carve_matrix(arena, attn_i_tile_context_rows(plan), ATTN_I_LANES, size);
     s.bias = attn_i_carve_matrix(arena, plan->biased ? keys : 0, ATTN_I_LANES, size);
     s.mask = attn_i_carve_matrix(arena, plan->p->mask.data != NULL ? keys : 0, ATTN_I_LANES, size);
     s.rows = attn_i_carve_matrix(arena, ATTN_I_LANES, ATTN_I_TILE_KEYS, size);
@@ -94,6 +99,7 @@ attn_i_tile_scratch attn_i_tile_scratch_layout(const attn_i_tile_plan *plan, att
     s.near_queries = attn_i_carve_matrix(arena, plan->widens_queries ? ATTN_I_LANES : 0, plan->depth, size);
     s.near_keys = attn_i_carve_matrix(arena, plan->widens_keys ? keys : 0, plan->depth, size);
     s.near_values = attn_i_carve_matrix(arena, plan->widens_values ? keys : 0, dim, size);
+    s.one_value = attn_i_carve(arena, plan->widens_values ? dim : 0, size);
     if (plan->measures) s.stats = attn_i_carve(arena, ATTN_I_LANES, sizeof *s.stats);
     return s;
 }

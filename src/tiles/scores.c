@@ -17,26 +17,31 @@ const float *attn_i_tile_query_row(const attn_i_tile_view *t, int64_t lane)
            attn_i_tile_query(t, lane) * query->stride[2];
 }
 
-static const float *widened_row(const attn_i_tile_view *t, int64_t lane)
+static const void *widened_row(const attn_i_tile_view *t, int64_t lane)
 {
     const attn_i_view *query = &t->p->query;
     float *row = t->s->near_queries + lane * t->plan->depth;
     const char *place = attn_i_view_element(query, t->w->b, attn_i_tile_head(t, lane), attn_i_tile_query(t, lane), 0);
+    if (t->plan->arithmetic->size == query->size) return place;
     attn_i_elements_widen(t->p->engine, query, place, t->plan->depth, row);
     return row;
 }
 
 void attn_i_tile_load_queries(attn_i_tile_view *t)
 {
-    const float *rows[ATTN_I_LANES];
+    const attn_i_tile_plan *plan = t->plan;
+    const void *rows[ATTN_I_LANES];
     for (int64_t l = 0; l < t->w->rows; l++) {
-        rows[l] = t->plan->widens_queries ? widened_row(t, l) : attn_i_tile_query_row(t, l);
+        rows[l] = plan->widens_queries ? widened_row(t, l) : attn_i_tile_query_row(t, l);
     }
-    if (t->plan->lanes != NULL) {
-        t->plan->lanes->convert_queries(t->p, t->plan->state, t->w->rows, rows, t->s->queries);
-        return;
+    if (plan->lanes == NULL) {
+        plan->arithmetic->load_queries(t->w->rows, plan->depth, rows, plan->folded ? (float)plan->factor : 1,
+                                       t->s->queries);
+    } else {
+        const float *floats[ATTN_I_LANES];
+        for (int64_t l = 0; l < t->w->rows; l++) floats[l] = rows[l];
+        plan->lanes->convert_queries(t->p, plan->state, t->w->rows, floats, t->s->queries);
     }
-    t->kernels->to_lanes(t->w->rows, t->plan->depth, rows, t->plan->folded ? (float)t->plan->factor : 1, t->s->queries);
 }
 
 void attn_i_tile_cap_folded(const attn_i_tile_plan *plan, int64_t count, attn_i_spans spans, float *tile)
@@ -52,13 +57,13 @@ void attn_i_tile_scores(attn_i_tile_view *t, const attn_i_tile_piece *one, attn_
     const attn_i_tile_plan *plan = t->plan;
     const attn_i_modifiers *m = t->p->modifiers;
     const int64_t n = one->count, start = one->first * ATTN_I_LANES;
-    const attn_i_rows keys = attn_i_rows_from(t->near_keys, one->first);
     float *tile = t->s->tile + start;
 
     if (plan->lanes != NULL) {
-        plan->lanes->scores(t->p, plan->state, t->s->queries, t->w->rows, keys, n, tile);
+        plan->lanes->scores(t->p, plan->state, t->s->queries, t->w->rows, attn_i_near_floats(t->near_keys, one->first),
+                            n, tile);
     } else {
-        k->products(plan->depth, t->s->queries, keys, n, one->spans, tile, ATTN_I_LANES, 0);
+        plan->arithmetic->products(plan->depth, t->s->queries, t->near_keys, one->first, n, one->spans, tile);
     }
     if (plan->folded) attn_i_tile_cap_folded(plan, n, one->spans, tile);
     if (!plan->folded && t->p->scale != 1) k->tile_scale(n, one->spans, (float)t->p->scale, tile);

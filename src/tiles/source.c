@@ -86,7 +86,7 @@ static attn_i_source make_keys(const attn_i_problem *p, const attn_i_score_state
     return s;
 }
 
-void attn_i_sources_find(attn_i_sources *sources, int converted, int widened)
+void attn_i_sources_find(attn_i_sources *sources, int converted)
 {
     const attn_i_problem *p = sources->p;
     const attn_i_score *score = attn_i_score_of(p);
@@ -117,8 +117,15 @@ void attn_i_sources_find(attn_i_sources *sources, int converted, int widened)
         sources->value.rows_of = value_rows;
         sources->value.scales = &p->value_scales;
     }
-    sources->key.copied |= widened && !attn_i_is_float32(sources->key.type);
-    sources->value.copied |= widened && !attn_i_is_float32(sources->value.type);
+}
+
+void attn_i_sources_widen(attn_i_sources *sources, const attn_i_tile_arithmetic *arithmetic)
+{
+    attn_i_source *both[] = {&sources->key, &sources->value};
+    for (int i = 0; i < 2; i++) {
+        const attn_i_stored_kernels *type = both[i]->type;
+        both[i]->copied |= !attn_i_is_float32(type) && type->size != arithmetic->size;
+    }
 }
 
 static void lay_out(attn_i_source *s, int64_t heads, attn_i_arena *arena)

@@ -32,10 +32,12 @@ typedef struct attn_i_sources {
     int64_t first_head, chunk_heads; /* the key heads, of all sequences, that there are copies of now */
 } attn_i_sources;
 
-/* Finds where rows are and what has to be copied. Keys are `converted` (see attn_i_lane_score) here, or by the passes;
- * keys and values that are not kept in float32 are `widened` here, where many passes will read them, or by these. To be
- * called once the state is laid out. */
-void attn_i_sources_find(attn_i_sources *sources, int converted, int widened);
+/* Finds where rows are and what has to be copied. Keys are `converted` (see attn_i_lane_score) here, or by the passes.
+ * To be called once the state is laid out. */
+void attn_i_sources_find(attn_i_sources *sources, int converted);
+
+/* Keys and values that the arithmetic does not take as they are kept are widened here, not by the passes. */
+void attn_i_sources_widen(attn_i_sources *sources, const attn_i_tile_arithmetic *arithmetic);
 
 /* The elements copied for one key head. */
 int64_t attn_i_sources_copied(const attn_i_sources *sources);

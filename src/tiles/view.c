@@ -238,9 +238,12 @@ void attn_i_tile_view_take(attn_i_tile_view *t)
 
 void attn_i_tile_view_near(attn_i_tile_view *t)
 {
-    const int64_t n = t->keys.end - t->keys.first;
-    t->near_keys = attn_i_kept_near(&t->w->key_rows, t->keys.first, n, t->plan->depth, t->s->near_keys);
+    const attn_i_tile_arithmetic *a = t->plan->arithmetic;
+    const int64_t first = t->keys.first, n = t->keys.end - first, dim = t->p->value_dim;
     const int wants_values = t->p->context.data != NULL && !t->plan->sums_only;
-    if (!wants_values && !attn_i_kept_is_near(&t->w->value_rows)) return;
-    t->near_values = attn_i_kept_near(&t->w->value_rows, t->keys.first, n, t->p->value_dim, t->s->near_values);
+    t->near_keys = attn_i_kept_for(a, &t->w->key_rows, first, n, t->plan->depth, t->s->near_keys);
+    if (!wants_values && a->size != t->w->value_rows.type->size) return;
+    t->near_values = attn_i_kept_for(a, &t->w->value_rows, first, n, dim, t->s->near_values);
+    if (!wants_values || a->load_values == NULL) return;
+    t->near_values = a->load_values(n, t->near_values, dim, t->s->near_values);
 }

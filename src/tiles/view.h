@@ -33,9 +33,9 @@ typedef struct attn_i_tile_view {
     attn_i_spans all;                                /* spans with rows */
     /* The tile at hand. */
     attn_i_span keys;
-    attn_i_rows near_keys, near_values; /* from its first key on: see attn_i_tile_view_near */
-    float distance[ATTN_I_LANES];       /* of its first key from where the lane stands, for ALiBi */
-    float top[ATTN_I_LANES];            /* the greatest that ALiBi adds to a key that the lane sees */
+    attn_i_stored_rows near_keys, near_values; /* from its first key on: see attn_i_tile_view_near */
+    float distance[ATTN_I_LANES];              /* of its first key from where the lane stands, for ALiBi */
+    float top[ATTN_I_LANES];                   /* the greatest that ALiBi adds to a key that the lane sees */
     int edges; /* some lane does not see all of it, and first_key and end_key say what each does see */
     attn_i_tile_piece pieces[ATTN_I_MOST_PIECES];
     int count;
@@ -52,6 +52,12 @@ static inline int64_t attn_i_tile_head(const attn_i_tile_view *tile_view, int64_
     return tile_view->head[lane];
 }
 
+/* Near rows from this one on, where the arithmetic is that of float32. */
+static inline attn_i_rows attn_i_near_floats(attn_i_stored_rows near, int64_t first)
+{
+    return attn_i_rows_from((attn_i_rows){near.data, near.stride}, first);
+}
+
 /* Begins a pass; returns the run of keys that any lane sees. */
 attn_i_span attn_i_tile_view_begin(attn_i_tile_view *tile_view, const attn_i_tile_plan *plan,
                                    const attn_i_tile_scratch *scratch, const attn_i_tile_work *work);
@@ -59,7 +65,7 @@ attn_i_span attn_i_tile_view_begin(attn_i_tile_view *tile_view, const attn_i_til
 /* The tile of tile_view->keys, which the caller has set: its pieces and, with ALiBi, distances. */
 void attn_i_tile_view_take(attn_i_tile_view *tile_view);
 
-/* The tile's keys, and its values where there is a context, in float32. */
+/* Makes the tile's keys, and its values where there is a context, as the plan's arithmetic takes them. */
 void attn_i_tile_view_near(attn_i_tile_view *tile_view);
 
 /* What the mask shows of the tile; where that is something, its ones and zeros in lanes. */

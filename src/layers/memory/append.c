@@ -167,7 +167,8 @@ static void lay_out_converted(append *a, attn_i_arena *arena)
     a->sources.p = &a->p;
     a->sources.state.own_products = a->sources.state.steady = 1;
     attn_i_score_of(&a->p)->layout(&a->p, arena, &a->sources.state);
-    attn_i_sources_find(&a->sources, 1, 1);
+    attn_i_sources_find(&a->sources, 1);
+    attn_i_sources_widen(&a->sources, a->p.engine->tile_float);
     const int64_t heads = a->p.batch * a->p.key_heads, per_head = attn_i_sources_copied(&a->sources);
     a->heads = attn_i_clamp(CHUNK_ELEMENTS / attn_i_max(per_head, 1), 1, heads);
     attn_i_sources_layout(&a->sources, a->heads, arena);
