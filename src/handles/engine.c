@@ -55,6 +55,9 @@ static attn_status choose_kernels(const char *name, attn_engine *engine)
     for (attn_dtype dtype = 0; dtype <= ATTN_I8; dtype++) {
         engine->stored[dtype] = attn_i_stored_kernels_choose(&engine->cpu, name, dtype);
         engine->fast[dtype] = attn_i_fast_kernels_choose(&engine->cpu, name, dtype);
+        if (engine->fast[dtype] == NULL) continue;
+        engine->fast_stored[dtype] = *engine->stored[dtype];
+        engine->fast_stored[dtype].rows = *engine->fast[dtype]->rows;
     }
     engine->tile_float = attn_i_tile_float_choose(&engine->cpu, name);
     engine->tile_kernels = attn_i_tile_kernels_choose(&engine->cpu, name);
@@ -187,6 +190,11 @@ const attn_i_stored_kernels *attn_i_engine_stored_kernels(const attn_engine *eng
 const attn_i_fast_kernels *attn_i_engine_fast_kernels(const attn_engine *engine, attn_dtype dtype)
 {
     return engine->fast[dtype];
+}
+
+const attn_i_stored_kernels *attn_i_engine_fast_stored_kernels(const attn_engine *engine, attn_dtype dtype)
+{
+    return engine->fast[dtype] == NULL ? NULL : &engine->fast_stored[dtype];
 }
 
 const attn_i_kernels *attn_i_engine_kernels(const attn_engine *engine, attn_dtype dtype)

@@ -25,7 +25,8 @@ struct attn_engine {
     const attn_i_tile_kernels *tile_kernels; /* float32 */
     const attn_i_tile_arithmetic *tile_float;
     const attn_i_stored_kernels *stored[ATTN_I8 + 1]; /* by dtype, of which some have none */
-    const attn_i_fast_kernels *fast[ATTN_I8 + 1];     /* likewise */
+    const attn_i_fast_kernels *fast[ATTN_I8 + 1];     /* likewise, */
+    attn_i_stored_kernels fast_stored[ATTN_I8 + 1];   /* and the same with the rows of these */
     attn_i_cpu cpu;
     attn_i_blas_info blas;
 };
@@ -39,6 +40,8 @@ const attn_i_stored_kernels *attn_i_engine_stored_kernels(const attn_engine *eng
 
 /* What multiplies numbers of such a type as they are kept; NULL: nothing does. */
 const attn_i_fast_kernels *attn_i_engine_fast_kernels(const attn_engine *engine, attn_dtype dtype);
+
+const attn_i_stored_kernels *attn_i_engine_fast_stored_kernels(const attn_engine *engine, attn_dtype dtype);
 
 /* The kernels for ATTN_F32 or ATTN_F64. */
 const attn_i_kernels *attn_i_engine_kernels(const attn_engine *engine, attn_dtype dtype);

@@ -74,6 +74,7 @@ static const kernel_set sets[] = {
 
 #if defined(ATTN_I_X86_KERNELS)
 extern const attn_i_tile_arithmetic attn_i_avx512_bf16_f32_tile_bf16;
+extern const attn_i_row_kernels attn_i_avx512_bf16_f32_rows_bf16;
 
 /* Intel's CPUs take several steps for what AMD's do in one: there it is slower than float32. */
 static int multiplies_bf16(const attn_i_cpu *cpu)
@@ -83,6 +84,7 @@ static int multiplies_bf16(const attn_i_cpu *cpu)
 }
 #elif defined(ATTN_I_ARM_KERNELS)
 extern const attn_i_tile_arithmetic attn_i_neon_bf16_f32_tile_bf16;
+extern const attn_i_row_kernels attn_i_neon_bf16_f32_rows_bf16;
 
 static int multiplies_bf16(const attn_i_cpu *cpu)
 {
@@ -92,9 +94,10 @@ static int multiplies_bf16(const attn_i_cpu *cpu)
 
 static const attn_i_fast_kernels fast_kernels[] = {
 #if defined(ATTN_I_X86_KERNELS)
-    {"avx512", "vdpbf16ps", ATTN_BF16, &attn_i_avx512_bf16_f32_tile_bf16, NULL, multiplies_bf16},
+    {"avx512", "vdpbf16ps", ATTN_BF16, &attn_i_avx512_bf16_f32_tile_bf16, &attn_i_avx512_bf16_f32_rows_bf16,
+     multiplies_bf16},
 #elif defined(ATTN_I_ARM_KERNELS)
-    {"neon", "bfdot", ATTN_BF16, &attn_i_neon_bf16_f32_tile_bf16, NULL, multiplies_bf16},
+    {"neon", "bfdot", ATTN_BF16, &attn_i_neon_bf16_f32_tile_bf16, &attn_i_neon_bf16_f32_rows_bf16, multiplies_bf16},
 #endif
     {NULL, NULL, 0, NULL, NULL, NULL}};
 

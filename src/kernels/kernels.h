@@ -129,10 +129,10 @@ const attn_i_tile_arithmetic *attn_i_tile_float_choose(const attn_i_cpu *cpu, co
 
 /* Kernels that multiply numbers of one type as they are kept, by an instruction that this CPU is quick at. */
 typedef struct attn_i_fast_kernels {
-    const char *set, *instruction;       /* of the set of that name */
-    attn_dtype dtype;                    /* of keys and values */
-    const attn_i_tile_arithmetic *tile;  /* for queries of that type, too; NULL: tiles are of float32 */
-    const attn_i_stored_kernels *stored; /* for few queries, which are of float32 and round_ed */
+    const char *set, *instruction;      /* of the set of that name */
+    attn_dtype dtype;                   /* of keys and values */
+    const attn_i_tile_arithmetic *tile; /* for queries of that type, too; NULL: tiles are of float32 */
+    const attn_i_row_kernels *rows;     /* for few queries */
     int (*suits)(const attn_i_cpu *cpu);
 } attn_i_fast_kernels;
 

@@ -62,6 +62,19 @@ static ALWAYS_INLINE vec pair_of(vec first, vec second)
 #endif
 }
 
+/* Rounded likewise: pairs of neighbours, of first and then of second. */
+static ALWAYS_INLINE vec neighbours_of(vec first, vec second)
+{
+#if defined(__AVX512BF16__)
+    return (vec)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+    return (vec)vcvtq_high_bf16_f32(vcvtq_low_bf16_f32((float32x4_t)first), (float32x4_t)second);
+#else
+    (void)second;
+    return first;
+#endif
+}
+
 /* Two runs of 2 WIDTH bfloat16, interleaved: pairs of one from each, the first WIDTH of them and the rest. */
 static ALWAYS_INLINE void zip(vec a, vec b, vec *low, vec *high)
 {

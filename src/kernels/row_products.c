@@ -2,6 +2,7 @@
  *
  * kernels/row_products.c: the kernels for few queries against many keys, where memory is the limit: every key and value
  * is read once for up to four queries, with vectors along its elements, which become float32 in registers. */
+#include "kernels/row_fetch.h"
 #include "kernels/square.h"
 #include "kernels/stored.h"
 #include "kernels/stored_vector.h"
@@ -9,11 +10,6 @@
 
 enum {
     MOST_ROWS = 4,
-    LINE = ATTN_I_LINE,
-    FETCH = 8192,      /* bytes ahead that memory is asked for, */
-    SECOND_LEVEL = 2,  /* into that cache: in the first it would push out what is being read */
-    PART_BYTES = 4096, /* of values that stay in the first-level cache while a context goes over them */
-    LEAST_PART = 8,
     WIDE = 512,    /* elements of a value that is gone over row by row */
     FEW_VALUES = 4 /* of such, at once */
 };
@@ -26,22 +22,6 @@ static ALWAYS_INLINE int at_once(stored_type type)
 {
     const int in_order = 8;
     return type == STORED_F32 && WIDTH > in_order ? in_order : WIDTH;
-}
-
-/* How far ahead of what is read to ask for memory: so many rows, or, where rows follow each other, bytes. Then it is
- * asked for in the order in which it lies, whatever the order in which it is read: the memory likes that best. */
-static ALWAYS_INLINE int64_t ahead_of(int64_t row, int64_t stride)
-{
-    return stride == row || row == 0 ? FETCH : (FETCH / row + 1) * stride;
-}
-
-/* So many rows, of `count` of so many bytes each, stay in the first-level cache while all queries go over them: all, or
- * a multiple of `least`. */
-static int64_t part_of(int64_t fits, int64_t count, int64_t row, int64_t least)
-{
-    if (count <= least || count * row <= fits) return count;
-    const int64_t rows = fits / row;
-    return rows < least ? least : rows / least * least;
 }
 
 /* acc[r step + j] += query r with key j of `count`, from one element on to another, which are whole vectors. */

@@ -132,7 +132,10 @@ static void store_f32(int64_t n, const float *from, void *to, int64_t stride)
     KERNEL(scatter)(n, from, to, stride);
 }
 
-#define TABLE(type) KERNEL(row_products_##type), KERNEL(row_context_##type)
+#define TABLE(type)                                                                                                    \
+    {                                                                                                                  \
+        KERNEL(row_products_##type), KERNEL(row_context_##type), NULL                                                  \
+    }
 
 const attn_i_stored_kernels KERNEL(stored_f32) = {4, load_f32, store_f32, NULL, NULL, TABLE(f32)};
 const attn_i_stored_kernels KERNEL(stored_f16) = {2, load_f16, store_f16, NULL, NULL, TABLE(f16)};

@@ -16,6 +16,18 @@ typedef struct attn_i_stored_rows {
     int64_t stride;
 } attn_i_stored_rows;
 
+/* Few queries, for which lanes would stay empty: at most ATTN_I_FEW rows, a row of scores for each. */
+typedef struct attn_i_row_kernels {
+    /* to[i to_stride + j] = sum over d of queries[i][d] keys[j][d], i < rows, j < count. */
+    void (*products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys, int64_t count,
+                     float *to, int64_t to_stride);
+    /* context[i dim + d] += sum over j of weights[i weight_stride + j] values[j][d] */
+    void (*context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values, int64_t dim,
+                    float *context);
+    /* Where the context is made of weights that are rounded: the sum of what these become, j < n. NULL: it is not. */
+    float (*rounded_sum)(int64_t n, const float *weights);
+} attn_i_row_kernels;
+
 typedef struct attn_i_stored_kernels {
     int64_t size; /* of an element, in bytes */
     /* to[j] = from[j stride]; a NaN stays one */
@@ -27,13 +39,7 @@ typedef struct attn_i_stored_kernels {
      * some is not finite; and to[j] = from[j] / scale, to the nearest of -127 .. 127, of two to the even one. */
     float (*greatest)(int64_t n, const float *from);
     void (*quantise)(int64_t n, const float *from, float scale, void *to);
-    /* Few queries, for which lanes would stay empty: at most ATTN_I_FEW rows, a row of scores for each. */
-    /* to[i to_stride + j] = sum over d of queries[i][d] keys[j][d], i < rows, j < count. */
-    void (*row_products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys, int64_t count,
-                         float *to, int64_t to_stride);
-    /* context[i dim + d] += sum over j of weights[i weight_stride + j] values[j][d] */
-    void (*row_context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values, int64_t dim,
-                        float *context);
+    attn_i_row_kernels rows;
 } attn_i_stored_kernels;
 
 /* 1 if that is what they are computed in, too: no other type has elements of its size. */

@@ -88,9 +88,19 @@ static ALWAYS_INLINE vec load_stored(stored_type type, const void *from)
 static ALWAYS_INLINE vec load_stored_part(stored_type type, const void *from, int64_t n)
 {
     if (type == STORED_F32) return load_part((const float *)from, n, 0);
+#if defined(__AVX512F__)
+    const __mmask16 part = (__mmask16)(n < WIDTH ? (1U << n) - 1 : 0xFFFF);
+    if (type == STORED_I8) {
+        return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(part, from)));
+    }
+    const __m256i halves = _mm256_maskz_loadu_epi16(part, from);
+    if (type == STORED_F16) return (vec)_mm512_cvtph_ps(halves);
+    return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
+#else
     char some[WIDTH * 2] = {0};
     memcpy(some, from, (size_t)((n < WIDTH ? n : WIDTH) * stored_size(type)));
     return load_stored(type, some);
+#endif
 }
 
 #endif

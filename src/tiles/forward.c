@@ -152,18 +152,22 @@ static int is_read_often(const attn_i_problem *p)
     return attn_i_multiply_most(p->group, p->queries) > (OFTEN - 1) * ATTN_I_LANES;
 }
 
-/* Products of the call's own rows, as they are kept, if they may be, and if there is an arithmetic for all of them. */
+/* Products of the call's own rows, as they are kept, if they may be and the CPU has a way with them. */
 static void choose_arithmetic(attn_i_tiles *way)
 {
-    const attn_i_sources *s = &way->sources;
+    attn_i_sources *s = &way->sources;
     const attn_i_problem *p = way->p;
     const attn_i_fast_kernels *fast = attn_i_engine_fast_kernels(p->engine, p->key.dtype);
-    if (p->modifiers->precision != ATTN_PRECISION_FAST || fast == NULL || fast->tile == NULL) return;
-    if (way->plan.lanes != NULL) return;
+    if (p->modifiers->precision != ATTN_PRECISION_FAST || fast == NULL || way->plan.lanes != NULL) return;
     if (s->query.copied || s->key.copied || s->value.copied || p->dropout.keep != 0) return;
-    if (p->query.dtype != p->key.dtype || (p->context.data != NULL && p->value.dtype != p->key.dtype)) return;
-    way->plan.arithmetic = fast->tile;
-    way->plan.wide = 0;
+    if (p->context.data != NULL && p->value.dtype != p->key.dtype) return;
+    if (p->key.dtype != ATTN_I8 && p->query.dtype != p->key.dtype) return;
+    if (way->few) {
+        s->key.type = s->value.type = attn_i_engine_fast_stored_kernels(p->engine, p->key.dtype);
+    } else if (fast->tile != NULL) {
+        way->plan.arithmetic = fast->tile;
+        way->plan.wide = 0;
+    }
 }
 
 static int is_widened(const attn_i_source *source)
@@ -180,7 +184,7 @@ attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
     attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
     /* Few queries convert what they read, a block at a time. */
     attn_i_sources_find(&way->sources, !way->few);
-    if (!way->few) choose_arithmetic(way);
+    choose_arithmetic(way);
     if (!way->few && is_read_often(way->p)) attn_i_sources_widen(&way->sources, way->plan.arithmetic);
     way->plan.widens_queries = is_widened(&way->sources.query);
     way->plan.widens_keys = is_widened(&way->sources.key);

@@ -18,15 +18,18 @@ static int64_t context_dim(const attn_i_problem *p)
 }
 
 /* Brings row i of several parts to the first. Returns how far above the exponent its context is kept. */
-static float join_parts(attn_i_row_part *parts, int64_t count, int64_t i, int64_t dim, double *exponent, float *sum)
+static float join_parts(attn_i_row_part *parts, int64_t count, int64_t i, int64_t dim, double *exponent, float *sum,
+                        float *divisor)
 {
     float *context = parts[0].context + i * dim;
     for (int64_t k = 0; k < count; k++) {
         if (parts[k].sum[i] != 0 && !(parts[k].exponent[i] <= *exponent)) *exponent = parts[k].exponent[i];
     }
-    *sum = 0;
+    *sum = *divisor = 0;
     for (int64_t k = 0; k < count; k++) {
-        *sum += parts[k].sum[i] == 0 ? 0 : parts[k].sum[i] * exp2f((float)(parts[k].exponent[i] - *exponent));
+        const float factor = parts[k].sum[i] == 0 ? 0 : exp2f((float)(parts[k].exponent[i] - *exponent));
+        *sum += parts[k].sum[i] * factor;
+        *divisor += parts[k].divisor[i] * factor;
     }
     /* Contexts are added relative to their sum, so that they are no greater than the values. */
     const float room = attn_i_room_for_sum(*sum);
@@ -85,10 +88,10 @@ void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_wor
     for (int64_t i = 0; i < w->rows; i++) {
         const int64_t row = w->first_row + i, query = attn_i_quotient(row, p->group);
         const int64_t head = w->key_head * p->group + row - query * p->group;
-        float *context = parts[0].context + i * dim, sum = parts[0].sum[i], whole = 1;
+        float *context = parts[0].context + i * dim, sum = parts[0].sum[i], divisor = parts[0].divisor[i], whole = 1;
         double exponent = sum != 0 ? parts[0].exponent[i] : -INFINITY;
-        if (count > 1) whole = exp2f(join_parts(parts, count, i, dim, &exponent, &sum));
-        const float inverse = sum == 0 ? 0 : whole / sum;
+        if (count > 1) whole = exp2f(join_parts(parts, count, i, dim, &exponent, &sum, &divisor));
+        const float inverse = sum == 0 ? 0 : whole / divisor;
         for (int64_t d = 0; d < dim; d++) context[d] *= inverse;
         if (p->context.data != NULL) {
             attn_i_engine_stored_kernels(p->engine, p->context.dtype)

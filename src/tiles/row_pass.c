@@ -131,11 +131,11 @@ static void score(const rows *t, attn_i_span keys)
         return;
     }
     if (t->queries.data != NULL) {
-        kept->type->row_products(t->plan->depth, t->queries, t->w->rows, from, n, t->s->scores, BLOCK_KEYS);
+        kept->type->rows.products(t->plan->depth, t->queries, t->w->rows, from, n, t->s->scores, BLOCK_KEYS);
     } else {
         for (int64_t i = 0; i < t->w->rows; i++) {
-            kept->type->row_products(t->plan->depth, (attn_i_rows){t->query[i], 0}, 1, from, n,
-                                     t->s->scores + i * BLOCK_KEYS, BLOCK_KEYS);
+            kept->type->rows.products(t->plan->depth, (attn_i_rows){t->query[i], 0}, 1, from, n,
+                                      t->s->scores + i * BLOCK_KEYS, BLOCK_KEYS);
         }
     }
     for (int64_t i = 0; i < t->w->rows && kept->scales != NULL; i++) {
@@ -147,6 +147,7 @@ static void scale_row(const rows *t, int64_t i, float factor)
 {
     const int64_t dim = context_dim(t->p);
     t->part->sum[i] *= factor;
+    t->part->divisor[i] *= factor;
     for (int64_t d = 0; d < dim; d++) t->part->context[i * dim + d] *= factor;
 }
 
@@ -174,12 +175,15 @@ static APART float measure(const rows *t, int64_t i, int64_t n, float unit, floa
     return sum;
 }
 
-/* Scores become weights; returns their sum. */
-static float to_weights(const rows *t, int64_t i, int64_t n, float unit, float reference)
+/* Scores become weights, and add to the row's sums. */
+static void to_weights(const rows *t, int64_t i, int64_t n, float unit, float reference)
 {
     float *row = t->s->scores + i * BLOCK_KEYS;
-    if (t->plan->measures) return measure(t, i, n, unit, reference);
-    return t->kernels->row_exponentials(n, unit, reference, row);
+    const attn_i_row_kernels *values = &t->w->value_rows.type->rows;
+    const float sum =
+        t->plan->measures ? measure(t, i, n, unit, reference) : t->kernels->row_exponentials(n, unit, reference, row);
+    t->part->sum[i] += sum;
+    t->part->divisor[i] += values->rounded_sum != NULL ? values->rounded_sum(n, row) : sum;
 }
 
 /* The same by great scores. */
@@ -193,7 +197,7 @@ static void weigh_great(const rows *t, int64_t i, int64_t first, int64_t n)
         *reference = most;
     }
     for (int64_t j = 0; j < n; j++) row[j] = attn_i_take_off(t->great, row[j], *reference);
-    t->part->sum[i] += to_weights(t, i, n, 1, t->part->room[i]);
+    to_weights(t, i, n, 1, t->part->room[i]);
 }
 
 /* Scores of row i become weights; what was found before is brought to the same reference. */
@@ -208,7 +212,7 @@ static void weigh(const rows *t, int64_t i, int64_t first, int64_t n)
         scale_row(t, i, *reference == -INFINITY ? 0 : exp2f(*reference - to));
         *reference = to;
     }
-    t->part->sum[i] += to_weights(t, i, n, unit, *reference == -INFINITY ? 0 : *reference);
+    to_weights(t, i, n, unit, *reference == -INFINITY ? 0 : *reference);
 }
 
 /* Scores as they are now, for who sums weights when these can be made. */
@@ -226,18 +230,23 @@ static APART void keep_nothing(const rows *t)
     }
 }
 
-/* What is not finite is kept from rows that do not see it. */
+/* What is not finite is kept from rows that do not see it. Where weights are rounded, what is left goes back to what it
+ * was kept as. */
 static void add_context_cleaned(const rows *t, int64_t first, int64_t n)
 {
     const int64_t dim = context_dim(t->p);
+    const attn_i_kept *kept = &t->w->value_rows;
+    const int rounds = kept->type->rows.rounded_sum != NULL;
+    const attn_i_stored_kernels *type = rounds ? kept->type : attn_i_engine_stored_kernels(t->p->engine, ATTN_F32);
     unsigned char finite[BLOCK_KEYS];
     for (int64_t j = 0; j < n; j++) {
-        const attn_i_rows value = attn_i_kept_near(&t->w->value_rows, first + j, 1, dim, t->s->near);
-        finite[j] = (unsigned char)t->p->kernels->gather_finite(dim, value.data, 1, t->s->values + j * dim, 1);
+        const attn_i_rows value = attn_i_kept_near(kept, first + j, 1, dim, t->s->near);
+        float *cleaned = rounds ? t->s->near : t->s->values + j * dim;
+        finite[j] = (unsigned char)t->p->kernels->gather_finite(dim, value.data, 1, cleaned, 1);
+        if (rounds) type->store(dim, cleaned, (char *)t->s->values + j * dim * type->size, 1);
     }
-    attn_i_engine_stored_kernels(t->p->engine, ATTN_F32)
-        ->row_context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, (attn_i_stored_rows){t->s->values, dim},
-                      dim, t->part->context);
+    type->rows.context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, (attn_i_stored_rows){t->s->values, dim},
+                       dim, t->part->context);
     for (int64_t j = 0; j < n; j++) {
         if (finite[j]) continue;
         const attn_i_rows value = attn_i_kept_near(&t->w->value_rows, first + j, 1, dim, t->s->near);
@@ -255,8 +264,8 @@ static void add_context(const rows *t, int64_t first, int64_t n)
     for (int64_t i = 0; i < t->w->rows && kept->scales != NULL; i++) {
         attn_i_kept_scale(kept, first, n, t->s->scores + i * BLOCK_KEYS, 1);
     }
-    kept->type->row_context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, attn_i_kept_from(kept, first),
-                            context_dim(t->p), t->part->context);
+    kept->type->rows.context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, attn_i_kept_from(kept, first),
+                             context_dim(t->p), t->part->context);
 }
 
 static void modify(const rows *t, int64_t i, attn_i_span keys)
@@ -273,7 +282,7 @@ static void run(const rows *t, attn_i_span keys, int clean)
 {
     const int64_t dim = context_dim(t->p);
     t->part->lost = 0;
-    for (int64_t i = 0; i < t->w->rows; i++) t->part->sum[i] = 0;
+    for (int64_t i = 0; i < t->w->rows; i++) t->part->sum[i] = t->part->divisor[i] = 0;
     if (!t->preset) {
         for (int64_t i = 0; i < t->w->rows; i++) t->part->reference[i] = -INFINITY;
         for (int64_t i = 0; i < t->w->rows; i++) t->part->room[i] = 0;

@@ -22,6 +22,7 @@ attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_
 /* What some of the keys came to. */
 typedef struct attn_i_row_part {
     float reference[ATTN_I_FEW], sum[ATTN_I_FEW]; /* as in attn_i_lanes */
+    float divisor[ATTN_I_FEW];                    /* the sum, of weights as the context has them */
     float room[ATTN_I_FEW];
     double exponent[ATTN_I_FEW];
     float *context;          /* [FEW][Dv] */
