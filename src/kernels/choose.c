@@ -75,6 +75,12 @@ static const kernel_set sets[] = {
 #if defined(ATTN_I_X86_KERNELS)
 extern const attn_i_tile_arithmetic attn_i_avx512_bf16_f32_tile_bf16;
 extern const attn_i_row_kernels attn_i_avx512_bf16_f32_rows_bf16;
+extern const attn_i_row_kernels attn_i_avx512_vnni_f32_rows_i8;
+
+static int multiplies_integers(const attn_i_cpu *cpu)
+{
+    return attn_i_cpu_has(cpu, "avx512_vnni");
+}
 
 /* Intel's CPUs take several steps for what AMD's do in one: there it is slower than float32. */
 static int multiplies_bf16(const attn_i_cpu *cpu)
@@ -96,6 +102,7 @@ static const attn_i_fast_kernels fast_kernels[] = {
 #if defined(ATTN_I_X86_KERNELS)
     {"avx512", "vdpbf16ps", ATTN_BF16, &attn_i_avx512_bf16_f32_tile_bf16, &attn_i_avx512_bf16_f32_rows_bf16,
      multiplies_bf16},
+    {"avx512", "vpdpwssd", ATTN_I8, NULL, &attn_i_avx512_vnni_f32_rows_i8, multiplies_integers},
 #elif defined(ATTN_I_ARM_KERNELS)
     {"neon", "bfdot", ATTN_BF16, &attn_i_neon_bf16_f32_tile_bf16, &attn_i_neon_bf16_f32_rows_bf16, multiplies_bf16},
 #endif

@@ -78,7 +78,7 @@ static ALWAYS_INLINE vec neighbours_of(vec first, vec second)
 /* Two runs of 2 WIDTH bfloat16, interleaved: pairs of one from each, the first WIDTH of them and the rest. */
 static ALWAYS_INLINE void zip(vec a, vec b, vec *low, vec *high)
 {
-#if defined(__AVX512BF16__)
+#if defined(__AVX512F__)
     const __m512i first = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
                                            37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     const __m512i rest = _mm512_add_epi16(first, _mm512_set1_epi16(16));

@@ -63,10 +63,24 @@ static ALWAYS_INLINE void transpose(vec v[WIDTH])
         v[i] = SHUFFLED(a, b, low) + SHUFFLED(a, b, high);                                                             \
     }
 
+#define FOLD_WHOLE(distance, low, high)                                                                                \
+    UNROLL for (int i = 0; i < WIDTH; i += 2 * (distance))                                                             \
+    {                                                                                                                  \
+        const truth a = v[i], b = v[i + (distance)];                                                                   \
+        v[i] = SHUFFLED(a, b, low) + SHUFFLED(a, b, high);                                                             \
+    }
+
 /* Lane l of the result is the sum of v[l]'s lanes. */
 static ALWAYS_INLINE vec sums_of(vec v[WIDTH])
 {
     FOR_EACH_DISTANCE(FOLD)
+    return v[0];
+}
+
+/* The same of whole numbers. */
+static ALWAYS_INLINE truth whole_sums_of(truth v[WIDTH])
+{
+    FOR_EACH_DISTANCE(FOLD_WHOLE)
     return v[0];
 }
 
