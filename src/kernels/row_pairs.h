@@ -88,18 +88,19 @@ static ALWAYS_INLINE void product_rows(int rows, int64_t first, int64_t depth, q
                                        int64_t to_stride)
 {
     const int count = WIDTH / rows;
+    float all_factors[WIDTH];
     int64_t j = 0;
+    for (int i = 0; i < WIDTH; i++) all_factors[i] = factor[i / count];
     for (; j + count <= keys_count; j += count) {
         vec acc[WIDTH];
         float sums[WIDTH];
         UNROLL for (int i = 0; i < WIDTH; i++) acc[i] = splat(0);
         sum_products(rows, count, depth, queries, keys + j * stride, stride, row, acc);
-        store(add_up(acc), sums);
+        store(add_up(acc) * load(all_factors), sums);
         for (int r = 0; r < rows; r++) {
-            for (int k = 0; k < count; k++) {
-                float *place = to + r * to_stride + j + k;
-                *place = (first > 0 ? *place : 0) + factor[r] * sums[r * count + k];
-            }
+            float *place = to + r * to_stride + j;
+            for (int k = 0; k < count && first > 0; k++) sums[r * count + k] += place[k];
+            memcpy(place, sums + r * count, (size_t)count * sizeof *place);
         }
     }
     for (; j < keys_count; j++) {

@@ -88,9 +88,7 @@ static ALWAYS_INLINE void product_block(stored_type type, int rows, int64_t dept
     }
     float sums[WIDTH];
     store(sums_of(acc), sums);
-    for (int r = 0; r < rows; r++) {
-        for (int j = 0; j < count; j++) to[r * to_stride + j] = sums[r * count + j];
-    }
+    for (int r = 0; r < rows; r++) memcpy(to + r * to_stride, sums + r * count, (size_t)count * sizeof *to);
 }
 
 /* One query with one key. */
