@@ -160,8 +160,9 @@ static void choose_arithmetic(attn_i_tiles *way)
     const attn_i_fast_kernels *fast = attn_i_engine_fast_kernels(p->engine, p->key.dtype);
     if (p->modifiers->precision != ATTN_PRECISION_FAST || fast == NULL || way->plan.lanes != NULL) return;
     if (s->query.copied || s->key.copied || s->value.copied || p->dropout.keep != 0) return;
-    if (p->context.data != NULL && p->value.dtype != p->key.dtype) return;
-    if (p->key.dtype != ATTN_I8 && p->query.dtype != p->key.dtype) return;
+    const attn_i_stored_kernels *type = attn_i_engine_stored_kernels(p->engine, p->key.dtype);
+    if (s->key.type != type || (p->context.data != NULL && s->value.type != type)) return;
+    if (p->key.dtype != ATTN_I8 && s->query.type != type) return;
     if (way->few) {
         s->key.type = s->value.type = attn_i_engine_fast_stored_kernels(p->engine, p->key.dtype);
     } else if (fast->tile != NULL) {

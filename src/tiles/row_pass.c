@@ -230,20 +230,21 @@ static APART void keep_nothing(const rows *t)
     }
 }
 
-/* What is not finite is kept from rows that do not see it. Where weights are rounded, what is left goes back to what it
- * was kept as. */
+/* What is not finite is kept from rows that do not see it. The rest goes back to what it was kept as, so that it is
+ * added up as it would be without; but for integers, which are none of them that are not finite, and their scales may
+ * be. */
 static void add_context_cleaned(const rows *t, int64_t first, int64_t n)
 {
     const int64_t dim = context_dim(t->p);
     const attn_i_kept *kept = &t->w->value_rows;
-    const int rounds = kept->type->rows.rounded_sum != NULL;
-    const attn_i_stored_kernels *type = rounds ? kept->type : attn_i_engine_stored_kernels(t->p->engine, ATTN_F32);
+    const attn_i_stored_kernels *type = kept->type;
+    if (type->store == NULL) type = attn_i_engine_stored_kernels(t->p->engine, ATTN_F32);
     unsigned char finite[BLOCK_KEYS];
     for (int64_t j = 0; j < n; j++) {
         const attn_i_rows value = attn_i_kept_near(kept, first + j, 1, dim, t->s->near);
-        float *cleaned = rounds ? t->s->near : t->s->values + j * dim;
+        float *cleaned = attn_i_is_float32(type) ? t->s->values + j * dim : t->s->near;
         finite[j] = (unsigned char)t->p->kernels->gather_finite(dim, value.data, 1, cleaned, 1);
-        if (rounds) type->store(dim, cleaned, (char *)t->s->values + j * dim * type->size, 1);
+        if (cleaned == t->s->near) type->store(dim, cleaned, (char *)t->s->values + j * dim * type->size, 1);
     }
     type->rows.context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, (attn_i_stored_rows){t->s->values, dim},
                        dim, t->part->context);

@@ -288,13 +288,13 @@ pub const ATTN_HARDMAX: attn_normaliser = 1;
 ///
 /// Fast lets a CPU multiply numbers as they are kept, where it has instructions that are quicker at it:
 /// queries, keys and values of ATTN_BF16: their products are exact and added in float32 as before; weights are rounded
-/// to bfloat16 before they meet the values (an error of up to 2^-9 of each), and it is the rounded ones that sum to 1.
-/// Keys and values of ATTN_I8: a query becomes whole numbers of 14 bits and a sign, relative to its greatest element;
-/// weights become whole numbers of 16 bits, relative to the greatest of up to 256 keys.
-/// Log-sum-exps, weights and their stats that are asked for are of weights that were not rounded.
-/// All else is exact: other types, gradients, scores that are no products of the call's own queries and keys, rows whose
-/// elements are not side by side, and CPUs where it would not be faster. attn_engine_describe tells what this CPU does.
-/// Subnormal products and sums may count as 0. Results do not depend on the number of threads, but on the CPU.
+/// to bfloat16 before they meet the values, which changes each by 2^-8 of itself at most, and the rounded ones sum to 1.
+/// Keys and values of ATTN_I8: queries become whole numbers of 15 bits and a sign, relative to their greatest element,
+/// and weights likewise, relative to the greatest of up to 512 keys. Log-sum-exps, weights and stats that are asked for
+/// are of weights that were not rounded. All else is exact: other types, gradients, calls with dropout, scores that are
+/// no products of the call's own queries and keys, rows whose elements are not side by side, and CPUs where it would not
+/// be faster. attn_engine_describe tells what this CPU does. Subnormal products and sums may count as 0. Results do not
+/// depend on the number of threads, but on the CPU.
 /// ```
 pub type attn_precision = i32;
 
