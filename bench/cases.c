@@ -113,7 +113,7 @@ static const attn_bench_case table[] = {
 
 enum { ROWS = sizeof table / sizeof *table };
 
-enum { VARIANTS = 4 }; /* itself, hot, and of either half */
+enum { VARIANTS = 5 }; /* itself, hot, of either half, and fast */
 
 /* The table, each case with its variants behind it. */
 static attn_bench_case all[VARIANTS * ROWS];
@@ -124,7 +124,7 @@ static attn_bench_case *add_variant(const attn_bench_case *row, unsigned flag, c
     attn_bench_case *variant = &all[cases++];
     *variant = *row;
     variant->flags |= flag;
-    snprintf(variant->name, sizeof variant->name, "%.34s-%s", row->name, suffix);
+    snprintf(variant->name, sizeof variant->name, "%.29s-%s", row->name, suffix);
     return variant;
 }
 
@@ -141,6 +141,10 @@ static void expand(void)
         if (row->flags & ATTN_BENCH_HAS_HALVES) {
             add_variant(row, ATTN_BENCH_BF16, "bf16");
             add_variant(row, ATTN_BENCH_F16, "f16");
+            if (row->flags & BACKWARD) continue;
+            attn_bench_case *fast = add_variant(row, ATTN_BENCH_BF16 | ATTN_BENCH_FAST, "bf16-fast");
+            memcpy(fast->beside, row->name, sizeof fast->beside);
+            fast->beside_part = 1;
         }
     }
 }

@@ -33,8 +33,9 @@ enum {
         1 << 18,               /* ATTN_BENCH_TOKENS positions are appended to keys of them, and attended to, in turn */
     ATTN_BENCH_BF16 = 1 << 19, /* query, key, value and context, and what flows back; without either: float32 */
     ATTN_BENCH_F16 = 1 << 20,
-    ATTN_BENCH_HAS_HALVES = 1 << 21, /* the table has -bf16 and -f16 variants too */
-    ATTN_BENCH_PLAN = 1 << 22        /* attn_plan_run in place of attn_forward, on other addresses at every call */
+    ATTN_BENCH_HAS_HALVES = 1 << 21, /* the table has -bf16 and -f16 variants too, and, of forward calls, -bf16-fast */
+    ATTN_BENCH_PLAN = 1 << 22,       /* attn_plan_run in place of attn_forward, on other addresses at every call */
+    ATTN_BENCH_FAST = 1 << 23        /* ATTN_PRECISION_FAST */
 };
 
 enum { ATTN_BENCH_TOKENS = 256 };

@@ -199,7 +199,9 @@ static attn_status set_modifiers(const attn_bench_inputs *in, attn_mechanism *me
 {
     const unsigned flags = in->c->flags;
     attn_status status = ATTN_OK;
-    if (flags & ATTN_BENCH_CAUSAL) status = attn_mechanism_set_causal(mechanism, ATTN_ALIGN_BOTTOM_RIGHT);
+    if (flags & ATTN_BENCH_FAST) status = attn_mechanism_set_precision(mechanism, ATTN_PRECISION_FAST);
+    if (status == ATTN_OK && flags & ATTN_BENCH_CAUSAL)
+        status = attn_mechanism_set_causal(mechanism, ATTN_ALIGN_BOTTOM_RIGHT);
     if (status == ATTN_OK && flags & ATTN_BENCH_WINDOW) {
         status = attn_mechanism_set_window(mechanism, 10, 10, ATTN_ALIGN_BOTTOM_RIGHT);
     }

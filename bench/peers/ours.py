@@ -12,7 +12,7 @@ import numpy as np
 from attn import Call, Engine, Mechanism, Memory
 from attn._library import lib
 from cases import Data, aligned, unmasked
-from dtypes import F32, I8
+from dtypes import BF16, F32, I8
 from measure import Entrant
 from ours_call import Backward, Forward, Plan
 from ours_layer import Layer
@@ -32,6 +32,12 @@ class Libattn:
                 f"{blas['file']})")
 
     def mechanism(self, name, data):
+        mechanism = self.rule(name.partition(",")[0], data)
+        if name.endswith(", fast"):
+            mechanism.set_precision("fast")
+        return mechanism
+
+    def rule(self, name, data):
         case, engine = data.case, self.engines[name]
         if case.kind == "local":
             local = ("predictive", case.half_width) if case.half_width else None
@@ -88,7 +94,7 @@ class Libattn:
 
     def memory(self, name, data):
         """An attn_memory of the case's type, which has keys and values as it wants them; or why the library has none."""
-        mechanism = self.mechanism("libattn", data)
+        mechanism = self.mechanism("libattn, fast" if name.endswith(", fast") else "libattn", data)
         try:
             forwards = self.forwards(data, mechanism, partial(Filled, mechanism, data.case.dtype))
             return self.planned(name, forwards, mechanism)
@@ -185,10 +191,13 @@ class Libattn:
             return
         if case.dtype is I8:
             yield "libattn int8 memory", lambda: self.memory("libattn int8 memory", data)
+            yield "libattn int8 memory, fast", lambda: self.memory("libattn int8 memory, fast", data)
             yield "libattn, float32", lambda: self.entrant("libattn, float32", data, engine="libattn")
             return
         yield "libattn", lambda: self.entrant("libattn", data)
         yield "libattn-blas", lambda: self.entrant("libattn-blas", data)
+        if case.dtype is BF16 and case.kind in ("attention", "decode", "chunk"):
+            yield "libattn, fast", lambda: self.entrant("libattn, fast", data)
         if case.kind in ("decode", "chunk"):
             yield "libattn, memory", lambda: self.memory("libattn, memory", data)
         if case.kind == "decode":
