@@ -3,6 +3,7 @@
 What comes of them is what comes of the same numbers in float32, rounded once."""
 
 import io
+import json
 import os
 import unittest
 from pathlib import Path
@@ -230,6 +231,48 @@ class Half(InAnEmptyFolder):
             self.good(*self.wide(line), "--context", "wide/context.npy", "--weights", "wide/weights.npy")
             self.compare(kind, ("context",), ("weights",))
             os.remove("key.wide.npy"), os.remove("value.wide.npy")
+
+    def test_precision(self):
+        """What is fast is near what is exact; its bits are the same where attn info says so, and in other types."""
+        fast = json.loads(self.good("info", "--json"))["fast"]
+
+        def near(got, want, of_greatest=2.0**-7):
+            got, want = (widened(x.view("<u2") if x.dtype.kind == "V" else x) for x in (got, want))
+            self.assertLessEqual(np.abs(got - want).max(), of_greatest * np.abs(want).max())
+            self.assertGreater(np.abs(want).max(), 0)
+
+        def compare(line, kind=None):
+            """kind: what attn info says of these; None: they are near, and no more is known."""
+            exact = self.good(*line)
+            self.assertEqual(self.good(*line, "--precision", "exact"), exact)
+            got = self.good(*line, "--precision", "fast")
+            near(np.load(io.BytesIO(got)), np.load(io.BytesIO(exact)))
+            if kind is not None:
+                self.assertEqual(got == exact, fast.get(kind, "exact") == "exact", line)
+
+        line = ["run", "--score", "scaled-dot", "--query", "query.npy", "--key", "key.npy", "--value", "value.npy"]
+        self.both("bf16", query=(2, 4, 64, 64), key=(2, 2, 256, 64), value=(2, 2, 256, 64), d_context=(2, 4, 64, 64))
+        compare(line, "bf16")
+        compare(self.wide(line), "f4")
+        compare([*line, "--causal", "bottom-right", "--softcap", "2"])
+        compare([*line, "--causal", "bottom-right", "--incremental"])
+        compare([*line, "--incremental", "--memory-dtype", "int8"])
+        for word in "exact", "fast":
+            os.mkdir(word)
+            self.good(*line, "--precision", word, "--d-context", "d_context.npy", "--grad-out", word, "--context", word + "/c.npy")
+        for name in "d_query", "d_key", "d_value":
+            near(*(np.load("%s/%s.npy" % (word, name)) for word in ("fast", "exact")), of_greatest=2.0**-6)
+        for name in "key", "value":
+            integers, scales, _ = quantised(np.load(name + ".wide.npy"))
+            np.save(name + ".npy", integers)
+            np.save(name + "_scales.npy", scales)
+        scales = ["--key-scales", "key_scales.npy", "--value-scales", "value_scales.npy"]
+        compare([*line[:4], "query.wide.npy", *line[5:], *scales], "i8")
+        self.both("bf16", x=(1, 64, 128))
+        np.save("W.npy", self.random.normal(size=(128, 128)).astype("f4") / 11)
+        compare(["run", "--score", "scaled-dot", "--heads", "2", "--query", "x.npy",
+                 *(v for n in "qkvo" for v in ("--param", "W_%s=W.npy" % n))])
+        self.bad(*line, *scales, "--precision", "quick", sentence="--precision does not know 'quick'; it takes one of exact, fast")
 
     def test_pictures_and_stats_of_weights(self):
         for kind in KINDS:
