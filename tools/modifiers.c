@@ -108,7 +108,7 @@ void modifiers_set(attn_mechanism *mechanism, request *r, int64_t query_dim)
     if (request_number(r, "softcap", &number)) require(attn_mechanism_set_softcap(mechanism, number));
     if (request_number(r, "temperature", &number)) require(attn_mechanism_set_temperature(mechanism, number));
     if (request_get(r, "hardmax") != NULL) require(attn_mechanism_set_normaliser(mechanism, ATTN_HARDMAX));
-    attn_precision precision;
+    attn_precision precision = ATTN_PRECISION_EXACT;
     if (request_word(r, "precision", precisions, &precision)) {
         require(attn_mechanism_set_precision(mechanism, precision));
     }
