@@ -309,6 +309,7 @@ class Refusals(InAnEmptyFolder):
             (*run, "--window", "x,3", "--align", "top-left"), (*run, "--causal"), (*run, "--causal", "middle"),
             (*run, "--causal", "bottom-right", "--query-start", "2"), (*run, "--threads", "-1"),
             (*run, "--threads", "99999999999"), (*run, "--way", "fast"),
+            (*run, "--precision"), (*run, "--precision", "quick"), (*run, "--precision", "exact", "--precision", "fast"),
             (*run, "--scores", "raw"), (*run, "--scores", "what=x"), (*run, "--param", "W"), (*run, "--param", "=x"),
             (*run, "--param", "W=q.npy"), (*run, "--mask", "q.npy"), (*run, "--lengths", "q.npy"),
             (*run, "--alibi", "q.npy", "--align", "top-left"),

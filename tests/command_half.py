@@ -3,6 +3,7 @@
 What comes of them is what comes of the same numbers in float32, rounded once."""
 
 import io
+import json
 import os
 import unittest
 from pathlib import Path
@@ -230,6 +231,57 @@ class Half(InAnEmptyFolder):
             self.good(*self.wide(line), "--context", "wide/context.npy", "--weights", "wide/weights.npy")
             self.compare(kind, ("context",), ("weights",))
             os.remove("key.wide.npy"), os.remove("value.wide.npy")
+
+    def test_precision(self):
+        """What is fast is near what is exact; its bits are the same where attn info says so, and in other types."""
+        fast = json.loads(self.good("info", "--json"))["fast"]
+
+        def near(got, want, of_greatest=2.0**-7):
+            got, want = (widened(x.view("<u2") if x.dtype.kind == "V" else x) for x in (got, want))
+            self.assertLessEqual(np.abs(got - want).max(), of_greatest * np.abs(want).max())
+            self.assertGreater(np.abs(want).max(), 0)
+
+        def compare(line):
+            """Whether they have the same bits."""
+            exact = self.good(*line)
+            self.assertEqual(self.good(*line, "--precision", "exact"), exact)
+            got = self.good(*line, "--precision", "fast")
+            near(np.load(io.BytesIO(got)), np.load(io.BytesIO(exact)))
+            return got == exact
+
+        def as_described(line, kind):
+            """Where something is faster, it is for one query or for many."""
+            same = [compare([name if x == "query.npy" else x for x in line]) for name in ("query.npy", "one.npy")]
+            self.assertEqual(all(same), fast[kind] == "exact", line)
+
+        line = ["run", "--score", "scaled-dot", "--query", "query.npy", "--key", "key.npy", "--value", "value.npy"]
+        self.both("bf16", query=(2, 4, 64, 64), key=(2, 2, 256, 64), value=(2, 2, 256, 64), d_context=(2, 4, 64, 64))
+        save("one.npy", load("query.npy")[:, :, :1])
+        as_described(line, "bf16")
+        self.assertTrue(compare(self.wide(line)))
+        compare([*line, "--causal", "bottom-right", "--softcap", "2"])
+        compare([*line, "--causal", "bottom-right", "--incremental"])
+        compare([*line, "--incremental", "--memory-dtype", "int8"])
+        for word in "exact", "fast":
+            os.mkdir(word)
+            self.good(*line, "--precision", word, "--d-context", "d_context.npy", "--grad-out", word,
+                      "--context", word + "/c.npy")
+        for name in "d_query", "d_key", "d_value":
+            near(*(np.load("%s/%s.npy" % (word, name)) for word in ("fast", "exact")), of_greatest=2.0**-6)
+        for name in "key", "value":
+            integers, scales, _ = quantised(np.load(name + ".wide.npy"))
+            np.save(name + ".npy", integers)
+            np.save(name + "_scales.npy", scales)
+        scales = ["--key-scales", "key_scales.npy", "--value-scales", "value_scales.npy"]
+        np.save("one.npy", np.load("query.wide.npy")[:, :, :1])
+        os.replace("query.wide.npy", "query.npy")
+        as_described([*line, *scales], "i8")
+        self.both("bf16", x=(1, 64, 128))
+        np.save("W.npy", self.random.normal(size=(128, 128)).astype("f4") / 11)
+        compare(["run", "--score", "scaled-dot", "--heads", "2", "--query", "x.npy",
+                 *(v for n in "qkvo" for v in ("--param", "W_%s=W.npy" % n))])
+        self.bad(*line, *scales, "--precision", "quick",
+                 sentence="--precision does not know 'quick'; it takes one of exact, fast")
 
     def test_pictures_and_stats_of_weights(self):
         for kind in KINDS:

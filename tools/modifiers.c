@@ -26,6 +26,7 @@ const request_option modifiers_options[] = {{.name = "scale"},
                                             {.name = "half-width", .needs = "local"},
                                             {.name = "temperature"},
                                             {.name = "hardmax", .flag = true},
+                                            {.name = "precision"},
                                             {.name = "dropout"},
                                             {.name = "seed", .needs = "dropout"},
                                             {.name = "offset", .needs = "dropout"},
@@ -39,6 +40,7 @@ static const option_word locals[] = {{"monotonic", ATTN_LOCAL_MONOTONIC},
                                      {NULL, 0}};
 static const option_word relatives[] = {
     {"clipped", ATTN_RELATIVE_CLIPPED}, {"t5", ATTN_RELATIVE_T5}, {"t5-causal", ATTN_RELATIVE_T5_CAUSAL}, {NULL, 0}};
+static const option_word precisions[] = {{"exact", ATTN_PRECISION_EXACT}, {"fast", ATTN_PRECISION_FAST}, {NULL, 0}};
 
 /* What measures from a position by the word of --align, and that of --causal without it. */
 static const char *const measuring[] = {"window", "alibi", "relative", NULL};
@@ -106,6 +108,10 @@ void modifiers_set(attn_mechanism *mechanism, request *r, int64_t query_dim)
     if (request_number(r, "softcap", &number)) require(attn_mechanism_set_softcap(mechanism, number));
     if (request_number(r, "temperature", &number)) require(attn_mechanism_set_temperature(mechanism, number));
     if (request_get(r, "hardmax") != NULL) require(attn_mechanism_set_normaliser(mechanism, ATTN_HARDMAX));
+    attn_precision precision = ATTN_PRECISION_EXACT;
+    if (request_word(r, "precision", precisions, &precision)) {
+        require(attn_mechanism_set_precision(mechanism, precision));
+    }
     positions p = modifiers_positions(r);
     if (p.causal != ATTN_ALIGN_NONE) require(attn_mechanism_set_causal(mechanism, p.causal));
     if (p.measured != ATTN_ALIGN_NONE) set_measured(mechanism, r, p.measured);

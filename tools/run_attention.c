@@ -203,6 +203,8 @@ const char run_attention_help[] =
     "  --half-width N        of --local: a query sees so many keys on either side\n"
     "  --temperature X       softmax of e / X\n"
     "  --hardmax             1 on the highest score instead\n"
+    "  --precision NAME      exact, the same on every CPU, or fast: a CPU that can multiplies bfloat16 and i1 as they\n"
+    "                        are kept; attn info says what this one does. Gradients are exact\n"
     "  --dropout X           drop weights with this probability\n"
     "  --seed N, --offset N  which ones; 0 without them\n"
     "  --incremental         the queries one by one over a memory, which grows with them where they are causal:\n"

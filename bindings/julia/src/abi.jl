@@ -281,6 +281,7 @@ const Out = Ptr{HandlePtr}
 @import_c attn_mechanism_set_softcap(HandlePtr, Float64)
 @import_c attn_mechanism_set_temperature(HandlePtr, Float64)
 @import_c attn_mechanism_set_normaliser(HandlePtr, Int32)
+@import_c attn_mechanism_set_precision(HandlePtr, Int32)
 @import_c attn_mechanism_set_causal(HandlePtr, Int32)
 @import_c attn_mechanism_set_window(HandlePtr, Int64, Int64, Int32)
 @import_c attn_mechanism_set_relative_bias(HandlePtr, TensorPtr, Int32, Int64, Int32)

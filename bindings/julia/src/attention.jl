@@ -24,8 +24,8 @@ fewer dimensions lack the last ones. All are borrowed for the call, whatever the
 `Float16` or [`Attn.BFloat16`](@ref). What is computed beside the context, and slopes, tables and parameters, is `Float32` where
 that has 16 bits.
 
-- `score`, `params`, `scale`, `softcap`, `temperature`, `normaliser`, `causal`, `window`, `alibi`, `relative`, `locally`: the
-  rule, as for [`Mechanism`](@ref)
+- `score`, `params`, `scale`, `softcap`, `temperature`, `normaliser`, `precision`, `causal`, `window`, `alibi`, `relative`,
+  `locally`: the rule, as for [`Mechanism`](@ref)
 - `key_scales`, `value_scales`: `[Tk, Hk, B]` of `Float32`, where `key` or `value` is of `Int8`: what each of its columns is to
   be multiplied by. Not beside a `query` of `Float64`, nor for gradients
 - `bias`: added to the scores; `mask`: `Bool`, true: may be seen. Both broadcast to `[Tk, Tq, Hq, B]`, where a size of 1, or a
@@ -68,7 +68,8 @@ the size of what it is the gradient of. Where `value` is `nothing`, the gradient
   again
 - `wanted`: the names of those that are wanted, parameters by their own; `nothing`: all
 
-The rest is as for `attention`; hardmax has no gradient.
+The rest is as for `attention`; hardmax has no gradient. `precision` is that of the result that is computed again: gradients
+are exact whichever it is.
 """
 attention_grad(d_context::MaybeArray, query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing;
                score::Symbol = :scaled_dot, threads::Integer = 0, d_weights::MaybeArray = nothing,

@@ -68,6 +68,7 @@ A score with its modifiers: the rule by which [`forward`](@ref) and [`backward`]
 - `query_dim`, `key_dim`, `hidden_dim`, `max_keys`, and `flags` of `:bias`, `:normalised`, `:query_projected`,
   `:key_projected`: for a mechanism that is made without `params`
 - `scale`, `softcap` (0: none), `temperature`, `normaliser` (`:softmax` or `:hardmax`)
+- `precision`: `:exact`, the same on every CPU, or `:fast`, as [`set_precision!`](@ref) says
 - `causal`: the alignment, `:top_left` (query `i` stands at `query_start + i`) or `:bottom_right` (the last at the last key)
 - `window`: `(left, right, alignment)`, -1 is unbounded; `alibi`: `(slopes, alignment)`, slopes `[Hq]`; `relative`:
   `(table, :clipped or :t5 or :t5_causal, max_distance, alignment)`, a table `[n, Hq]`, or `[n]` for all heads. Where `causal`
@@ -87,8 +88,9 @@ mutable struct Mechanism <: WithParameters
                        query_dim::Union{Nothing,Integer} = nothing, key_dim::Union{Nothing,Integer} = nothing,
                        hidden_dim::Union{Nothing,Integer} = nothing, max_keys::Union{Nothing,Integer} = nothing,
                        scale::Union{Nothing,Real} = nothing, softcap::Real = 0, temperature::Real = 1,
-                       normaliser::Symbol = :softmax, causal::Union{Nothing,Symbol} = nothing, window = nothing,
-                       alibi = nothing, relative = nothing, locally = nothing, engine::Engine = shared_engine())
+                       normaliser::Symbol = :softmax, precision::Symbol = :exact,
+                       causal::Union{Nothing,Symbol} = nothing, window = nothing, alibi = nothing, relative = nothing,
+                       locally = nothing, engine::Engine = shared_engine())
         sizes = sizes_of(score, by_name(params, "params"), flags, query_dim, key_dim, hidden_dim, max_keys)
         owned = create(at -> create_score(score, engine, sizes, at), attn_mechanism_destroy)
         mechanism = finalizer(close, new(owned, true))
@@ -97,6 +99,7 @@ mutable struct Mechanism <: WithParameters
             softcap == 0 || set_softcap!(mechanism, softcap)
             temperature == 1 || set_temperature!(mechanism, temperature)
             normaliser === :softmax || set_normaliser!(mechanism, normaliser)
+            precision === :exact || set_precision!(mechanism, precision)
             causal === nothing || set_causal!(mechanism, causal)
             window === nothing || set_window!(mechanism, aligned(window, 2, causal, "window")...)
             locally === nothing || set_local!(mechanism, locally_of(locally, params)...)
@@ -165,6 +168,16 @@ set_temperature!(mechanism::Mechanism, tau::Real) = (attn_mechanism_set_temperat
 """
 set_normaliser!(mechanism::Mechanism, normaliser::Symbol) =
     (attn_mechanism_set_normaliser(mechanism, choose(NORMALISERS, normaliser, "normaliser")); mechanism)
+
+"""
+    set_precision!(mechanism, precision)
+
+`:exact`, which has one meaning on every CPU; or `:fast`: a CPU that has instructions for it multiplies bfloat16, and keys and
+values of `Int8`, as they are kept. `info()["fast"]` names the instructions, or says `"exact"`. Gradients, and all other types,
+are exact.
+"""
+set_precision!(mechanism::Mechanism, precision::Symbol) =
+    (attn_mechanism_set_precision(mechanism, choose(PRECISIONS, precision, "precision")); mechanism)
 
 """
     set_causal!(mechanism, alignment)

@@ -51,6 +51,7 @@ end
     set_local!(mechanism, :monotonic, 1)
     set_local!(mechanism, nothing)
     set_scale!(set_normaliser!(set_normaliser!(mechanism, :hardmax), :softmax), 1)
+    @test set_precision!(set_precision!(mechanism, :fast), :exact) === mechanism
     @test near(mechanism(query, key, value)[:, :, 1], value[:, :, 1] * wanted)
     @test collect(keys(mechanism.owned.kept)) == [:W]
     bind!(mechanism; W = nothing)

@@ -121,6 +121,7 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "mechanism_set_softcap": [_HANDLE, c_double],
     "mechanism_set_temperature": [_HANDLE, c_double],
     "mechanism_set_normaliser": [_HANDLE, c_int32],
+    "mechanism_set_precision": [_HANDLE, c_int32],
     "mechanism_set_causal": [_HANDLE, c_int32],
     "mechanism_set_window": [_HANDLE, c_int64, c_int64, c_int32],
     "mechanism_set_relative_bias": [_HANDLE, _TENSOR, c_int32, c_int64, c_int32],

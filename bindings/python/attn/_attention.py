@@ -14,7 +14,7 @@ from ._rule import Rule, aligned, local_of, sizes_of, window_of
 from ._run import Gradients, Result
 from ._tensors import Array, ArrayLike, Lengths, array_of, dimensions, maybe
 from ._values import integer, mapping
-from ._words import Align, Exact, Normaliser, Score, Stage
+from ._words import Align, Exact, Normaliser, Precision, Score, Stage
 
 _MOST = 32
 _plain: dict[Any, Rule] = {}                         # to which nothing is bound: they are everybody's
@@ -27,13 +27,13 @@ def _make(score: Score, sizes: tuple[int, ...], threads: int | None, *modifiers:
 
 def _add_plain(rule: Any) -> Rule:
     """The mechanism of this rule, for all calls of it."""
-    score, threads, scale, softcap, temperature, normaliser, causal, window, local = rule
+    score, threads, scale, softcap, temperature, normaliser, precision, causal, window, local = rule
     if window is not None:
         window = window_of(window, causal)
     if local is not None:
         local = local_of(local, {})
     mechanism = _make(score, sizes_of(score, {}, None, None, None, None, None), threads, scale, softcap, temperature,
-                      normaliser, causal, window, local)
+                      normaliser, precision, causal, window, local)
     if len(_plain) >= _MOST:
         _plain.clear()
     try:
@@ -44,8 +44,8 @@ def _add_plain(rule: Any) -> Rule:
 
 
 def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayLike] | None, threads: int | None,
-            scale: float | None, softcap: float, temperature: float, normaliser: Normaliser, causal: Align | None,
-            window: Any, alibi: Any, relative: Any, local: Any) -> tuple[Any, Rule]:
+            scale: float | None, softcap: float, temperature: float, normaliser: Normaliser, precision: Precision,
+            causal: Align | None, window: Any, alibi: Any, relative: Any, local: Any) -> tuple[Any, Rule]:
     """A mechanism for one call to which all of this is bound, so that it is nobody else's until it is given back; and what
     _give_back() wants to be told of it."""
     arrays = {name: array_of(given, f"parameter {name}") for name, given in mapping(params, "params").items()}
@@ -57,7 +57,7 @@ def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayL
         local = local_of(local, arrays)
     sizes = sizes_of(score, arrays, None, dimensions(q, "query").shape[-1],
                      None if k is None else dimensions(k, "key").shape[-1], None, None)
-    what = score, sizes, threads, scale, softcap, temperature, normaliser, causal, window, local
+    what = score, sizes, threads, scale, softcap, temperature, normaliser, precision, causal, window, local
     try:
         mechanism = _free[what].pop()
     except (KeyError, IndexError):  # there is none, or other threads have those that there are
@@ -92,8 +92,8 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
               temperature: float = 1.0, bias: ArrayLike | None = None, mask: ArrayLike | None = None,
               key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None, alibi: Any = None,
               relative: Any = None, local: Any = None, query_start: int = 0, normaliser: Normaliser = "softmax",
-              dropout: float = 0.0, seed: int = 0, offset: int = 0, return_weights: bool = False,
-              return_logsumexp: bool | Exact = False, return_scores: Stage | None = None,
+              precision: Precision = "exact", dropout: float = 0.0, seed: int = 0, offset: int = 0,
+              return_weights: bool = False, return_logsumexp: bool | Exact = False, return_scores: Stage | None = None,
               return_stats: bool | Collection[str] = False, threads: int | None = None,
               out: ArrayLike | None = None) -> Any:
     """The context, [B, Hq, Tq, Dv]; or a Result, where weights, log-sum-exp, scores or stats are asked for too.
@@ -118,6 +118,8 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     return_scores  "raw", "capped", "masked" or "weights": the stage.
     return_stats   what the weights say, in a Stats, without the weights being made: entropy and strongest key of each
                 query, [B, Hq, Tq], and key_sums over queries, [B, Hq, Tk]; or a list of those names.
+    precision   "exact", the same on every CPU; "fast": a CPU that has instructions for it multiplies bfloat16 and int8 as
+                they are kept, as attn.h says. info()["fast"] tells whether this one has.
     threads     of the engine; None is one for each CPU.
     out         an array for the context, for 16 bits also one of float32: then it is not rounded, which gradients are more
                 exact from."""
@@ -130,7 +132,7 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
             local = local_of(local, {})
         if threads is not None and type(threads) is not int:
             threads = integer(threads, "threads")
-        rule = score, threads, scale, softcap, temperature, normaliser, causal, window, local
+        rule = score, threads, scale, softcap, temperature, normaliser, precision, causal, window, local
         try:
             mechanism = _plain[rule]
         except (KeyError, TypeError):
@@ -139,8 +141,8 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
                             offset, return_weights, return_logsumexp, return_scores, return_stats, out, key_scales,
                             value_scales)
     q, k = array_of(query, "query"), maybe(key, "key")
-    what, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window,
-                              alibi, relative, local)
+    what, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, precision, causal,
+                              window, alibi, relative, local)
     try:
         return _run.forward(mechanism, query, k, value, None, mask, bias, key_lengths, query_start, dropout, seed, offset,
                             return_weights, return_logsumexp, return_scores, return_stats, out, key_scales, value_scales)
@@ -155,8 +157,8 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
                    temperature: float = 1.0, bias: ArrayLike | None = None, mask: ArrayLike | None = None,
                    key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None,
                    alibi: Any = None, relative: Any = None, local: Any = None, query_start: int = 0,
-                   normaliser: Normaliser = "softmax", dropout: float = 0.0, seed: int = 0, offset: int = 0,
-                   threads: int | None = None) -> Gradients:
+                   normaliser: Normaliser = "softmax", precision: Precision = "exact", dropout: float = 0.0,
+                   seed: int = 0, offset: int = 0, threads: int | None = None) -> Gradients:
     """Gradients of a loss by what attention() read: query, key, value, bias, params (a dict by name), alibi (the
     slopes), relative (the table); each of the type of what it is of. Where value is None, the gradient of key is that of
     both its parts.
@@ -166,10 +168,11 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
     result      what attention() returned for the same arguments with return_logsumexp, best "exact", and of 16 bits
                 with an out of float32; None: it is computed again.
     wanted      the names of those that are wanted, parameters by their own; None: all.
-    The rest is as for attention(); hardmax has no gradient."""
+    The rest is as for attention(); hardmax has no gradient. precision is that of the result that is computed again:
+    gradients are exact whichever it is."""
     q, k = array_of(query, "query"), maybe(key, "key")
-    rule, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, causal, window,
-                              alibi, relative, local)
+    rule, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, precision, causal,
+                              window, alibi, relative, local)
     try:
         return _run.backward(mechanism, d_context, query, k, value, d_weights=d_weights, d_logsumexp=d_logsumexp,
                              result=result, wanted=wanted, mask=mask, bias=bias, key_lengths=key_lengths,

@@ -12,7 +12,8 @@ from ._handles import Engine, Parameters, engine_of
 from ._library import ArgumentError, check, lib
 from ._tensors import Array, ArrayLike, array_of, view
 from ._values import integer, mapping, real, shown
-from ._words import (ADDITIVE_FLAGS, ALIGNMENTS, LOCALS, NORMALISERS, RELATIVES, Align, Normaliser, Score, choose, join)
+from ._words import (ADDITIVE_FLAGS, ALIGNMENTS, LOCALS, NORMALISERS, PRECISIONS, RELATIVES, Align, Normaliser, Precision,
+                     Score, choose, join)
 
 _SCORES: dict[str | None, int] = {score: i for i, score in enumerate(
     ("dot", "scaled_dot", "general", "additive", "concat", "location"))}
@@ -99,16 +100,16 @@ class Rule(Parameters):
                  flags: Iterable[str] | None = None, query_dim: int | None = None, key_dim: int | None = None,
                  hidden_dim: int | None = None, max_keys: int | None = None, scale: float | None = None,
                  softcap: float = 0.0, temperature: float = 1.0, normaliser: Normaliser = "softmax",
-                 causal: Align | None = None, window: Any = None, alibi: Any = None, relative: Any = None,
-                 local: Any = None, engine: Engine | None = None):
+                 precision: Precision = "exact", causal: Align | None = None, window: Any = None, alibi: Any = None,
+                 relative: Any = None, local: Any = None, engine: Engine | None = None):
         arrays = {name: array_of(given, f"parameter {name}") for name, given in mapping(params, "params").items()}
         sizes = sizes_of(score, arrays, flags, query_dim, key_dim, hidden_dim, max_keys)
         if window is not None:
             window = window_of(window, causal)
         if local is not None:
             local = local_of(local, arrays)
-        self._create(score, sizes, engine_of(engine), scale, softcap, temperature, normaliser, causal, window,
-                     local)
+        self._create(score, sizes, engine_of(engine), scale, softcap, temperature, normaliser, precision,
+                     causal, window, local)
         if alibi is not None:
             self.set_alibi(*aligned(alibi, 1, causal, "alibi"))
         if relative is not None:
@@ -117,7 +118,8 @@ class Rule(Parameters):
 
     def _create(self: AnyRule, score: Score, sizes: tuple[int, ...], engine: Engine, scale: float | None = None,
                 softcap: float = 0.0, temperature: float = 1.0, normaliser: Normaliser = "softmax",
-                causal: Align | None = None, window: Any = None, local: Any = None) -> AnyRule:
+                precision: Precision = "exact", causal: Align | None = None, window: Any = None,
+                local: Any = None) -> AnyRule:
         """With nothing bound to it."""
         super().__init__()
         self.engine, self.score = engine, score
@@ -134,6 +136,8 @@ class Rule(Parameters):
             self.set_temperature(temperature)
         if normaliser != "softmax":
             self.set_normaliser(normaliser)
+        if precision != "exact":
+            self.set_precision(precision)
         if causal is not None:
             self.set_causal(causal)
         if window is not None:
@@ -153,6 +157,10 @@ class Rule(Parameters):
 
     def set_normaliser(self, normaliser: Normaliser) -> None:
         check(lib.attn_mechanism_set_normaliser(self.handle, choose(NORMALISERS, normaliser, "normaliser")))
+
+    def set_precision(self, precision: Precision) -> None:
+        """"exact", or "fast": numbers of 16 and 8 bits may be multiplied as they are kept. As attn.h says."""
+        check(lib.attn_mechanism_set_precision(self.handle, choose(PRECISIONS, precision, "precision")))
 
     def set_causal(self, align: Align | None) -> None:
         check(lib.attn_mechanism_set_causal(self.handle, choose(ALIGNMENTS, align, "causal")))

@@ -12,7 +12,7 @@ import torch
 from .. import _attention, _dtypes
 from .._library import UnsupportedError
 from .._run import Result, Stats
-from .._words import Align, Normaliser, Score, Stage
+from .._words import Align, Normaliser, Precision, Score, Stage
 from . import _once, _projected
 from ._tensors import array_of, beside, lengths, outside_graphs, plain, tensor_of
 
@@ -131,12 +131,14 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
               softcap: float = 0.0, temperature: float = 1.0, bias: torch.Tensor | None = None,
               mask: torch.Tensor | None = None, key_lengths: Any = None, causal: Align | None = None, window: Any = None,
               alibi: Any = None, relative: Any = None, local: Any = None, query_start: int = 0,
-              normaliser: Normaliser = "softmax", dropout: float = 0.0, seed: int | None = None, offset: int = 0,
-              return_weights: bool = False, return_logsumexp: bool = False, return_scores: Stage | None = None,
-              return_stats: bool | Collection[str] = False, threads: int | None = None) -> Any:
+              normaliser: Normaliser = "softmax", precision: Precision = "exact", dropout: float = 0.0,
+              seed: int | None = None, offset: int = 0, return_weights: bool = False, return_logsumexp: bool = False,
+              return_scores: Stage | None = None, return_stats: bool | Collection[str] = False,
+              threads: int | None = None) -> Any:
     """attn.attention() on tensors, with gradients of the context, the weights and the log-sum-exp by query, key, value,
     bias, every parameter, the slopes of alibi and the table of relative; they cannot be differentiated again. Scores
-    and stats have none. seed: None draws one from torch's generator.
+    and stats have none. seed: None draws one from torch's generator. precision is that of the way forward; gradients are
+    exact whichever it is.
 
     key_scales and value_scales, of float32, are for keys and values of int8, where nothing requires grad.
 
@@ -169,7 +171,8 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
         "score": score, "scale": scale, "softcap": softcap, "temperature": temperature, "causal": causal,
         "window": tuple(window) if isinstance(window, list) else window,
         "local": tuple(local) if isinstance(local, list) else local,
-        "query_start": query_start, "normaliser": normaliser, "dropout": dropout, "offset": offset, "threads": threads,
+        "query_start": query_start, "normaliser": normaliser, "precision": precision, "dropout": dropout, "offset": offset,
+        "threads": threads,
         "seed": seed if seed is not None else int(torch.randint(1 << 62, (), device="cpu")) if dropout else 0, **used}
     return attend(rule, tensors, True, {"return_weights": return_weights, "return_scores": return_scores,
                                          "return_stats": return_stats}, return_logsumexp)

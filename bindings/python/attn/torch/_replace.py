@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional
 
+from .._words import PRECISIONS, Precision, choose
 from ._covers import autocast, outside, unlike
 from ._fastpath import Layers
 from ._function import attend
@@ -25,8 +26,8 @@ class Replacement:
     """What enable() gives: a context manager, which can be entered again, and counts of the calls: taken, and left by
     the reason for which they were."""
 
-    def __init__(self, dropout: bool, threads: int | None):
-        self.dropout, self.threads = dropout, threads
+    def __init__(self, dropout: bool, threads: int | None, precision: Precision):
+        self.dropout, self.threads, self.precision = dropout, threads, precision
         self.taken, self.left = 0, Counter[str]()
         self._entered = 0
 
@@ -38,7 +39,7 @@ class Replacement:
         tensors = {"query": query, "key": key, "value": value}
         if mask is not None:
             tensors["mask" if mask.dtype == torch.bool else "bias"] = mask
-        rule: dict[str, Any] = {"scale": scale, "causal": "top_left" if causal else None,
+        rule: dict[str, Any] = {"scale": scale, "causal": "top_left" if causal else None, "precision": self.precision,
                                 "threads": torch.get_num_threads() if self.threads is None else self.threads}
         if dropout:
             rule["dropout"], rule["seed"] = dropout, int(torch.randint(1 << 62, (), device="cpu"))
@@ -101,7 +102,7 @@ def _clear() -> None:
         place.clear()
 
 
-def enable(*, dropout: bool = False, threads: int | None = None) -> Replacement:
+def enable(*, dropout: bool = False, threads: int | None = None, precision: Precision = "exact") -> Replacement:
     """From now on torch.nn.functional.scaled_dot_product_attention of plain tensors of float32, bfloat16 or float16 on the
     CPU is computed by libattn, forward and backward, until disable(), or the end of a with statement; within
     torch.autocast("cpu"), which casts as it does for torch's, too. torch.nn.MultiheadAttention and the Transformer's layers
@@ -117,8 +118,11 @@ def enable(*, dropout: bool = False, threads: int | None = None) -> Replacement:
 
     dropout     calls with dropout are taken too, which drop other weights than torch would, by a seed from its generator;
                 it is where most is won, as torch has no kernel for them
-    threads     of the engine; None: as many as torch has."""
-    replacement = Replacement(dropout, threads)
+    threads     of the engine; None: as many as torch has
+    precision   as of attention(): "fast" lets a CPU that has instructions for it multiply bfloat16 as it is, on the way
+                forward."""
+    choose(PRECISIONS, precision, "precision")
+    replacement = Replacement(dropout, threads, precision)
     _activate(replacement)
     return replacement
 

@@ -63,7 +63,7 @@ pub use forward::{Inputs, Outputs, Stage, Stats};
 pub use half::{Bf16, F16};
 pub use mechanism::{Additive, Mechanism};
 pub use memory::{Append, Memory, MemoryOptions, MemoryRef};
-pub use modifiers::{Align, Local, Normaliser, Relative};
+pub use modifiers::{Align, Local, Normaliser, Precision, Relative};
 pub use multihead::{MultiHead, MultiHeadFlow, MultiHeadOptions};
 pub use param::{Owned, Param, ParamInfo};
 pub use position::{alibi_slopes, sinusoidal, Positions, Rope, RopeLayout};

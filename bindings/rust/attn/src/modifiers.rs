@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-//! What a mechanism does with scores: scale, softcap, biases, what may be seen, the normaliser.
+//! What a mechanism does with scores: scale, softcap, biases, what may be seen, the normaliser; and how products are made.
 
 use crate::error::{check, Result};
 use crate::layout::size;
@@ -33,6 +33,16 @@ pub enum Normaliser {
     Softmax,
     /// 1 on the highest score, the lowest index on a tie. It has no gradient.
     Hardmax,
+}
+
+/// How products may be made. (`attn_precision` in the header says exactly what is rounded.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// The same on every CPU: 16 and 8 bits are widened to float32 as they are read.
+    Exact,
+    /// A CPU that has instructions for it multiplies `Bf16`, and keys and values of `i8`, as they are kept;
+    /// [`Engine::describe`](crate::Engine::describe) names the instructions. Gradients, and all other types, are exact.
+    Fast,
 }
 
 /// Which biases of distances a table has (see `attn_relative` in the header).
@@ -116,6 +126,19 @@ impl Mechanism {
             Normaliser::Hardmax => sys::ATTN_HARDMAX,
         };
         check(unsafe { sys::attn_mechanism_set_normaliser(self.raw(), normaliser) })
+    }
+
+    /// Exact, unless it is set.
+    ///
+    /// # Errors
+    ///
+    /// None that is expected.
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        let precision = match precision {
+            Precision::Exact => sys::ATTN_PRECISION_EXACT,
+            Precision::Fast => sys::ATTN_PRECISION_FAST,
+        };
+        check(unsafe { sys::attn_mechanism_set_precision(self.raw(), precision) })
     }
 
     /// Query i sees key j only if j <= its position. None takes it away.
