@@ -6,6 +6,7 @@
 #include "tiles/backward.h"
 
 #include "call/scratch.h"
+#include "call/storage.h"
 #include "runtime/size.h"
 #include "tiles/output.h"
 
@@ -33,7 +34,13 @@ static int64_t padded(int64_t dim)
 /* 1 if rows of this gradient can be added to by whole spans. */
 static int sums_in_place(const attn_i_view *view)
 {
-    return view->stride[3] == 1 && view->shape[3] % ATTN_I_SPAN_LANES == 0;
+    return view->dtype == ATTN_F32 && view->stride[3] == 1 && view->shape[3] % ATTN_I_SPAN_LANES == 0;
+}
+
+int attn_i_tiles_backward_reads_stored(const attn_i_problem *p)
+{
+    const attn_i_score *score = attn_i_score_of(p);
+    return score->rule.reads_keys && score->lanes == NULL && score->query_width(p) == 0 && score->key_width(p) == 0;
 }
 
 int attn_i_tiles_backward_takes(const attn_i_gradient *g, attn_i_tiles_backward *way)
@@ -149,7 +156,9 @@ attn_status attn_i_tiles_backward_scratch(attn_i_tiles_backward *way, int64_t *b
     way->sources.state.own_products = way->p->engine->own_products;
     attn_i_score_of(way->p)->layout(way->p, &arena, &way->sources.state);
     attn_i_sources_find(&way->sources, 1);
-    attn_i_sources_widen(&way->sources, way->p->engine->tile_float);
+    way->plan.tile.widens_queries = attn_i_source_is_widened(&way->sources.query);
+    way->plan.tile.widens_keys = attn_i_source_is_widened(&way->sources.key);
+    way->plan.tile.widens_values = attn_i_source_is_widened(&way->sources.value);
     cut(way);
     lay_out(way, &arena);
     return attn_i_scratch_measured(&arena, bytes);
@@ -195,10 +204,12 @@ static void end_rows(const attn_i_tiles_backward *way, const attn_i_view *view, 
                      attn_i_sum_rows rows)
 {
     if (view->data == NULL || sums_in_place(view)) return;
+    const attn_i_storage storage = attn_i_storage_of(way->p->engine, way->p->given);
     for (int64_t j = w->keys.first; j < w->keys.end; j++) {
-        float *to = (float *)(void *)attn_i_view_at(view, w->b, w->key_head) + j * view->stride[2];
+        void *to = attn_i_view_element(view, w->b, w->key_head, j, 0);
         const float *from = rows.data + (j - w->keys.first) * rows.stride;
-        attn_i_gradient_write_row(way->g, view->shape[3], from, to, view->stride[3]);
+        if (way->g->accumulate) attn_i_row_add(&storage, view, from, to);
+        if (!way->g->accumulate) attn_i_row_store(&storage, view, from, to);
     }
 }
 
@@ -229,11 +240,13 @@ static attn_i_gradient_sums begin_sums(const attn_i_tiles_backward *way, const b
     return sums;
 }
 
-static int keys_are_finite(const attn_i_tiles_backward *way, const attn_i_tile_work *w)
+static int keys_are_finite(const attn_i_tiles_backward *way, const attn_i_gradient_scratch *s,
+                           const attn_i_tile_work *w)
 {
     const int64_t depth = way->plan.tile.depth;
     for (int64_t j = w->keys.first; j < w->keys.end; j++) {
-        if (!way->p->kernels->is_finite(depth, attn_i_kept_from(&w->key_rows, j).data)) return 0;
+        const attn_i_rows key = attn_i_kept_near(&w->key_rows, j, 1, depth, s->tile.near_keys);
+        if (!way->p->kernels->is_finite(depth, key.data)) return 0;
     }
     return 1;
 }
@@ -283,7 +296,7 @@ static void run_item(void *data, int64_t item)
     const int64_t number = attn_i_slot_take(&way->slots), i = item / way->splits, split = item % way->splits;
     const backward_slot *slot = &way->slot[number];
     attn_i_tile_work w = work_of(way, i, split, 0);
-    const int finite = way->plan.tile.lanes != NULL || keys_are_finite(way, &w);
+    const int finite = way->plan.tile.lanes != NULL || keys_are_finite(way, &slot->tile, &w);
     const attn_i_gradient_sums sums = begin_sums(way, slot, item, &w);
     for (int64_t tile = 0; tile < way->tiles; tile++) {
         w = work_of(way, i, split, tile);

@@ -41,6 +41,9 @@ typedef struct attn_i_tiles_backward {
     attn_i_bias_sums biases;
 } attn_i_tiles_backward;
 
+/* 1 if tensors of 16 bits are read and written as they are; otherwise they are to be made float32 before. */
+int attn_i_tiles_backward_reads_stored(const attn_i_problem *problem);
+
 /* Begins a call; 1 if the problem can go this way. */
 int attn_i_tiles_backward_takes(const attn_i_gradient *gradient, attn_i_tiles_backward *way);
 

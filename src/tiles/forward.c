@@ -171,11 +171,6 @@ static void choose_arithmetic(attn_i_tiles *way)
     }
 }
 
-static int is_widened(const attn_i_source *source)
-{
-    return !source->copied && !attn_i_is_float32(source->type);
-}
-
 attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
 {
     attn_i_arena arena = {.base = NULL};
@@ -187,9 +182,9 @@ attn_status attn_i_tiles_scratch(attn_i_tiles *way, int64_t *bytes)
     attn_i_sources_find(&way->sources, !way->few);
     choose_arithmetic(way);
     if (!way->few && is_read_often(way->p)) attn_i_sources_widen(&way->sources, way->plan.arithmetic);
-    way->plan.widens_queries = is_widened(&way->sources.query);
-    way->plan.widens_keys = is_widened(&way->sources.key);
-    way->plan.widens_values = is_widened(&way->sources.value);
+    way->plan.widens_queries = attn_i_source_is_widened(&way->sources.query);
+    way->plan.widens_keys = attn_i_source_is_widened(&way->sources.key);
+    way->plan.widens_values = attn_i_source_is_widened(&way->sources.value);
     cut(way);
     lay_out(way, &arena);
     return attn_i_scratch_measured(&arena, bytes);

@@ -12,6 +12,7 @@
  * are five products of tiles. */
 #include "tiles/gradient.h"
 
+#include "call/storage.h"
 #include "runtime/size.h"
 #include "tiles/lanes.h"
 #include "tiles/scores.h"
@@ -94,18 +95,13 @@ static int rows_are_finite(const pass *t, int64_t n, const float *panels)
     return 1;
 }
 
-static const float *row_at(const pass *t, const attn_i_view *view, int64_t lane)
+/* A row of d_context or context, contiguous and in float32. */
+static const float *row_at(const pass *t, const attn_i_view *view, int64_t lane, float *room)
 {
-    return (const float *)(void *)attn_i_view_at(view, t->v.w->b, attn_i_tile_head(&t->v, lane)) +
-           attn_i_tile_query(&t->v, lane) * view->stride[2];
-}
-
-/* A row of d_context or context, contiguous. */
-static const float *contiguous_row(const pass *t, const attn_i_view *view, int64_t lane, float *room)
-{
-    const float *row = row_at(t, view, lane);
-    if (view->stride[3] == 1 || t->plan->dim == 1) return row;
-    t->v.p->kernels->gather(t->plan->dim, row, view->stride[3], room);
+    const int64_t query = attn_i_tile_query(&t->v, lane);
+    const void *row = attn_i_view_element(view, t->v.w->b, attn_i_tile_head(&t->v, lane), query, 0);
+    if (view->dtype == ATTN_F32 && (view->stride[3] == 1 || t->plan->dim == 1)) return row;
+    attn_i_elements_widen(t->v.p->engine, view, row, t->plan->dim, room);
     return room;
 }
 
@@ -168,14 +164,14 @@ static void load_lane(pass *t, int64_t lane)
     const float *d = NULL;
     float mean = 0, squares = 1;
     if (dim > 0) {
-        d = contiguous_row(t, &g->d_context, lane, t->s->row);
+        d = row_at(t, &g->d_context, lane, t->s->row);
         kernels->rows.products(dim, (attn_i_rows){d, dim}, 1, (attn_i_stored_rows){d, dim}, 1, &squares, 1);
     }
     *reference = (float)(ceil(exponent) - (squares < small ? 0 : ATTN_I_BELOW));
     t->rest[lane] = (float)exp2((double)*reference - exponent);
     if (!(fabsf(*reference) <= ATTN_I_FAR)) t->referenced = 0;
     if (dim > 0) {
-        const float *context = contiguous_row(t, &t->v.p->context, lane, t->s->row + dim);
+        const float *context = row_at(t, &t->v.p->context, lane, t->s->row + dim);
         kernels->rows.products(dim, (attn_i_rows){d, dim}, 1, (attn_i_stored_rows){context, dim}, 1, &mean, 1);
         attn_i_to_panels(d, dim, t->rest[lane] * t->keep, lane, t->s->context_panels);
     }
@@ -210,7 +206,7 @@ static void load_queries(pass *t)
     attn_i_tile_load_queries(&t->v);
     if (t->d_keys.data == NULL || t->v.plan->lanes != NULL) return;
     for (int64_t l = 0; l < t->v.w->rows; l++) {
-        attn_i_to_panels(attn_i_tile_query_row(&t->v, l), depth, (float)t->plan->factor, l, t->s->query_panels);
+        attn_i_to_panels(attn_i_tile_query_floats(&t->v, l), depth, (float)t->plan->factor, l, t->s->query_panels);
     }
     if (rows_are_finite(t, depth, t->s->query_panels)) return;
     t->finite = 0;
@@ -289,12 +285,12 @@ static void add_what_is_not_finite(pass *t, const attn_i_tile_piece *one)
 {
     for (int64_t l = one->spans.first * ATTN_I_SPAN_LANES; l < t->v.w->rows; l++) {
         if (!t->poor[l] || l >= one->spans.end * ATTN_I_SPAN_LANES) continue;
+        const float *d = row_at(t, &t->plan->g->d_context, l, t->s->row);
         for (int64_t j = one->first; j < one->first + one->count; j++) {
             const float weight = t->v.s->tile[j * ATTN_I_LANES + l] * t->rest[l] * t->keep;
             float *to = t->d_values.data + (t->v.keys.first + j - t->v.w->keys.first) * t->d_values.stride;
             if (t->v.s->tile[j * ATTN_I_LANES + l] == 0) continue;
-            t->v.p->kernels->add_not_finite(t->plan->dim, &weight, row_at(t, &t->plan->g->d_context, l),
-                                            t->plan->g->d_context.stride[3], to);
+            t->v.p->kernels->add_not_finite(t->plan->dim, &weight, d, 1, to);
         }
     }
 }

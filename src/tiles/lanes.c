@@ -77,6 +77,19 @@ void attn_i_lanes_move_great(const attn_i_tile_kernels *kernels, attn_i_lanes *l
     kernels->tile_multiply(dim, factor, context);
 }
 
+/* place += row, of up to TILE_KEYS elements. */
+static void add_row(const attn_i_lane_rows *to, const attn_i_kernels *kernels, int64_t n, const float *row, char *place)
+{
+    float sum[ATTN_I_TILE_KEYS];
+    if (attn_i_is_float32(to->type)) {
+        kernels->add_to(n, row, place, to->step);
+        return;
+    }
+    to->type->load(n, place, to->step, sum);
+    kernels->add_to(n, row, sum, 1);
+    to->type->store(n, sum, place, to->step);
+}
+
 void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *kernels, int64_t lanes, int64_t n,
                         const float *tile, const float *factor, const attn_i_lane_rows *to, float *room)
 {
@@ -91,7 +104,7 @@ void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *
         tiles->from_lanes(lanes, count, tile + at * ATTN_I_LANES, factor, row);
         for (int64_t l = 0; l < lanes && !direct; l++) {
             char *place = (char *)to->rows[l] + at * to->step * size;
-            if (to->accumulate) kernels->add_to(count, row[l], place, to->step);
+            if (to->accumulate) add_row(to, kernels, count, row[l], place);
             if (!to->accumulate) to->type->store(count, row[l], place, to->step);
         }
     }

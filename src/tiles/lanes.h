@@ -38,7 +38,7 @@ void attn_i_tile_take_off(double unit, int64_t count, attn_i_spans spans, const 
 void attn_i_lanes_move_great(const attn_i_tile_kernels *kernels, attn_i_lanes *lanes, double unit, const float *most,
                              int64_t dim, float *context);
 
-/* Where lanes are written to, of float32 where they are added. */
+/* Where lanes are written to, or added. */
 typedef struct attn_i_lane_rows {
     void *const *rows;
     int64_t step; /* from one element to the next */

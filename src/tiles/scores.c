@@ -17,6 +17,12 @@ const float *attn_i_tile_query_row(const attn_i_tile_view *t, int64_t lane)
            attn_i_tile_query(t, lane) * query->stride[2];
 }
 
+const float *attn_i_tile_query_floats(const attn_i_tile_view *t, int64_t lane)
+{
+    if (t->plan->widens_queries) return t->s->near_queries + lane * t->plan->depth;
+    return attn_i_tile_query_row(t, lane);
+}
+
 static const void *widened_row(const attn_i_tile_view *t, int64_t lane)
 {
     const attn_i_view *query = &t->p->query;

@@ -9,6 +9,9 @@
 /* The prepared row of a lane. Its elements are contiguous. */
 const float *attn_i_tile_query_row(const attn_i_tile_view *tile_view, int64_t lane); /* of float32 */
 
+/* The same once they are loaded, widened if they are of another type. */
+const float *attn_i_tile_query_floats(const attn_i_tile_view *tile_view, int64_t lane);
+
 /* All of them, in lanes: scratch.queries. */
 void attn_i_tile_load_queries(attn_i_tile_view *tile_view);
 

@@ -36,6 +36,12 @@ typedef struct attn_i_sources {
  * To be called once the state is laid out. */
 void attn_i_sources_find(attn_i_sources *sources, int converted);
 
+/* 1 if passes widen the rows as they read them. */
+static inline int attn_i_source_is_widened(const attn_i_source *source)
+{
+    return !source->copied && !attn_i_is_float32(source->type);
+}
+
 /* Keys and values that the arithmetic does not take as they are kept are widened here, not by the passes. */
 void attn_i_sources_widen(attn_i_sources *sources, const attn_i_tile_arithmetic *arithmetic);
 

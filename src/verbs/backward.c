@@ -48,13 +48,15 @@ attn_status attn_i_backward_plan_make(attn_i_backward_plan *b)
     b->nothing = !attn_i_gradient_flows(g);
     b->relative = b->wide_bytes = b->scratch = 0;
     if (b->nothing) return ATTN_OK;
-    if (attn_i_problem_is_narrow(&g->problem)) {
+    b->local = attn_i_centres_wanted(&g->problem);
+    b->by_tiles = !b->local && g->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(g, &b->tiles);
+    const int as_stored = b->by_tiles && attn_i_tiles_backward_reads_stored(&g->problem);
+    if (attn_i_problem_is_narrow(&g->problem) && !as_stored) {
         attn_status status = plan_wide(b);
         if (status != ATTN_OK) return status;
         g = b->computed;
+        if (b->by_tiles) b->by_tiles = attn_i_tiles_backward_takes(g, &b->tiles);
     }
-    b->local = attn_i_centres_wanted(&g->problem);
-    b->by_tiles = !b->local && g->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(g, &b->tiles);
     attn_status status = b->local      ? attn_i_local_backward_scratch(g, &b->scratch)
                          : b->by_tiles ? attn_i_tiles_backward_scratch(&b->tiles, &b->scratch)
                                        : attn_i_blas_backward_scratch(g, &b->scratch);
