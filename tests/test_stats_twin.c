@@ -173,7 +173,7 @@ static void stats_agree_with_the_twin(void **state)
     uint64_t seed = (uint64_t)group->score * 1000000 + (uint64_t)group->dtype * 100000 + 50000;
     struct rng choice = {seed};
     one_case(group, ++seed, 0, NULL);
-    for (int bit = 0; bit < HAS_MODIFIERS; bit++) {
+    for (int bit = 0; 1U << bit < HAS_SINKS; bit++) {
         for (int i = 0; i < SINGLES; i++) one_case(group, ++seed, 1U << bit, NULL);
     }
     for (int i = 0; i < COMBINATIONS; i++) {
@@ -185,6 +185,9 @@ static void stats_agree_with_the_twin(void **state)
                                         HAS_SOFTCAP | HAS_ALIBI | HAS_WINDOW};
         for (int set = 0; set < 4; set++) one_case(group, ++seed, sets[set], &special_shapes[i]);
     }
+    /* Last, so that the others are what they were before there were any. */
+    for (int i = 0; i < 2 * SINGLES; i++) one_case(group, ++seed, HAS_SINKS, NULL);
+    one_case(group, ++seed, HAS_SINKS | HAS_CAUSAL, &special_shapes[SPECIAL - 1]);
 }
 
 static int report(void **state)

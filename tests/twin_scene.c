@@ -223,6 +223,10 @@ static void build_modifiers(struct scene *s)
         t->slopes = input_of(s, dtype_computed(s->dtype), &s->slopes, 1, &t->query_heads, 0.3);
         MUST(attn_mechanism_set_alibi(s->mechanism, &s->slopes.tensor, (attn_align)t->alibi));
     }
+    if (s->modifiers & HAS_SINKS && !(s->modifiers & HAS_HARDMAX)) {
+        t->sinks = input_of(s, scene_param_dtype(s), &s->sinks, 1, &t->query_heads, 2.0);
+        MUST(attn_mechanism_set_sinks(s->mechanism, &s->sinks.tensor));
+    }
     if (s->modifiers & HAS_RELATIVE) {
         int64_t shape[2] = {rng_chance(rng, 0.5) ? 1 : t->query_heads, 0};
         t->relative = rng_chance(rng, 0.4) ? TWIN_CLIPPED : rng_chance(rng, 0.5) ? TWIN_T5 : TWIN_T5_CAUSAL;
@@ -300,7 +304,8 @@ void scene_create(struct scene *s, const struct scene_shape *shape)
 
 void scene_destroy(struct scene *s)
 {
-    struct array *arrays[] = {&s->query, &s->key, &s->value, &s->mask, &s->bias, &s->lengths, &s->slopes, &s->table};
+    struct array *arrays[] = {&s->query,   &s->key,    &s->value, &s->mask, &s->bias,
+                              &s->lengths, &s->slopes, &s->sinks, &s->table};
     attn_mechanism_destroy(s->mechanism);
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) array_destroy(arrays[i]);
     for (int i = 0; i < s->param_count; i++) array_destroy(&s->params[i]);

@@ -24,7 +24,8 @@ enum {
     HAS_LOCAL = 1024,
     HAS_RELATIVE = 2048,
     HAS_HARDMAX = 4096,
-    HAS_MODIFIERS = 13
+    HAS_SINKS = 8192, /* not by hardmax */
+    HAS_MODIFIERS = 14
 };
 
 /* What a result may be off by, in units of epsilon times its magnitude; twin.c derives it. */
@@ -44,7 +45,7 @@ struct scene {
 
     struct twin_problem twin;
     struct twin_result want;
-    struct array query, key, value, mask, bias, lengths, slopes, table;
+    struct array query, key, value, mask, bias, lengths, slopes, sinks, table;
     struct array params[SCENE_PARAMS];
     const char *param_names[SCENE_PARAMS];
     int param_count;

@@ -406,6 +406,18 @@ ATTN_API attn_status attn_mechanism_set_local(attn_mechanism *mechanism, attn_lo
  * NULL. */
 ATTN_API attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tensor *slopes, attn_align align);
 
+/* Adds a sink to the softmax of each query: a logit of its head that has no key and no value, so that weights may add
+ * up to less than 1 (Xiao 2023; gpt-oss; Miller's "softmax plus one" is a sink of 0). It is a score like those of keys
+ * once these are modified: neither scaled nor capped, divided by the temperature, in the greatest and in the sum. So
+ *
+ *     a_ij = exp(e_ij / tau) / (exp(sink_h / tau) + sum_j' exp(e_ij' / tau))
+ *
+ * as if a column were appended before the softmax and dropped after it. The log-sum-exp has it, too: of a query that
+ * sees no key it is sink / tau, and the context 0. Entropies and strongest keys of attn_weights_stats are of the keys
+ * alone. sinks [Hq], of any dtype that a parameter may have; borrowed as a parameter is. NULL takes it away. A call
+ * with it by hardmax: ATTN_ERR_UNSUPPORTED. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERFLOW too. */
+ATTN_API attn_status attn_mechanism_set_sinks(attn_mechanism *mechanism, const attn_tensor *sinks);
+
 /* -------------------------------------------------------------------------------------------- positions */
 
 /* What tells a model where a token stands, where no ALiBi and no mask does. A position is a whole number from -2^53 to
@@ -775,11 +787,13 @@ typedef struct attn_backward_args {
                                            NULL for one that is not wanted. Or NULL: none is */
     void *workspace;                    /* as in attn_forward_args; at least what attn_backward_workspace says */
     size_t workspace_size;
+    const attn_tensor *d_sinks; /* out [Hq], of the sinks, from d_context and d_logsumexp; beside d_weights it is
+                                   ATTN_ERR_UNSUPPORTED */
 } attn_backward_args;
 
 #define ATTN_BACKWARD_ARGS_INIT                                                                                        \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                 \
+        (uint32_t)sizeof(attn_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                              \
     }
 
 /* Computes gradients of a loss L by what attn_forward read: for example d_query = dL/d_query, from d_context =
@@ -787,6 +801,7 @@ typedef struct attn_backward_args {
  *
  *     da_ij = d_context_i . value_j + d_weights_ij
  *     de_ij = a_ij (da_ij - sum_j' a_ij' da_ij' + d_logsumexp_i) / tau
+ *     d_sink_h = sum over i of a_i,sink (d_logsumexp_i - sum_j' a_ij' da_ij') / tau
  *
  * and from there through bias, softcap, scale and the score function. Weights are made anew from logsumexp: nothing of
  * the size Tq x Tk is kept, and where that is a float32, weights and gradients carry its rounding, a relative error of
@@ -1011,11 +1026,12 @@ typedef struct attn_multihead_backward_args {
     const attn_tensor *const *d_mechanism_params; /* out, likewise of the mechanism's */
     void *workspace;                              /* as in attn_forward_args */
     size_t workspace_size;
+    const attn_tensor *d_sinks; /* out, of the mechanism's sinks, as in attn_backward_args */
 } attn_multihead_backward_args;
 
 #define ATTN_MULTIHEAD_BACKWARD_ARGS_INIT                                                                              \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_multihead_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
+        (uint32_t)sizeof(attn_multihead_backward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                 \
     }
 
 /* Computes gradients of a loss by what attn_multihead_forward read. With `saved` and without it they have the same

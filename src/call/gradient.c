@@ -79,6 +79,20 @@ static attn_status check_bias(attn_i_gradient *g, const attn_backward_args *args
     return attn_i_problem_given_output(&g->problem, args->d_bias, "d_bias", "that of the bias", shape, &g->d_bias);
 }
 
+static attn_status check_sinks(attn_i_gradient *g, const attn_backward_args *args)
+{
+    const attn_i_problem *p = &g->problem;
+    const int64_t shape[4] = {1, 1, 1, p->query_heads};
+    if (args->d_sinks == NULL) return ATTN_OK;
+    if (p->modifiers->sinks.data == NULL) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "d_sinks is wanted, but the mechanism has no sinks");
+    }
+    if (args->d_weights != NULL) {
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "d_sinks is wanted beside d_weights, which it is not computed from");
+    }
+    return attn_i_problem_param_output(p, args->d_sinks, "d_sinks", "[Hq]", shape, &g->d_sinks);
+}
+
 static attn_status check_params(attn_i_gradient *g, const attn_backward_args *args)
 {
     const attn_mechanism *m = g->problem.mechanism;
@@ -133,6 +147,7 @@ static attn_status check_outputs(attn_i_gradient *g, const attn_backward_args *a
         status = attn_i_problem_output(p, args->d_relative, "d_relative", "that of the table",
                                        p->modifiers->table.shape, &g->d_relative);
     }
+    if (status == ATTN_OK) status = check_sinks(g, args);
     return status == ATTN_OK ? check_params(g, args) : status;
 }
 
@@ -145,6 +160,7 @@ int attn_i_gradient_list(const attn_i_gradient *g, attn_i_named_view list[ATTN_I
     count = attn_i_list_add(list, count, "", "d_bias", &g->d_bias);
     count = attn_i_list_add(list, count, "", "d_alibi", &g->d_alibi);
     count = attn_i_list_add(list, count, "", "d_relative", &g->d_relative);
+    count = attn_i_list_add(list, count, "", "d_sinks", &g->d_sinks);
     for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
         count = attn_i_list_add(list, count, "d_", g->problem.mechanism->params[i].name, &g->d_params[i]);
     }

@@ -15,6 +15,7 @@ typedef struct attn_i_gradient {
     attn_i_view d_query, d_key, d_value, d_bias; /* out; data NULL: not wanted */
     attn_i_view d_alibi;                         /* out, [1, 1, 1, Hq] */
     attn_i_view d_relative;                      /* out, as the table */
+    attn_i_view d_sinks;                         /* out, [1, 1, 1, Hq] */
     attn_i_view d_params[ATTN_I_MOST_PARAMS];    /* out */
     int accumulate;
     int shared; /* the keys are the values */
@@ -31,7 +32,7 @@ attn_status attn_i_gradient_check_inner(const attn_mechanism *mechanism, const a
                                         attn_dtype given, attn_i_gradient *gradient);
 
 /* The tensors of a call that have elements: as attn_i_problem_list, the outputs being the gradients out. */
-enum { ATTN_I_MOST_GRADIENT_TENSORS = ATTN_I_MOST_TENSORS + 8 + ATTN_I_MOST_PARAMS };
+enum { ATTN_I_MOST_GRADIENT_TENSORS = ATTN_I_MOST_TENSORS + 9 + ATTN_I_MOST_PARAMS };
 int attn_i_gradient_list(const attn_i_gradient *gradient, attn_i_named_view list[ATTN_I_MOST_GRADIENT_TENSORS],
                          int *outputs);
 

@@ -210,6 +210,25 @@ attn_status attn_i_query_start_check(const attn_mechanism *mechanism, int64_t st
     return ATTN_OK;
 }
 
+static attn_status check_sinks(const attn_i_problem *p)
+{
+    const attn_i_modifiers *m = p->modifiers;
+    if (m->normaliser == ATTN_HARDMAX) {
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED,
+                           "the mechanism has sinks, which are of a softmax, but its normaliser is "
+                           "hardmax");
+    }
+    if (m->sinks.shape[3] != p->query_heads) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "the sinks are %" PRId64 ", but query has %" PRId64 " heads",
+                           m->sinks.shape[3], p->query_heads);
+    }
+    if (m->sinks.dtype != p->dtype && m->sinks.dtype != p->given) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "the sinks are %s, but query is %s", attn_i_dtype_name(m->sinks.dtype),
+                           attn_i_dtype_name(p->given));
+    }
+    return ATTN_OK;
+}
+
 static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *args)
 {
     const attn_i_modifiers *m = p->modifiers;
@@ -249,6 +268,8 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
     }
     p->dropout.draw = (attn_i_draw){args->dropout_seed, args->dropout_offset, (uint32_t)(args->dropout * 0x1p32)};
     if (args->dropout > 0) p->dropout.keep = 1 / (1 - args->dropout);
+    if (m->sinks.data != NULL) status = check_sinks(p);
+    if (status != ATTN_OK) return status;
     if (m->relative != ATTN_RELATIVE_NONE) {
         if (m->table.shape[2] != p->query_heads && m->table.shape[2] != 1) {
             return attn_i_fail(ATTN_ERR_SHAPE,
@@ -372,6 +393,7 @@ int attn_i_problem_list(const attn_i_problem *p, attn_i_named_view list[ATTN_I_M
     if (m->modifiers.relative != ATTN_RELATIVE_NONE) {
         list[count++] = (attn_i_named_view){"", "the table of relative biases", &m->modifiers.table};
     }
+    count = attn_i_list_add(list, count, "", "the sinks", &m->modifiers.sinks);
     for (int32_t i = 0; i < m->param_count; i++) {
         list[count++] = (attn_i_named_view){"parameter ", m->params[i].name, &m->params[i].view};
     }

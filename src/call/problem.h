@@ -116,7 +116,7 @@ int attn_i_problem_is_wanted(const attn_i_problem *problem);
 /* 1 if the rows and the scores of all heads can be counted. */
 int attn_i_countable(int64_t batch, int64_t heads, int64_t queries, int64_t keys);
 
-enum { ATTN_I_MOST_TENSORS = 18 + ATTN_I_MOST_PARAMS };
+enum { ATTN_I_MOST_TENSORS = 19 + ATTN_I_MOST_PARAMS };
 
 /* The tensors of a call that have elements, the outputs first, of which it tells how many. Returns the number of all.
  */

@@ -345,3 +345,14 @@ attn_status attn_mechanism_set_alibi(attn_mechanism *mechanism, const attn_tenso
     m->alibi = align;
     return ATTN_OK;
 }
+
+attn_status attn_mechanism_set_sinks(attn_mechanism *mechanism, const attn_tensor *sinks)
+{
+    static const char where[] = "attn_mechanism_set_sinks";
+    attn_i_view view = {.data = NULL};
+    if (mechanism == NULL) return null_argument(where, "mechanism");
+    attn_status status = sinks == NULL ? ATTN_OK : attn_i_tensor_check_number(sinks, "sinks", 1, &view);
+    if (status != ATTN_OK) return attn_i_fail_in(where, status);
+    change(mechanism)->sinks = view;
+    return ATTN_OK;
+}

@@ -27,6 +27,7 @@ typedef struct attn_i_modifiers {
     int64_t left, right; /* of the window; ATTN_I_UNBOUNDED at most */
     attn_dtype slopes_dtype;
     attn_i_view slopes;
+    attn_i_view sinks; /* [1, 1, 1, Hq]; data NULL: none */
 } attn_i_modifiers;
 
 /* No sequence is longer and no position farther from 0; past twice that, a window has no end. Sums stay in an int64. */

@@ -4,6 +4,7 @@
 #include "softmax/row.h"
 
 #include "call/relative.h"
+#include "call/sinks.h"
 #include "call/stats.h"
 #include "call/storage.h"
 #include "runtime/size.h"
@@ -129,6 +130,17 @@ static void measure_weights(const attn_i_problem *p, int64_t n, const char *row,
     }
 }
 
+attn_i_seen attn_i_row_softmax(const attn_i_problem *p, int64_t h, int64_t n, void *row, double *logsumexp)
+{
+    const double log2_of_e = 1.44269504088896340736, sink = attn_i_sink(p, h);
+    const attn_i_seen seen = p->kernels->softmax(n, p->modifiers->temperature, row, logsumexp);
+    if (sink == -INFINITY) return seen;
+    const double keys = *logsumexp, sum = keys == -INFINITY ? 0 : 1;
+    *logsumexp = attn_i_log2_with_sink(sum, keys * log2_of_e, sink * log2_of_e) / log2_of_e;
+    if (sum != 0) p->kernels->scale(n, exp(keys - *logsumexp), row);
+    return seen;
+}
+
 attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span span,
                               const void *factor, void *kept, void *row)
 {
@@ -141,7 +153,7 @@ attn_i_seen attn_i_row_finish(const attn_i_problem *p, int64_t b, int64_t h, int
     double logsumexp, entropy = 0;
     int64_t strongest = -1;
     if (measures && of_scores) kernels->measure(n, m->temperature, row, &entropy, &strongest);
-    attn_i_seen seen = m->normaliser == ATTN_SOFTMAX ? kernels->softmax(n, m->temperature, row, &logsumexp)
+    attn_i_seen seen = m->normaliser == ATTN_SOFTMAX ? attn_i_row_softmax(p, h, n, row, &logsumexp)
                                                      : kernels->hardmax(n, m->temperature, row, &logsumexp);
     if (factor != NULL) kernels->multiply(n, factor, row);
     if (measures) {

@@ -26,4 +26,7 @@ attn_i_seen attn_i_row_finish(const attn_i_problem *problem, int64_t b, int64_t 
 /* 1 if the scores of keys that a query may not see are wanted too. */
 int attn_i_row_wants_all_keys(const attn_i_problem *problem);
 
+/* n modified scores of a row of head h become weights, of which the head's sink has its part, if it has one. */
+attn_i_seen attn_i_row_softmax(const attn_i_problem *problem, int64_t h, int64_t n, void *row, double *logsumexp);
+
 #endif

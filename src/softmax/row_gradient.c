@@ -30,7 +30,7 @@ attn_i_seen attn_i_row_gradient_compute(const attn_i_gradient *g, attn_i_row_gra
     attn_i_row_bias(p, b, h, i, row->span, row->scores);
     /* Made from the row itself, weights are exact, whichever way the forward call made the log-sum-exp. */
     double unused;
-    const attn_i_seen seen = kernels->softmax(n, m->temperature, row->scores, &unused);
+    const attn_i_seen seen = attn_i_row_softmax(p, h, n, row->scores, &unused);
 
     if (g->d_context.data == NULL) kernels->fill(n, 0, row->d, 1);
     if (g->d_weights.data != NULL) {

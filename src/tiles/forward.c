@@ -5,6 +5,7 @@
 #include "tiles/forward.h"
 
 #include "call/scratch.h"
+#include "call/sinks.h"
 #include "call/stats.h"
 #include "runtime/size.h"
 #include "tiles/lanes.h"
@@ -287,7 +288,9 @@ static void finish_stats(attn_i_tiles *way, int64_t tile, const attn_i_row_stats
         const int64_t row = w.first_row + l;
         const attn_i_row_stats all = attn_i_row_stats_join(parts + l, ATTN_I_LANES, way->splits);
         attn_i_row_stats_write(p, w.b, w.key_head * p->group + row % p->group, row / p->group, &all);
-        if (sums_keys(way)) way->norms[tile * ATTN_I_LANES + l] = attn_i_row_stats_norm(&all);
+        if (sums_keys(way))
+            way->norms[tile * ATTN_I_LANES + l] =
+                attn_i_row_stats_norm(&all, attn_i_sink_exponent(p, w.key_head * p->group + row % p->group));
     }
 }
 

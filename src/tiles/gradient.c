@@ -12,6 +12,7 @@
  * are five products of tiles. */
 #include "tiles/gradient.h"
 
+#include "call/sinks.h"
 #include "call/storage.h"
 #include "runtime/size.h"
 #include "tiles/lanes.h"
@@ -124,8 +125,11 @@ static void sum_anew(pass *t)
     for (int64_t l = 0; l < t->v.w->rows; l++) {
         double *exponent = &t->exponent[l];
         if (*exponent == -INFINITY || (lanes->great == 0 && fabs(*exponent) <= moderate)) continue;
-        const double sum = log2((double)lanes->sum[l]); /* minus infinity if it sees nothing */
-        *exponent = lanes->great == 0 ? lanes->exponent[l] + sum : sum + (double)lanes->room[l];
+        /* Minus infinity if there is neither key nor sink. */
+        const double all_of = attn_i_log2_with_sink((double)lanes->sum[l], lanes->exponent[l],
+                                                    attn_i_sink_exponent(t->v.p, attn_i_tile_head(&t->v, l)));
+        *exponent =
+            lanes->great == 0 || lanes->sum[l] == 0 ? all_of : all_of - lanes->exponent[l] + (double)lanes->room[l];
         t->greatest[l] = lanes->great == 0 || lanes->sum[l] == 0 ? 0 : lanes->reference[l];
     }
     if (lanes->great == 0) return;

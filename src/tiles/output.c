@@ -3,6 +3,7 @@
  * tiles/output.c: from lanes to the caller's tensors. */
 #include "tiles/output.h"
 
+#include "call/sinks.h"
 #include "runtime/size.h"
 #include "tiles/lanes.h"
 
@@ -122,6 +123,23 @@ static void write_late_context(const attn_i_tile_plan *plan, const attn_i_tile_s
     }
 }
 
+/* Of the head that a lane is of. */
+static double sink_of(const attn_i_problem *p, const attn_i_tile_work *w, int64_t lane)
+{
+    if (p->modifiers->sinks.data == NULL || lane >= w->rows) return -INFINITY;
+    return attn_i_sink_exponent(p, w->key_head * p->group + (w->first_row + lane) % p->group);
+}
+
+/* What the lane's weights are to be multiplied by; sum: of these. */
+static float factor_of(const attn_i_problem *p, const attn_i_tile_scratch *s, const attn_i_tile_work *w, int64_t lane,
+                       float sum)
+{
+    const attn_i_lanes *lanes = s->lanes;
+    const float keep = p->dropout.keep != 0 ? (float)p->dropout.keep : 1;
+    if (lanes->sum[lane] == 0) return 0;
+    return keep / (float)attn_i_sum_with_sink((double)sum, lanes->exponent[lane], sink_of(p, w, lane));
+}
+
 /* Weights that were rounded are divided by the sum of what they became. */
 static void write_context(const attn_i_tile_plan *plan, const attn_i_tile_scratch *s, const attn_i_tile_work *w,
                           const float *factor)
@@ -130,7 +148,7 @@ static void write_context(const attn_i_tile_plan *plan, const attn_i_tile_scratc
     const float *rounded_sum = s->context + dim * ATTN_I_LANES;
     float own[ATTN_I_LANES];
     for (int l = 0; l < ATTN_I_LANES && plan->arithmetic->rounds; l++) {
-        own[l] = s->lanes->sum[l] == 0 ? 0 : 1 / rounded_sum[l];
+        own[l] = factor_of(plan->p, s, w, l, rounded_sum[l]);
     }
     attn_i_tile_write_lanes(plan, s, w, &plan->p->context, 0, dim, s->context, plan->arithmetic->rounds ? own : factor,
                             0);
@@ -141,8 +159,7 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
     const attn_i_problem *p = plan->p;
     const attn_i_lanes *lanes = s->lanes;
     float factor[ATTN_I_LANES];
-    const float keep = p->dropout.keep != 0 ? (float)p->dropout.keep : 1;
-    for (int l = 0; l < ATTN_I_LANES; l++) factor[l] = lanes->sum[l] == 0 ? 0 : keep / lanes->sum[l];
+    for (int l = 0; l < ATTN_I_LANES; l++) factor[l] = factor_of(p, s, w, l, lanes->sum[l]);
     if (lanes->late_first < lanes->late_end) {
         write_late_context(plan, s, w, factor);
     } else if (p->context.data != NULL) {
@@ -160,6 +177,6 @@ void attn_i_tile_finish(const attn_i_tile_plan *plan, const attn_i_tile_scratch 
         }
         if (p->logsumexp.data == NULL) continue;
         attn_i_logsumexp_set(&p->logsumexp, w->b, head, row / p->group,
-                             attn_i_log_sum(lanes->exponent[l], lanes->sum[l]));
+                             attn_i_log_with_sink((double)lanes->sum[l], lanes->exponent[l], sink_of(p, w, l)));
     }
 }

@@ -4,6 +4,7 @@
  * follow from them. */
 #include "tiles/row_parts.h"
 
+#include "call/sinks.h"
 #include "runtime/size.h"
 #include "tiles/lanes.h"
 
@@ -69,7 +70,7 @@ static APART void finish_stats(const attn_i_tile_plan *plan, const attn_i_tile_w
         attn_i_row_stats_write(p, w->b, head, (w->first_row + i) / p->group, &all);
         if (parts[0].kept == NULL) continue;
         float *row = parts[0].kept + i * p->keys;
-        kept_to_weights(plan, parts, count, attn_i_row_stats_norm(&all), row);
+        kept_to_weights(plan, parts, count, attn_i_row_stats_norm(&all, attn_i_sink_exponent(p, head)), row);
         if (i >= p->group) p->kernels->add_to(p->keys, row, parts[0].kept + member * p->keys, 1);
     }
     for (int64_t i = 0; i < p->group && parts[0].kept != NULL; i++) {
@@ -77,6 +78,13 @@ static APART void finish_stats(const attn_i_tile_plan *plan, const attn_i_tile_w
         p->kernels->scatter(p->keys, parts[0].kept + i * p->keys,
                             attn_i_view_at(to, 0, w->b) + head * to->stride[2] * p->size, to->stride[3]);
     }
+}
+
+/* What a context is to be multiplied by, which is `whole` times what it should be relative to its exponent. */
+static float inverse_of(float sum, float divisor, float whole, double exponent, double sink)
+{
+    if (sum == 0) return 0;
+    return whole / (float)attn_i_sum_with_sink((double)divisor, exponent, sink);
 }
 
 void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_work *w, attn_i_row_part *parts,
@@ -91,13 +99,14 @@ void attn_i_row_finish_parts(const attn_i_tile_plan *plan, const attn_i_tile_wor
         float *context = parts[0].context + i * dim, sum = parts[0].sum[i], divisor = parts[0].divisor[i], whole = 1;
         double exponent = sum != 0 ? parts[0].exponent[i] : -INFINITY;
         if (count > 1) whole = exp2f(join_parts(parts, count, i, dim, &exponent, &sum, &divisor));
-        const float inverse = sum == 0 ? 0 : whole / divisor;
+        const double sink = p->modifiers->sinks.data != NULL ? attn_i_sink_exponent(p, head) : -INFINITY;
+        const float inverse = inverse_of(sum, divisor, whole, exponent, sink);
         for (int64_t d = 0; d < dim; d++) context[d] *= inverse;
         if (p->context.data != NULL) {
             attn_i_engine_stored_kernels(p->engine, p->context.dtype)
                 ->store(dim, context, attn_i_view_element(&p->context, w->b, head, query, 0), p->context.stride[3]);
         }
         if (p->logsumexp.data == NULL) continue;
-        attn_i_logsumexp_set(&p->logsumexp, w->b, head, query, attn_i_log_sum(exponent, sum));
+        attn_i_logsumexp_set(&p->logsumexp, w->b, head, query, attn_i_log_with_sink((double)sum, exponent, sink));
     }
 }

@@ -3,6 +3,7 @@
  * tiles/stats.c: what the rows of a pass say of their weights. */
 #include "tiles/stats.h"
 
+#include "call/sinks.h"
 #include "call/stats.h"
 
 #include <math.h>
@@ -60,9 +61,10 @@ attn_i_row_stats attn_i_row_stats_join(const attn_i_row_stats *parts, int64_t st
     return all;
 }
 
-attn_i_row_norm attn_i_row_stats_norm(const attn_i_row_stats *row)
+attn_i_row_norm attn_i_row_stats_norm(const attn_i_row_stats *row, double sink_exponent)
 {
-    return (attn_i_row_norm){row->base, row->sum == 0 ? 0 : exp2(-row->room) / row->sum};
+    const double sum = attn_i_sum_with_sink(row->sum, row->base + row->room, sink_exponent);
+    return (attn_i_row_norm){row->base, row->sum == 0 ? 0 : exp2(-row->room) / sum};
 }
 
 void attn_i_row_stats_write(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, const attn_i_row_stats *row)

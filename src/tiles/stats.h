@@ -29,7 +29,8 @@ void attn_i_row_stats_add(attn_i_row_stats *row, double base, double room, float
 /* Brings together what `count` parts of its keys say of a row, in their order, `step` from one to the next. */
 attn_i_row_stats attn_i_row_stats_join(const attn_i_row_stats *parts, int64_t step, int64_t count);
 
-attn_i_row_norm attn_i_row_stats_norm(const attn_i_row_stats *row);
+/* sink_exponent: minus infinity if there is none. */
+attn_i_row_norm attn_i_row_stats_norm(const attn_i_row_stats *row, double sink_exponent);
 
 /* Writes what is wanted of row (b, h, i). */
 void attn_i_row_stats_write(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i,

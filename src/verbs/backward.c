@@ -6,6 +6,7 @@
 #include "blas/backward.h"
 #include "call/relative.h"
 #include "call/scratch.h"
+#include "call/sinks.h"
 #include "handles/status.h"
 #include "handles/structs.h"
 #include "local/centre.h"
@@ -66,6 +67,7 @@ attn_status attn_i_backward_plan_make(attn_i_backward_plan *b)
 
 void attn_i_backward_run(attn_i_backward_plan *b, void *memory)
 {
+    attn_i_sink_gradients(&b->gradient);
     if (b->nothing) {
         attn_i_gradient_clear(&b->gradient);
         return;

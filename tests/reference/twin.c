@@ -24,7 +24,7 @@
  *   weights  x = e / tau carries X_ij = M_ij / tau + |x_ij - max| (the difference is rounded, too), so that
  *            a_ij = exp(x_ij - max) / sum carries A_ij = a_ij (X_ij + sum_j' a_ij' X_ij' + 3): the 3 is one each for
  *            exp, the sum and the quotient. By tiles, no weight is less than 2^-64 of a reference, and the sum is not
- *            less than 2^-38 of that for each of n keys: A_ij has 1 / 8n more
+ *            less than 2^-38 of that for each of n keys: A_ij has 1 / 8n more. A sink is a score that carries |sink|
  *   context  sum_j A_ij |v_jd| (the 3 above leaves room for this sum)
  *   lse      sum_j a_ij X_ij + |max| + |lse| + 1
  *   entropy  sum_j A_ij (|log a_ij| + 1 + H) + H + 1, the derivative of a log a being log a + 1; by tiles the
@@ -350,29 +350,34 @@ static void normalise_row(const struct twin_problem *p, struct twin_result *r, i
     struct twin_sum total = {0.0, 0.0};
     double mean = 0.0; /* sum_j a_ij X_ij */
     bool tied = false; /* under hardmax: roundings decide whether it is the best that gets the weight */
+    const double sink = p->sinks ? p->sinks[row / p->queries % p->query_heads] : -INFINITY;
 
     for (int64_t j = 0; j < p->keys; j++) {
         bool seen = e[j] != -INFINITY;
         if (seen && (best < 0 || e[j] > e[best] || (isnan(e[j]) && !isnan(e[best])))) best = j;
     }
     if (best < 0) {
-        r->logsumexp[row] = -INFINITY;
+        r->logsumexp[row] = sink / tau;
+        r->logsumexp_magnitude[row] = p->sinks ? fabs(sink / tau) : 0.0;
         return;
     }
+    const double top = sink > e[best] ? sink : e[best];
     for (int64_t j = 0; j < p->keys; j++) {
         if (e[j] == -INFINITY) continue;
-        weight[j] = exp((e[j] - e[best]) / tau);
+        weight[j] = exp((e[j] - top) / tau);
         twin_sum_add(&total, weight[j]);
     }
+    if (p->sinks) twin_sum_add(&total, exp((sink - top) / tau));
     for (int64_t j = 0; j < p->keys; j++) {
         if (e[j] == -INFINITY) continue;
         weight[j] /= twin_sum_total(total);
-        bound[j] = (m[j] + fabs(e[j] - e[best])) / tau;
+        bound[j] = (m[j] + fabs(e[j] - top)) / tau;
         mean += weight[j] * bound[j];
         tied |= p->hardmax && j != best && rivals(p, e, m, j, best);
     }
-    r->logsumexp[row] = e[best] / tau + log(twin_sum_total(total));
-    r->logsumexp_magnitude[row] = mean + fabs(e[best]) / tau + fabs(r->logsumexp[row]) + 1.0;
+    if (p->sinks) mean += exp((sink - top) / tau) / twin_sum_total(total) * (fabs(sink) + top - sink) / tau;
+    r->logsumexp[row] = top / tau + log(twin_sum_total(total));
+    r->logsumexp_magnitude[row] = mean + fabs(top) / tau + fabs(r->logsumexp[row]) + 1.0;
     for (int64_t j = 0; j < p->keys; j++) {
         if (e[j] == -INFINITY) continue;
         if (p->hardmax) {

@@ -42,6 +42,7 @@ struct twin_problem {
     enum twin_align causal, window, alibi;
     int64_t left, right;  /* of the window */
     const double *slopes; /* [query_heads] */
+    const double *sinks;  /* [query_heads] or NULL */
 
     enum { TWIN_NO_RELATIVE, TWIN_CLIPPED, TWIN_T5, TWIN_T5_CAUSAL } relative;
     enum twin_align relative_align;

@@ -82,7 +82,7 @@ static attn_status check(const attn_multihead *multihead, const attn_multihead_b
         return attn_i_fail(ATTN_ERR_ARGUMENT, "d_bias is wanted, but there is no attention->bias");
     }
     b->wants_mechanism = b->args.d_bias != NULL || b->args.d_alibi != NULL || b->args.d_relative != NULL ||
-                         b->args.d_mechanism_params != NULL;
+                         b->args.d_sinks != NULL || b->args.d_mechanism_params != NULL;
     status = attn_i_problem_given_input(&c->means, b->args.d_output, "d_output", "[B, Tq, output_dim]", output,
                                         &b->d_output);
     if (status == ATTN_OK) status = check_inputs(b);
@@ -152,6 +152,7 @@ static attn_status attend_back(backward *b, attn_i_multihead_scratch *scratch, c
     args.d_bias = b->args.d_bias;
     args.d_alibi = b->args.d_alibi;
     args.d_relative = b->args.d_relative;
+    args.d_sinks = b->args.d_sinks;
     args.d_params = b->args.d_mechanism_params;
     args.accumulate = b->args.accumulate && b->wants_mechanism;
 

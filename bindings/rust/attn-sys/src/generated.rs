@@ -763,6 +763,11 @@ pub struct attn_backward_args {
     /// as in attn_forward_args; at least what attn_backward_workspace says
     pub workspace: *mut c_void,
     pub workspace_size: usize,
+    /// ```text
+    /// out [Hq], of the sinks, from d_context and d_logsumexp; beside d_weights it is
+    /// ATTN_ERR_UNSUPPORTED
+    /// ```
+    pub d_sinks: *const attn_tensor,
 }
 
 /// Zeros, which are the defaults, and the size.
@@ -1023,6 +1028,8 @@ pub struct attn_multihead_backward_args {
     /// as in attn_forward_args
     pub workspace: *mut c_void,
     pub workspace_size: usize,
+    /// out, of the mechanism's sinks, as in attn_backward_args
+    pub d_sinks: *const attn_tensor,
 }
 
 /// Zeros, which are the defaults, and the size.
@@ -1289,6 +1296,23 @@ extern "C" {
     ) -> attn_status;
 
     /// ```text
+    /// Adds a sink to the softmax of each query: a logit of its head that has no key and no value, so that weights may add
+    /// up to less than 1 (Xiao 2023; gpt-oss; Miller's "softmax plus one" is a sink of 0). It is a score like those of keys
+    /// once these are modified: neither scaled nor capped, divided by the temperature, in the greatest and in the sum. So
+    ///
+    ///     a_ij = exp(e_ij / tau) / (exp(sink_h / tau) + sum_j' exp(e_ij' / tau))
+    ///
+    /// as if a column were appended before the softmax and dropped after it. The log-sum-exp has it, too: of a query that
+    /// sees no key it is sink / tau, and the context 0. Entropies and strongest keys of attn_weights_stats are of the keys
+    /// alone. sinks [Hq], of any dtype that a parameter may have; borrowed as a parameter is. NULL takes it away. A call
+    /// with it by hardmax: ATTN_ERR_UNSUPPORTED. ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERFLOW too.
+    /// ```
+    pub fn attn_mechanism_set_sinks(
+        mechanism: *mut attn_mechanism,
+        sinks: *const attn_tensor,
+    ) -> attn_status;
+
+    /// ```text
     /// What tells a model where a token stands, where no ALiBi and no mask does. A position is a whole number from -2^53 to
     /// 2^53. Angles, sines and cosines are computed in float64 and then rounded: an angle is wrong by its own size times
     /// 2^-52 or so, which in float32 is nothing, even for position 10^6. A base lies from 1e-100 to 1e100.
@@ -1522,6 +1546,7 @@ extern "C" {
     ///
     ///     da_ij = d_context_i . value_j + d_weights_ij
     ///     de_ij = a_ij (da_ij - sum_j' a_ij' da_ij' + d_logsumexp_i) / tau
+    ///     d_sink_h = sum over i of a_i,sink (d_logsumexp_i - sum_j' a_ij' da_ij') / tau
     ///
     /// and from there through bias, softcap, scale and the score function. Weights are made anew from logsumexp: nothing of
     /// the size Tq x Tk is kept, and where that is a float32, weights and gradients carry its rounding, a relative error of
