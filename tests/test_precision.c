@@ -63,26 +63,12 @@ static bool same(const struct array *a, const struct array *b)
     return array_same_bits(a, b, 0, array_count(a));
 }
 
-/* The sum over keys of a weight times how far its value lies from the context. */
-static double spread_at(const struct twin_problem *t, const struct twin_result *want, int64_t row, int64_t d)
-{
-    const int64_t b = row / (t->query_heads * t->queries), h = row / t->queries % t->query_heads;
-    const double *values = t->value ? t->value : t->key, context = want->context[row * t->value_dim + d];
-    const int64_t first = (b * t->key_heads + h / (t->query_heads / t->key_heads)) * t->keys;
-    double sum = 0;
-    for (int64_t j = 0; j < t->keys; j++) {
-        const double weight = want->scores[TWIN_WEIGHTS][row * t->keys + j];
-        sum += weight == 0 ? 0 : weight * fabs(values[(first + j) * t->value_dim + d] - context);
-    }
-    return sum;
-}
-
 /* A weight is off by 2^-8 of itself at most, and so is the sum that all are divided by. */
 static void assert_rounded_weights(const struct scene *s, const struct array *context)
 {
     const struct twin_problem *t = &s->twin;
     for (int64_t i = 0; i < array_count(context); i++) {
-        const double spread = spread_at(t, &s->want, i / t->value_dim, i % t->value_dim);
+        const double spread = scene_spread(t, &s->want, i / t->value_dim, i % t->value_dim);
         const double bound = 1.01 * 0x1p-8 * spread + SCENE_FACTOR * 0x1p-23 * s->want.context_magnitude[i];
         const double got = array_get(context, i), want = s->want.context[i];
         if (!(fabs(got - want) <= bound)) {
