@@ -305,6 +305,34 @@ static void what_is_hidden_changes_no_bit(void **state)
     }
 }
 
+/* Nobody has to want a context. */
+static void fast_takes_no_context(void **state)
+{
+    (void)state;
+    for (int shape = 0; shape < SHAPES; shape++) {
+        for (int set = 0; set < MODIFIER_SETS; set++) {
+            struct scene s = {.score = TWIN_SCALED_DOT,
+                              .dtype = ATTN_BF16,
+                              .rng = {(uint64_t)(shape * MODIFIER_SETS + set + 1)},
+                              .modifiers = modifier_sets[set],
+                              .layout = LAYOUT_PLAIN,
+                              .without_twin = true};
+            struct array alone;
+            if (few_cases() && (shape + set) % 3 != 0) continue;
+            scene_create(&s, &shapes[shape]);
+            struct call both = attend(&s, ATTN_PRECISION_FAST, ATTN_F32);
+            array_create(&alone, ATTN_F32, 3, both.logsumexp.tensor.shape, LAYOUT_PLAIN, NULL);
+            s.args.context = NULL;
+            s.args.logsumexp = &alone.tensor;
+            MUST(attn_forward(s.mechanism, &s.args));
+            assert_true(same(&alone, &both.logsumexp));
+            array_destroy(&alone);
+            call_destroy(&both);
+            scene_destroy(&s);
+        }
+    }
+}
+
 /* And what is seen is told. */
 static void what_is_seen_is_told(void **state)
 {
@@ -424,6 +452,7 @@ int main(void)
         cmocka_unit_test(integers_are_multiplied_as_they_are),
         cmocka_unit_test(integers_take_what_has_none),
         cmocka_unit_test(what_is_hidden_changes_no_bit),
+        cmocka_unit_test(fast_takes_no_context),
         cmocka_unit_test(what_is_seen_is_told),
         cmocka_unit_test(fast_holds_great_numbers),
         cmocka_unit_test(fast_depends_on_no_threads_and_no_plan),
