@@ -79,6 +79,32 @@ attn_i_rows fenced_rows(int block, const float *from, int64_t from_stride, int64
     return (attn_i_rows){at, stride};
 }
 
+void round_to(const attn_i_stored_kernels *type, float *numbers, int64_t n)
+{
+    uint16_t half[1];
+    for (int64_t i = 0; i < n; i++) {
+        if (type->store == NULL) {
+            numbers[i] = (float)(int)(numbers[i] * 127);
+        } else if (!attn_i_is_float32(type)) {
+            type->store(1, &numbers[i], half, 1);
+            type->load(1, half, 1, &numbers[i]);
+        }
+    }
+}
+
+attn_i_stored_rows fenced_stored(const attn_i_stored_kernels *type, int block, const float *from, int64_t from_stride,
+                                 int64_t rows, int64_t width, int64_t stride)
+{
+    const int64_t n = rows > 0 && width > 0 ? (rows - 1) * stride + width : 0, floats = (n * type->size + 3) / 4;
+    char *at = (char *)(fenced(block, floats) + floats) - n * type->size;
+    for (int64_t i = 0; i < rows && n > 0; i++) {
+        char *to = at + i * stride * type->size;
+        if (type->store != NULL) type->store(width, from + i * from_stride, to, 1);
+        for (int64_t d = 0; d < width && type->store == NULL; d++) to[d] = (char)(int)from[i * from_stride + d];
+    }
+    return (attn_i_stored_rows){at, stride};
+}
+
 int64_t tile_elements(int64_t rows, attn_i_spans spans)
 {
     return rows > 0 ? (rows - 1) * ATTN_I_LANES + spans.end * ATTN_I_SPAN_LANES : 0;

@@ -58,6 +58,13 @@ int is_untouched(const float *place);
  * between them is that NaN. */
 attn_i_rows fenced_rows(int block, const float *from, int64_t from_stride, int64_t rows, int64_t width, int64_t stride);
 
+/* Makes numbers of a type of numbers from -1 to 1: integers are up to 127 then. */
+void round_to(const attn_i_stored_kernels *type, float *numbers, int64_t n);
+
+/* Rows of the type, which end where a page does that nobody may touch. */
+attn_i_stored_rows fenced_stored(const attn_i_stored_kernels *type, int block, const float *from, int64_t from_stride,
+                                 int64_t rows, int64_t width, int64_t stride);
+
 /* The lanes of the spans in rows of a tile, the last of which ends with its last span. */
 float *fenced_tile(int block, const float *from, int64_t rows, attn_i_spans spans);
 int64_t tile_elements(int64_t rows, attn_i_spans spans);

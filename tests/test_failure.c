@@ -157,20 +157,26 @@ static int64_t heard;
 
 /* ----------------------------------------------------------------------------------------------- problems */
 
-/* What a call's numbers are: their type, and whether keys and values are integers with scales. */
-enum { FORMS = 5, WAYS = 2 };
+/* Large enough for the engine's threads: more than 2^16 operations in every step that they share. */
+enum { B = 2, HQ = 4, HK = 2, TQ = 64, FEW = 8, TK = 70, DIM = 8, DV = 6, HIDDEN = 8, MOST_PARAMS = 5 };
+
+/* What a call's numbers are: their type, and whether keys and values are integers with scales; and how many queries
+ * there are. What is fast lies side by side, and writes no weights nor scores. */
+enum { FORMS = 8, WAYS = 2 };
 static const struct form {
     attn_dtype dtype;
     bool has_integers;
-} forms[FORMS] = {{ATTN_F32, false}, {ATTN_F64, false}, {ATTN_F16, false}, {ATTN_F32, true}, {ATTN_BF16, true}};
+    int64_t queries;
+    attn_precision precision;
+} forms[FORMS] = {{ATTN_F32, false, TQ, ATTN_PRECISION_EXACT},  {ATTN_F64, false, TQ, ATTN_PRECISION_EXACT},
+                  {ATTN_F16, false, TQ, ATTN_PRECISION_EXACT},  {ATTN_F32, true, TQ, ATTN_PRECISION_EXACT},
+                  {ATTN_BF16, true, TQ, ATTN_PRECISION_EXACT},  {ATTN_BF16, false, TQ, ATTN_PRECISION_FAST},
+                  {ATTN_BF16, false, FEW, ATTN_PRECISION_FAST}, {ATTN_F32, true, FEW, ATTN_PRECISION_FAST}};
 
 /* By the BLAS a call has copies of all that has fewer than 32 bits. */
 static const attn_way ways[WAYS] = {ATTN_WAY_TILES, ATTN_WAY_BLAS};
 
 enum kind { DOT, SCALED_DOT, GENERAL, ADDITIVE, ADDITIVE_ALL, ADDITIVE_PROJECTED, CONCAT, LOCATION, KINDS };
-
-/* Large enough for the engine's threads: more than 2^16 operations in every step that they share. */
-enum { B = 2, HQ = 4, HK = 2, TQ = 64, TK = 70, DIM = 8, DV = 6, HIDDEN = 8, MOST_PARAMS = 5 };
 
 static attn_status mechanism_create(attn_engine *means, enum kind kind, attn_mechanism **mechanism)
 {
@@ -198,37 +204,42 @@ struct problem {
     attn_mechanism *mechanism;
     struct array params[MOST_PARAMS], query, key, value, key_scales, value_scales, outputs[4];
     attn_forward_args args;
+    bool is_fast;
 };
 
-/* Every other element, so that no BLAS can read it where it lies. */
-static void scattered(struct array *array, attn_dtype dtype, int32_t ndim, const int64_t *shape, struct rng *rng)
+/* Where exact every other element, so that no BLAS can read it where it lies. */
+static void scattered(struct array *array, attn_dtype dtype, int32_t ndim, const int64_t *shape, struct rng *rng,
+                      attn_precision precision)
 {
+    const int64_t step = precision == ATTN_PRECISION_FAST ? 1 : 2;
     int64_t wide[4];
     memcpy(wide, shape, (size_t)ndim * sizeof *shape);
-    wide[ndim - 1] *= 2;
+    wide[ndim - 1] *= step;
     array_create(array, dtype, ndim, wide, LAYOUT_PLAIN, NULL);
     array->tensor.shape[ndim - 1] = shape[ndim - 1];
-    array->tensor.stride[ndim - 1] = 2;
+    array->tensor.stride[ndim - 1] = step;
     array_fill_normal(array, rng, 0.7);
 }
 
 /* Rows of integers, and what each is to be multiplied by. */
-static void scattered_integers(struct array *array, struct array *scales, const int64_t *shape, struct rng *rng)
+static void scattered_integers(struct array *array, struct array *scales, const int64_t *shape, struct rng *rng,
+                               attn_precision precision)
 {
-    scattered(array, ATTN_I8, 4, shape, rng);
-    scattered(scales, ATTN_F32, 3, shape, rng);
+    scattered(array, ATTN_I8, 4, shape, rng, precision);
+    scattered(scales, ATTN_F32, 3, shape, rng, precision);
     for (int64_t i = array_count(array) - 1; i >= 0; i--) array_set(array, i, (double)rng_integer(rng, -127, 127));
     for (int64_t i = array_count(scales) - 1; i >= 0; i--) array_set(scales, i, rng_uniform(rng, 0.005, 0.02));
 }
 
 static void outputs_create(struct problem *p, attn_dtype dtype)
 {
-    const int64_t scores[4] = {B, HQ, TQ, TK}, context[4] = {B, HQ, TQ, DV};
+    const int64_t queries = p->query.tensor.shape[2];
+    const int64_t scores[4] = {B, HQ, queries, TK}, context[4] = {B, HQ, queries, DV};
     const attn_tensor **const arguments[] = {&p->args.context, &p->args.weights, &p->args.scores, &p->args.logsumexp};
     for (int i = 0; i < 4; i++) {
         array_create(&p->outputs[i], i == 0 ? dtype : dtype_computed(dtype), i == 3 ? 3 : 4,
                      i % 3 == 0 ? context : scores, LAYOUT_PLAIN, NULL);
-        *arguments[i] = &p->outputs[i].tensor;
+        *arguments[i] = p->is_fast && i % 3 != 0 ? NULL : &p->outputs[i].tensor;
     }
 }
 
@@ -240,26 +251,28 @@ static void outputs_destroy(struct problem *p)
 static void problem_create(struct problem *p, attn_engine *means, enum kind kind, struct form form)
 {
     const attn_dtype dtype = form.dtype;
-    const int64_t query[4] = {B, HQ, TQ, DIM}, key[4] = {B, HK, TK, DIM}, value[4] = {B, HK, TK, DV};
+    const int64_t query[4] = {B, HQ, form.queries, DIM}, key[4] = {B, HK, TK, DIM}, value[4] = {B, HK, TK, DV};
     struct rng rng = {77};
     int32_t count;
     memset(p, 0, sizeof *p);
+    p->is_fast = form.precision == ATTN_PRECISION_FAST;
     MUST(mechanism_create(means, kind, &p->mechanism));
+    MUST(attn_mechanism_set_precision(p->mechanism, form.precision));
     MUST(attn_mechanism_param_count(p->mechanism, &count));
     assert_true(count <= MOST_PARAMS);
     for (int32_t i = 0; i < count; i++) {
         attn_param_info info = ATTN_PARAM_INFO_INIT;
         MUST(attn_mechanism_param_info(p->mechanism, i, &info));
-        scattered(&p->params[i], dtype, info.ndim, info.shape, &rng);
+        scattered(&p->params[i], dtype, info.ndim, info.shape, &rng, form.precision);
         MUST(attn_mechanism_bind_param(p->mechanism, info.name, &p->params[i].tensor));
     }
-    scattered(&p->query, dtype, 4, query, &rng);
+    scattered(&p->query, dtype, 4, query, &rng, form.precision);
     if (form.has_integers) {
-        scattered_integers(&p->key, &p->key_scales, key, &rng);
-        scattered_integers(&p->value, &p->value_scales, value, &rng);
+        scattered_integers(&p->key, &p->key_scales, key, &rng, form.precision);
+        scattered_integers(&p->value, &p->value_scales, value, &rng, form.precision);
     } else {
-        scattered(&p->key, dtype, 4, key, &rng);
-        scattered(&p->value, dtype, 4, value, &rng);
+        scattered(&p->key, dtype, 4, key, &rng, form.precision);
+        scattered(&p->value, dtype, 4, value, &rng, form.precision);
     }
     p->args = (attn_forward_args)ATTN_FORWARD_ARGS_INIT;
     p->args.query = &p->query.tensor;

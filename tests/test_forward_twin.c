@@ -123,8 +123,12 @@ static void run(struct group *group, struct scene *s, unsigned wanted, int stage
 /* Everything that a case is made of follows from these. */
 static void one_case(struct group *group, uint64_t seed, unsigned modifiers, const struct scene_shape *shape)
 {
-    struct scene s = {
-        .score = group->score, .dtype = group->dtype, .rng = {seed}, .modifiers = modifiers, .layout = LAYOUT_INPUT};
+    struct scene s = {.score = group->score,
+                      .dtype = group->dtype,
+                      .rng = {seed},
+                      .modifiers = modifiers,
+                      .layout = LAYOUT_INPUT,
+                      .may_be_fast = true};
     struct scene_shape any;
     bool large = shape && shape->queries * shape->keys > 10000;
 

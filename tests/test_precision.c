@@ -63,26 +63,12 @@ static bool same(const struct array *a, const struct array *b)
     return array_same_bits(a, b, 0, array_count(a));
 }
 
-/* The sum over keys of a weight times how far its value lies from the context. */
-static double spread_at(const struct twin_problem *t, const struct twin_result *want, int64_t row, int64_t d)
-{
-    const int64_t b = row / (t->query_heads * t->queries), h = row / t->queries % t->query_heads;
-    const double *values = t->value ? t->value : t->key, context = want->context[row * t->value_dim + d];
-    const int64_t first = (b * t->key_heads + h / (t->query_heads / t->key_heads)) * t->keys;
-    double sum = 0;
-    for (int64_t j = 0; j < t->keys; j++) {
-        const double weight = want->scores[TWIN_WEIGHTS][row * t->keys + j];
-        sum += weight == 0 ? 0 : weight * fabs(values[(first + j) * t->value_dim + d] - context);
-    }
-    return sum;
-}
-
 /* A weight is off by 2^-8 of itself at most, and so is the sum that all are divided by. */
 static void assert_rounded_weights(const struct scene *s, const struct array *context)
 {
     const struct twin_problem *t = &s->twin;
     for (int64_t i = 0; i < array_count(context); i++) {
-        const double spread = spread_at(t, &s->want, i / t->value_dim, i % t->value_dim);
+        const double spread = scene_spread(t, &s->want, i / t->value_dim, i % t->value_dim);
         const double bound = 1.01 * 0x1p-8 * spread + SCENE_FACTOR * 0x1p-23 * s->want.context_magnitude[i];
         const double got = array_get(context, i), want = s->want.context[i];
         if (!(fabs(got - want) <= bound)) {
@@ -319,6 +305,34 @@ static void what_is_hidden_changes_no_bit(void **state)
     }
 }
 
+/* Nobody has to want a context. */
+static void fast_takes_no_context(void **state)
+{
+    (void)state;
+    for (int shape = 0; shape < SHAPES; shape++) {
+        for (int set = 0; set < MODIFIER_SETS; set++) {
+            struct scene s = {.score = TWIN_SCALED_DOT,
+                              .dtype = ATTN_BF16,
+                              .rng = {(uint64_t)(shape * MODIFIER_SETS + set + 1)},
+                              .modifiers = modifier_sets[set],
+                              .layout = LAYOUT_PLAIN,
+                              .without_twin = true};
+            struct array alone;
+            if (few_cases() && (shape + set) % 3 != 0) continue;
+            scene_create(&s, &shapes[shape]);
+            struct call both = attend(&s, ATTN_PRECISION_FAST, ATTN_F32);
+            array_create(&alone, ATTN_F32, 3, both.logsumexp.tensor.shape, LAYOUT_PLAIN, NULL);
+            s.args.context = NULL;
+            s.args.logsumexp = &alone.tensor;
+            MUST(attn_forward(s.mechanism, &s.args));
+            assert_true(same(&alone, &both.logsumexp));
+            array_destroy(&alone);
+            call_destroy(&both);
+            scene_destroy(&s);
+        }
+    }
+}
+
 /* And what is seen is told. */
 static void what_is_seen_is_told(void **state)
 {
@@ -438,6 +452,7 @@ int main(void)
         cmocka_unit_test(integers_are_multiplied_as_they_are),
         cmocka_unit_test(integers_take_what_has_none),
         cmocka_unit_test(what_is_hidden_changes_no_bit),
+        cmocka_unit_test(fast_takes_no_context),
         cmocka_unit_test(what_is_seen_is_told),
         cmocka_unit_test(fast_holds_great_numbers),
         cmocka_unit_test(fast_depends_on_no_threads_and_no_plan),

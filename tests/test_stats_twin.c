@@ -95,13 +95,14 @@ static void run(struct group *group, struct scene *s, unsigned wanted)
     struct array entropy, strongest, sums, context, weights, scores, logsumexp;
     attn_weights_stats stats = ATTN_WEIGHTS_STATS_INIT;
     struct rng *rng = &s->rng;
-    array_create(&entropy, s->dtype, 3, rows, LAYOUT_OUTPUT, rng);
+    const attn_dtype computed = dtype_computed(s->dtype);
+    array_create(&entropy, computed, 3, rows, LAYOUT_OUTPUT, rng);
     array_create(&strongest, rng_chance(rng, 0.5) ? ATTN_I32 : ATTN_I64, 3, rows, LAYOUT_OUTPUT, rng);
-    array_create(&sums, s->dtype, 3, keys, LAYOUT_OUTPUT, rng);
+    array_create(&sums, computed, 3, keys, LAYOUT_OUTPUT, rng);
     array_create(&context, s->dtype, 4, context_shape, LAYOUT_OUTPUT, rng);
-    array_create(&weights, s->dtype, 4, weights_shape, LAYOUT_OUTPUT, rng);
-    array_create(&scores, s->dtype, 4, weights_shape, LAYOUT_OUTPUT, rng);
-    array_create(&logsumexp, s->dtype, 3, rows, LAYOUT_OUTPUT, rng);
+    array_create(&weights, computed, 4, weights_shape, LAYOUT_OUTPUT, rng);
+    array_create(&scores, computed, 4, weights_shape, LAYOUT_OUTPUT, rng);
+    array_create(&logsumexp, computed, 3, rows, LAYOUT_OUTPUT, rng);
     for (struct array **a = (struct array *[]){&entropy, &strongest, &sums, NULL}; *a != NULL; a++) {
         array_lower_rank(*a, rng);
     }
@@ -122,7 +123,7 @@ static void run(struct group *group, struct scene *s, unsigned wanted)
     if (wanted & STRONGEST) check_strongest(s, &strongest);
     if (wanted & KEY_SUMS) {
         /* A tile has no weight that is less than 2^-64 of a reference, the sum of which is not less than half of it. */
-        const double held = s->dtype == ATTN_F32 ? (double)t->queries * 0x1p-63 / dtype_epsilon(ATTN_F32) : 0;
+        const double held = computed == ATTN_F32 ? (double)t->queries * 0x1p-63 / dtype_epsilon(ATTN_F32) : 0;
         for (int64_t j = 0; j < t->batch * t->query_heads * t->keys; j++) s->want.key_sums_magnitude[j] += held;
         group->worst_sum = fmax(group->worst_sum,
                                 assert_close(&sums, s->want.key_sums, s->want.key_sums_magnitude, FACTOR, "key_sums"));
@@ -148,8 +149,12 @@ static void run(struct group *group, struct scene *s, unsigned wanted)
 
 static void one_case(struct group *group, uint64_t seed, unsigned modifiers, const struct scene_shape *shape)
 {
-    struct scene s = {
-        .score = group->score, .dtype = group->dtype, .rng = {seed}, .modifiers = modifiers, .layout = LAYOUT_INPUT};
+    struct scene s = {.score = group->score,
+                      .dtype = group->dtype,
+                      .rng = {seed},
+                      .modifiers = modifiers,
+                      .layout = LAYOUT_INPUT,
+                      .may_be_fast = true};
     struct scene_shape any;
     if (!shape) {
         any = scene_any_shape(&s.rng);
@@ -195,21 +200,23 @@ static int report(void **state)
     struct group *g = *state;
     if (g->doing[0]) print_error("while doing: %s\n", g->doing);
     print_message("%s %s: %lld cases, worst entropy %.2f, sums by key %.2f (of %d eps x magnitude)\n",
-                  scene_score_names[g->score], g->dtype == ATTN_F32 ? "f32" : "f64", (long long)g->cases,
-                  g->worst_entropy, g->worst_sum, FACTOR);
+                  scene_score_names[g->score], dtype_name(g->dtype), (long long)g->cases, g->worst_entropy,
+                  g->worst_sum, FACTOR);
     return 0;
 }
 
 int main(void)
 {
-    static struct group groups[12];
-    static char names[12][64];
-    struct CMUnitTest tests[12];
-    for (int i = 0; i < 12; i++) {
-        groups[i].score = (enum twin_score)(i / 2);
-        groups[i].dtype = i % 2 ? ATTN_F64 : ATTN_F32;
-        snprintf(names[i], sizeof names[i], "%s_%s_stats_agree_with_the_twin", scene_score_names[i / 2],
-                 i % 2 ? "f64" : "f32");
+    enum { DTYPES = 3, GROUPS = 6 * DTYPES };
+    static const attn_dtype dtypes[DTYPES] = {ATTN_F32, ATTN_F64, ATTN_BF16};
+    static struct group groups[GROUPS];
+    static char names[GROUPS][64];
+    struct CMUnitTest tests[GROUPS];
+    for (int i = 0; i < GROUPS; i++) {
+        groups[i].score = (enum twin_score)(i / DTYPES);
+        groups[i].dtype = dtypes[i % DTYPES];
+        snprintf(names[i], sizeof names[i], "%s_%s_stats_agree_with_the_twin", scene_score_names[i / DTYPES],
+                 dtype_name(dtypes[i % DTYPES]));
         tests[i] = (struct CMUnitTest){names[i], stats_agree_with_the_twin, NULL, report, &groups[i]};
     }
     return cmocka_run_group_tests_name("stats_twin", tests, engine_setup, engine_teardown);

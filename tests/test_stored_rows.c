@@ -25,40 +25,12 @@ static float a[MOST * MOST], b[MOST * MOST], c[MOST * MOST];
 static double want[MOST * MOST], error[MOST * MOST];
 static const attn_i_stored_kernels *stored;
 
-/* Makes numbers of the type of numbers from -1 to 1: integers are up to 127 then. */
-static void round_to(attn_dtype dtype, float *numbers, int64_t n)
-{
-    uint16_t half[1];
-    for (int64_t i = 0; i < n; i++) {
-        if (dtype == ATTN_I8) {
-            numbers[i] = (float)(int)(numbers[i] * 127);
-        } else if (dtype != ATTN_F32) {
-            stored->store(1, &numbers[i], half, 1);
-            stored->load(1, half, 1, &numbers[i]);
-        }
-    }
-}
-
-/* Rows of the type, which end where a page does that nobody may touch. */
-static attn_i_stored_rows fenced_stored(attn_dtype dtype, int block, const float *from, int64_t from_stride,
-                                        int64_t rows, int64_t width, int64_t stride)
-{
-    const int64_t n = rows > 0 && width > 0 ? (rows - 1) * stride + width : 0, floats = (n * stored->size + 3) / 4;
-    char *at = (char *)(fenced(block, floats) + floats) - n * stored->size;
-    for (int64_t i = 0; i < rows && n > 0; i++) {
-        char *to = at + i * stride * stored->size;
-        if (dtype != ATTN_I8) stored->store(width, from + i * from_stride, to, 1);
-        for (int64_t d = 0; d < width && dtype == ATTN_I8; d++) to[d] = (char)(int)from[i * from_stride + d];
-    }
-    return (attn_i_stored_rows){at, stride};
-}
-
 static void row_products_are_sums_of_products(void **state)
 {
-    const attn_dtype dtype = *(const attn_dtype *)*state;
+    (void)state;
     fill_numbers(a, ATTN_I_FEW * MOST, 1, -1, 1);
     fill_numbers(b, MOST * MOST, 2, -1, 1);
-    round_to(dtype, b, MOST * MOST);
+    round_to(stored, b, MOST * MOST);
     for (int64_t depth = 0; depth <= 70; depth++) {
         for (int64_t at = 0; at < (int64_t)ATTN_I_FEW * MOST; at++) {
             double sum = 0, magnitude = 0;
@@ -77,7 +49,8 @@ static void row_products_are_sums_of_products(void **state)
                     const int64_t to_stride = *count + 1 + rows % 3,
                                   end = *count > 0 ? (rows - 1) * to_stride + *count : 0;
                     const attn_i_rows queries = fenced_rows(0, a, MOST, rows, depth, depth + rows % 2 * 3);
-                    const attn_i_stored_rows keys = fenced_stored(dtype, 1, b, MOST, *count, depth, depth + *count % 3);
+                    const attn_i_stored_rows keys =
+                        fenced_stored(stored, 1, b, MOST, *count, depth, depth + *count % 3);
                     float *to = fenced(2, end);
                     stored->rows.products(depth, queries, rows, keys, *count, to, to_stride);
                     assert_rows(to, end, rows, to_stride, 0, *count, want, error, MOST,
@@ -89,10 +62,10 @@ static void row_products_are_sums_of_products(void **state)
 
 static void row_context_is_added_to(void **state)
 {
-    const attn_dtype dtype = *(const attn_dtype *)*state;
+    (void)state;
     fill_numbers(a, ATTN_I_FEW * MOST, 3, 0, 1);
     fill_numbers(b, MOST * MOST, 4, -1, 1);
-    round_to(dtype, b, MOST * MOST);
+    round_to(stored, b, MOST * MOST);
     fill_numbers(c, ATTN_I_FEW * MOST, 5, -4, 4);
     for
         EACH(int64_t, count, counts)
@@ -110,7 +83,7 @@ static void row_context_is_added_to(void **state)
             for (int64_t dim = 0; dim <= 70; dim++) {
                 for (int64_t rows = 1; rows <= ATTN_I_FEW; rows++) {
                     const attn_i_rows weights = fenced_rows(0, a, MOST, rows, *count, *count + rows % 2 * 3);
-                    const attn_i_stored_rows values = fenced_stored(dtype, 1, b, MOST, *count, dim, dim + *count % 3);
+                    const attn_i_stored_rows values = fenced_stored(stored, 1, b, MOST, *count, dim, dim + *count % 3);
                     const attn_i_rows context = fenced_rows(2, c, MOST, rows, dim, dim);
                     stored->rows.context(*count, weights, rows, values, dim, (float *)context.data);
                     assert_rows(context.data, rows * dim, rows, dim > 0 ? dim : 1, 0, dim, want, error, MOST,
@@ -127,10 +100,10 @@ static void row_context_of_wide_values_is_added_to(void **state)
     static const int64_t dims[] = {512, 513, 528, 1000, WIDE};
     static float weights[ATTN_I_FEW * COUNT], values[COUNT * WIDE], before[ATTN_I_FEW * WIDE];
     static double sums[ATTN_I_FEW * WIDE], bounds[ATTN_I_FEW * WIDE];
-    const attn_dtype dtype = *(const attn_dtype *)*state;
+    (void)state;
     fill_numbers(weights, ATTN_I_FEW * COUNT, 6, 0, 1);
     fill_numbers(values, COUNT * WIDE, 7, -1, 1);
-    round_to(dtype, values, COUNT * WIDE);
+    round_to(stored, values, COUNT * WIDE);
     fill_numbers(before, ATTN_I_FEW * WIDE, 8, -4, 4);
     for (int64_t count = 0; count <= COUNT; count++) {
         for (int64_t at = 0; at < (int64_t)ATTN_I_FEW * WIDE; at++) {
@@ -148,7 +121,7 @@ static void row_context_of_wide_values_is_added_to(void **state)
             {
                 for (int64_t rows = 1; rows <= ATTN_I_FEW; rows++) {
                     const attn_i_rows w = fenced_rows(0, weights, COUNT, rows, count, count + rows % 2 * 3);
-                    const attn_i_stored_rows v = fenced_stored(dtype, 1, values, WIDE, count, *dim, *dim + count % 3);
+                    const attn_i_stored_rows v = fenced_stored(stored, 1, values, WIDE, count, *dim, *dim + count % 3);
                     const attn_i_rows context = fenced_rows(2, before, WIDE, rows, *dim, *dim);
                     stored->rows.context(count, w, rows, v, *dim, (float *)context.data);
                     assert_rows(context.data, rows * *dim, rows, *dim, 0, *dim, sums, bounds, WIDE,

@@ -31,10 +31,12 @@ enum {
     STRIDED = 128, /* keys and values whose elements are not contiguous: they are copied */
     WEIGHTS = 256,
     SCORES = 512,
-    POISON = 1024, /* values that are not finite, of keys that the lengths hide */
-    UNEVEN = 2048, /* queries [B, Tq, Hq, D]: where heads share keys their rows are not evenly apart */
-    F64 = 4096,    /* not for tiles: goes through the BLAS on either way */
-    ALONE = 8192   /* compared with its heads one by one, which fit into one chunk */
+    POISON = 1024,   /* values that are not finite, of keys that the lengths hide */
+    UNEVEN = 2048,   /* queries [B, Tq, Hq, D]: where heads share keys their rows are not evenly apart */
+    F64 = 4096,      /* not for tiles: goes through the BLAS on either way */
+    ALONE = 8192,    /* compared with its heads one by one, which fit into one chunk */
+    HALVES = 16384,  /* bfloat16, and fast */
+    INTEGERS = 32768 /* keys and values are, with scales; and fast */
 };
 
 /* jobs: how many an executor is given on the way of tiles; 0 where that is not looked at. If the constants that cut the
@@ -80,6 +82,23 @@ static const struct call calls[] = {
      {2, 2, 1, 4, 3000, 24, 16},
      CAUSAL | WINDOW | LENGTHS | MASK | BIAS | SOFTCAP | ALIBI | POISON,
      2},
+    {"fast, split", RULE_SCALED_DOT, {1, 1, 1, 200, 4100, 33, 35}, HALVES, 2},
+    {"fast, many heads, uneven queries, causal", RULE_DOT, {2, 8, 4, 70, 300, 24, 20}, HALVES | UNEVEN | CAUSAL, 1},
+    {"fast, few queries", RULE_SCALED_DOT, {3, 4, 4, 1, 900, 65, 64}, HALVES, 1},
+    {"fast, few queries, split", RULE_SCALED_DOT, {2, 4, 2, 7, 5000, 64, 47}, HALVES | ALIBI, 2},
+    {"fast, few queries, uneven, split",
+     RULE_SCALED_DOT,
+     {2, 4, 2, 4, 5000, 40, 47},
+     HALVES | UNEVEN | LENGTHS | POISON,
+     2},
+    {"fast, all modifiers, split",
+     RULE_SCALED_DOT,
+     {1, 2, 1, 90, 1300, 24, 16},
+     HALVES | CAUSAL | WINDOW | LENGTHS | MASK | BIAS | SOFTCAP | ALIBI | POISON,
+     2},
+    {"fast, weights", RULE_SCALED_DOT, {1, 4, 2, 100, 1100, 24, 16}, HALVES | WEIGHTS | CAUSAL, 1},
+    {"fast over integers, few queries", RULE_SCALED_DOT, {3, 4, 4, 1, 900, 65, 64}, INTEGERS, 1},
+    {"fast over integers, few queries, split", RULE_SCALED_DOT, {2, 4, 2, 7, 5000, 64, 47}, INTEGERS | LENGTHS, 2},
     {"dot in float64", RULE_DOT, {2, 4, 2, 133, 517, 32, 24}, F64 | WEIGHTS | SCORES, 0},
     {"general in float64", RULE_GENERAL, {2, 4, 2, 133, 517, 32, 24}, F64 | MASK | STRIDED, 0},
     {"additive in float64", RULE_ADDITIVE, {2, 4, 2, 133, 517, 32, 24}, F64 | WEIGHTS | SCORES, 0},
@@ -163,19 +182,33 @@ struct scene {
     const struct call *call;
     attn_dtype dtype;
     struct rng rng;
-    struct array query, key, value, mask, bias, lengths, slopes, params[3];
+    struct array query, key, value, mask, bias, lengths, slopes, key_scales, value_scales, params[3];
     attn_forward_args args;
 };
 
 /* Filled with normal numbers. step: elements from one to the next in the last dimension. */
-static void create(struct scene *s, struct array *array, int32_t ndim, const int64_t *shape, int64_t step)
+static void create_of(struct scene *s, attn_dtype dtype, struct array *array, int32_t ndim, const int64_t *shape,
+                      int64_t step)
 {
     int64_t wide[4];
     for (int d = 0; d < ndim; d++) wide[d] = shape[d] * (d == ndim - 1 ? step : 1);
-    array_create(array, s->dtype, ndim, wide, LAYOUT_PLAIN, NULL);
+    array_create(array, dtype, ndim, wide, LAYOUT_PLAIN, NULL);
     array_fill_normal(array, &s->rng, 1.0);
     array->tensor.shape[ndim - 1] = shape[ndim - 1];
     array->tensor.stride[ndim - 1] = step;
+}
+
+static void create(struct scene *s, struct array *array, int32_t ndim, const int64_t *shape, int64_t step)
+{
+    create_of(s, s->dtype, array, ndim, shape, step);
+}
+
+static void create_integers(struct scene *s, struct array *array, struct array *scales, const int64_t *shape)
+{
+    array_create(array, ATTN_I8, 4, shape, LAYOUT_PLAIN, NULL);
+    array_create(scales, ATTN_F32, 3, shape, LAYOUT_PLAIN, NULL);
+    for (int64_t i = array_count(array) - 1; i >= 0; i--) array_set(array, i, (double)rng_integer(&s->rng, -128, 127));
+    for (int64_t i = array_count(scales) - 1; i >= 0; i--) array_set(scales, i, rng_uniform(&s->rng, 0.005, 0.02));
 }
 
 static void create_inputs(struct scene *s)
@@ -198,10 +231,15 @@ static void create_inputs(struct scene *s)
         t->stride[1] = t->stride[2];
         t->stride[2] = across;
     }
-    create(s, &s->key, 4, key, step);
-    create(s, &s->value, 4, value, step);
+    if (has & INTEGERS) {
+        create_integers(s, &s->key, &s->key_scales, key);
+        create_integers(s, &s->value, &s->value_scales, value);
+    } else {
+        create(s, &s->key, 4, key, step);
+        create(s, &s->value, 4, value, step);
+    }
     create(s, &s->bias, 4, score, 1);
-    create(s, &s->slopes, 1, &n->query_heads, 1);
+    create_of(s, dtype_computed(s->dtype), &s->slopes, 1, &n->query_heads, 1);
     array_create(&s->mask, ATTN_BOOL, 4, score, LAYOUT_PLAIN, NULL);
     for (int64_t i = 0; i < array_count(&s->mask); i++) array_set(&s->mask, i, rng_chance(&s->rng, 0.8));
     array_create(&s->lengths, ATTN_I64, 1, &n->batch, LAYOUT_PLAIN, NULL);
@@ -216,6 +254,7 @@ static void create_inputs(struct scene *s)
     s->args.query = &s->query.tensor;
     s->args.key = &s->key.tensor;
     s->args.value = &s->value.tensor;
+    if (has & INTEGERS) s->args.key_scales = &s->key_scales.tensor, s->args.value_scales = &s->value_scales.tensor;
     if (has & MASK) s->args.mask = &s->mask.tensor;
     if (has & BIAS) s->args.bias = &s->bias.tensor;
     if (has & LENGTHS) s->args.key_lengths = &s->lengths.tensor;
@@ -261,6 +300,7 @@ static attn_mechanism *create_mechanism(struct scene *s, attn_engine *on)
         MUST(attn_mechanism_create_scaled_dot(on, &m));
         break;
     }
+    if (has & (HALVES | INTEGERS)) MUST(attn_mechanism_set_precision(m, ATTN_PRECISION_FAST));
     if (has & SOFTCAP) MUST(attn_mechanism_set_softcap(m, 5.0));
     if (has & CAUSAL) MUST(attn_mechanism_set_causal(m, ATTN_ALIGN_BOTTOM_RIGHT));
     if (has & WINDOW) MUST(attn_mechanism_set_window(m, keys * 2 / 3, 20, ATTN_ALIGN_BOTTOM_RIGHT));
@@ -274,10 +314,10 @@ static void run(struct scene *s, const attn_engine_options *options, struct arra
     const int64_t context[4] = {n->batch, n->query_heads, n->queries, n->value_dim};
     const int64_t score[4] = {n->batch, n->query_heads, n->queries, n->keys};
     attn_engine *own;
-    array_create(&outputs[0], s->dtype, 4, context, LAYOUT_PLAIN, NULL);
-    array_create(&outputs[1], s->dtype, 3, score, LAYOUT_PLAIN, NULL);
-    array_create(&outputs[2], s->dtype, 4, score, LAYOUT_PLAIN, NULL);
-    array_create(&outputs[3], s->dtype, 4, score, LAYOUT_PLAIN, NULL);
+    array_create(&outputs[0], dtype_computed(s->dtype), 4, context, LAYOUT_PLAIN, NULL);
+    array_create(&outputs[1], dtype_computed(s->dtype), 3, score, LAYOUT_PLAIN, NULL);
+    array_create(&outputs[2], dtype_computed(s->dtype), 4, score, LAYOUT_PLAIN, NULL);
+    array_create(&outputs[3], dtype_computed(s->dtype), 4, score, LAYOUT_PLAIN, NULL);
     s->args.context = &outputs[0].tensor;
     s->args.logsumexp = &outputs[1].tensor;
     s->args.weights = s->call->has & WEIGHTS ? &outputs[2].tensor : NULL;
@@ -355,7 +395,7 @@ static void threads_and_their_order_change_no_bit(void **state)
     struct scene s = {.call = *state, .rng = {17}};
     struct array first[OUTPUTS], other[OUTPUTS];
     const char *way = getenv("ATTN_WAY");
-    s.dtype = s.call->has & F64 ? ATTN_F64 : ATTN_F32;
+    s.dtype = s.call->has & F64 ? ATTN_F64 : s.call->has & HALVES ? ATTN_BF16 : ATTN_F32;
     create_inputs(&s);
     for (int i = 0; i < RUNS; i++) {
         if (few_cases() && i % 3 != 0) continue;
@@ -385,7 +425,8 @@ static void threads_and_their_order_change_no_bit(void **state)
         }
     }
     for (int o = 0; o < OUTPUTS; o++) array_destroy(&first[o]);
-    struct array *inputs[] = {&s.query, &s.key, &s.value, &s.mask, &s.bias, &s.lengths, &s.slopes};
+    struct array *inputs[] = {&s.query,   &s.key,    &s.value,      &s.mask,        &s.bias,
+                              &s.lengths, &s.slopes, &s.key_scales, &s.value_scales};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) array_destroy(inputs[i]);
     for (int i = 0; i < 3; i++) array_destroy(&s.params[i]);
 }

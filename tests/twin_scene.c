@@ -258,12 +258,44 @@ static void build_modifiers(struct scene *s)
     }
 }
 
+double scene_spread(const struct twin_problem *t, const struct twin_result *want, int64_t row, int64_t d)
+{
+    const int64_t b = row / (t->query_heads * t->queries), h = row / t->queries % t->query_heads;
+    const double *values = t->value ? t->value : t->key, context = want->context[row * t->value_dim + d];
+    const int64_t first = (b * t->key_heads + h / (t->query_heads / t->key_heads)) * t->keys;
+    double sum = 0;
+    for (int64_t j = 0; j < t->keys; j++) {
+        const double weight = want->scores[TWIN_WEIGHTS][row * t->keys + j];
+        sum += weight == 0 ? 0 : weight * fabs(values[(first + j) * t->value_dim + d] - context);
+    }
+    return sum;
+}
+
+void scene_allow_rounded_weights(const struct twin_problem *t, struct twin_result *want)
+{
+    const int64_t count = t->batch * t->query_heads * t->queries * t->value_dim;
+    if (t->score != TWIN_DOT && t->score != TWIN_SCALED_DOT) return;
+    for (int64_t i = 0; i < count; i++) {
+        const double spread = scene_spread(t, want, i / t->value_dim, i % t->value_dim);
+        want->context_magnitude[i] += 1.01 * 0x1p-8 * spread / (SCENE_FACTOR * dtype_epsilon(ATTN_F32));
+    }
+}
+
+/* For the types that a CPU may multiply as they are, if elements lie side by side, which they then do mostly. */
+static bool draw_precision(struct scene *s)
+{
+    if (!s->may_be_fast || dtype_computed(s->dtype) == s->dtype || rng_chance(&s->rng, 0.5)) return false;
+    if (rng_chance(&s->rng, 0.7)) s->layout = rng_chance(&s->rng, 0.6) ? LAYOUT_PLAIN : LAYOUT_PADDED;
+    return true;
+}
+
 void scene_create(struct scene *s, const struct scene_shape *shape)
 {
     struct twin_problem *t = &s->twin;
     struct rng *rng = &s->rng;
     bool same_dims = s->score == TWIN_DOT || s->score == TWIN_SCALED_DOT;
     bool large = shape->queries * shape->keys > 10000;
+    const bool fast = draw_precision(s);
 
     t->score = s->score;
     t->batch = shape->batch;
@@ -300,6 +332,9 @@ void scene_create(struct scene *s, const struct scene_shape *shape)
     build_modifiers(s);
     build_mask_and_bias(s);
     if (!s->without_twin) twin_run(t, &s->want);
+    if (!fast) return;
+    MUST(attn_mechanism_set_precision(s->mechanism, ATTN_PRECISION_FAST));
+    if (s->dtype == ATTN_BF16 && !s->without_twin) scene_allow_rounded_weights(t, &s->want);
 }
 
 void scene_destroy(struct scene *s)

@@ -41,6 +41,7 @@ struct scene {
     attn_dtype dtype;
     struct rng rng; /* what is random below follows from it */
     unsigned modifiers, layout;
+    bool may_be_fast;  /* the precision is drawn, and what fast may change is in the magnitudes of want */
     bool without_twin; /* want is left empty: for problems that nobody compares with it */
 
     struct twin_problem twin;
@@ -61,6 +62,13 @@ void scene_destroy(struct scene *scene);
 
 /* The type of a parameter or of its gradient: drawn where there is a choice. */
 attn_dtype scene_param_dtype(struct scene *scene);
+
+/* The sum over keys of a weight times how far its value lies from the context, in element d of row `row`. */
+double scene_spread(const struct twin_problem *twin, const struct twin_result *want, int64_t row, int64_t d);
+
+/* Adds to the magnitudes of contexts what fast precision may change of them where all is bfloat16: a weight by 2^-8 of
+ * itself, and so the sum that all are divided by. */
+void scene_allow_rounded_weights(const struct twin_problem *twin, struct twin_result *want);
 
 /* A small shape. */
 struct scene_shape scene_any_shape(struct rng *rng);

@@ -338,8 +338,8 @@ ATTN_API attn_status attn_mechanism_set_normaliser(attn_mechanism *mechanism, at
  * and weights likewise, relative to the greatest of up to 512 keys. Log-sum-exps, weights and stats that are asked for
  * are of weights that were not rounded. All else is exact: other types, gradients, calls with dropout, scores that are
  * no products of the call's own queries and keys, rows whose elements are not side by side, and CPUs where it would not
- * be faster. attn_engine_describe tells what this CPU does. Subnormal products and sums may count as 0. Results do not
- * depend on the number of threads, but on the CPU. */
+ * be faster. attn_engine_describe tells what this CPU does. Subnormal elements, products and sums may count as 0.
+ * Results do not depend on the number of threads, but on the CPU. */
 typedef int32_t attn_precision;
 enum { ATTN_PRECISION_EXACT = 0, ATTN_PRECISION_FAST = 1 };
 ATTN_API attn_status attn_mechanism_set_precision(attn_mechanism *mechanism, attn_precision precision);

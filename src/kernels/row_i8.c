@@ -55,10 +55,11 @@ static int has_integers(int64_t n, attn_i_rows rows, int64_t count)
     return 1;
 }
 
+/* Of a part of a row that has less than any whole row, next to nothing is taken: a greater factor would be infinite. */
 static float pair_row(int64_t n, const float *row, float *to)
 {
-    const float most = magnitude_of(n, row), unit = most / GREATEST;
-    const vec factor = splat(most == 0 ? 0 : GREATEST / most);
+    const float most = fmaxf(magnitude_of(n, row), 0x1p-110f), unit = most / GREATEST;
+    const vec factor = splat(GREATEST / most);
     for (int64_t j = 0; j < n; j += 2 * WIDTH) {
         const __m512i low = _mm512_cvtps_epi32((__m512)(load_part(row + j, n - j, 0) * factor));
         const __m512i high = _mm512_cvtps_epi32((__m512)(load_part(row + j + WIDTH, n - j - WIDTH, 0) * factor));

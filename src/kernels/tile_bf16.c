@@ -216,7 +216,8 @@ static void context(int64_t count, float *tile, attn_i_stored_rows values, int64
                     attn_i_spans spans, float *to, float *sum)
 {
     const panels p = panels_of(spans);
-    const float *pairs = (const float *)values.data + first / 2 * values.stride;
+    const float *pairs = values.data; /* none where no element is wanted */
+    if (dim > 0) pairs += first / 2 * values.stride;
     round_weights(count, tile, p.lane, p.end, sum, to + dim * ATTN_I_LANES);
     for (int64_t d = 0, n; d < dim; d += n) {
         n = block_rows(dim - d);

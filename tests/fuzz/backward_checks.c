@@ -174,6 +174,15 @@ static void check_gaps(const struct backward_call *c)
 
 /* ------------------------------------------------------------------------------------------ other checks */
 
+/* Gradients are exact whatever the mechanism is, if the context that they read is. */
+static void forward_exactly(struct problem *p, struct forward_call *call)
+{
+    attn_mechanism *mechanism = problem_mechanism(p, call->engine);
+    OK(attn_mechanism_set_precision(mechanism, ATTN_PRECISION_EXACT));
+    forward_run(p, call);
+    OK(attn_mechanism_set_precision(mechanism, p->precision));
+}
+
 /* However great the scores are, weights that are made anew from a log-sum-exp in float64 are those that forward writes:
  * d_value is their sum over what flows in. A relative error of 2^-10 is far more than a weight's own roundings. */
 static void check_weights_anew(struct problem *p, const struct backward_call *c, const double *d_context)
@@ -184,7 +193,7 @@ static void check_weights_anew(struct problem *p, const struct backward_call *c,
     if (!(c->wanted >> TWIN_D_VALUE & 1) || d_context == NULL || c->args.accumulate) return;
     forward_outputs_create(&forward, p, &none, 1U << WEIGHTS);
     forward.engine = c->engine;
-    forward_run(p, &forward);
+    forward_exactly(p, &forward);
     const struct array *weights = &forward.outputs[WEIGHTS];
     const int64_t group = t->query_heads / t->key_heads;
     for (int64_t at = 0, n = array_count(&c->gradients[TWIN_D_VALUE]); at < n; at++) {
@@ -296,7 +305,7 @@ static void save(struct problem *p, struct saved *saved, enum fuzz_engine on, st
     forward_outputs_create(
         call, p, b, 1U << CONTEXT | 1U << LOGSUMEXP | (choice % 2 == 0 ? 128 : 0) | (choice / 2 % 2 == 0 ? 64 : 0));
     call->engine = on;
-    forward_run(p, call);
+    forward_exactly(p, call);
 }
 
 void check_backward(struct problem *p, struct bytes *b, const struct forward_call *forward, unsigned choice)

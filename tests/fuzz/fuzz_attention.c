@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * fuzz_attention.c: attn_forward, attn_backward and their workspaces, with any mechanism, modifiers, layouts and
- * outputs; and, with what is left of an input, the same problem once more in numbers of 16 and 8 bits. What is checked
- * of a call is in attention_checks.c, what of calls that must be refused in spoil.c.
+ * outputs; and, with what is left of an input, the same problem in numbers of 16 and 8 bits, exactly and fast. What is
+ * checked of a call is in attention_checks.c, what of calls that must be refused in spoil.c.
  */
 #include "attention_checks.h"
 #include "spoil.h"
@@ -41,7 +41,10 @@ void fuzz_one(struct bytes *b)
     const struct stored stored = stored_of(take(b));
     if (stored.dtype != 0) {
         problem_store(&p, b, stored);
+        struct bytes again = *b;
         call(&p, b);
+        problem_make_fast(&p);
+        call(&p, &again);
     }
     problem_destroy(&p);
 }

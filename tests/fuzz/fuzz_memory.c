@@ -2,7 +2,8 @@
  *
  * fuzz_memory.c: sequences of operations on a memory, beside plain arrays that the same is done to. Attention over the
  * memory must be what the twin makes of the arrays, and a plan that meets the memory now and then does the same; failed
- * operations change nothing. What is left of an input is another such sequence, of numbers of 16 and 8 bits.
+ * operations change nothing. What is left of an input is another such sequence, of numbers of 16 and 8 bits, by a
+ * mechanism that is exact and by one that is fast.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -432,7 +433,8 @@ static void attend(struct world *w, struct bytes *b)
     struct twin_result want;
     double *key, *value;
 
-    fuzz_array(&query, b, p->scene.dtype, 4, query_shape, LAYOUT_INPUT);
+    const unsigned layout = p->precision == ATTN_PRECISION_FAST ? LAYOUT_PLAIN : LAYOUT_INPUT;
+    fuzz_array(&query, b, p->scene.dtype, 4, query_shape, layout);
     for (int64_t i = array_count(&query) - 1; i >= 0; i--) array_set(&query, i, problem_number(p, 1.0, 1.0));
     fuzz_array(&context, b, p->scene.dtype, 4, context_shape, LAYOUT_OUTPUT);
     if (choice & 1) fuzz_array(&weights, b, dtype_computed(p->scene.dtype), 4, weights_shape, LAYOUT_OUTPUT);
@@ -448,6 +450,7 @@ static void attend(struct world *w, struct bytes *b)
           "written between elements");
     const struct twin_problem t = plain_problem(w, queries, query_numbers, &key, &value);
     fuzz_run_twin(&t, dtype_computed(p->scene.dtype), &want);
+    allow_fast(p, &t, &want);
     check(w, &context, want.context, want.context_magnitude, "context");
     if (choice & 1) check(w, &weights, want.scores[TWIN_WEIGHTS], want.scores_magnitude[TWIN_WEIGHTS], "weights");
     if (choice & 2) {
@@ -479,7 +482,7 @@ static void attend(struct world *w, struct bytes *b)
 
 /* ----------------------------------------------------------------------------------------------- whole */
 
-static void operate(struct bytes *b, struct stored stored)
+static void operate(struct bytes *b, struct stored stored, attn_precision precision)
 {
     enum { MOST_OPERATIONS = 14 };
     static struct world w;
@@ -495,6 +498,7 @@ static void operate(struct bytes *b, struct stored stored)
     w.shape.hidden_dim = take_range(b, 1, 12);
     problem_create_rule(&w.problem, b, &w.shape);
     if (stored.dtype != 0) problem_store(&w.problem, b, stored);
+    if (precision == ATTN_PRECISION_FAST) problem_make_fast(&w.problem);
     take_options(&w, b);
     OK(attn_memory_create(mechanism(&w), &w.options, &w.memory));
     for (int i = 0; i < MOST_OPERATIONS && b->left > 0; i++) {
@@ -514,7 +518,10 @@ static void operate(struct bytes *b, struct stored stored)
 
 void fuzz_one(struct bytes *b)
 {
-    operate(b, stored_of(0));
+    operate(b, stored_of(0), ATTN_PRECISION_EXACT);
     const struct stored stored = stored_of(take(b));
-    if (stored.dtype != 0) operate(b, stored);
+    if (stored.dtype == 0) return;
+    struct bytes again = *b;
+    operate(b, stored, ATTN_PRECISION_EXACT);
+    operate(&again, stored, ATTN_PRECISION_FAST);
 }

@@ -5,6 +5,7 @@
 #include "problem.h"
 
 #include "fuzz_twin.h"
+#include "store.h"
 
 #include <float.h>
 #include <math.h>
@@ -201,6 +202,7 @@ static attn_mechanism *make_mechanism(const struct problem *p, attn_engine *on)
     for (int i = 0; i < s->param_count; i++) {
         OK(attn_mechanism_bind_param(m, s->param_names[i], &s->params[i].tensor));
     }
+    OK(attn_mechanism_set_precision(m, p->precision));
     OK(attn_mechanism_set_causal(m, (attn_align)t->causal));
     if (t->window != TWIN_NONE) OK(attn_mechanism_set_window(m, t->left, t->right, (attn_align)t->window));
     if (t->alibi != TWIN_NONE) OK(attn_mechanism_set_alibi(m, &s->slopes.tensor, (attn_align)t->alibi));
@@ -215,6 +217,30 @@ attn_mechanism *problem_mechanism(struct problem *p, enum fuzz_engine which)
 {
     if (p->mechanisms[which] == NULL) p->mechanisms[which] = make_mechanism(p, fuzz_engine(which));
     return p->mechanisms[which];
+}
+
+/* The same, every element of a row beside the next. */
+static void lay_side_by_side(struct array *array)
+{
+    const struct array from = *array;
+    struct bytes none = {NULL, 0};
+    const int32_t last = from.tensor.ndim - 1;
+    if (from.memory == NULL || from.tensor.shape[last] < 2 || from.tensor.stride[last] == 1) return;
+    fuzz_array(array, &none, from.tensor.dtype, from.tensor.ndim, from.tensor.shape, LAYOUT_PLAIN);
+    for (int64_t i = array_count(array) - 1; i >= 0; i--) array_set(array, i, array_get(&from, i));
+}
+
+void problem_make_fast(struct problem *p)
+{
+    p->precision = ATTN_PRECISION_FAST;
+    lay_side_by_side(&p->scene.query);
+    lay_side_by_side(&p->scene.key);
+    lay_side_by_side(&p->scene.value);
+    for (int e = 0; e < FUZZ_ENGINES; e++) {
+        if (p->mechanisms[e] != NULL) OK(attn_mechanism_set_precision(p->mechanisms[e], p->precision));
+    }
+    twin_free(&p->scene.want);
+    memset(&p->scene.want, 0, sizeof p->scene.want);
 }
 
 /* -------------------------------------------------------------------------------------------- modifiers */
@@ -378,12 +404,13 @@ static void describe(const void *of)
 {
     const struct problem *p = of;
     const struct twin_problem *t = &p->scene.twin;
-    fprintf(stderr,
-            "the problem: %s %s%s, numbers %d, modifiers %#x; B %d Hq %d Hk %d Tq %d Tk %d Dq %d Dk %d Dv %d A %d%s\n",
-            scene_score_names[t->score], dtype_name(p->scene.dtype), p->has_integers ? " with keys of i8" : "",
-            (int)p->numbers, p->scene.modifiers, (int)t->batch, (int)t->query_heads, (int)t->key_heads, (int)t->queries,
-            (int)t->keys, (int)t->query_dim, (int)t->key_dim, (int)t->value_dim, (int)t->hidden_dim,
-            t->value == NULL ? ", keys alone" : "");
+    fprintf(
+        stderr,
+        "the problem: %s %s%s%s, numbers %d, modifiers %#x; B %d Hq %d Hk %d Tq %d Tk %d Dq %d Dk %d Dv %d A %d%s\n",
+        scene_score_names[t->score], dtype_name(p->scene.dtype), p->has_integers ? " with keys of i8" : "",
+        p->precision == ATTN_PRECISION_FAST ? ", fast" : "", (int)p->numbers, p->scene.modifiers, (int)t->batch,
+        (int)t->query_heads, (int)t->key_heads, (int)t->queries, (int)t->keys, (int)t->query_dim, (int)t->key_dim,
+        (int)t->value_dim, (int)t->hidden_dim, t->value == NULL ? ", keys alone" : "");
     fprintf(stderr,
             "scale %g cap %g tau %g dropout %g local %d %d causal %d window %d %d %d alibi %d relative %d start %d\n",
             t->scale, t->softcap, t->temperature, t->dropout, (int)t->local, (int)t->half_width, (int)t->causal,
@@ -474,7 +501,9 @@ void problem_destroy(struct problem *p)
 
 void problem_run_twin(struct problem *p)
 {
-    if (p->scene.want.context == NULL) fuzz_run_twin(&p->scene.twin, dtype_computed(p->scene.dtype), &p->scene.want);
+    if (p->scene.want.context != NULL) return;
+    fuzz_run_twin(&p->scene.twin, dtype_computed(p->scene.dtype), &p->scene.want);
+    allow_fast(p, &p->scene.twin, &p->scene.want);
 }
 
 bool problem_in_reach(const struct problem *p)

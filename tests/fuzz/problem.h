@@ -34,6 +34,7 @@ struct problem {
     bool is_stored;                     /* numbers are of types that are not computed in (store.h) */
     bool has_integers;                  /* keys and values are: of 8 bits, with scales */
     struct array key_scales, value_scales;
+    attn_precision precision; /* of its mechanisms */
     attn_mechanism *mechanisms[FUZZ_ENGINES];
 };
 
@@ -49,6 +50,9 @@ void problem_destroy(struct problem *problem);
 
 /* The mechanism on an engine, made when it is first asked for. */
 attn_mechanism *problem_mechanism(struct problem *problem, enum fuzz_engine which);
+
+/* The same problem, by mechanisms of fast precision from now on, in layouts that these are for. */
+void problem_make_fast(struct problem *problem);
 
 /* What broadcasts to the scores, in their shape; the caller frees it. */
 double *problem_expand(const struct array *array, const int64_t *full);

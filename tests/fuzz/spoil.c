@@ -29,7 +29,8 @@ static bool spoil(const struct problem *p, attn_forward_args *args, unsigned way
         if (*of == NULL) return false;
         tensors[0] = **of;
         *of = &tensors[0];
-        return spoil_tensor_of(p->scene.dtype, &tensors[0], take(b));
+        /* Over integers a query may be of halves. */
+        return spoil_tensor_of(p->has_integers ? ATTN_F16 : p->scene.dtype, &tensors[0], take(b));
     case 4:
         args->struct_size = take(b) % 2 == 0 ? 0 : args->struct_size - 1;
         return true;

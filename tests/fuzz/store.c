@@ -88,6 +88,50 @@ static const double *store_integers(struct problem *p, struct bytes *b, struct a
     return meant;
 }
 
+/* What a score of row `row` of the queries is off by at most, from 2^-16 of the query's greatest element. */
+static double score_error(const struct twin_problem *t, int64_t row, int64_t key_head)
+{
+    const double scale = t->scale_given ? t->scale : t->score == TWIN_SCALED_DOT ? 1 / sqrt((double)t->key_dim) : 1;
+    double greatest = 0, most = 0;
+    for (int64_t d = 0; d < t->query_dim; d++) greatest = fmax(greatest, fabs(t->query[row * t->query_dim + d]));
+    for (int64_t j = 0; j < t->keys; j++) {
+        double sum = 0;
+        for (int64_t d = 0; d < t->key_dim; d++) sum += fabs(t->key[(key_head * t->keys + j) * t->key_dim + d]);
+        most = fmax(most, sum);
+    }
+    return 1.01 * 0x1p-16 * fabs(scale) * greatest * most / (t->temperature > 0 ? t->temperature : 1.0);
+}
+
+static void allow_whole_numbers(const struct problem *p, const struct twin_problem *t, struct twin_result *want)
+{
+    const double unit = SCENE_FACTOR * dtype_epsilon(p->scene.dtype);
+    const double *values = t->value != NULL ? t->value : t->key;
+    if (t->score != TWIN_DOT && t->score != TWIN_SCALED_DOT) return;
+    for (int64_t row = 0; row < t->batch * t->query_heads * t->queries; row++) {
+        const int64_t b = row / t->queries / t->query_heads, h = row / t->queries % t->query_heads;
+        const int64_t key_head = b * t->key_heads + h / (t->query_heads / t->key_heads);
+        const double off = score_error(t, row, key_head), share = fmin(2, expm1(2 * off));
+        double most = 0;
+        for (int64_t i = 0; i < t->keys * t->value_dim; i++) {
+            most = fmax(most, fabs(values[key_head * t->keys * t->value_dim + i]));
+        }
+        want->logsumexp_magnitude[row] += off / unit;
+        for (int64_t d = 0; d < t->value_dim; d++) {
+            want->context_magnitude[row * t->value_dim + d] += most * (share + (double)t->keys * 0x1p-15) / unit;
+        }
+    }
+}
+
+void allow_fast(const struct problem *p, const struct twin_problem *t, struct twin_result *want)
+{
+    if (p->precision != ATTN_PRECISION_FAST) return;
+    if (p->has_integers) {
+        allow_whole_numbers(p, t, want);
+    } else if (p->scene.dtype == ATTN_BF16) {
+        scene_allow_rounded_weights(t, want);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------- problems */
 
 /* Where numbers cancel, roundings would choose which of two keys a centre between them sees (take_parameters): none are

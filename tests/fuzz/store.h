@@ -22,4 +22,8 @@ void problem_store(struct problem *problem, struct bytes *bytes, struct stored s
 /* One row of numbers as a memory keeps it in 8 bits: what its integers stand for, in place of it. */
 void quantise_row(double *row, int64_t width);
 
+/* Adds to magnitudes what fast precision may change: weights are rounded, or they and queries become whole numbers.
+ * Nothing where there is none of this. */
+void allow_fast(const struct problem *problem, const struct twin_problem *twin, struct twin_result *want);
+
 #endif

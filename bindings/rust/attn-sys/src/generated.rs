@@ -293,8 +293,8 @@ pub const ATTN_HARDMAX: attn_normaliser = 1;
 /// and weights likewise, relative to the greatest of up to 512 keys. Log-sum-exps, weights and stats that are asked for
 /// are of weights that were not rounded. All else is exact: other types, gradients, calls with dropout, scores that are
 /// no products of the call's own queries and keys, rows whose elements are not side by side, and CPUs where it would not
-/// be faster. attn_engine_describe tells what this CPU does. Subnormal products and sums may count as 0. Results do not
-/// depend on the number of threads, but on the CPU.
+/// be faster. attn_engine_describe tells what this CPU does. Subnormal elements, products and sums may count as 0.
+/// Results do not depend on the number of threads, but on the CPU.
 /// ```
 pub type attn_precision = i32;
 
