@@ -21,7 +21,7 @@ enum {
     LEAST_ROWS = 4,   /* below which vectors of weights stay empty */
     MANY_ITEMS = 32,
     KEPT = 8,     /* parts whose exponentials are kept until they are weights */
-    WIDENED = 256 /* elements of a row whose elements are not side by side */
+    WIDENED = 256 /* elements of a row at a time, copied if they are not side by side */
 };
 
 typedef struct merge {
@@ -221,20 +221,18 @@ static void make_weights(const block *b, int64_t k, double *weights)
     for (int64_t r = 0; r < b->rows; r++) weights[r] /= b->sum[r] == 0 ? 1 : b->sum[r];
 }
 
-/* sums[j] += weight from[j stride], j < n */
+/* sums[j] += weight from[j stride], j < n. In parts, also of elements side by side, so that strides change no bit. */
 static void add_floats(const attn_i_stored_kernels *type, const attn_i_stored_kernels *floats, float weight,
                        const char *from, int64_t stride, int64_t n, float *sums)
 {
     const attn_i_rows weights = {&weight, 1};
     float widened[WIDENED];
-    if (stride == 1) {
-        type->rows.context(1, weights, 1, (attn_i_stored_rows){from, n}, n, sums);
-        return;
-    }
     for (int64_t j = 0; j < n; j += WIDENED) {
         const int64_t count = attn_i_min(n - j, WIDENED);
-        type->load(count, from + j * stride * type->size, stride, widened);
-        floats->rows.context(1, weights, 1, (attn_i_stored_rows){widened, count}, count, sums + j);
+        const char *some = from + j * stride * type->size;
+        if (stride != 1) type->load(count, some, stride, widened);
+        const attn_i_stored_rows row = {stride == 1 ? some : (const char *)widened, count};
+        (stride == 1 ? type : floats)->rows.context(1, weights, 1, row, count, sums + j);
     }
 }
 
@@ -242,14 +240,11 @@ static void add_doubles(const attn_i_kernels *doubles, double weight, const doub
                         double *sums)
 {
     double gathered[WIDENED];
-    if (stride == 1) {
-        doubles->add_rows(1, &weight, from, n, n, sums);
-        return;
-    }
     for (int64_t j = 0; j < n; j += WIDENED) {
         const int64_t count = attn_i_min(n - j, WIDENED);
-        doubles->gather(count, from + j * stride, stride, gathered);
-        doubles->add_rows(1, &weight, gathered, count, count, sums + j);
+        const double *some = from + j * stride;
+        if (stride != 1) doubles->gather(count, some, stride, gathered);
+        doubles->add_rows(1, &weight, stride == 1 ? some : gathered, count, count, sums + j);
     }
 }
 
