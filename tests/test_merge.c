@@ -620,16 +620,30 @@ static void threads_change_no_bit(void **state)
 enum { B = 2, HQ = 4, HK = 2, TK = 133, DIM = 16, DV = 12 };
 
 /* What a call has, and how it is said of a part: keys are counted from the part's first one. */
-enum modifier { NONE, TOP_LEFT, BOTTOM_RIGHT, WINDOW, ALIBI, MASK, LENGTHS, MODIFIERS };
+enum modifier {
+    NONE,
+    TOP_LEFT,
+    BOTTOM_RIGHT,
+    WINDOW,
+    ALIBI,
+    RELATIVE,
+    MASK,
+    BIAS,
+    CAPPED,
+    LENGTHS,
+    SHARED, /* bottom-right, of sequences of two lengths, which all see all of the first part */
+    MODIFIERS
+};
 
 struct attention {
     enum modifier modifier;
     attn_dtype dtype;
     int64_t queries;
-    attn_mechanism *whole, *part;
-    struct array query, key, value, mask, lengths, slopes, d_context, d_logsumexp;
+    attn_mechanism *whole, *part, *beginning; /* the last: of the first part, where that is called otherwise */
+    struct array query, key, value, mask, bias, lengths, slopes, table, d_context, d_logsumexp;
     struct array context, logsumexp, d_query, d_key, d_value; /* of the whole; */
     struct array merged, merged_logsumexp, sum_d_query, part_d_key, part_d_value;
+    struct array d_slopes, sum_d_slopes, d_table, sum_d_table;
 };
 
 static void make(struct array *array, attn_dtype dtype, int64_t heads, int64_t rows, int64_t columns)
@@ -640,10 +654,19 @@ static void make(struct array *array, attn_dtype dtype, int64_t heads, int64_t r
 
 static void set_modifier(attn_mechanism *mechanism, struct attention *a, bool of_part)
 {
-    const attn_align align = of_part || a->modifier != BOTTOM_RIGHT ? ATTN_ALIGN_TOP_LEFT : ATTN_ALIGN_BOTTOM_RIGHT;
-    if (a->modifier == TOP_LEFT || a->modifier == BOTTOM_RIGHT) MUST(attn_mechanism_set_causal(mechanism, align));
+    const bool bottom = a->modifier == SHARED || (a->modifier == BOTTOM_RIGHT && !of_part);
+    const attn_align align = bottom ? ATTN_ALIGN_BOTTOM_RIGHT : ATTN_ALIGN_TOP_LEFT;
+    if (a->modifier == TOP_LEFT || a->modifier == BOTTOM_RIGHT || a->modifier == SHARED)
+        MUST(attn_mechanism_set_causal(mechanism, align));
     if (a->modifier == WINDOW) MUST(attn_mechanism_set_window(mechanism, 30, 3, align));
     if (a->modifier == ALIBI) MUST(attn_mechanism_set_alibi(mechanism, &a->slopes.tensor, align));
+    if (a->modifier == RELATIVE) {
+        MUST(attn_mechanism_set_relative_bias(mechanism, &a->table.tensor, ATTN_RELATIVE_T5, 40, align));
+    }
+    if (a->modifier == CAPPED) {
+        MUST(attn_mechanism_set_softcap(mechanism, 2));
+        MUST(attn_mechanism_set_temperature(mechanism, 0.3));
+    }
 }
 
 static void attention_create(struct attention *a, enum modifier modifier, attn_dtype dtype, int64_t queries)
@@ -660,23 +683,39 @@ static void attention_create(struct attention *a, enum modifier modifier, attn_d
     array_create(&a->lengths, ATTN_I64, 1, (int64_t[]){B}, LAYOUT_PLAIN, NULL);
     array_create(&a->slopes, dtype, 1, (int64_t[]){HQ}, LAYOUT_PLAIN, NULL);
     for (int64_t i = 0; i < array_count(&a->mask); i++) array_set(&a->mask, i, rng_chance(&rng, 0.6));
-    for (int64_t b = 0; b < B; b++) array_set(&a->lengths, b, b == 0 ? 66 : 40);
+    for (int64_t b = 0; b < B; b++) array_set(&a->lengths, b, b == 0 ? TK - 50 : modifier == SHARED ? TK : 40);
     for (int64_t h = 0; h < HQ; h++) array_set(&a->slopes, h, ldexp(1, (int)-h - 1));
+    array_create(&a->bias, dtype, 4, (int64_t[]){B, 1, queries, TK}, LAYOUT_PLAIN, NULL);
+    array_fill_normal(&a->bias, &rng, 1);
+    array_create(&a->table, dtype, 2, (int64_t[]){HQ, 16}, LAYOUT_PLAIN, NULL);
+    array_fill_normal(&a->table, &rng, 1);
+    struct array *const sums[] = {&a->d_slopes, &a->sum_d_slopes, &a->d_table, &a->sum_d_table};
+    for (int i = 0; i < 4; i++) {
+        const attn_tensor *of = i < 2 ? &a->slopes.tensor : &a->table.tensor;
+        array_create(sums[i], dtype, of->ndim, of->shape, LAYOUT_PLAIN, NULL);
+        array_fill(sums[i], 0);
+    }
     MUST(attn_mechanism_create_scaled_dot(engine, &a->whole));
     MUST(attn_mechanism_create_scaled_dot(engine, &a->part));
+    MUST(attn_mechanism_create_scaled_dot(engine, &a->beginning));
     set_modifier(a->whole, a, false);
     set_modifier(a->part, a, true);
 }
 
 static void attention_destroy(struct attention *a)
 {
-    struct array *const all[] = {&a->query,       &a->key,        &a->value,       &a->mask,    &a->lengths,
-                                 &a->slopes,      &a->d_context,  &a->d_logsumexp, &a->context, &a->logsumexp,
-                                 &a->d_query,     &a->d_key,      &a->d_value,     &a->merged,  &a->merged_logsumexp,
-                                 &a->sum_d_query, &a->part_d_key, &a->part_d_value};
+    struct array *const all[] = {&a->query,       &a->key,         &a->value,
+                                 &a->mask,        &a->d_slopes,    &a->sum_d_slopes,
+                                 &a->d_table,     &a->sum_d_table, &a->bias,
+                                 &a->table,       &a->lengths,     &a->slopes,
+                                 &a->d_context,   &a->d_logsumexp, &a->context,
+                                 &a->logsumexp,   &a->d_query,     &a->d_key,
+                                 &a->d_value,     &a->merged,      &a->merged_logsumexp,
+                                 &a->sum_d_query, &a->part_d_key,  &a->part_d_value};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_destroy(all[i]);
     attn_mechanism_destroy(a->whole);
     attn_mechanism_destroy(a->part);
+    attn_mechanism_destroy(a->beginning);
 }
 
 /* Keys first .. end - 1 of a tensor of keys, or of such columns. */
@@ -691,7 +730,8 @@ static attn_tensor some(const struct array *array, int dimension, int64_t first,
 
 /* A part of the keys, as a call of its own. */
 struct split {
-    attn_tensor key, value, mask, lengths, d_key, d_value;
+    const attn_mechanism *mechanism;
+    attn_tensor key, value, mask, bias, lengths, d_key, d_value;
     int64_t length[B];
     struct array context, logsumexp;
     attn_forward_args args;
@@ -702,7 +742,8 @@ static attn_forward_args whole_args(struct attention *a)
     attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
     args.query = &a->query.tensor, args.key = &a->key.tensor, args.value = &a->value.tensor;
     args.mask = a->modifier == MASK ? &a->mask.tensor : NULL;
-    args.key_lengths = a->modifier == LENGTHS ? &a->lengths.tensor : NULL;
+    args.bias = a->modifier == BIAS ? &a->bias.tensor : NULL;
+    args.key_lengths = a->modifier == LENGTHS || a->modifier == SHARED ? &a->lengths.tensor : NULL;
     args.query_start = a->modifier == TOP_LEFT ? 2 : 0;
     args.context = &a->context.tensor, args.logsumexp = &a->logsumexp.tensor;
     return args;
@@ -714,7 +755,8 @@ static void split_create(struct split *s, struct attention *a, int64_t first, in
     s->args = whole_args(a);
     s->key = some(&a->key, 2, first, end), s->value = some(&a->value, 2, first, end);
     s->d_key = some(&a->part_d_key, 2, first, end), s->d_value = some(&a->part_d_value, 2, first, end);
-    s->mask = some(&a->mask, 3, first, end);
+    s->mask = some(&a->mask, 3, first, end), s->bias = some(&a->bias, 3, first, end);
+    s->mechanism = a->modifier == SHARED && first == 0 ? a->beginning : a->part;
     for (int64_t b = 0; b < B; b++) {
         const int64_t left = (int64_t)array_get(&a->lengths, b) - first;
         s->length[b] = left < 0 ? 0 : left > end - first ? end - first : left;
@@ -723,16 +765,19 @@ static void split_create(struct split *s, struct attention *a, int64_t first, in
     make(&s->context, a->dtype, HQ, a->queries, DV), make(&s->logsumexp, ATTN_F64, HQ, a->queries, 0);
     s->args.key = &s->key, s->args.value = &s->value;
     if (s->args.mask != NULL) s->args.mask = &s->mask;
+    if (s->args.bias != NULL) s->args.bias = &s->bias;
     if (s->args.key_lengths != NULL) s->args.key_lengths = &s->lengths;
-    const bool placed = a->modifier != NONE && a->modifier != MASK && a->modifier != LENGTHS;
+    const bool placed = a->modifier >= TOP_LEFT && a->modifier <= RELATIVE;
     const int64_t start = a->modifier == BOTTOM_RIGHT ? TK - a->queries : s->args.query_start;
     s->args.query_start = placed ? start - first : 0;
     s->args.context = &s->context.tensor, s->args.logsumexp = &s->logsumexp.tensor;
 }
 
-static attn_backward_args backward_args(struct attention *a)
+static attn_backward_args backward_args(struct attention *a, bool of_part)
 {
     attn_backward_args args = ATTN_BACKWARD_ARGS_INIT;
+    if (a->modifier == ALIBI) args.d_alibi = of_part ? &a->sum_d_slopes.tensor : &a->d_slopes.tensor;
+    if (a->modifier == RELATIVE) args.d_relative = of_part ? &a->sum_d_table.tensor : &a->d_table.tensor;
     args.d_context = &a->d_context.tensor;
     args.d_logsumexp = &a->d_logsumexp.tensor;
     return args;
@@ -741,7 +786,7 @@ static attn_backward_args backward_args(struct attention *a)
 static void run_whole(struct attention *a)
 {
     const attn_forward_args args = whole_args(a);
-    attn_backward_args back = backward_args(a);
+    attn_backward_args back = backward_args(a, false);
     MUST(attn_forward(a->whole, &args));
     back.forward = &args;
     back.d_query = &a->d_query.tensor, back.d_key = &a->d_key.tensor, back.d_value = &a->d_value.tensor;
@@ -754,7 +799,7 @@ static void run_parts(struct attention *a, const int64_t *cuts, int64_t parts)
     const attn_tensor *contexts[5], *logsumexps[5];
     for (int64_t k = 0; k < parts; k++) {
         split_create(&splits[k], a, cuts[k], cuts[k + 1]);
-        MUST(attn_forward(a->part, &splits[k].args));
+        MUST(attn_forward(splits[k].mechanism, &splits[k].args));
         contexts[k] = &splits[k].context.tensor, logsumexps[k] = &splits[k].logsumexp.tensor;
     }
     attn_merge_args merge = ATTN_MERGE_ARGS_INIT;
@@ -763,12 +808,12 @@ static void run_parts(struct attention *a, const int64_t *cuts, int64_t parts)
     MUST(attn_merge(engine, &merge));
     array_fill(&a->sum_d_query, 0), array_fill(&a->part_d_key, 0), array_fill(&a->part_d_value, 0);
     for (int64_t k = 0; k < parts; k++) {
-        attn_backward_args back = backward_args(a);
+        attn_backward_args back = backward_args(a, true);
         splits[k].args.context = &a->merged.tensor, splits[k].args.logsumexp = &a->merged_logsumexp.tensor;
         back.forward = &splits[k].args;
         back.accumulate = 1;
         back.d_query = &a->sum_d_query.tensor, back.d_key = &splits[k].d_key, back.d_value = &splits[k].d_value;
-        MUST(attn_backward(a->part, &back));
+        MUST(attn_backward(splits[k].mechanism, &back));
         array_destroy(&splits[k].context), array_destroy(&splits[k].logsumexp);
     }
 }
@@ -779,6 +824,7 @@ static void attention_over_parts_is_attention_over_all_keys(void **state)
     static const int64_t queries[] = {40, 3, TK, TK + 9};
     (void)state;
     for (int i = 0; i < MODIFIERS * 4 * 2 * 2; i++) {
+        if (i / 16 == SHARED && (i / 4 % 4 > 1 || i / 2 % 2 == 0)) continue;
         struct attention a;
         attention_create(&a, (enum modifier)(i / 16), i % 2 ? ATTN_F64 : ATTN_F32, queries[i / 4 % 4]);
         run_whole(&a);
@@ -790,6 +836,10 @@ static void attention_over_parts_is_attention_over_all_keys(void **state)
         assert_near(&a.sum_d_query, &a.d_query, "d_query of parts");
         assert_near(&a.part_d_key, &a.d_key, "d_key of parts");
         assert_near(&a.part_d_value, &a.d_value, "d_value of parts");
+        double *slopes = array_read(&a.d_slopes), *table = array_read(&a.d_table); /* sums over all scores */
+        assert_close(&a.sum_d_slopes, slopes, NULL, 1 << 14, "d_alibi of parts");
+        assert_close(&a.sum_d_table, table, NULL, 1 << 14, "d_relative of parts");
+        free(slopes), free(table);
         attention_destroy(&a);
     }
 }

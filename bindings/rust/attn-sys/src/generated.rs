@@ -1568,7 +1568,7 @@ extern "C" {
     /// the size Tq x Tk is kept, and where that is a float32, weights and gradients carry its rounding, a relative error of
     /// up to 6e-8 times its size; where it is an ATTN_F64 they do not. context is read if d_context is given, logsumexp
     /// always; both must be those of a forward call with the same mechanism and the same inputs, or the gradients are of
-    /// nothing.
+    /// nothing. For a part of the keys they are those of all of them, as attn_merge makes them; then there is no d_weights.
     ///
     /// A query that sees no key has gradient 0, and adds none. A key that may not be seen by a query, or whose score is
     /// minus infinity, has no part in that query's gradient nor the query in that key's, even where one of them, its value,
