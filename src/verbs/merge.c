@@ -185,7 +185,7 @@ static void load_logsumexps(const block *b, int64_t k, double *to)
 /* Log-sum-exps of a part become exponentials, of rows that saw none of its keys minus zero: the mark of the unseen. */
 static void make_exponentials(const block *b, double *row, double *sum)
 {
-    int unseen[MOST_ROWS];
+    int unseen[MOST_ROWS] = {0};
     for (int64_t r = 0; r < b->rows; r++) unseen[r] = row[r] == -INFINITY;
     b->merge->doubles->column_exponentials(b->rows, b->reference, row, sum);
     for (int64_t r = 0; r < b->rows; r++) row[r] = unseen[r] ? -0.0 : row[r];
