@@ -3,6 +3,7 @@
  * every_call.c: every function that computes, once. */
 #include "every_call.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "backward_scene.h"
@@ -257,9 +258,38 @@ static void positions(const struct every_call *around, attn_dtype dtype)
     array_destroy(&slopes);
 }
 
+/* Three parts, of which some rows saw nothing; then into the first of them. */
+static void merge(const struct every_call *around, attn_dtype dtype)
+{
+    enum { PARTS = 3, ROWS = 2 * 3 * 70 };
+    struct array contexts[PARTS], logsumexps[PARTS];
+    const attn_tensor *context_list[PARTS], *logsumexp_list[PARTS];
+    struct array context = filled(dtype, 4, 2, 3, 70, 133), logsumexp = filled(dtype, 3, 2, 3, 70, 0);
+    for (int k = 0; k < PARTS; k++) {
+        contexts[k] = filled(dtype, 4, 2, 3, 70, 133);
+        logsumexps[k] = filled(dtype, 3, 2, 3, 70, 0);
+        for (int64_t r = 0; r < ROWS; r++) {
+            if (r % 4 == k || r % 4 == 3) array_set(&logsumexps[k], r, -INFINITY);
+        }
+        context_list[k] = &contexts[k].tensor;
+        logsumexp_list[k] = &logsumexps[k].tensor;
+    }
+    attn_merge_args args = ATTN_MERGE_ARGS_INIT;
+    args.parts = PARTS, args.contexts = context_list, args.logsumexps = logsumexp_list;
+    args.context = &context.tensor, args.logsumexp = &logsumexp.tensor;
+    begin(around, "attn_merge");
+    MUST(attn_merge(engine, &args));
+    args.context = &contexts[0].tensor, args.logsumexp = &logsumexps[0].tensor;
+    MUST(attn_merge(engine, &args));
+    end(around, "attn_merge");
+    for (int k = 0; k < PARTS; k++) array_destroy(&contexts[k]), array_destroy(&logsumexps[k]);
+    array_destroy(&context);
+    array_destroy(&logsumexp);
+}
+
 void every_call_run(const struct every_call *around)
 {
-    static void (*const all[])(const struct every_call *, attn_dtype) = {rope,         memory,      layer,    attention,
-                                                                         decomposable, attentional, positions};
+    static void (*const all[])(const struct every_call *, attn_dtype) = {rope,  memory,       layer,       attention,
+                                                                         merge, decomposable, attentional, positions};
     for (size_t i = 0; i < sizeof all / sizeof *all * 2; i++) all[i / 2](around, i % 2 ? ATTN_F64 : ATTN_F32);
 }

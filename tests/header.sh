@@ -18,6 +18,7 @@ attn_rope_options   rope = ATTN_ROPE_OPTIONS_INIT;
 attn_attentional_args step = ATTN_ATTENTIONAL_ARGS_INIT;
 attn_memory_options memory = ATTN_MEMORY_OPTIONS_INIT;
 attn_backward_args  back = ATTN_BACKWARD_ARGS_INIT;
+attn_merge_args     merge = ATTN_MERGE_ARGS_INIT;
 attn_decomposable_args attend = ATTN_DECOMPOSABLE_ARGS_INIT;
 attn_multihead_options       layer = ATTN_MULTIHEAD_OPTIONS_INIT;
 attn_multihead_args          layer_args = ATTN_MULTIHEAD_ARGS_INIT;
@@ -50,7 +51,7 @@ ffi.cdef(open(sys.argv[1]).read())
 attn = ffi.dlopen(sys.argv[2])
 for name in ("attn_tensor", "attn_engine_options", "attn_param_info", "attn_forward_args", "attn_rope_options",
              "attn_attentional_args", "attn_memory_options", "attn_backward_args",
-             "attn_decomposable_args", "attn_multihead_options", "attn_multihead_args",
+             "attn_merge_args", "attn_decomposable_args", "attn_multihead_options", "attn_multihead_args",
              "attn_multihead_backward_args"):
     value = ffi.new("int64_t *")
     assert attn.attn_constant(b"sizeof " + name.encode(), value) == attn.ATTN_OK

@@ -522,6 +522,26 @@ static void tables_of_nothing_take_no_time(void **state)
     }
 }
 
+static void nothing_is_merged_in_no_time(void **state)
+{
+    static const int64_t shapes[][4] = {{MANY, 1, 0, 8}, {MANY, 1, 3, 0}, {0, MANY, 3, 8},
+                                        {1, MANY, 0, 8}, {1, 1, 0, MANY}, {MANY, MANY, 0, MANY}};
+    static const attn_dtype dtypes[] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_BF16};
+    (void)state;
+    at = "attn_merge";
+    for (size_t i = 0; i < 4 * sizeof shapes / sizeof *shapes; i++) {
+        const int64_t *n = shapes[i / 4];
+        const attn_tensor context = everywhere(dtypes[i % 4], 4, n[0], n[1], n[2], n[3]);
+        const attn_tensor logsumexp = everywhere(ATTN_F32, 3, n[0], n[1], n[2], 0);
+        const attn_tensor *const contexts[2] = {&context, &context}, *const logsumexps[2] = {&logsumexp, &logsumexp};
+        attn_merge_args args = ATTN_MERGE_ARGS_INIT;
+        args.parts = 2, args.contexts = contexts, args.logsumexps = logsumexps;
+        args.context = &context;
+        args.logsumexp = is_empty(&logsumexp) ? &logsumexp : NULL;
+        must_or_overflow(attn_merge(engine, &args));
+    }
+}
+
 static void a_memory_is_given_and_asked_nothing_at_once(void **state)
 {
     static const int kinds[] = {DOT, GENERAL, ADDITIVE}; /* keys as they come, prepared, converted */
@@ -582,6 +602,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_flows_back_through_alignments_of_no_dimensions, begin, end),
         cmocka_unit_test_setup_teardown(attentional_steps_of_nothing_take_no_time, begin, end),
         cmocka_unit_test_setup_teardown(tables_of_nothing_take_no_time, begin, end),
+        cmocka_unit_test_setup_teardown(nothing_is_merged_in_no_time, begin, end),
         cmocka_unit_test_setup_teardown(a_memory_is_given_and_asked_nothing_at_once, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

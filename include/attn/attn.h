@@ -807,7 +807,7 @@ typedef struct attn_backward_args {
  * the size Tq x Tk is kept, and where that is a float32, weights and gradients carry its rounding, a relative error of
  * up to 6e-8 times its size; where it is an ATTN_F64 they do not. context is read if d_context is given, logsumexp
  * always; both must be those of a forward call with the same mechanism and the same inputs, or the gradients are of
- * nothing.
+ * nothing. For a part of the keys they are those of all of them, as attn_merge makes them; then there is no d_weights.
  *
  * A query that sees no key has gradient 0, and adds none. A key that may not be seen by a query, or whose score is
  * minus infinity, has no part in that query's gradient nor the query in that key's, even where one of them, its value,
@@ -821,6 +821,58 @@ ATTN_API attn_status attn_backward(const attn_mechanism *mechanism, const attn_b
 /* The bytes of workspace that attn_backward needs for these arguments: as attn_forward_workspace. Since 0.1. */
 ATTN_API attn_status attn_backward_workspace(const attn_mechanism *mechanism, const attn_backward_args *args,
                                              size_t *bytes);
+
+/* ------------------------------------------------------------------------------------------------ merge */
+
+/* The arguments of attn_merge. A tensor of lower rank stands for one whose leading dimensions are 1; B, Hq, Tq and Dv
+ * may be 0. Sizes must agree exactly; to broadcast a part, give it a stride of 0. */
+typedef struct attn_merge_args {
+    uint32_t struct_size;               /* sizeof(attn_merge_args), set by ATTN_MERGE_ARGS_INIT */
+    int32_t reserved;                   /* 0 */
+    int64_t parts;                      /* how many there are, at least 1 */
+    const attn_tensor *const *contexts; /* a pointer for each part: what attn_forward made of its keys [B, Hq, Tq, Dv],
+                                           ATTN_F32, ATTN_F16 or ATTN_BF16, in any mixture; or all are ATTN_F64 */
+    const attn_tensor *const *logsumexps; /* a pointer for each part: the log-sum-exps of the same call [B, Hq, Tq],
+                                             ATTN_F32 or ATTN_F64, each whichever it likes */
+    const attn_tensor *context;           /* out [B, Hq, Tq, Dv], of any type that parts may have; ATTN_F64 where, and
+                                             only where, they are */
+    const attn_tensor *logsumexp;         /* out [B, Hq, Tq], ATTN_F32 or ATTN_F64; or NULL */
+} attn_merge_args;
+
+#define ATTN_MERGE_ARGS_INIT                                                                                           \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_merge_args), 0, 0, 0, 0, 0, 0                                                            \
+    }
+
+/* Joins the results of attention over parts of the keys into that over all of them: of a memory that lies in several
+ * places, or whose beginning many sequences share. With m the greatest lse_k of a query, k being the parts,
+ *
+ *     context = sum_k context_k exp(lse_k - m) / sum_k exp(lse_k - m)     logsumexp = m + log sum_k exp(lse_k - m)
+ *
+ * Parts in which a query saw nothing, with lse_k minus infinity, have weight exactly 0, whatever their contexts hold,
+ * even NaN. Where it saw nothing in any of them, context is 0 and logsumexp minus infinity. A log-sum-exp that is NaN
+ * or plus infinity makes both NaN: there is no such sum.
+ *
+ * In place: context may be the very same view as that of a part, and so may logsumexp, of the same part or of another;
+ * then a running result takes up the next part. Otherwise an output must not share memory with anything.
+ *
+ * Weights are computed in float64, contexts are added up in float32, those of ATTN_F64 in float64, in the order of the
+ * parts, and rounded once, as in attn_forward, when they are written. So all parts at once, which each is read once
+ * for, are more exact than one after the other where context has 16 bits. One part comes out as it is. The log-sum-exp
+ * of many parts is best in ATTN_F64 where gradients are made from it.
+ *
+ * The call allocates nothing, for any number of parts. The result has the same bits for any number of engine threads,
+ * and differs by roundings between sets of kernels.
+ *
+ * Gradients of a call whose keys were split are those of the parts: attn_backward for each part's keys, its forward
+ * args being those of the part's call but for context and logsumexp, which are the merged ones, with d_context, and
+ * d_logsumexp, of the whole. d_key and d_value are then those of the part's keys, and d_query is the sum over the
+ * parts: attn_backward adds to it with accumulate = 1, to d_key and d_value, too, which are to hold 0 then.
+ * docs/mechanisms.md says how the parts of a call with modifiers are called.
+ *
+ * ATTN_ERR_ARGUMENT: a NULL, no parts. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_OVERLAP,
+ * ATTN_ERR_OVERFLOW: as their names say, before anything is written. Thread safety: re-entrant. Since 0.1. */
+ATTN_API attn_status attn_merge(attn_engine *engine, const attn_merge_args *args);
 
 /* ----------------------------------------------------------------------------------------- decomposable */
 

@@ -39,6 +39,7 @@
 #include "forward.hpp"      // IWYU pragma: export
 #include "mechanism.hpp"    // IWYU pragma: export
 #include "memory.hpp"       // IWYU pragma: export
+#include "merge.hpp"        // IWYU pragma: export
 #include "multihead.hpp"    // IWYU pragma: export
 #include "position.hpp"     // IWYU pragma: export
 #include "status.hpp"       // IWYU pragma: export

@@ -479,6 +479,44 @@ void a_call_made_ready_runs_at_other_addresses()
     CHECK(same(other, want));
 }
 
+void parts_of_the_keys_are_merged()
+{
+    problem whole, part;
+    attn::mechanism mechanism(engine(), attn::scaled_dot{});
+    attn::forward(mechanism, whole.args);
+    double contexts[keys][queries][values], sums[keys][queries], context[queries][values], sum[queries];
+    attn::merge_args args;
+    for (int j = 0; j < keys; j++) { /* each key is a part */
+        attn::forward_args one;
+        one.query = part.args.query;
+        one.key = {part.key.data() + j * dim, {1, dim}};
+        one.value = {part.value.data() + j * values, {1, values}};
+        one.context = contexts[j];
+        one.logsumexp = sums[j];
+        attn::forward(mechanism, one);
+        args.contexts.emplace_back(contexts[j]);
+        args.logsumexps.emplace_back(sums[j]);
+    }
+    args.context = context;
+    args.logsumexp = sum;
+    attn::merge(engine(), args);
+    for (int i = 0; i < queries; i++) {
+        CHECK_NEAR(sum[i], whole.logsumexp[i], 1e-12);
+        for (int d = 0; d < values; d++) CHECK_NEAR(context[i][d], whole.context[i][d], 1e-12);
+    }
+    const double once = context[0][0];
+    for (int j = 0; j < 5 * keys; j++) { /* more than a few: all are there six times */
+        args.contexts.push_back(args.contexts[static_cast<std::size_t>(j % keys)]);
+        args.logsumexps.push_back(args.logsumexps[static_cast<std::size_t>(j % keys)]);
+    }
+    attn::merge(engine(), args);
+    CHECK_NEAR(context[0][0], once, 1e-12);
+    CHECK_NEAR(sum[0], whole.logsumexp[0] + std::log(6.0), 1e-12);
+    args.logsumexps.pop_back();
+    CHECK_THROWS(attn::merge(engine(), args), attn::status::argument, "logsumexps[29] is NULL");
+    CHECK(attn::try_merge(engine(), {}) == attn::status::argument);
+}
+
 } // namespace
 
 int main()
@@ -501,6 +539,7 @@ int main()
          {"scores_are_those_of_the_stage", scores_are_those_of_the_stage},
          {"dropout_drops_the_same_weights_for_the_same_seed", dropout_drops_the_same_weights_for_the_same_seed},
          {"a_workspace_is_used", a_workspace_is_used},
+         {"parts_of_the_keys_are_merged", parts_of_the_keys_are_merged},
          {"a_call_made_ready_is_forward_each_time", a_call_made_ready_is_forward_each_time},
          {"a_call_made_ready_runs_at_other_addresses", a_call_made_ready_runs_at_other_addresses}});
 }

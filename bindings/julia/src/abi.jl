@@ -147,6 +147,17 @@ mutable struct AttentionalArgs <: Sized
     AttentionalArgs() = blank!(new())
 end
 
+mutable struct MergeArgs <: Sized
+    struct_size::UInt32
+    reserved::Int32
+    parts::Int64
+    contexts::Ptr{TensorPtr}
+    logsumexps::Ptr{TensorPtr}
+    context::TensorPtr
+    logsumexp::TensorPtr
+    MergeArgs() = blank!(new())
+end
+
 mutable struct DecomposableArgs <: Sized
     struct_size::UInt32
     accumulate::Int32
@@ -223,7 +234,8 @@ const STRUCTS = (attn_tensor = Tensor, attn_engine_options = EngineOptions, attn
                  attn_rope_options = RopeOptions, attn_memory_options = MemoryOptions, attn_weights_stats = WeightsStats,
                  attn_forward_args = ForwardArgs,
                  attn_backward_args = BackwardArgs, attn_attentional_args = AttentionalArgs,
-                 attn_decomposable_args = DecomposableArgs, attn_multihead_options = MultiheadOptions,
+                 attn_merge_args = MergeArgs, attn_decomposable_args = DecomposableArgs,
+                 attn_multihead_options = MultiheadOptions,
                  attn_multihead_args = MultiheadArgs, attn_multihead_backward_args = MultiheadBackwardArgs)
 
 const FUNCTIONS = Symbol[] # of the library that are called; where each lies is in the constant "at_" and its name
@@ -305,6 +317,7 @@ const Out = Ptr{HandlePtr}
 @import_c attn_backward_workspace(HandlePtr, Ptr{BackwardArgs}, Ptr{Csize_t})
 @import_c attn_attentional_forward(HandlePtr, Ptr{AttentionalArgs})
 @import_c attn_attentional_backward(HandlePtr, Ptr{AttentionalArgs})
+@import_c attn_merge(HandlePtr, Ptr{MergeArgs})
 @import_c attn_decomposable_forward(HandlePtr, Ptr{DecomposableArgs})
 @import_c attn_decomposable_backward(HandlePtr, Ptr{DecomposableArgs})
 @import_c attn_multihead_create(HandlePtr, Ptr{MultiheadOptions}, Out)

@@ -39,6 +39,29 @@ end
     @test alone.bias === alone.query === alone.context === nothing && alone.weight !== nothing
 end
 
+@testset "parts of the keys are merged" begin
+    query, key, value = normal(6, 3, 4, 2), normal(6, 11, 2, 2), normal(5, 11, 2, 2)
+    whole = attention(query, key, value; return_logsumexp = true)
+    cuts = [1:4, 5:5, 6:5, 6:11]
+    parts = [attention(query, key[:, cut, :, :], value[:, cut, :, :]; return_logsumexp = true) for cut in cuts]
+    contexts, sums = [part.context for part in parts], [part.logsumexp for part in parts]
+    merged = merge_parts(contexts, sums)
+    @test near(merged.context, whole.context) && near(merged.logsumexp, whole.logsumexp)
+    d_context = normal(size(whole.context)...)
+    want = attention_grad(d_context, query, key, value; result = whole)
+    got = [attention_grad(d_context, query, key[:, cut, :, :], value[:, cut, :, :]; result = merged) for cut in cuts]
+    @test near(sum(part.query for part in got), want.query)
+    @test near(cat((part.key for part in got)...; dims = 2), want.key)
+    @test near(cat((part.value for part in got)...; dims = 2), want.value)
+    place = merge_parts(Tuple(contexts), sums; out = contexts[2], logsumexp_out = sums[3])
+    @test place.context === contexts[2] && place.logsumexp === sums[3] && place == merged
+    mixed = merge_parts((Float16.(query), Float32.(query)), (zeros(3, 4, 2), zeros(Float32, 3, 4, 2)))
+    @test eltype(mixed.context) == Float16 && mixed.logsumexp isa Array{Float64,3}
+    @test status(() -> merge_parts([], [])) == :ATTN_ERR_ARGUMENT
+    @test status(() -> merge_parts([query], [])) == :ATTN_ERR_SHAPE
+    @test status(() -> merge_parts((query, Float32.(query)), [zeros(3, 4, 2), zeros(3, 4, 2)])) == :ATTN_ERR_DTYPE
+end
+
 @testset "decomposable attention" begin
     arrays = (f = normal(4, 5, 1, 2), g = normal(4, 7, 1, 2), a = normal(3, 5, 1, 2), b = normal(6, 7, 1, 2))
     result = decomposable(arrays...)

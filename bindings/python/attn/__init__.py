@@ -17,6 +17,7 @@ from ._handles import Engine
 from ._library import ArgumentError, DTypeError, Error, OutOfMemoryError, ShapeError, UnsupportedError, lib
 from ._mechanism import Mechanism
 from ._memory import Memory
+from ._merge import merge
 from ._multihead import MultiHead, MultiHeadGradients, MultiHeadResult
 from ._plot import plot
 from ._position import Rope, alibi_slopes, rope, sinusoidal
@@ -26,7 +27,7 @@ __all__ = ["ArgumentError", "AttentionalGradients", "Call", "DTypeError", "Decom
            "Engine", "Error", "Gradient", "Gradients", "Mechanism", "Memory", "MultiHead", "MultiHeadGradients",
            "MultiHeadResult", "OutOfMemoryError", "Result", "Rope", "ShapeError", "Stats", "UnsupportedError", "alibi_slopes",
            "attention", "attention_grad", "attentional", "attentional_grad", "bfloat16", "decomposable", "decomposable_grad",
-           "info", "plot", "rope", "sinusoidal", "version"]
+           "info", "merge", "plot", "rope", "sinusoidal", "version"]
 
 version: str = lib.attn_version().decode()
 __version__ = version

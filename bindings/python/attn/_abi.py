@@ -68,6 +68,12 @@ class AttentionalArgs(Structure):
                           "d_query")]
 
 
+class MergeArgs(Structure):
+    _fields_ = [("struct_size", c_uint32), ("reserved", c_int32), ("parts", c_int64),
+                ("contexts", POINTER(POINTER(Tensor))), ("logsumexps", POINTER(POINTER(Tensor))),
+                *_tensors("context", "logsumexp")]
+
+
 class DecomposableArgs(Structure):
     _fields_ = [("struct_size", c_uint32), ("accumulate", c_int32),
                 *_tensors("f", "g", "a", "b", "a_lengths", "b_lengths", "beta", "alpha", "a_logsumexp", "b_logsumexp",
@@ -97,8 +103,8 @@ class MultiheadBackwardArgs(Structure):
 STRUCTS: dict[str, type[Structure]] = {
     "tensor": Tensor, "engine_options": EngineOptions, "param_info": ParamInfo, "rope_options": RopeOptions,
     "memory_options": MemoryOptions, "weights_stats": WeightsStats, "forward_args": ForwardArgs, "backward_args": BackwardArgs,
-    "attentional_args": AttentionalArgs, "decomposable_args": DecomposableArgs, "multihead_options": MultiheadOptions,
-    "multihead_args": MultiheadArgs, "multihead_backward_args": MultiheadBackwardArgs}
+    "attentional_args": AttentionalArgs, "merge_args": MergeArgs, "decomposable_args": DecomposableArgs,
+    "multihead_options": MultiheadOptions, "multihead_args": MultiheadArgs, "multihead_backward_args": MultiheadBackwardArgs}
 
 _HANDLE, _OUT, _TENSOR, _SIZE = c_void_p, POINTER(c_void_p), POINTER(Tensor), POINTER(c_size_t)
 
@@ -144,6 +150,7 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "backward_workspace": [_HANDLE, POINTER(BackwardArgs), _SIZE],
     "attentional_forward": [_HANDLE, POINTER(AttentionalArgs)],
     "attentional_backward": [_HANDLE, POINTER(AttentionalArgs)],
+    "merge": [_HANDLE, POINTER(MergeArgs)],
     "decomposable_forward": [_HANDLE, POINTER(DecomposableArgs)],
     "decomposable_backward": [_HANDLE, POINTER(DecomposableArgs)],
     "multihead_create": [_HANDLE, POINTER(MultiheadOptions), _OUT],

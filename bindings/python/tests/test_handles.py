@@ -184,6 +184,53 @@ class Handles(unittest.TestCase):
         self.same(table[:, 1::2], np.cos(angles))
         self.same(attn.alibi_slopes(8, dtype="f8"), 2.0**-np.arange(1, 9))
 
+    def test_parts_of_the_keys_are_merged(self):
+        query, key, value = self.normal(2, 4, 3, 6), self.normal(2, 2, 11, 6), self.normal(2, 2, 11, 5)
+        whole = attn.attention(query, key, value, return_logsumexp=True)
+        cuts = [slice(0, 4), slice(4, 5), slice(5, 5), slice(5, 11)]
+        parts = [attn.attention(query, key[:, :, cut], value[:, :, cut], return_logsumexp=True) for cut in cuts]
+        contexts, sums = [part.context for part in parts], [part.logsumexp for part in parts]
+        merged = attn.merge(contexts, sums, return_logsumexp=True)
+        self.same(merged.context, whole.context)
+        self.same(merged.logsumexp, whole.logsumexp)
+        np.testing.assert_array_equal(attn.merge(np.stack(contexts), np.stack(sums)), merged.context)
+
+        d_context = self.normal(*whole.context.shape)
+        want = attn.attention_grad(d_context, query, key, value, result=whole)
+        got = [attn.attention_grad(d_context, query, key[:, :, cut], value[:, :, cut], result=merged) for cut in cuts]
+        self.same(sum(part.query for part in got), want.query)
+        self.same(np.concatenate([part.key for part in got], 2), want.key)
+        self.same(np.concatenate([part.value for part in got], 2), want.value)
+
+        place, sum_place = contexts[1].copy(), sums[1].copy()
+        contexts[1], sums[1] = place, sum_place
+        got = attn.merge(contexts, sums, out=place, logsumexp_out=sum_place, return_logsumexp=True)
+        self.assertIs(got.context, place)
+        self.assertIs(got.logsumexp, sum_place)
+        np.testing.assert_array_equal(place, merged.context)
+        np.testing.assert_array_equal(sum_place, merged.logsumexp)
+
+    def test_merged_parts_have_types_of_their_own(self):
+        context, rows = self.normal(3, 4), self.normal(3)
+        narrow, single = context.astype("f2"), context.astype("f4")
+        got = attn.merge([narrow, single], [rows, rows.astype("f4")], return_logsumexp=True)
+        self.assertEqual((got.context.dtype, got.logsumexp.dtype), (np.float16, np.float64))
+        np.testing.assert_allclose(got.context, context, atol=2e-3)
+        np.testing.assert_allclose(got.logsumexp, rows + np.log(2), atol=1e-6)
+        exact = attn.merge([single], [rows.astype("f4")], return_logsumexp="exact")
+        self.assertEqual(exact.logsumexp.dtype, np.float64)
+        np.testing.assert_array_equal(exact.context, single)
+        alone = attn.merge([context[0]], [rows[0, ...]], return_logsumexp=True)  # one row, whose sum has no dimensions
+        self.assertEqual((alone.context.shape, alone.logsumexp.shape), ((4,), ()))
+        for error, sentence, given in ((attn.ArgumentError, "contexts is empty", ([], [])),
+                                       (attn.ShapeError, "contexts are 2, but logsumexps are 1", ([context] * 2, [rows])),
+                                       (attn.DTypeError, "contexts is 3, but a list", (3, [rows])),
+                                       (attn.DTypeError, r"contexts\[1\] is a str", ([context, "x"], [rows] * 2)),
+                                       (attn.DTypeError, r"contexts\[1\] is ATTN_F32", ([context, single], [rows] * 2)),
+                                       (attn.ShapeError, r"logsumexps\[0\] has shape", ([context], [rows[1:]]))):
+            with self.assertRaisesRegex(error, sentence):
+                attn.merge(*given)
+
     def test_the_attentional_step(self):
         arrays = {"weight": self.normal(5, 7), "context": self.normal(2, 3, 4), "query": self.normal(2, 3, 3),
                   "bias": self.normal(5)}

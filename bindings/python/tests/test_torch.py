@@ -40,6 +40,15 @@ class Tensors(unittest.TestCase):
         gradients = attn.attention_grad(got.context, self.query, self.key, self.value, mask=mask)
         self.assertIsInstance(gradients.key, torch.Tensor)
 
+    def test_are_merged(self):
+        want = attn.attention(self.query, self.key, self.value, return_logsumexp=True)
+        parts = [attn.attention(self.query, self.key[:, :, cut].contiguous(), self.value[:, :, cut].contiguous(),
+                                return_logsumexp="exact") for cut in (slice(0, 2), slice(2, 7))]
+        got = attn.merge([part.context for part in parts], [part.logsumexp for part in parts], return_logsumexp=True)
+        self.assertIsInstance(got.context, torch.Tensor)
+        self.assertTrue(close(got.context, want.context))
+        self.assertTrue(close(got.logsumexp, want.logsumexp))
+
     def test_are_written_where_they_lie(self):
         out = torch.zeros(2, 5, 3, 8).transpose(1, 2)
         self.assertIs(attn.attention(self.query.transpose(2, 3).contiguous().transpose(2, 3), self.key, self.value, out=out),

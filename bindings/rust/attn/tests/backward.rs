@@ -295,3 +295,76 @@ fn a_float32_call_is_most_exact_from_a_log_sum_exp_in_float64() {
     let sum: f64 = d_values.iter().map(|&x| f64::from(x)).sum();
     assert!((sum - (TQ * D) as f64).abs() < 2e-6, "{sum}");
 }
+
+/// Keys in parts: forward, merged, and backward with what was merged, as all keys at once.
+#[test]
+fn parts_of_the_keys_are_merged() {
+    let engine = Engine::new().unwrap();
+    let mechanism = Mechanism::scaled_dot(&engine).unwrap();
+    let (q, k, v) = (numbers(TQ * D, 1), numbers(TK * D, 2), numbers(TK * D, 3));
+    let d_context = numbers(TQ * D, 4);
+    let inputs_of = |keys: std::ops::Range<usize>| {
+        let shape = [keys.len(), D];
+        let rows = keys.start * D..keys.end * D;
+        Inputs::new(Tensor::new(&q, &[TQ, D]).unwrap())
+            .key(Tensor::new(&k[rows.clone()], &shape).unwrap())
+            .value(Tensor::new(&v[rows], &shape).unwrap())
+    };
+    let run = |keys: std::ops::Range<usize>| {
+        let (mut context, mut logsumexp) = (vec![0.0; TQ * D], vec![0.0; TQ]);
+        let outputs = Outputs::new()
+            .context(TensorMut::new(&mut context, &[TQ, D]).unwrap())
+            .logsumexp(TensorMut::new(&mut logsumexp, &[TQ]).unwrap());
+        mechanism.forward(&inputs_of(keys), outputs).unwrap();
+        (context, logsumexp)
+    };
+    let query_gradient = |keys: std::ops::Range<usize>, context: &[f64], logsumexp: &[f64]| {
+        let mut d_q = vec![0.0; TQ * D];
+        let flow = Flow::new(Tensor::new(logsumexp, &[TQ]).unwrap()).context(
+            Tensor::new(context, &[TQ, D]).unwrap(),
+            Tensor::new(&d_context, &[TQ, D]).unwrap(),
+        );
+        let wanted = Gradients::new().query(TensorMut::new(&mut d_q, &[TQ, D]).unwrap());
+        mechanism.backward(&inputs_of(keys), &flow, wanted).unwrap();
+        d_q
+    };
+    let (whole, a, b) = (run(0..TK), run(0..1), run(1..TK));
+    let view = |x| Tensor::new(x, &[TQ, D]).unwrap();
+    let rows = |x| Tensor::new(x, &[TQ]).unwrap();
+    let parts = Parts::new()
+        .part(view(&a.0), rows(&a.1))
+        .part(view(&b.0), rows(&b.1));
+    let (mut context, mut logsumexp) = (vec![0.0; TQ * D], vec![0.0; TQ]);
+    engine
+        .merge(
+            &parts,
+            TensorMut::new(&mut context, &[TQ, D]).unwrap(),
+            Some(TensorMut::new(&mut logsumexp, &[TQ]).unwrap().into()),
+        )
+        .unwrap();
+    same(&context, &whole.0);
+    same(&logsumexp, &whole.1);
+    let (mut place, mut sums) = a.clone();
+    engine
+        .merge_in_place(
+            &Parts::new().part(view(&b.0), rows(&b.1)),
+            TensorMut::new(&mut place, &[TQ, D]).unwrap(),
+            TensorMut::new(&mut sums, &[TQ]).unwrap(),
+        )
+        .unwrap();
+    assert_eq!((&place, &sums), (&context, &logsumexp));
+    let halves = [0..1, 1..TK].map(|keys| query_gradient(keys, &context, &logsumexp));
+    let sum: Vec<f64> = halves[0]
+        .iter()
+        .zip(&halves[1])
+        .map(|(a, b)| a + b)
+        .collect();
+    same(&sum, &query_gradient(0..TK, &whole.0, &whole.1));
+
+    let none = engine.merge(
+        &Parts::new(),
+        TensorMut::new(&mut place, &[TQ, D]).unwrap(),
+        None,
+    );
+    assert_eq!(none.unwrap_err().status(), Status::Argument);
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * verbs/merge.c: joins the results of attention over parts of the keys. An item of work is a block of rows: the weights
+ * of all of its rows are made at once, part by part, and then each part's rows are added up. */
+#include "call/storage.h"
+#include "handles/engine.h"
+#include "handles/status.h"
+#include "handles/structs.h"
+#include "handles/tensor.h"
+#include "runtime/parallel.h"
+#include "runtime/size.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    SUM_BYTES = 8192, /* of an item's sums */
+    MOST_ROWS = 32,   /* of an item, */
+    LEAST_ROWS = 4,   /* below which vectors of weights stay empty */
+    MANY_ITEMS = 32,
+    KEPT = 8,     /* parts whose exponentials are kept until they are weights */
+    WIDENED = 256 /* elements of a row at a time, copied if they are not side by side */
+};
+
+typedef struct merge {
+    attn_engine *engine;
+    attn_merge_args args;
+    attn_i_view context, logsumexp;
+    attn_i_storage storage; /* of context */
+    const attn_i_kernels *doubles;
+    int64_t row_count;
+    int64_t rows, columns; /* of an item; and of these rows at a time */
+} merge;
+
+/* ------------------------------------------------------------------------------------------------ checking */
+
+/* Both tensors of a part, and what they are called. */
+typedef struct part {
+    attn_i_view context, logsumexp;
+    const char *context_name, *logsumexp_name;
+} part;
+
+static int same_view(const attn_i_view *a, const attn_i_view *b)
+{
+    return a->data == b->data && a->dtype == b->dtype && memcmp(a->stride, b->stride, sizeof a->stride) == 0;
+}
+
+/* An output lies apart from a part's tensor, or where that `twin` of it lies. */
+static attn_status check_apart(const char *output_name, const attn_i_view *output, const char *name,
+                               const attn_i_view *view, int is_twin)
+{
+    const attn_i_named_view list[] = {{"", output_name, output}, {"", name, view}};
+    if (output->data == NULL || (is_twin && same_view(output, view))) return ATTN_OK;
+    return attn_i_views_apart(list, 1, 2);
+}
+
+static attn_status check_overlap(const merge *m, const part *p)
+{
+    attn_status status = check_apart("context", &m->context, p->context_name, &p->context, 1);
+    if (status == ATTN_OK) status = check_apart("context", &m->context, p->logsumexp_name, &p->logsumexp, 0);
+    if (status == ATTN_OK) status = check_apart("logsumexp", &m->logsumexp, p->context_name, &p->context, 0);
+    if (status != ATTN_OK) return status;
+    return check_apart("logsumexp", &m->logsumexp, p->logsumexp_name, &p->logsumexp, 1);
+}
+
+static attn_status check_logsumexp(const merge *m, const attn_tensor *tensor, const char *name, attn_i_view *view)
+{
+    const int64_t *n = m->context.shape, shape[4] = {1, n[0], n[1], n[2]};
+    attn_status status = attn_i_tensor_check_real(tensor, name, 3, view);
+    return status == ATTN_OK ? attn_i_view_has_shape(view, name, "[B, Hq, Tq]", shape) : status;
+}
+
+static attn_status check_context(const merge *m, const attn_tensor *tensor, const char *name, attn_i_view *view)
+{
+    const attn_dtype output = m->context.dtype;
+    attn_status status = attn_i_tensor_check_number(tensor, name, 4, view);
+    if (status != ATTN_OK) return status;
+    if (attn_i_dtype_computed(tensor->dtype) != attn_i_dtype_computed(output)) {
+        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but context is %s: ATTN_F64 goes with ATTN_F64 alone", name,
+                           attn_i_dtype_name(tensor->dtype), attn_i_dtype_name(output));
+    }
+    return attn_i_view_has_shape(view, name, "[B, Hq, Tq, Dv]", m->context.shape);
+}
+
+static attn_status check_part(const merge *m, int64_t k, part *p)
+{
+    attn_status status = check_context(m, m->args.contexts[k], p->context_name, &p->context);
+    if (status == ATTN_OK) status = check_logsumexp(m, m->args.logsumexps[k], p->logsumexp_name, &p->logsumexp);
+    return status == ATTN_OK ? check_overlap(m, p) : status;
+}
+
+/* Checks a part, and once more with its number in the names if anything is wrong: writing numbers takes longer. */
+static attn_status check_numbered_part(const merge *m, int64_t k)
+{
+    char context_name[40], logsumexp_name[40];
+    part p = {.context_name = "contexts", .logsumexp_name = "logsumexps"};
+    if (check_part(m, k, &p) == ATTN_OK) return ATTN_OK;
+    snprintf(context_name, sizeof context_name, "contexts[%" PRId64 "]", k);
+    snprintf(logsumexp_name, sizeof logsumexp_name, "logsumexps[%" PRId64 "]", k);
+    p = (part){.context_name = context_name, .logsumexp_name = logsumexp_name};
+    return check_part(m, k, &p);
+}
+
+static attn_status check_outputs(merge *m)
+{
+    const attn_i_named_view list[] = {{"", "context", &m->context}, {"", "logsumexp", &m->logsumexp}};
+    attn_status status = attn_i_tensor_check_number(m->args.context, "context", 4, &m->context);
+    if (status == ATTN_OK) status = attn_i_view_is_output(&m->context, "context");
+    if (status != ATTN_OK || m->args.logsumexp == NULL) return status;
+    status = check_logsumexp(m, m->args.logsumexp, "logsumexp", &m->logsumexp);
+    if (status == ATTN_OK) status = attn_i_view_is_output(&m->logsumexp, "logsumexp");
+    return status == ATTN_OK ? attn_i_views_apart(list, 1, 2) : status;
+}
+
+static attn_status check_given(const attn_merge_args *args)
+{
+    if (args->reserved != 0) return attn_i_fail(ATTN_ERR_ARGUMENT, "reserved is not 0");
+    if (args->parts < 1) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "parts is %" PRId64 ", but at least 1 is needed", args->parts);
+    }
+    if (args->contexts == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "contexts is NULL");
+    if (args->logsumexps == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "logsumexps is NULL");
+    return ATTN_OK;
+}
+
+static attn_status check(attn_engine *engine, const attn_merge_args *args, merge *m)
+{
+    if (engine == NULL || args == NULL) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s is NULL", engine == NULL ? "engine" : "args");
+    }
+    const size_t size = sizeof m->args;
+    attn_status status = attn_i_struct_read(&m->args, size, size, args, args->struct_size, "attn_merge_args");
+    if (status == ATTN_OK) status = check_given(&m->args);
+    if (status == ATTN_OK) status = check_outputs(m);
+    for (int64_t k = 0; k < m->args.parts && status == ATTN_OK; k++) status = check_numbered_part(m, k);
+    return status;
+}
+
+/* ----------------------------------------------------------------------------------------------- computing */
+
+/* Rows of one item: of each its sequence, head and query. */
+typedef struct block {
+    const merge *merge;
+    int64_t rows;
+    int64_t places[MOST_ROWS][3];
+    double reference[MOST_ROWS], sum[MOST_ROWS]; /* the greatest log-sum-exp, or 0 where it has none; of exponentials */
+    double kept[KEPT][MOST_ROWS]; /* of the first parts, while they are wanted: log-sum-exps, then exponentials */
+} block;
+
+/* A part's tensor, and the bytes from one sequence, head and query to the next. */
+typedef struct steps {
+    const char *data;
+    int64_t step[3];
+} steps;
+
+/* `inner` dimensions belong to a row. Of the outer ones it has not, or that are 1, the index is always 0. */
+static steps steps_of(const attn_tensor *tensor, int32_t inner)
+{
+    steps s = {tensor->data, {0, 0, 0}};
+    const int64_t size = attn_i_dtype_size(tensor->dtype);
+    for (int32_t d = tensor->ndim - inner - 1, i = 2; d >= 0; d--, i--) {
+        if (tensor->shape[d] > 1) s.step[i] = tensor->stride[d] * size;
+    }
+    return s;
+}
+
+static inline const void *element_at(const steps *s, const int64_t *at)
+{
+    return s->data + at[0] * s->step[0] + at[1] * s->step[1] + at[2] * s->step[2];
+}
+
+static void load_logsumexps(const block *b, int64_t k, double *to)
+{
+    const attn_tensor *from = b->merge->args.logsumexps[k];
+    const steps s = steps_of(from, 0);
+    if (from->dtype == ATTN_F64) {
+        for (int64_t r = 0; r < b->rows; r++) to[r] = *(const double *)element_at(&s, b->places[r]);
+    } else {
+        for (int64_t r = 0; r < b->rows; r++) to[r] = *(const float *)element_at(&s, b->places[r]);
+    }
+}
+
+/* Log-sum-exps of a part become exponentials, of rows that saw none of its keys minus zero: the mark of the unseen. */
+static void make_exponentials(const block *b, double *row, double *sum)
+{
+    int unseen[MOST_ROWS] = {0};
+    for (int64_t r = 0; r < b->rows; r++) unseen[r] = row[r] == -INFINITY;
+    b->merge->doubles->column_exponentials(b->rows, b->reference, row, sum);
+    for (int64_t r = 0; r < b->rows; r++) row[r] = unseen[r] ? -0.0 : row[r];
+}
+
+/* What exponentials are taken from, and their sum: NaN where there is a NaN or plus infinity. */
+static void sum_exponentials(block *b)
+{
+    double other[MOST_ROWS];
+    for (int64_t r = 0; r < b->rows; r++) b->reference[r] = -INFINITY, b->sum[r] = 0;
+    for (int64_t k = 0; k < b->merge->args.parts; k++) {
+        double *row = k < KEPT ? b->kept[k] : other;
+        load_logsumexps(b, k, row);
+        b->merge->doubles->column_maximum(b->rows, row, b->reference);
+    }
+    for (int64_t r = 0; r < b->rows; r++) b->reference[r] = b->reference[r] == -INFINITY ? 0 : b->reference[r];
+    for (int64_t k = 0; k < b->merge->args.parts; k++) {
+        double *row = k < KEPT ? b->kept[k] : other;
+        if (k >= KEPT) load_logsumexps(b, k, row);
+        make_exponentials(b, row, b->sum);
+    }
+}
+
+/* The weights of a part's rows, with the mark. Where the sum is 0 all of them have it. */
+static void make_weights(const block *b, int64_t k, double *weights)
+{
+    if (k < KEPT) {
+        memcpy(weights, b->kept[k], (size_t)b->rows * sizeof *weights);
+    } else {
+        load_logsumexps(b, k, weights);
+        make_exponentials(b, weights, NULL);
+    }
+    for (int64_t r = 0; r < b->rows; r++) weights[r] /= b->sum[r] == 0 ? 1 : b->sum[r];
+}
+
+/* sums[j] += weight from[j stride], j < n. In parts, also of elements side by side, so that strides change no bit. */
+static void add_floats(const attn_i_stored_kernels *type, const attn_i_stored_kernels *floats, float weight,
+                       const char *from, int64_t stride, int64_t n, float *sums)
+{
+    const attn_i_rows weights = {&weight, 1};
+    float widened[WIDENED];
+    for (int64_t j = 0; j < n; j += WIDENED) {
+        const int64_t count = attn_i_min(n - j, WIDENED);
+        const char *some = from + j * stride * type->size;
+        if (stride != 1) type->load(count, some, stride, widened);
+        const attn_i_stored_rows row = {stride == 1 ? some : (const char *)widened, count};
+        (stride == 1 ? type : floats)->rows.context(1, weights, 1, row, count, sums + j);
+    }
+}
+
+static void add_doubles(const attn_i_kernels *doubles, double weight, const double *from, int64_t stride, int64_t n,
+                        double *sums)
+{
+    double gathered[WIDENED];
+    for (int64_t j = 0; j < n; j += WIDENED) {
+        const int64_t count = attn_i_min(n - j, WIDENED);
+        const double *some = from + j * stride;
+        if (stride != 1) doubles->gather(count, some, stride, gathered);
+        doubles->add_rows(1, &weight, stride == 1 ? some : gathered, count, count, sums + j);
+    }
+}
+
+/* Adds columns first .. first + n - 1 of a part's rows. */
+static void add_part(const block *b, int64_t k, int64_t first, int64_t n, char *sums)
+{
+    const merge *m = b->merge;
+    const attn_tensor *context = m->args.contexts[k];
+    const attn_i_stored_kernels *floats = attn_i_engine_stored_kernels(m->engine, ATTN_F32);
+    const attn_i_stored_kernels *type = attn_i_engine_stored_kernels(m->engine, context->dtype); /* float64: none */
+    const int64_t last = context->stride[context->ndim - 1], stride = n == 1 ? 1 : last;
+    const int64_t skipped = first * last * attn_i_dtype_size(context->dtype);
+    const steps s = steps_of(context, 1);
+    double weights[MOST_ROWS];
+    make_weights(b, k, weights);
+    for (int64_t r = 0; r < b->rows; r++) {
+        const char *from = (const char *)element_at(&s, b->places[r]) + skipped;
+        void *to = sums + r * n * m->storage.size;
+        if (weights[r] == 0 && signbit(weights[r])) continue;
+        if (context->dtype == ATTN_F64) {
+            add_doubles(m->doubles, weights[r], (const double *)(const void *)from, stride, n, to);
+        } else {
+            add_floats(type, floats, (float)weights[r], from, stride, n, to);
+        }
+    }
+}
+
+static void store_contexts(const block *b, int64_t first, int64_t n, const char *sums)
+{
+    const merge *m = b->merge;
+    for (int64_t r = 0; r < b->rows; r++) {
+        const int64_t *at = b->places[r];
+        char *to = attn_i_view_element(&m->context, at[0], at[1], at[2], first);
+        attn_i_elements_store(&m->storage, m->context.size, n, sums + r * n * m->storage.size, to,
+                              m->context.stride[3]);
+    }
+}
+
+static void store_logsumexps(const block *b)
+{
+    const attn_i_view *view = &b->merge->logsumexp;
+    for (int64_t r = 0; r < b->rows && view->data != NULL; r++) {
+        const int64_t *at = b->places[r];
+        const double logsumexp = b->sum[r] == 0 ? -INFINITY : b->reference[r] + log(b->sum[r]);
+        void *element = attn_i_view_element(view, 0, at[0], at[1], at[2]);
+        if (view->dtype == ATTN_F64) *(double *)element = logsumexp;
+        if (view->dtype != ATTN_F64) *(float *)element = (float)logsumexp;
+    }
+}
+
+static void find_places(block *b, int64_t first)
+{
+    const int64_t *n = b->merge->context.shape;
+    int64_t head = first / n[2], query = first % n[2];
+    for (int64_t r = 0; r < b->rows; r++) {
+        b->places[r][0] = head / n[1], b->places[r][1] = head % n[1], b->places[r][2] = query;
+        if (++query == n[2]) head++, query = 0;
+    }
+}
+
+/* Log-sum-exps are written last: in place they are read for every block of columns. */
+static void run_item(void *data, int64_t item)
+{
+    const merge *m = data;
+    const int64_t first = item * m->rows, columns = m->context.shape[3];
+    _Alignas(64) char sums[SUM_BYTES];
+    block b; /* not zeros, which take a while to write */
+    b.merge = m;
+    b.rows = attn_i_min(m->row_count - first, m->rows);
+    find_places(&b, first);
+    sum_exponentials(&b);
+    for (int64_t d = 0; d < columns; d += m->columns) {
+        const int64_t n = attn_i_min(columns - d, m->columns);
+        memset(sums, 0, (size_t)(b.rows * n * m->storage.size));
+        for (int64_t k = 0; k < m->args.parts; k++) add_part(&b, k, d, n, sums);
+        store_contexts(&b, d, n, sums);
+    }
+    store_logsumexps(&b);
+}
+
+/* By shape alone. An output that has elements can be addressed: its rows can be counted. */
+static void run(merge *m)
+{
+    const int64_t *n = m->context.shape;
+    m->storage = attn_i_storage_of(m->engine, m->context.dtype);
+    m->doubles = attn_i_engine_kernels(m->engine, ATTN_F64);
+    m->row_count = n[0] * n[1] * n[2];
+    m->columns = attn_i_clamp(n[3], 1, SUM_BYTES / m->storage.size);
+    m->rows = attn_i_min(SUM_BYTES / m->storage.size / m->columns, MOST_ROWS);
+    m->rows = attn_i_min(m->rows, attn_i_max(attn_i_divide_up(m->row_count, MANY_ITEMS), LEAST_ROWS));
+    const int64_t elements = attn_i_multiply_most(m->row_count, n[3] + 1);
+    attn_i_parallel(m->engine->pool, attn_i_divide_up(m->row_count, m->rows),
+                    attn_i_multiply_most(elements, m->args.parts), run_item, m);
+}
+
+attn_status attn_merge(attn_engine *engine, const attn_merge_args *args)
+{
+    merge m = {.engine = engine};
+    attn_status status = check(engine, args, &m);
+    if (status != ATTN_OK) return attn_i_fail_in("attn_merge", status);
+    if (!attn_i_view_is_empty(&m.context) || !attn_i_view_is_empty(&m.logsumexp)) run(&m);
+    return ATTN_OK;
+}
