@@ -268,6 +268,14 @@ class Attention(unittest.TestCase):
         self.assertEqual((alone.query, alone.key, alone.value, alone.alibi, alone.relative), (None,) * 5)
         self.assertIsNone(attn.attention_grad(**{**start, "sinks": None}, **flows, **rule).sinks)
 
+        flow = normal(B, Hq, Tq, Tk)  # through the weights the others have gradients, too
+        of_weights = lambda **moved: (flow * attn.attention(**{**start, **moved}, **rule, return_weights=True).weights).sum()
+        beside = attn.attention_grad(None, **start, d_weights=flow, **rule, wanted=["query", "key"])
+        for name in "query", "key":
+            way, step = normal(*start[name].shape), 1e-5
+            after, before = (of_weights(**{name: start[name] + sign * step * way}) for sign in (1, -1))
+            self.assertAlmostEqual((after - before) / (2 * step), (getattr(beside, name) * way).sum(), delta=1e-6)
+
     def test_sinks_that_are_refused(self):
         sinks = np.zeros(Hq, "f4")
         for error, given in ((attn.ShapeError, {"sinks": sinks[1:]}), (attn.ShapeError, {"sinks": sinks[None]}),
