@@ -28,12 +28,12 @@ struct call {
     attn_param_info info;
 
     attn_tensor query, key, value, mask, bias, key_lengths, context, weights, scores, logsumexp;
-    attn_tensor param, slopes, made_tensor; /* param fits W of general */
+    attn_tensor param, slopes, sinks, made_tensor; /* param fits W of general */
 
     /* Handles: general is what most calls use. location was made for 4 keys; narrow for keys of 3 dimensions. */
     attn_engine *engine, *made_engine;
-    attn_mechanism *mechanism, *made, *general, *dot, *location, *narrow, *causal, *sloped, *sloped_double, *unbound,
-        *doubles;
+    attn_mechanism *mechanism, *made, *general, *dot, *location, *narrow, *causal, *sloped, *sloped_double, *sunk,
+        *sunk_double, *unbound, *doubles;
 
     /* Arguments by value, and pointers that are passed on. */
     attn_forward_args *forward_args;
@@ -41,7 +41,7 @@ struct call {
     attn_engine **engine_out;
     attn_mechanism **mechanism_out;
     attn_param_info *info_out;
-    attn_tensor *tensor_out, *bound, *alibi;
+    attn_tensor *tensor_out, *bound, *alibi, *sink;
     const char *name, *constant;
     const int64_t *shape;
     int32_t *count_out;
@@ -57,9 +57,10 @@ struct call {
     double scale, cap, tau;
 
     /* Memory. */
-    _Alignas(64) float query_data[B * HQ * TQ * DQ], key_data[B * HK * TK * DK], value_data[B * HK * TK * DV],
-        bias_data[TQ * TK], context_data[B * HQ * TQ * DV], weights_data[B * HQ * TQ * TK],
-        scores_data[B * HQ * TQ * TK], logsumexp_data[B * HQ * TQ], param_data[DQ * DK], slopes_data[HQ];
+    _Alignas(64) float query_data[B * HQ * TQ * DQ], key_data[B * HK * TK * DK],
+        value_data[B * HK * TK * DV], bias_data[TQ * TK], context_data[B * HQ * TQ * DV],
+        weights_data[B * HQ * TQ * TK], scores_data[B * HQ * TQ * TK], logsumexp_data[B * HQ * TQ], param_data[DQ * DK],
+        slopes_data[HQ], sinks_data[HQ];
     double double_data[DQ * DK + HQ];
     int64_t lengths_data[B];
     unsigned char mask_data[TQ * TK], workspace[1 << 18];
@@ -112,6 +113,7 @@ static void view_all(struct call *c)
     view(&c->logsumexp, c->logsumexp_data, ATTN_F32, 3, 0, B, HQ, TQ);
     view(&c->param, c->param_data, ATTN_F32, 2, 0, 0, DQ, DK);
     view(&c->slopes, c->slopes_data, ATTN_F32, 1, 0, 0, 0, HQ);
+    view(&c->sinks, c->sinks_data, ATTN_F32, 1, 0, 0, 0, HQ);
     view(&c->made_tensor, c->param_data, ATTN_F32, 1, 0, 0, 0, 1);
 }
 
@@ -125,12 +127,16 @@ static void make_mechanisms(struct call *c)
     MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->causal));
     MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->sloped));
     MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->sloped_double));
+    MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->sunk));
+    MUST(attn_mechanism_create_general(c->engine, DQ, DK, &c->sunk_double));
     MUST(attn_mechanism_create_dot(c->engine, &c->dot));
     MUST(attn_mechanism_create_location(c->engine, DQ, TK - 1, &c->location));
     MUST(attn_mechanism_bind_param(c->general, "W", &c->param));
     MUST(attn_mechanism_bind_param(c->causal, "W", &c->param));
     MUST(attn_mechanism_bind_param(c->sloped, "W", &c->param));
     MUST(attn_mechanism_bind_param(c->sloped_double, "W", &c->param));
+    MUST(attn_mechanism_bind_param(c->sunk, "W", &c->param));
+    MUST(attn_mechanism_bind_param(c->sunk_double, "W", &c->param));
     MUST(attn_mechanism_bind_param(c->unbound, "W", &c->param));
     MUST(attn_mechanism_bind_param(c->unbound, "W", NULL));
     view(&t, c->param_data, ATTN_F32, 2, 0, 0, DQ, DQ);
@@ -141,8 +147,11 @@ static void make_mechanisms(struct call *c)
     MUST(attn_mechanism_bind_param(c->doubles, "W", &t));
     view(&t, c->double_data, ATTN_F64, 1, 0, 0, 0, HQ);
     MUST(attn_mechanism_set_alibi(c->sloped_double, &t, ATTN_ALIGN_TOP_LEFT));
+    MUST(attn_mechanism_set_sinks(c->sunk_double, &t));
     view(&t, c->slopes_data, ATTN_F32, 1, 0, 0, 0, HQ);
     MUST(attn_mechanism_set_alibi(c->sloped, &t, ATTN_ALIGN_TOP_LEFT));
+    view(&t, c->sinks_data, ATTN_F32, 1, 0, 0, 0, HQ);
+    MUST(attn_mechanism_set_sinks(c->sunk, &t));
     MUST(attn_mechanism_set_causal(c->causal, ATTN_ALIGN_BOTTOM_RIGHT));
     c->mechanism = c->general;
 }
@@ -153,8 +162,9 @@ static void create(struct call *c)
     memset(c, 0xA5, sizeof *c);
     memset(c->args_tail, 0, TAIL);
     memset(c->options_tail, 0, TAIL);
-    float *blocks[] = {c->query_data, c->key_data, c->value_data, c->bias_data, c->param_data, c->slopes_data};
-    const size_t counts[] = {B * HQ * TQ * DQ, B * HK * TK * DK, B * HK * TK * DV, TQ * TK, DQ * DK, HQ};
+    float *blocks[] = {c->query_data, c->key_data,    c->value_data, c->bias_data,
+                       c->param_data, c->slopes_data, c->sinks_data};
+    const size_t counts[] = {B * HQ * TQ * DQ, B * HK * TK * DK, B * HK * TK * DV, TQ * TK, DQ * DK, HQ, HQ};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         for (size_t k = 0; k < counts[i]; k++) blocks[i][k] = (float)rng_normal(&rng);
     }
@@ -179,7 +189,7 @@ static void create(struct call *c)
     c->info = (attn_param_info)ATTN_PARAM_INFO_INIT;
     c->forward_args = &c->args, c->engine_options = &c->options, c->info_out = &c->info;
     c->engine_out = &c->made_engine, c->mechanism_out = &c->made, c->tensor_out = &c->made_tensor;
-    c->bound = &c->param, c->alibi = &c->slopes, c->name = "W", c->constant = "ATTN_F32";
+    c->bound = &c->param, c->alibi = &c->slopes, c->sink = &c->sinks, c->name = "W", c->constant = "ATTN_F32";
     c->shape = c->shape_in, c->count_out = &c->count, c->total_out = &c->total, c->value_out = &c->constant_value;
     c->bytes_out = &c->bytes, c->json = c->json_data, c->bytes = sizeof c->json_data;
     c->query_dim = c->key_dim = c->hidden_dim = c->max_keys = A;
@@ -229,7 +239,8 @@ static void destroy(struct call *c)
     X(attn_mechanism_set_normaliser, (c->mechanism, c->normaliser))                                                    \
     X(attn_mechanism_set_causal, (c->mechanism, c->align))                                                             \
     X(attn_mechanism_set_window, (c->mechanism, c->left, c->right, c->align))                                          \
-    X(attn_mechanism_set_alibi, (c->mechanism, c->alibi, c->align))
+    X(attn_mechanism_set_alibi, (c->mechanism, c->alibi, c->align))                                                    \
+    X(attn_mechanism_set_sinks, (c->mechanism, c->sink))
 
 struct function {
     const char *name;

@@ -176,6 +176,9 @@ def outputs(t, score="scaled-dot", start=0, tau=1, relative=None, most=0, local=
     with np.errstate(divide="ignore"):
         total = np.log(np.exp(e).sum(-1))
     weights = softmax(e) * factor
+    if "sinks" in t:
+        of_keys, total = total, np.logaddexp(total, t["sinks"][:, None] / tau)
+        weights = weights * np.exp(of_keys - total)[..., None]
     if dropout:
         weights = weights * kept(weights.shape, dropout, seed, offset)
     return weights @ v, weights, total
@@ -192,7 +195,7 @@ class Mechanisms(InAnEmptyFolder):
         t = {name: self.normal(name + ".npy", *shape, dtype="f8") for name, shape in shapes.items()}
         files = []
         for name in t:
-            if name in ("query", "key", "value", "bias", "alibi"):
+            if name in ("query", "key", "value", "bias", "alibi", "sinks"):
                 files += ["--" + name, name + ".npy"]
             elif name == "relative":
                 files += ["--relative", said["relative"] + "=relative.npy"]
@@ -215,6 +218,27 @@ class Mechanisms(InAnEmptyFolder):
     def test_gradients_through_modifiers(self):
         self.check(options=("--softcap", "2", "--temperature", ".7", "--align", "top-left", "--query-start", "1", "--causal",
                             "top-left"), extra={"bias": (4, 1, 5), "alibi": (4,)}, start=1, softcap=2, tau=0.7, causal=True)
+
+    def test_sinks(self):
+        flows = ("context", "logsumexp")
+        self.check(extra={"sinks": (4,)}, flows=flows)
+        self.check("additive", ("--temperature", ".7", "--softcap", "2", "--causal", "top-left"), {"sinks": (4,)}, flows=flows,
+                   tau=0.7, softcap=2, causal=True)
+        self.check(options=("--dropout", ".4", "--seed", "5"), extra={"sinks": (4,)}, flows=("context",), dropout=0.4, seed=5)
+
+    def test_sinks_are_a_key_more(self):
+        sinks = self.normal("sinks.npy", 4, dtype="f8")
+        key, value = self.normal("key.npy", 2, 5, 6, dtype="f8"), self.normal("value.npy", 2, 5, 3, dtype="f8")
+        self.normal("query.npy", 4, 3, 6, dtype="f8")
+        np.save("more.npy", np.pad(key, ((0, 0), (0, 1), (0, 0))))
+        np.save("more values.npy", np.pad(value, ((0, 0), (0, 1), (0, 0))))
+        np.save("bias.npy", np.pad(sinks[:, None, None], ((0, 0), (0, 0), (5, 0))))
+        run, out = ("run", "--score", "scaled-dot", "--query", "query.npy"), ("--logsumexp", "lse.npy", "--context", "c.npy")
+        self.good(*run, "--key", "key.npy", "--value", "value.npy", "--sinks", "sinks.npy", *out)
+        got = np.load("c.npy"), np.load("lse.npy")
+        self.good(*run, "--key", "more.npy", "--value", "more values.npy", "--bias", "bias.npy", *out)
+        for mine, want in zip(got, (np.load("c.npy"), np.load("lse.npy"))):
+            np.testing.assert_allclose(mine, want, rtol=1e-12, atol=1e-12)
 
     def test_relative_biases(self):
         for kind, columns, most, heads in (("clipped", 5, 2, 4), ("t5", 8, 5, 4), ("t5-causal", 4, 6, 1)):
@@ -258,6 +282,7 @@ class Refusals(InAnEmptyFolder):
         self.normal("q8.npy", 3, 4, dtype="f8")
         self.normal("v_p.npy", 2)
         self.normal("table.npy", 1, 3)
+        self.normal("sinks.npy", 1)
         self.normal("W.npy", 9, 4)
         os.mkdir("folder")
 
@@ -287,7 +312,7 @@ class Refusals(InAnEmptyFolder):
         Path("empty.npy").touch()
         Path("zip.npy").write_bytes(b"PK\3\4" + b"x" * 100)
         for name in sorted(os.listdir()):
-            if name not in ("q.npy", "k.npy", "q8.npy", "v_p.npy", "table.npy", "W.npy"):
+            if name not in ("q.npy", "k.npy", "q8.npy", "v_p.npy", "table.npy", "sinks.npy", "W.npy"):
                 self.bad("run", "--score", "dot", "--query", name, "--key", "k.npy", "--context", "x.npy", sentence=name)
 
     def test_command_lines(self):
@@ -313,6 +338,8 @@ class Refusals(InAnEmptyFolder):
             (*run, "--scores", "raw"), (*run, "--scores", "what=x"), (*run, "--param", "W"), (*run, "--param", "=x"),
             (*run, "--param", "W=q.npy"), (*run, "--mask", "q.npy"), (*run, "--lengths", "q.npy"),
             (*run, "--alibi", "q.npy", "--align", "top-left"),
+            (*run, "--sinks", "q.npy"), (*run, "--sinks", "v_p.npy"), (*run, "--sinks", "none.npy"), (*run, "--sinks"),
+            (*run, "--sinks", "sinks.npy", "--hardmax"),
             (*run, "--local", "monotonic"), (*run, "--half-width", "2"), (*run, "--local", "near", "--half-width", "2"),
             (*run, "--local", "monotonic", "--half-width", "-1"), (*run, "--local", "predictive", "--half-width", "2"),
             (*run, "--local", "predictive", "--half-width", "2", "--param", "v_p=v_p.npy"),

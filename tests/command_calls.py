@@ -126,13 +126,14 @@ class Layers(InAnEmptyFolder):
             e = e + t["relative"][:, ahead.clip(-3, 3) + 3]
         if causal:
             e = np.where(np.arange(e.shape[-1]) <= np.arange(e.shape[-2])[:, None] + e.shape[-1] - e.shape[-2], e, -np.inf)
-        weights = softmax(e)
+        sums = np.exp(e).sum(-1) + (np.exp(t["sinks"])[:, None] if "sinks" in t else 0)
+        weights = np.exp(e) / sums[..., None]
         joined = (weights * keep @ v).swapaxes(1, 2).reshape(*x.shape[:2], -1)
         output = joined @ t["W_o"].T + t.get("b_o", 0)
         rank = max(t["query"].ndim, 2)
         lead, rows = output.shape[3 - t["query"].ndim:], weights.shape[3 - rank:]
         return {"output": output.reshape(lead), "weights": weights.reshape(rows),
-                "logsumexp": np.log(np.exp(e).sum(-1)).reshape(rows[:-1])}
+                "logsumexp": np.log(sums).reshape(rows[:-1])}
 
     def make(self, shapes):
         return {name: self.normal(name + ".npy", *shape, dtype="f8") for name, shape in shapes.items()}
@@ -140,7 +141,7 @@ class Layers(InAnEmptyFolder):
     @staticmethod
     def command(shapes, options=(), score="scaled-dot", heads=4, key_heads=2):
         files = [x for name in shapes for x in
-                 (("--" + name, name + ".npy") if name in ("query", "key", "value", "bias", "alibi") else
+                 (("--" + name, name + ".npy") if name in ("query", "key", "value", "bias", "alibi", "sinks") else
                   ("--" + name, "clipped=" + name + ".npy", "--max-distance", "3") if name == "relative" else
                   ("--param", name + "=" + name + ".npy"))]
         return ("run", "--score", score, "--heads", str(heads), *(("--key-heads", str(key_heads)) if key_heads != heads else ()),
@@ -200,11 +201,15 @@ class Layers(InAnEmptyFolder):
         self.check(("--align", "top-left"), extra={"relative": (4, 7)}, flows=("output",))
         self.check(("--align", "top-left"), extra={"alibi": (4,), "relative": (4, 7)}, flows=("weights", "logsumexp"))
 
+    def test_sinks(self):
+        self.check(extra={"sinks": (4,)}, flows=("output", "logsumexp"))
+        self.check(("--causal", "bottom-right"), causal=True, extra={"sinks": (4,)}, flows=("output",), bias=True)
+
     def test_refusals(self):
         shapes = self.shapes(key=(2, 3, 4), bias=True)
         self.make(shapes)
         self.make({"W_qkv": (22, 6), "b_qkv": (22,), "W_13": (13, 6), "W_flat": (72,), "d_output": (2, 5, 7), "d_flat": (5, 7),
-                   "four": (1, 2, 5, 6), "b_13": (13,), "slopes": (3,), "W_o9": (7, 9)})
+                   "four": (1, 2, 5, 6), "b_13": (13,), "slopes": (3,), "sinks": (4,), "W_o9": (7, 9), "d_weights": (2, 4, 5, 3)})
         self.normal("query4.npy", 2, 5, 6)
         np.save("whole.npy", np.ones((2, 5, 6), "i4"))
         np.save("o.npy", np.arange(3))
@@ -244,6 +249,8 @@ class Layers(InAnEmptyFolder):
             (run(options=("--d-output", "d_output.npy", "--hardmax", *into)), ""),
             (run(options=("--d-output", "d_output.npy", "--grad-out", "none")), "none"),
             (run(options=("--alibi", "slopes.npy", "--align", "top-left")), "ALiBi"),
+            (run(options=("--sinks", "slopes.npy")), "sinks"),
+            (run(options=("--sinks", "sinks.npy", "--d-weights", "d_weights.npy", *into)), "d_sinks"),
             (run(options=("--weights", "none/w.npy")), "none"),
             (("run", "--score", "dot", "--query", "query.npy", "--key-heads", "2"), "--key-heads needs --heads"),
         ])
@@ -352,7 +359,7 @@ class Incremental(InAnEmptyFolder):
 
     def test_modifiers(self):
         run = self.run_of()
-        self.make(bias=(4, 1, 7), row=(5, 1), slopes=(4,), table=(4, 7))
+        self.make(bias=(4, 1, 7), row=(5, 1), slopes=(4,), sinks=(4,), table=(4, 7))
         np.save("mask.npy", self.random.random((2, 1, 5, 7)) > 0.3)
         np.save("lengths.npy", np.array([6, 2], "i4"))
         measured = ("--alibi", "slopes.npy", "--relative", "clipped=table.npy", "--max-distance", "3", "--window", "2,1")
@@ -364,6 +371,7 @@ class Incremental(InAnEmptyFolder):
             ("--causal", "top-left", "--query-start", "-2", "--mask", "mask.npy"), ("--causal", "top-left", "--query-start", "50"),
             ("--local", "monotonic", "--half-width", "1", "--query-start", "1", "--causal", "top-left"),
             ("--local", "monotonic", "--half-width", "2", "--lengths", "lengths.npy"),
+            ("--sinks", "sinks.npy", "--causal", "bottom-right", "--temperature", ".7"),
             ("--rope", "halves", "--causal", "top-left", "--query-start", "2"), ("--hardmax", "--causal", "bottom-right"),
         ]:
             self.same(run, options)

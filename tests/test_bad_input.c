@@ -152,6 +152,8 @@ static const struct row rows[] = {
     IN(forward, DTYPE, "W", COPY(mechanism, doubles)),
     IN(forward, DTYPE, "slopes", COPY(mechanism, sloped_double)),
     IN(forward, SHAPE, "slopes", COPY(mechanism, sloped), SET(query.shape[1], 2)),
+    IN(forward, DTYPE, "sinks", COPY(mechanism, sunk_double)),
+    IN(forward, SHAPE, "sinks", COPY(mechanism, sunk), SET(query.shape[1], 2)),
     IN(forward, SHAPE, "heads", SET(query.shape[1], 3)),
     IN(forward, SHAPE, "heads", SET(query.shape[1], 0)),
     IN(forward, SHAPE, "heads", SET(key.shape[1], 0)),
@@ -207,6 +209,7 @@ static const struct row rows[] = {
     IN(forward, OVERLAP, "key_lengths", COPY(logsumexp.data, key_lengths.data)),
     IN(forward, OVERLAP, "parameter W", COPY(logsumexp.data, param.data)),
     IN(forward, OVERLAP, "slopes", COPY(mechanism, sloped), COPY(logsumexp.data, slopes.data)),
+    IN(forward, OVERLAP, "sinks", COPY(mechanism, sunk), COPY(logsumexp.data, sinks.data)),
     IN(forward, OVERLAP, "weights", COPY(logsumexp.data, weights.data)),
     IN(forward, OVERLAP, "scores", COPY(scores.data, weights.data)),
     IN(forward, OVERLAP, "context", COPY(context.data, key.data)),
@@ -305,6 +308,9 @@ static const struct row rows[] = {
     IN(mechanism_set_alibi, ARGUMENT, "slopes", SET(alibi, 0), SET(align, 2)),
     IN(mechanism_set_alibi, ARGUMENT, "align", SET(align, -1)),
     IN(mechanism_set_alibi, SHAPE, "slopes", SET(slopes.ndim, 2), SET(align, 1)),
+    IN(mechanism_set_sinks, SHAPE, "sinks", SET(sinks.ndim, 2)),
+    IN(mechanism_set_sinks, DTYPE, "sinks", SET(sinks.dtype, ATTN_I32)),
+    IN(mechanism_set_sinks, OVERFLOW, "sinks", SET(sinks.stride[0], INT64_MAX)),
 };
 
 static int rows_setup(void **state)
@@ -386,6 +392,7 @@ static const struct tensor_argument {
     TENSOR(forward, logsumexp, "logsumexp", OUTPUT),
     TENSOR(mechanism_bind_param, param, "W", INPUT),
     TENSOR(mechanism_set_alibi, slopes, "slopes", BORROWED),
+    TENSOR(mechanism_set_sinks, sinks, "sinks", BORROWED),
 };
 
 static void refuse_part(const struct tensor_argument *t, size_t part, size_t size, int64_t number, attn_status status,
@@ -408,7 +415,8 @@ static void every_tensor_is_checked_in_every_part(void **state)
         const attn_tensor *tensor = (const attn_tensor *)(const void *)((unsigned char *)pristine + t->at);
         const size_t last = 8 * (size_t)(tensor->ndim - 1);
         const int64_t data = (int64_t)(intptr_t)tensor->data;
-        const int may_be_narrow = t->function == &in_attn_mechanism_bind_param;
+        const int may_be_narrow =
+            t->function == &in_attn_mechanism_bind_param || t->function == &in_attn_mechanism_set_sinks;
         for (int k = 0; k < (may_be_narrow ? 5 : 7); k++) {
             /* Keys and values may be integers, but not without scales. */
             const int lacks_scales =

@@ -48,7 +48,7 @@ static const char usage[] =
     "\n"
     "FILE is a .npy file of f2, f4, f8, bfloat16 (V2), bool, i4 or i8 and rank 1 to 4; '-' is standard input or\n"
     "output, once each. Where queries are f2 or bfloat16, so are keys, values, bias, and what comes of them; weights,\n"
-    "scores, log-sum-exp, stats, and parameters, slopes and tables are f4. Outputs are all written or none.\n"
+    "scores, log-sum-exp, stats, and parameters, slopes, tables and sinks are f4. Outputs are all written or none.\n"
     "\n";
 
 static const char engine_help[] = "\n"

@@ -16,7 +16,7 @@ extern const request_option inner_gradients_options[];
 
 typedef struct inner_gradients {
     const attn_tensor *d_weights, *d_logsumexp; /* flow in; NULL where not given */
-    const attn_tensor *d_bias, *d_alibi, *d_relative;
+    const attn_tensor *d_bias, *d_alibi, *d_relative, *d_sinks;
     const attn_tensor **d_params; /* of the mechanism; the caller's to free */
 } inner_gradients;
 

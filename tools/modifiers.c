@@ -16,6 +16,7 @@ const request_option modifiers_options[] = {{.name = "scale"},
                                             {.name = "alibi"},
                                             {.name = "relative", .needs = "max-distance"},
                                             {.name = "max-distance", .needs = "relative"},
+                                            {.name = "sinks"},
                                             {.name = "mask"},
                                             {.name = "lengths"},
                                             {.name = "causal"},
@@ -112,6 +113,8 @@ void modifiers_set(attn_mechanism *mechanism, request *r, int64_t query_dim)
     if (request_word(r, "precision", precisions, &precision)) {
         require(attn_mechanism_set_precision(mechanism, precision));
     }
+    const attn_tensor *sinks = request_tensor(r, "sinks");
+    if (sinks != NULL) require(attn_mechanism_set_sinks(mechanism, sinks));
     positions p = modifiers_positions(r);
     if (p.causal != ATTN_ALIGN_NONE) require(attn_mechanism_set_causal(mechanism, p.causal));
     if (p.measured != ATTN_ALIGN_NONE) set_measured(mechanism, r, p.measured);

@@ -107,6 +107,7 @@ static void add_gradients(call *c)
     c->backward.d_bias = inner.d_bias;
     c->backward.d_alibi = inner.d_alibi;
     c->backward.d_relative = inner.d_relative;
+    c->backward.d_sinks = inner.d_sinks;
     c->backward.d_params = c->d_params = inner.d_params;
     attentional_add_gradients(&c->step, all, directory, c->r);
 }
@@ -202,6 +203,7 @@ const char run_attention_help[] =
     "  --local KIND          monotonic, predictive or predictive-floor (with --param W_p=FILE, v_p=FILE)\n"
     "  --half-width N        of --local: a query sees so many keys on either side\n"
     "  --temperature X       softmax of e / X\n"
+    "  --sinks FILE          a score for each head beside those of its keys, which has no value: [Hq]\n"
     "  --hardmax             1 on the highest score instead\n"
     "  --precision NAME      exact, the same on every CPU, or fast: a CPU that can multiplies bfloat16 and i1 as they\n"
     "                        are kept; attn info says what this one does. Gradients are exact\n"
@@ -227,4 +229,4 @@ const char run_attention_help[] =
     "  --d-weights FILE\n"
     "  --d-logsumexp FILE\n"
     "  --grad-out DIR        then those by every input go to DIR/d_query.npy, d_key, d_value, d_bias, d_alibi,\n"
-    "                        d_relative, and d_NAME for each parameter\n";
+    "                        d_relative, d_sinks, and d_NAME for each parameter\n";

@@ -101,6 +101,7 @@ static void add_gradients(call *c, const char *directory)
     b->d_bias = inner.d_bias;
     b->d_alibi = inner.d_alibi;
     b->d_relative = inner.d_relative;
+    b->d_sinks = inner.d_sinks;
     b->d_mechanism_params = c->d_mechanism_params = inner.d_params;
     require(attn_multihead_saved(c->layer, &c->args, &c->args.saved_size));
     c->args.saved = allocate(c->args.saved_size, 1);

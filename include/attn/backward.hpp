@@ -32,6 +32,7 @@ struct backward_args {
     tensor d_bias = {};
     tensor d_alibi = {};           /* [Hq] */
     tensor d_relative = {};        /* as the table */
+    tensor d_sinks = {};           /* [Hq]; not beside d_weights */
     param_gradients d_params = {}; /* for example d_params[0], of W */
     bool accumulate = false;       /* gradients are added to what is there */
     buffer workspace = {};         /* scratch, of backward_workspace(); left out: the engine's */
@@ -71,6 +72,7 @@ template <class Args, class Gradients> void lay_gradients(Args &args, const Grad
     args.d_bias = gradients.d_bias.get();
     args.d_alibi = gradients.d_alibi.get();
     args.d_relative = gradients.d_relative.get();
+    args.d_sinks = gradients.d_sinks.get();
     args.workspace = gradients.workspace.data;
     args.workspace_size = gradients.workspace.size;
 }

@@ -223,6 +223,12 @@ class mechanism : public detail::handle<attn_mechanism, attn_mechanism_destroy>
         return static_cast<status>(attn_mechanism_set_alibi(get(), slopes.get(), static_cast<attn_align>(align)));
     }
 
+    /* Without a tensor they are taken away. */
+    status try_set_sinks(const const_tensor &sinks) noexcept
+    {
+        return static_cast<status>(attn_mechanism_set_sinks(get(), sinks.get()));
+    }
+
 #if ATTN_THROWS
     template <class Score>
     mechanism(const engine &means, const Score &score) : mechanism(try_create(means, score).value())
@@ -299,6 +305,11 @@ class mechanism : public detail::handle<attn_mechanism, attn_mechanism_destroy>
     mechanism &set_alibi(const const_tensor &slopes, attn::align align)
     {
         return checked(try_set_alibi(slopes, align));
+    }
+
+    mechanism &set_sinks(const const_tensor &sinks)
+    {
+        return checked(try_set_sinks(sinks));
     }
 
   private:

@@ -57,7 +57,8 @@ struct multihead_backward_args {
     tensor d_value = {};
     tensor d_bias = {};                      /* of attention.bias */
     tensor d_alibi = {};                     /* of the mechanism's slopes, */
-    tensor d_relative = {};                  /* and of its relative biases */
+    tensor d_relative = {};                  /* of its relative biases, */
+    tensor d_sinks = {};                     /* and of its sinks; not beside d_weights */
     param_gradients d_params = {};           /* of the layer's parameters, */
     param_gradients d_mechanism_params = {}; /* and of the mechanism's */
     bool accumulate = false;                 /* gradients are added to what is there */

@@ -133,12 +133,13 @@ static void check_weights(const struct problem *p, const struct forward_call *ca
             sum += w;
         }
         if (!plain_weights(p) || (problem_in_reach(p) && p->numbers != NUMBERS_PEAKED)) continue; /* the twin has */
-        CHECK(sum == 0.0 || fabs(sum - 1.0) <= slack + (double)keys * unit, "%s: weights of row %d add up to %.9g",
+        const double missing = p->scene.twin.sinks != NULL ? fmax(sum - 1.0, 0.0) : fabs(sum - 1.0);
+        CHECK(sum == 0.0 || missing <= slack + (double)keys * unit, "%s: weights of row %d add up to %.9g",
               fuzz_engine_name(call->engine), (int)row, sum);
     }
 }
 
-/* A mean of values lies among them. */
+/* A mean of values lies among them, and of what a sink leaves of it towards 0. */
 static void check_context(const struct problem *p, const struct forward_call *call)
 {
     const int64_t rows = p->shape[0] * p->shape[1] * p->shape[2], dim = p->context_shape[3];
@@ -152,6 +153,7 @@ static void check_context(const struct problem *p, const struct forward_call *ca
             CHECK(got == 0.0, "%s: context %g of no keys", fuzz_engine_name(call->engine), got);
             continue;
         }
+        if (p->scene.twin.sinks != NULL) least = fmin(least, 0.0), greatest = fmax(greatest, 0.0);
         const bool is_half = call->outputs[CONTEXT].tensor.dtype == ATTN_F16;
         if (is_half && fmax(fabs(least), fabs(greatest)) > 65504.0) continue; /* of integers with great scales */
         const double half = dtype_half_step(call->outputs[CONTEXT].tensor.dtype, got);
@@ -345,7 +347,7 @@ void forward_check_unseen(struct problem *p, const struct forward_call *call)
 
 enum { ENTROPY, STRONGEST, KEY_SUMS, STATS };
 
-/* Of weights that add up to 1, or to nothing. */
+/* Of weights that add up to 1, or to nothing; or, with a sink, to less than 1. */
 static void check_stats(const struct problem *p, const struct array stats[STATS])
 {
     const int64_t rows = p->shape[0] * p->shape[1] * p->shape[2], keys = p->shape[3];
@@ -366,7 +368,8 @@ static void check_stats(const struct problem *p, const struct array stats[STATS]
         CHECK(sum >= 0.0, "key_sums[%d] is %.9g", (int)i, sum);
         sums += sum;
     }
-    CHECK(p->scene.twin.local >= TWIN_PREDICTIVE || fabs(sums - (double)seeing) <= slack * (double)(rows + 1),
+    const double off = p->scene.twin.sinks != NULL ? fmax(sums - (double)seeing, 0.0) : fabs(sums - (double)seeing);
+    CHECK(p->scene.twin.local >= TWIN_PREDICTIVE || off <= slack * (double)(rows + 1),
           "%d queries see keys, and their weights add up to %.9g", (int)seeing, sums);
 }
 

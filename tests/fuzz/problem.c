@@ -206,6 +206,7 @@ static attn_mechanism *make_mechanism(const struct problem *p, attn_engine *on)
     OK(attn_mechanism_set_causal(m, (attn_align)t->causal));
     if (t->window != TWIN_NONE) OK(attn_mechanism_set_window(m, t->left, t->right, (attn_align)t->window));
     if (t->alibi != TWIN_NONE) OK(attn_mechanism_set_alibi(m, &s->slopes.tensor, (attn_align)t->alibi));
+    if (t->sinks != NULL) OK(attn_mechanism_set_sinks(m, &s->sinks.tensor));
     if (t->relative != TWIN_NO_RELATIVE) {
         OK(attn_mechanism_set_relative_bias(m, &s->table.tensor, (attn_relative)t->relative, t->max_distance,
                                             (attn_align)t->relative_align));
@@ -248,6 +249,17 @@ void problem_make_fast(struct problem *p)
 static enum twin_align take_align(struct bytes *b)
 {
     return take(b) % 2 == 0 ? TWIN_TOP_LEFT : TWIN_BOTTOM_RIGHT; /* the numbers are those of attn_align */
+}
+
+/* Sinks take no byte and no number from what follows: inputs that were kept before there were any say the same else. */
+static void make_sinks(struct problem *p)
+{
+    struct scene *s = &p->scene;
+    struct bytes none = {NULL, 0};
+    const struct rng before = s->rng;
+    (void)rng_bits(&s->rng);
+    s->twin.sinks = input(p, &none, &s->sinks, 1, &s->twin.query_heads, 2.0, 1.0);
+    s->rng = before;
 }
 
 static void take_rule(struct problem *p, struct bytes *b)
@@ -311,6 +323,7 @@ static void take_rule(struct problem *p, struct bytes *b)
         t->alibi != TWIN_BOTTOM_RIGHT) {
         s->args.query_start = t->query_start = start;
     }
+    if (s->modifiers & HAS_SINKS && !t->hardmax) make_sinks(p);
 }
 
 /* ------------------------------------------------------------------------- masks, biases, valid lengths */
@@ -412,9 +425,10 @@ static void describe(const void *of)
         (int)t->query_heads, (int)t->key_heads, (int)t->queries, (int)t->keys, (int)t->query_dim, (int)t->key_dim,
         (int)t->value_dim, (int)t->hidden_dim, t->value == NULL ? ", keys alone" : "");
     fprintf(stderr,
-            "scale %g cap %g tau %g dropout %g local %d %d causal %d window %d %d %d alibi %d relative %d start %d\n",
+            "scale %g cap %g tau %g dropout %g local %d %d causal %d window %d %d %d alibi %d relative %d start %d%s\n",
             t->scale, t->softcap, t->temperature, t->dropout, (int)t->local, (int)t->half_width, (int)t->causal,
-            (int)t->window, (int)t->left, (int)t->right, (int)t->alibi, (int)t->relative, (int)t->query_start);
+            (int)t->window, (int)t->left, (int)t->right, (int)t->alibi, (int)t->relative, (int)t->query_start,
+            t->sinks != NULL ? " sinks" : "");
 }
 
 /* What all else depends on. */

@@ -212,6 +212,7 @@ void problem_store(struct problem *p, struct bytes *b, struct stored stored)
         t->bias = problem_own(p, problem_expand(&bias, p->shape));
     }
     if (s->slopes.memory != NULL) t->slopes = store(p, b, &s->slopes, computed);
+    if (s->sinks.memory != NULL) t->sinks = store(p, &(struct bytes){NULL, 0}, &s->sinks, computed);
     if (s->table.memory != NULL) t->table = store(p, b, &s->table, computed);
     store_params(p, b);
 }

@@ -135,6 +135,81 @@ void refused_gradients_throw()
     CHECK(attn::try_backward_workspace(mechanism, args, gradients).status() == attn::status::unsupported);
 }
 
+void gradients_of_sinks_are_differences()
+{
+    constexpr std::size_t heads = 2;
+    const attn::engine engine;
+    attn::mechanism mechanism(engine, attn::scaled_dot{});
+    numbers sinks = {0.5, -0.25}, d_sinks(heads), query = check::numbers<double>(heads * queries * dim, 70);
+    numbers key = check::numbers<double>(keys * dim, 71), value = check::numbers<double>(keys * values, 72);
+    numbers d_query(query.size()), context(heads * queries * values), logsumexp(heads * queries);
+    const numbers d_context = check::numbers<double>(context.size(), 73),
+                  d_logsumexp = check::numbers<double>(logsumexp.size(), 74), d_weights(heads * queries * keys, 1.0);
+    mechanism.set_temperature(0.6).set_sinks(sinks);
+    attn::forward_args args;
+    args.query = {query, {1, heads, queries, dim}};
+    args.key = {key, {1, 1, keys, dim}};
+    args.value = {value, {1, 1, keys, values}};
+    args.context = {context, {1, heads, queries, values}};
+    args.logsumexp = {logsumexp, {1, heads, queries}};
+    const auto loss = [&] {
+        attn::forward(mechanism, args);
+        return weighted(context, d_context) + weighted(logsumexp, d_logsumexp);
+    };
+    attn::backward_args gradients;
+    gradients.d_context = {d_context, {1, heads, queries, values}};
+    gradients.d_logsumexp = {d_logsumexp, {1, heads, queries}};
+    gradients.d_query = {d_query, {1, heads, queries, dim}};
+    gradients.d_sinks = d_sinks;
+    loss();
+    attn::backward(mechanism, args, gradients);
+    expect_gradient(sinks, d_sinks, loss, "d_sinks");
+    expect_gradient(query, d_query, loss, "d_query beside sinks");
+    gradients.d_weights = {d_weights, {1, heads, queries, keys}};
+    CHECK_THROWS(attn::backward(mechanism, args, gradients), attn::status::unsupported, "d_sinks");
+    gradients.d_weights = {};
+    mechanism.set_sinks({});
+    CHECK_THROWS(attn::backward(mechanism, args, gradients), attn::status::argument, "d_sinks");
+}
+
+void gradients_of_sinks_of_a_layer_are_differences()
+{
+    constexpr std::size_t heads = 2, width = 4, length = 3;
+    const attn::engine engine;
+    attn::mechanism mechanism(engine, attn::scaled_dot{});
+    numbers sinks = {0.5, -0.25}, d_sinks(heads), x = check::numbers<double>(length * width, 75), d_x(x.size());
+    numbers output(x.size());
+    const numbers d_output = check::numbers<double>(x.size(), 76);
+    mechanism.set_sinks(sinks);
+    attn::multihead_options options;
+    options.query_heads = heads;
+    options.query_dim = width;
+    attn::multihead layer(mechanism, options);
+    std::vector<numbers> params;
+    for (std::int32_t i = 0; i < layer.param_count(); i++) {
+        const attn::param_info info = layer.param_info(i);
+        params.push_back(
+            check::numbers<double>(static_cast<std::size_t>(info.elements), static_cast<unsigned>(77 + i)));
+        layer.bind_param(info.name, {params.back(), info.shape});
+    }
+    attn::multihead_args args;
+    args.query = {x, {1, length, width}};
+    args.output = {output, {1, length, width}};
+    attn::multihead_backward_args gradients;
+    gradients.d_output = {d_output, {1, length, width}};
+    gradients.d_sinks = d_sinks;
+    const auto loss = [&] {
+        layer.forward(args);
+        return weighted(output, d_output);
+    };
+    loss();
+    layer.backward(args, gradients);
+    expect_gradient(sinks, d_sinks, loss, "d_sinks of a layer");
+    gradients.d_query = {d_x, {1, length, width}};
+    layer.backward(args, gradients);
+    expect_gradient(x, d_x, loss, "d_query of a layer with sinks");
+}
+
 void gradients_of_a_layer_are_differences()
 {
     constexpr std::size_t heads = 2, width = 4, length = 3, head_dim = width / heads;
@@ -367,6 +442,8 @@ int main()
     return check::run(
         {{"gradients_are_differences", gradients_are_differences},
          {"refused_gradients_throw", refused_gradients_throw},
+         {"gradients_of_sinks_are_differences", gradients_of_sinks_are_differences},
+         {"gradients_of_sinks_of_a_layer_are_differences", gradients_of_sinks_of_a_layer_are_differences},
          {"gradients_of_a_layer_are_differences", gradients_of_a_layer_are_differences},
          {"gradients_of_cross_attention_are_differences", gradients_of_cross_attention_are_differences},
          {"gradients_of_the_attentional_step_are_differences", gradients_of_the_attentional_step_are_differences},

@@ -244,6 +244,60 @@ void biases_are_added()
     });
 }
 
+/* As one key more would have it, whose score is the sink of its head, and whose value is 0. */
+void sinks_are_a_key_more()
+{
+    constexpr std::size_t heads = 2, more = keys + 1;
+    std::vector<double> sinks = {0.75, -0.5};
+    const double scale = 0.5, tau = 0.7;
+    const auto query = check::numbers<double>(heads * queries * dim, 4);
+    std::vector<double> key = check::numbers<double>(keys * dim, 5), value = check::numbers<double>(keys * values, 6);
+    double context[heads][queries][values], weights[heads][queries][keys], logsumexp[heads][queries];
+    attn::forward_args args;
+    args.query = {query, {1, heads, queries, dim}};
+    args.key = {key, {1, 1, keys, dim}};
+    args.value = {value, {1, 1, keys, values}};
+    args.context = {&context[0][0][0], {1, heads, queries, values}};
+    args.weights = {&weights[0][0][0], {1, heads, queries, keys}};
+    args.logsumexp = {&logsumexp[0][0], {1, heads, queries}};
+    attn::mechanism mechanism(engine(), attn::dot{});
+    mechanism.set_scale(scale).set_temperature(tau).set_sinks(sinks);
+    attn::forward(mechanism, args);
+
+    double bias[heads][1][more] = {}, want[heads][queries][values], want_weights[heads][queries][more];
+    double want_logsumexp[heads][queries];
+    for (std::size_t h = 0; h < heads; h++) bias[h][0][keys] = sinks[h];
+    key.resize(more * dim, 0.0);
+    value.resize(more * values, 0.0);
+    attn::forward_args other = args;
+    other.key = {key, {1, 1, more, dim}};
+    other.value = {value, {1, 1, more, values}};
+    other.bias = {&bias[0][0][0], {heads, 1, more}};
+    other.context = {&want[0][0][0], {1, heads, queries, values}};
+    other.weights = {&want_weights[0][0][0], {1, heads, queries, more}};
+    other.logsumexp = {&want_logsumexp[0][0], {1, heads, queries}};
+    attn::mechanism without(engine(), attn::dot{});
+    without.set_scale(scale).set_temperature(tau);
+    attn::forward(without, other);
+    for (std::size_t h = 0; h < heads; h++) {
+        for (std::size_t i = 0; i < queries; i++) {
+            for (std::size_t d = 0; d < values; d++) CHECK_NEAR(context[h][i][d], want[h][i][d], 1e-13);
+            for (std::size_t j = 0; j < keys; j++) CHECK_NEAR(weights[h][i][j], want_weights[h][i][j], 1e-13);
+            CHECK_NEAR(logsumexp[h][i], want_logsumexp[h][i], 1e-13);
+        }
+    }
+
+    std::vector<double> three(3);
+    mechanism.set_sinks(three);
+    CHECK_THROWS(attn::forward(mechanism, args), attn::status::shape, "sinks");
+    CHECK(mechanism.try_set_sinks({three, {1, 3}}) == attn::status::shape);
+    mechanism.set_sinks(sinks).set_normaliser(attn::normaliser::hardmax);
+    args.logsumexp = {};
+    CHECK_THROWS(attn::forward(mechanism, args), attn::status::unsupported, "sinks");
+    mechanism.set_sinks({});
+    attn::forward(mechanism, args);
+}
+
 void masks_and_lengths_hide()
 {
     problem p;
@@ -534,6 +588,7 @@ int main()
          {"hardmax_takes_the_highest", hardmax_takes_the_highest},
          {"causal_and_window_hide_by_position", causal_and_window_hide_by_position},
          {"biases_are_added", biases_are_added},
+         {"sinks_are_a_key_more", sinks_are_a_key_more},
          {"masks_and_lengths_hide", masks_and_lengths_hide},
          {"local_attention_looks_around_its_position", local_attention_looks_around_its_position},
          {"scores_are_those_of_the_stage", scores_are_those_of_the_stage},

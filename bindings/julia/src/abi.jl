@@ -128,6 +128,7 @@ mutable struct BackwardArgs <: Sized
     d_params::Ptr{TensorPtr}
     workspace::Ptr{UInt8}
     workspace_size::Csize_t
+    d_sinks::TensorPtr
     BackwardArgs() = blank!(new())
 end
 
@@ -227,6 +228,7 @@ mutable struct MultiheadBackwardArgs <: Sized
     d_mechanism_params::Ptr{TensorPtr}
     workspace::Ptr{UInt8}
     workspace_size::Csize_t
+    d_sinks::TensorPtr
     MultiheadBackwardArgs() = blank!(new())
 end
 
@@ -299,6 +301,7 @@ const Out = Ptr{HandlePtr}
 @import_c attn_mechanism_set_relative_bias(HandlePtr, TensorPtr, Int32, Int64, Int32)
 @import_c attn_mechanism_set_local(HandlePtr, Int32, Int64, Int64, Int64)
 @import_c attn_mechanism_set_alibi(HandlePtr, TensorPtr, Int32)
+@import_c attn_mechanism_set_sinks(HandlePtr, TensorPtr)
 @import_c attn_position_sinusoidal(TensorPtr, Int64, Float64)
 @import_c attn_position_alibi_slopes(TensorPtr)
 @import_c attn_rope(HandlePtr, Ptr{RopeOptions}, TensorPtr, TensorPtr)

@@ -21,11 +21,11 @@ a `NamedTuple` `(context, weights, logsumexp, scores, stats)`, where more is ask
 
 `query` `[Dq, Tq, Hq, B]`, `key` `[Dk, Tk, Hk, B]`, `value` `[Dv, Tk, Hk, B]`; `nothing`: the keys. `Hk` divides `Hq`. Arrays of
 fewer dimensions lack the last ones. All are borrowed for the call, whatever their strides, and of one type: `Float32`, `Float64`,
-`Float16` or [`Attn.BFloat16`](@ref). What is computed beside the context, and slopes, tables and parameters, is `Float32` where
-that has 16 bits.
+`Float16` or [`Attn.BFloat16`](@ref). What is computed beside the context, and slopes, tables, sinks and parameters, is `Float32`
+where that has 16 bits.
 
 - `score`, `params`, `scale`, `softcap`, `temperature`, `normaliser`, `precision`, `causal`, `window`, `alibi`, `relative`,
-  `locally`: the rule, as for [`Mechanism`](@ref)
+  `sinks`, `locally`: the rule, as for [`Mechanism`](@ref)
 - `key_scales`, `value_scales`: `[Tk, Hk, B]` of `Float32`, where `key` or `value` is of `Int8`: what each of its columns is to
   be multiplied by. Not beside a `query` of `Float64`, nor for gradients
 - `bias`: added to the scores; `mask`: `Bool`, true: may be seen. Both broadcast to `[Tk, Tq, Hq, B]`, where a size of 1, or a
@@ -58,9 +58,10 @@ attention(query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = n
 """
     attention_grad(d_context, query, key = nothing, value = nothing; d_weights, d_logsumexp, result, wanted, keywords...)
 
-Gradients of a loss by what [`attention`](@ref) read: a `NamedTuple` `(query, key, value, bias, alibi, relative, params)`, in
-which `params` is one by the parameters' names, and `nothing` stands where there was nothing, or it was not wanted. Each has
-the size of what it is the gradient of. Where `value` is `nothing`, the gradient of `key` is that of both its parts.
+Gradients of a loss by what [`attention`](@ref) read: a `NamedTuple` `(query, key, value, bias, alibi, relative, sinks,
+params)`, in which `params` is one by the parameters' names, and `nothing` stands where there was nothing, or it was not wanted.
+Each has the size of what it is the gradient of. Where `value` is `nothing`, the gradient of `key` is that of both its parts.
+Sinks have none beside `d_weights`.
 
 - `d_context` `[Dv, Tq, Hq, B]`, `d_weights` `[Tk, Tq, Hq, B]`, `d_logsumexp` `[Tq, Hq, B]`: the loss's gradients by the outputs;
   at least one

@@ -103,8 +103,8 @@ function run_once!(call::Call)
 end
 
 """
-    Gradient(call; d_context, d_weights, d_logsumexp, d_query, d_key, d_value, d_bias, d_alibi, d_relative, d_params = (;),
-             accumulate = false)
+    Gradient(call; d_context, d_weights, d_logsumexp, d_query, d_key, d_value, d_bias, d_alibi, d_relative, d_sinks,
+             d_params = (;), accumulate = false)
 
 The backward call of a [`Call`](@ref) that has run, with `context` and `logsumexp` among its outputs. The first three flow in;
 the others come out, and are written by [`run!`](@ref), or with `accumulate` added to: each of the size of what it is the
@@ -119,7 +119,8 @@ mutable struct Gradient
     function Gradient(call::Call; accumulate::Bool = false, d_params = NO_PARAMS, d_context::MaybeArray = nothing,
                       d_weights::MaybeArray = nothing, d_logsumexp::MaybeArray = nothing, d_query::MaybeArray = nothing,
                       d_key::MaybeArray = nothing, d_value::MaybeArray = nothing, d_bias::MaybeArray = nothing,
-                      d_alibi::MaybeArray = nothing, d_relative::MaybeArray = nothing)
+                      d_alibi::MaybeArray = nothing, d_relative::MaybeArray = nothing,
+                      d_sinks::MaybeArray = nothing)
         args, kept = BackwardArgs(), Any[]
         args.accumulate, args.forward = accumulate, Base.unsafe_convert(Ptr{ForwardArgs}, call.args)
         lay!(args, kept, :d_context, d_context)
@@ -131,6 +132,7 @@ mutable struct Gradient
         lay!(args, kept, :d_bias, d_bias)
         lay!(args, kept, :d_alibi, d_alibi)
         lay!(args, kept, :d_relative, d_relative)
+        lay!(args, kept, :d_sinks, d_sinks)
         isempty(d_params) || lay_params!(args, kept, :d_params, call.mechanism, d_params)
         return new(call, args, kept, UInt8[])
     end

@@ -178,7 +178,7 @@ end
 
 The arrays that are bound, by their names.
 """
-bound(handle::WithParameters) = filter(pair -> !(pair.first in (:alibi, :relative)), handle.owned.kept)
+bound(handle::WithParameters) = filter(pair -> !(pair.first in (:alibi, :relative, :sinks)), handle.owned.kept)
 
 # Room for the gradients of those parameters that are wanted, each of the type of what is bound; wanted nothing: of all.
 function gradients_of(handle::WithParameters, wanted, type)

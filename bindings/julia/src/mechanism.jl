@@ -73,6 +73,7 @@ A score with its modifiers: the rule by which [`forward`](@ref) and [`backward`]
 - `window`: `(left, right, alignment)`, -1 is unbounded; `alibi`: `(slopes, alignment)`, slopes `[Hq]`; `relative`:
   `(table, :clipped or :t5 or :t5_causal, max_distance, alignment)`, a table `[n, Hq]`, or `[n]` for all heads. Where `causal`
   is given these three may leave their alignment out. Slopes and table are borrowed as parameters are
+- `sinks`: `[Hq]`, as [`set_sinks!`](@ref) says; borrowed likewise
 - `locally`: Luong's local attention, `(:monotonic, half_width)`, or `(:predictive, half_width)` or
   `(:predictive_floor, half_width)` with `W_p` and `v_p` in params, or `(kind, half_width, query_dim, hidden_dim)`
 - `engine`: one of the caller's own
@@ -90,7 +91,7 @@ mutable struct Mechanism <: WithParameters
                        scale::Union{Nothing,Real} = nothing, softcap::Real = 0, temperature::Real = 1,
                        normaliser::Symbol = :softmax, precision::Symbol = :exact,
                        causal::Union{Nothing,Symbol} = nothing, window = nothing, alibi = nothing, relative = nothing,
-                       locally = nothing, engine::Engine = shared_engine())
+                       sinks::MaybeArray = nothing, locally = nothing, engine::Engine = shared_engine())
         sizes = sizes_of(score, by_name(params, "params"), flags, query_dim, key_dim, hidden_dim, max_keys)
         owned = create(at -> create_score(score, engine, sizes, at), attn_mechanism_destroy)
         mechanism = finalizer(close, new(owned, true))
@@ -105,6 +106,7 @@ mutable struct Mechanism <: WithParameters
             locally === nothing || set_local!(mechanism, locally_of(locally, params)...)
             alibi === nothing || set_alibi!(mechanism, aligned(alibi, 1, causal, "alibi")...)
             relative === nothing || set_relative!(mechanism, aligned(relative, 3, causal, "relative")...)
+            sinks === nothing || set_sinks!(mechanism, sinks)
             bind!(mechanism; pairs(params)...)
         catch
             close(mechanism)
@@ -239,6 +241,18 @@ function set_relative!(mechanism::Mechanism, table::MaybeArray, kind::Union{Noth
 end
 
 """
+    set_sinks!(mechanism, sinks)
+
+Adds a sink to the softmax of each query: a logit of its head that has no key and no value, so that weights may add up to less
+than 1. `sinks` `[Hq]`, one for each query head, are borrowed and kept alive; `nothing` takes them away. Not with `:hardmax`.
+"""
+function set_sinks!(mechanism::Mechanism, sinks::MaybeArray)
+    GC.@preserve sinks attn_mechanism_set_sinks(mechanism, reference(sinks, "sinks"))
+    keep!(mechanism, :sinks, sinks)
+    return mechanism
+end
+
+"""
     set_local!(mechanism, kind, half_width = 0, query_dim = 0, hidden_dim = 0)
 
 Luong's local attention: `:monotonic`; or `:predictive` or `:predictive_floor`, which need `query_dim` and `hidden_dim`, and
@@ -254,6 +268,6 @@ function set_local!(mechanism::Mechanism, kind::Union{Nothing,Symbol}, half_widt
     return mechanism
 end
 
-# The slopes of ALiBi and the table of relative biases; nothing where there are none.
-distances(mechanism::Mechanism) =
-    (alibi = get(mechanism.owned.kept, :alibi, nothing), relative = get(mechanism.owned.kept, :relative, nothing))
+# The slopes of ALiBi, the table of relative biases and the sinks; nothing where there are none.
+tables(mechanism::Mechanism) = map(name -> get(mechanism.owned.kept, name, nothing),
+                                   (alibi = :alibi, relative = :relative, sinks = :sinks))

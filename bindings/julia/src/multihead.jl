@@ -140,9 +140,9 @@ end
     backward(layer, d_output, query, key = nothing, value = nothing; d_weights, d_logsumexp, result, wanted, keywords...)
 
 Gradients of a loss by what `forward(layer, ...)` read, from those by its output, weights and log-sum-exp: a `NamedTuple`
-`(query, key, value, bias, alibi, relative, params, mechanism_params)`, with `nothing` where there was nothing, or it was not
-wanted. In self-attention the gradient of `query` is that of all three, else that of `key` is of the values too where there
-are none.
+`(query, key, value, bias, alibi, relative, sinks, params, mechanism_params)`, with `nothing` where there was nothing, or it was
+not wanted. Sinks have none beside `d_weights`. In self-attention the gradient of `query` is that of all three, else that of
+`key` is of the values too where there are none.
 
 - `result`: what `forward` returned for the same arguments with `save = true`; `nothing`: it is computed again
 - `wanted`: names of those that are wanted, parameters by their own, the layer's and the mechanism's; `nothing`: all
@@ -157,7 +157,7 @@ function backward(layer::MultiHead, d_output::MaybeArray, query::AbstractArray, 
             refuse(:ATTN_ERR_ARGUMENT, "result is not what forward returns with save = true")
         push!(kept, saved_from!(args, result.saved))
     end
-    given = (; query = query, key = key, value = value, bias = bias, distances(layer.mechanism)...)
+    given = (; query = query, key = key, value = value, bias = bias, tables(layer.mechanism)...)
     wanted = names_of(wanted, given, (keys(param_shapes(layer))..., keys(param_shapes(layer.mechanism))...))
     made = gradients_like(given, wanted)
     params, inner = gradients_of(layer, wanted, type), gradients_of(layer.mechanism, wanted, type)

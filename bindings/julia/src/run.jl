@@ -71,14 +71,14 @@ function backward(mechanism::Mechanism, d_context::MaybeArray, query::AbstractAr
         (result = forward(mechanism, query, key, value; return_logsumexp = :exact, bias = bias, keywords...))
     get(result, :logsumexp, nothing) === nothing &&
         refuse(:ATTN_ERR_ARGUMENT, "result is not what comes with return_logsumexp = true")
-    given = (; query = query, key = key, value = value, bias = bias, distances(mechanism)...)
+    given = (; query = query, key = key, value = value, bias = bias, tables(mechanism)...)
     wanted = names_of(wanted, given, keys(param_shapes(mechanism)))
     made = gradients_like(given, wanted)
     params = gradients_of(mechanism, wanted, eltype(query))
     call = Call(mechanism, query, key, value; context = result.context, logsumexp = result.logsumexp, bias = bias, keywords...)
     run!(Gradient(call; d_context = d_context, d_weights = d_weights, d_logsumexp = d_logsumexp, d_query = made.query,
                   d_key = made.key, d_value = made.value, d_bias = made.bias, d_alibi = made.alibi,
-                  d_relative = made.relative, d_params = params))
+                  d_relative = made.relative, d_sinks = made.sinks, d_params = params))
     return (; made..., params = params)
 end
 

@@ -62,7 +62,7 @@ end
 end
 
 @testset "what a handle borrows stays alive, and what nobody has any more is given back" begin
-    made() = Mechanism(:general; params = (W = normal(40, 40),), alibi = (normal(1), :top_left))
+    made() = Mechanism(:general; params = (W = normal(40, 40),), alibi = (normal(1), :top_left), sinks = normal(1))
     W_of(mechanism) = copy(bound(mechanism)[:W])
     mechanism = made()
     W, x = W_of(mechanism), normal(40, 30)

@@ -100,6 +100,44 @@ end
     @test alone.query === alone.key === alone.value === alone.alibi === alone.relative === nothing
 end
 
+@testset "sinks are a key more" begin
+    sinks = [0.5, -1.0, 0.0, 2.0]
+    more(x) = cat(x, zeros(size(x, 1), 1, size(x, 3), B); dims = 2) # a key of 0, whose value is 0
+    column(h, b) = [zeros(Tk); sinks[h]]
+    for type in (Float64, Float32), rule in (NamedTuple(), (softcap = 0.8, temperature = 0.5))
+        wanted = expected(query, more(key), more(value); bias = column, rule...)
+        given = (type.(query), type.(key), type.(value))
+        got = attention(given...; sinks = type.(sinks), return_weights = true, return_logsumexp = true, rule...)
+        @test near(got.context, wanted.context)
+        @test near(got.weights, wanted.weights[1:Tk, :, :, :])
+        @test near(got.logsumexp, wanted.logsumexp)
+        @test near(attention(given...; rule...), expected(query, key, value; rule...).context)
+    end
+    unseen = attention(query, key, value; sinks = sinks, mask = fill(false, Tk, Tq), return_logsumexp = true)
+    @test iszero(unseen.context) && unseen.logsumexp == repeat(sinks', Tq, 1, B)
+    @test status(() -> attention(query, key, value; sinks = sinks[2:end])) == :ATTN_ERR_SHAPE
+    @test status(() -> attention(query, key, value; sinks = sinks')) == :ATTN_ERR_SHAPE
+    @test status(() -> attention(query, key, value; sinks = Float32.(sinks))) == :ATTN_ERR_DTYPE
+    @test status(() -> attention(query, key, value; sinks = sinks, normaliser = :hardmax)) == :ATTN_ERR_UNSUPPORTED
+end
+
+@testset "gradients of sinks say how the results move" begin
+    flows = (d_context = normal(3, Tq, Hq, B), d_logsumexp = normal(Tq, Hq, B))
+    start = (query = query, key = key, value = value, sinks = normal(Hq))
+    rule = (temperature = 0.7, causal = :bottom_right)
+    function loss(x)
+        out = attention(x.query, x.key, x.value; sinks = x.sinks, return_logsumexp = true, rule...)
+        return dot(flows.d_context, out.context) + dot(flows.d_logsumexp, out.logsumexp)
+    end
+    grad(; given...) = attention_grad(flows.d_context, query, key, value; sinks = start.sinks, rule..., given...)
+    got = grad(d_logsumexp = flows.d_logsumexp)
+    @test moves(loss, start, got)
+    @test grad(d_logsumexp = flows.d_logsumexp, wanted = :sinks).sinks == got.sinks
+    weights = normal(Tk, Tq, Hq, B)
+    @test status(() -> grad(d_weights = weights)) == :ATTN_ERR_UNSUPPORTED
+    @test grad(d_weights = weights, wanted = :query).sinks === nothing
+end
+
 @testset "local attention looks around a centre" begin
     q, k, W_p, v_p = normal(6, 5, 2), normal(6, 9, 2), normal(4, 6), normal(4)
     params = (W_p = W_p, v_p = v_p)

@@ -151,18 +151,20 @@ end
     @test moves(loss, params, inner)
 end
 
-@testset "slopes and relative biases of a layer have gradients" begin
-    slopes, table = normal(2), normal(5, 2)
-    mechanism = Mechanism(causal = :top_left, alibi = slopes, relative = (table, :clipped, 2))
+@testset "slopes, relative biases and sinks of a layer have gradients" begin
+    slopes, table, sinks = normal(2), normal(5, 2), normal(2)
+    mechanism = Mechanism(causal = :top_left, alibi = slopes, relative = (table, :clipped, 2), sinks = sinks)
     layer = MultiHead(6, 2; mechanism = mechanism, bias = false)
     bind!(layer; map(shape -> normal(shape...), param_shapes(layer))...)
     x = normal(6, 5)
     made = backward(layer, 2 * layer(x), x)
     function loss(moved)
         set_relative!(set_alibi!(mechanism, moved.slopes, :top_left), moved.table, :clipped, 2, :top_left)
+        set_sinks!(mechanism, moved.sinks)
         return sum(abs2, layer(x))
     end
-    @test moves(loss, (slopes = slopes, table = table), (slopes = made.alibi, table = made.relative))
+    @test moves(loss, (slopes = slopes, table = table, sinks = sinks),
+                (slopes = made.alibi, table = made.relative, sinks = made.sinks))
 end
 
 @testset "decoding step by step is the whole sequence at once" begin

@@ -59,7 +59,8 @@ class BackwardArgs(Structure):
     _fields_ = [("struct_size", c_uint32), ("accumulate", c_int32), ("forward", POINTER(ForwardArgs)),
                 *_tensors("d_context", "d_weights", "d_logsumexp", "d_query", "d_key", "d_value", "d_bias", "d_alibi",
                           "d_relative"),
-                ("d_params", POINTER(POINTER(Tensor))), ("workspace", c_void_p), ("workspace_size", c_size_t)]
+                ("d_params", POINTER(POINTER(Tensor))), ("workspace", c_void_p), ("workspace_size", c_size_t),
+                *_tensors("d_sinks")]
 
 
 class AttentionalArgs(Structure):
@@ -97,7 +98,7 @@ class MultiheadBackwardArgs(Structure):
                 *_tensors("d_output", "d_weights", "d_logsumexp", "d_query", "d_key", "d_value", "d_bias", "d_alibi",
                           "d_relative"),
                 ("d_params", POINTER(POINTER(Tensor))), ("d_mechanism_params", POINTER(POINTER(Tensor))),
-                ("workspace", c_void_p), ("workspace_size", c_size_t)]
+                ("workspace", c_void_p), ("workspace_size", c_size_t), *_tensors("d_sinks")]
 
 
 STRUCTS: dict[str, type[Structure]] = {
@@ -133,6 +134,7 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "mechanism_set_relative_bias": [_HANDLE, _TENSOR, c_int32, c_int64, c_int32],
     "mechanism_set_local": [_HANDLE, c_int32, c_int64, c_int64, c_int64],
     "mechanism_set_alibi": [_HANDLE, _TENSOR, c_int32],
+    "mechanism_set_sinks": [_HANDLE, _TENSOR],
     "position_sinusoidal": [_TENSOR, c_int64, c_double],
     "position_alibi_slopes": [_TENSOR],
     "rope": [_HANDLE, POINTER(RopeOptions), _TENSOR, _TENSOR],

@@ -45,7 +45,7 @@ def _add_plain(rule: Any) -> Rule:
 
 def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayLike] | None, threads: int | None,
             scale: float | None, softcap: float, temperature: float, normaliser: Normaliser, precision: Precision,
-            causal: Align | None, window: Any, alibi: Any, relative: Any, local: Any) -> tuple[Any, Rule]:
+            causal: Align | None, window: Any, alibi: Any, relative: Any, sinks: Any, local: Any) -> tuple[Any, Rule]:
     """A mechanism for one call to which all of this is bound, so that it is nobody else's until it is given back; and what
     _give_back() wants to be told of it."""
     arrays = {name: array_of(given, f"parameter {name}") for name, given in mapping(params, "params").items()}
@@ -68,6 +68,8 @@ def _borrow(q: Array, k: Array | None, score: Score, params: Mapping[str, ArrayL
             mechanism.set_alibi(*aligned(alibi, 1, causal, "alibi"))
         if relative is not None:
             mechanism.set_relative(*aligned(relative, 3, causal, "relative"))
+        if sinks is not None:
+            mechanism.set_sinks(sinks)
     except BaseException:
         _give_back(what, mechanism)
         raise
@@ -81,6 +83,8 @@ def _give_back(rule: Any, mechanism: Rule) -> None:
         mechanism.set_alibi(None, None)
     if mechanism.relative is not None:
         mechanism.set_relative(None)
+    if mechanism.sinks is not None:
+        mechanism.set_sinks(None)
     if rule not in _free and len(_free) >= _MOST:
         _free.popitem(last=False)
     _free.setdefault(rule, []).append(mechanism)
@@ -91,11 +95,11 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
               params: Mapping[str, ArrayLike] | None = None, scale: float | None = None, softcap: float = 0.0,
               temperature: float = 1.0, bias: ArrayLike | None = None, mask: ArrayLike | None = None,
               key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None, alibi: Any = None,
-              relative: Any = None, local: Any = None, query_start: int = 0, normaliser: Normaliser = "softmax",
-              precision: Precision = "exact", dropout: float = 0.0, seed: int = 0, offset: int = 0,
-              return_weights: bool = False, return_logsumexp: bool | Exact = False, return_scores: Stage | None = None,
-              return_stats: bool | Collection[str] = False, threads: int | None = None,
-              out: ArrayLike | None = None) -> Any:
+              relative: Any = None, sinks: ArrayLike | None = None, local: Any = None, query_start: int = 0,
+              normaliser: Normaliser = "softmax", precision: Precision = "exact", dropout: float = 0.0, seed: int = 0,
+              offset: int = 0, return_weights: bool = False, return_logsumexp: bool | Exact = False,
+              return_scores: Stage | None = None, return_stats: bool | Collection[str] = False,
+              threads: int | None = None, out: ArrayLike | None = None) -> Any:
     """The context, [B, Hq, Tq, Dv]; or a Result, where weights, log-sum-exp, scores or stats are asked for too.
 
     query [B, Hq, Tq, Dq], key [B, Hk, Tk, Dk], value [B, Hk, Tk, Dv], None: the keys. Hk divides Hq. Arrays of fewer
@@ -111,6 +115,7 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     window      (left, right, alignment), -1 is unbounded; alibi (slopes, alignment), slopes [Hq];
     relative    (table, "clipped", "t5" or "t5_causal", max_distance, alignment). Where causal is given these three may
                 leave their alignment out.
+    sinks       [Hq], a logit for each query head that has its part in the softmax and no key.
     local       ("monotonic", half_width), or ("predictive", half_width) or ("predictive_floor", half_width) with W_p
                 and v_p in params.
     dropout     the probability; seed and offset say which weights.
@@ -123,7 +128,7 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     threads     of the engine; None is one for each CPU.
     out         an array for the context, for 16 bits also one of float32: then it is not rounded, which gradients are more
                 exact from."""
-    if (params is None or type(params) is dict and not params) and alibi is None and relative is None:
+    if (params is None or type(params) is dict and not params) and alibi is None and relative is None and sinks is None:
         # A rule is found by what equals it, and 1.0 equals 1: what is not whole must not get there.
         if window is not None and not (type(window) is tuple and len(window) > 1 and type(window[0]) is int
                                        and type(window[1]) is int):
@@ -142,7 +147,7 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
                             value_scales)
     q, k = array_of(query, "query"), maybe(key, "key")
     what, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, precision, causal,
-                              window, alibi, relative, local)
+                              window, alibi, relative, sinks, local)
     try:
         return _run.forward(mechanism, query, k, value, None, mask, bias, key_lengths, query_start, dropout, seed, offset,
                             return_weights, return_logsumexp, return_scores, return_stats, out, key_scales, value_scales)
@@ -156,12 +161,12 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
                    params: Mapping[str, ArrayLike] | None = None, scale: float | None = None, softcap: float = 0.0,
                    temperature: float = 1.0, bias: ArrayLike | None = None, mask: ArrayLike | None = None,
                    key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None,
-                   alibi: Any = None, relative: Any = None, local: Any = None, query_start: int = 0,
-                   normaliser: Normaliser = "softmax", precision: Precision = "exact", dropout: float = 0.0,
-                   seed: int = 0, offset: int = 0, threads: int | None = None) -> Gradients:
+                   alibi: Any = None, relative: Any = None, sinks: ArrayLike | None = None, local: Any = None,
+                   query_start: int = 0, normaliser: Normaliser = "softmax", precision: Precision = "exact",
+                   dropout: float = 0.0, seed: int = 0, offset: int = 0, threads: int | None = None) -> Gradients:
     """Gradients of a loss by what attention() read: query, key, value, bias, params (a dict by name), alibi (the
-    slopes), relative (the table); each of the type of what it is of. Where value is None, the gradient of key is that of
-    both its parts.
+    slopes), relative (the table), sinks; each of the type of what it is of. Where value is None, the gradient of key is
+    that of both its parts. Sinks have none beside d_weights.
 
     d_context [B, Hq, Tq, Dv], d_weights [B, Hq, Tq, Tk], d_logsumexp [B, Hq, Tq]: the loss's gradients by the outputs;
                 at least one.
@@ -172,7 +177,7 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
     gradients are exact whichever it is."""
     q, k = array_of(query, "query"), maybe(key, "key")
     rule, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, precision, causal,
-                              window, alibi, relative, local)
+                              window, alibi, relative, sinks, local)
     try:
         return _run.backward(mechanism, d_context, query, k, value, d_weights=d_weights, d_logsumexp=d_logsumexp,
                              result=result, wanted=wanted, mask=mask, bias=bias, key_lengths=key_lengths,

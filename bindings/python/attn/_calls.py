@@ -119,7 +119,7 @@ class Gradient(Unique):
     """attn_backward of a Call that has run, with context and logsumexp among its outputs. run() computes; the outputs
     are the arrays that were given for them, which are written, or with accumulate added to. d_params: arrays by the
     parameter's name. tensors: d_context, d_weights, d_logsumexp, which flow in; d_query, d_key, d_value, d_bias,
-    d_alibi, d_relative, which come out. Those that are None are left out."""
+    d_alibi, d_relative, d_sinks, which come out. Those that are None are left out."""
 
     copying = Laid.copying
 
@@ -127,12 +127,12 @@ class Gradient(Unique):
                  d_context: ArrayLike | None = None, d_weights: ArrayLike | None = None,
                  d_logsumexp: ArrayLike | None = None, d_query: ArrayLike | None = None, d_key: ArrayLike | None = None,
                  d_value: ArrayLike | None = None, d_bias: ArrayLike | None = None, d_alibi: ArrayLike | None = None,
-                 d_relative: ArrayLike | None = None):
+                 d_relative: ArrayLike | None = None, d_sinks: ArrayLike | None = None):
         self.args = fill(BackwardArgs, accumulate=int(flag(accumulate, "accumulate")),
                          forward=pointer(instance(call, Laid, "call").args))
         flows = {"d_context": d_context, "d_weights": d_weights, "d_logsumexp": d_logsumexp}
         outputs = {"d_query": d_query, "d_key": d_key, "d_value": d_value, "d_bias": d_bias, "d_alibi": d_alibi,
-                   "d_relative": d_relative}
+                   "d_relative": d_relative, "d_sinks": d_sinks}
         arrays = {name: look(given, name) for look, tensors in ((array_of, flows), (writable, outputs))
                   for name, given in tensors.items() if given is not None}
         lay(self.args, arrays)

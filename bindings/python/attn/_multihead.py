@@ -44,6 +44,7 @@ class MultiHeadGradients(NamedTuple):
     mechanism_params: dict[str, Any]
     alibi: Any = None
     relative: Any = None
+    sinks: Any = None
 
 
 def _aligned(size: int) -> Array:
@@ -165,9 +166,9 @@ class MultiHead(Parameters):
         """Gradients of a loss by what forward() read, from those by its output, weights and log-sum-exp.
 
         result      what forward() returned for the same arguments with save=True; None: it is computed again.
-        wanted      of query, key, value, bias, alibi, relative, and the names of parameters, the layer's and the
-                    mechanism's; None: all. In self-attention the gradient of query is that of all three, else that of
-                    key is of the values too where there are none."""
+        wanted      of query, key, value, bias, alibi, relative, sinks, and the names of parameters, the layer's and
+                    the mechanism's; None: all. Sinks have none beside d_weights. In self-attention the gradient of query
+                    is that of all three, else that of key is of the values too where there are none."""
         arrays, given_bias = self._arrays(query, key, value), maybe(bias, "bias")
         rows = arrays["query"]
         assert rows is not None
@@ -184,7 +185,7 @@ class MultiHead(Parameters):
                 saved = _aligned(saved.nbytes)
                 saved[:] = result.saved
             args.saved, args.saved_size = saved.ctypes.data, saved.nbytes
-        given = {**arrays, "bias": given_bias, **self.mechanism.distances()}
+        given = {**arrays, "bias": given_bias, **self.mechanism.tables()}
         known = [*(name for name, array in given.items() if array is not None), *self._shapes, *self.mechanism._shapes]
         names = chosen(wanted, known)
         gradients = {name: np.empty(array.shape, array.dtype) for name, array in given.items()

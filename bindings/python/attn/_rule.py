@@ -101,7 +101,7 @@ class Rule(Parameters):
                  hidden_dim: int | None = None, max_keys: int | None = None, scale: float | None = None,
                  softcap: float = 0.0, temperature: float = 1.0, normaliser: Normaliser = "softmax",
                  precision: Precision = "exact", causal: Align | None = None, window: Any = None, alibi: Any = None,
-                 relative: Any = None, local: Any = None, engine: Engine | None = None):
+                 relative: Any = None, sinks: ArrayLike | None = None, local: Any = None, engine: Engine | None = None):
         arrays = {name: array_of(given, f"parameter {name}") for name, given in mapping(params, "params").items()}
         sizes = sizes_of(score, arrays, flags, query_dim, key_dim, hidden_dim, max_keys)
         if window is not None:
@@ -114,6 +114,8 @@ class Rule(Parameters):
             self.set_alibi(*aligned(alibi, 1, causal, "alibi"))
         if relative is not None:
             self.set_relative(*aligned(relative, 3, causal, "relative"))
+        if sinks is not None:
+            self.set_sinks(sinks)
         self._bind(arrays)
 
     def _create(self: AnyRule, score: Score, sizes: tuple[int, ...], engine: Engine, scale: float | None = None,
@@ -125,6 +127,7 @@ class Rule(Parameters):
         self.engine, self.score = engine, score
         self.alibi: tuple[Array, Align] | None = None
         self.relative: tuple[Any, ...] | None = None
+        self.sinks: Array | None = None
         self._layouts: dict[Any, Any] = {}  # _run.py's
         check(getattr(lib, f"attn_mechanism_create_{score}")(engine.handle, *sizes, byref(self.handle)))
         self._own()
@@ -190,10 +193,17 @@ class Rule(Parameters):
                                                    choose(ALIGNMENTS, align, "relative")))
         self.relative = array, relative, max_distance, align
 
-    def distances(self) -> dict[str, Array | None]:
-        """The slopes of ALiBi and the table of relative biases, None where there are none."""
+    def set_sinks(self, sinks: ArrayLike | None) -> None:
+        """A logit for each query head that has its part in the softmax and no key; borrowed and kept alive. None takes
+        them away."""
+        array = None if sinks is None else array_of(sinks, "sinks")
+        check(lib.attn_mechanism_set_sinks(self.handle, None if array is None else byref(view(array, "sinks"))))
+        self.sinks = array
+
+    def tables(self) -> dict[str, Array | None]:
+        """The slopes of ALiBi, the table of relative biases and the sinks, None where there are none."""
         return {"alibi": None if self.alibi is None else self.alibi[0],
-                "relative": None if self.relative is None else self.relative[0]}
+                "relative": None if self.relative is None else self.relative[0], "sinks": self.sinks}
 
     def set_local(self, local: str | None, half_width: int | None = None, query_dim: int = 0, hidden_dim: int = 0) -> None:
         """"monotonic" with its half width; or "predictive" or "predictive_floor", which need query_dim and hidden_dim too,

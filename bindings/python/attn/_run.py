@@ -53,6 +53,7 @@ class _Gradients(NamedTuple):
     params: dict[str, Any]
     alibi: Any
     relative: Any
+    sinks: Any
 
 
 class Gradients(_Gradients):
@@ -61,8 +62,9 @@ class Gradients(_Gradients):
     __slots__ = ()
 
     def __new__(cls, query: Any = None, key: Any = None, value: Any = None, bias: Any = None,
-                params: dict[str, Any] | None = None, alibi: Any = None, relative: Any = None) -> Gradients:
-        return super().__new__(cls, query, key, value, bias, {} if params is None else params, alibi, relative)
+                params: dict[str, Any] | None = None, alibi: Any = None, relative: Any = None,
+                sinks: Any = None) -> Gradients:
+        return super().__new__(cls, query, key, value, bias, {} if params is None else params, alibi, relative, sinks)
 
 
 def _row(array: Array | None) -> Array | None:
@@ -268,8 +270,7 @@ def backward(mechanism: Rule, d_context: ArrayLike | None, query: ArrayLike, key
                          None, False, exact)
     elif not isinstance(result, Result) or result.logsumexp is None:
         raise DTypeError(f"result is a {type(result).__name__}, but what comes with return_logsumexp is needed")
-    given = {"query": q, "key": k, "value": v, "bias": b,
-             **mechanism.distances()}
+    given = {"query": q, "key": k, "value": v, "bias": b, **mechanism.tables()}
     known = [name for name, array in given.items() if array is not None] + list(mechanism._shapes)
     names = chosen(wanted, known)
     made = {name: np.empty_like(array, subok=False) for name, array in given.items()  # laid alike

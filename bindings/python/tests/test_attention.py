@@ -211,6 +211,88 @@ class Attention(unittest.TestCase):
                 self.assertEqual(list(alone), [name])
                 np.testing.assert_array_equal(alone[name], gradient)
 
+    def test_sinks_are_a_key_more(self):
+        sinks = np.array([0.5, -1, 0, 2], "f8")
+        query, key, value = (x.astype("f8") for x in (self.query, self.key, self.value))
+        more = [np.concatenate([x, np.zeros_like(x[:, :, :1])], 2) for x in (key, value)]
+        bias = np.zeros((1, Hq, 1, Tk + 1))
+        bias[..., -1] = sinks[:, None]
+        bias = np.broadcast_to(bias, (B, Hq, Tq, Tk + 1))
+        returns = {"return_weights": True, "return_logsumexp": True}
+        for dtype in "f8", "f4":
+            for rule in ({}, {"softcap": 0.8, "temperature": 0.5}, {"scale": 0.3}):
+                with self.subTest(dtype, **rule):
+                    context, weights, logsumexp = expected(query, *more, bias=bias, **rule)
+                    given = [x.astype(dtype) for x in (query, key, value)]
+                    got = attn.attention(*given, sinks=sinks.astype(dtype), **returns, **rule)
+                    self.same(got.context, context)
+                    self.same(got.weights, weights[..., :-1])
+                    self.same(got.logsumexp, logsumexp)
+                    mechanism = attn.Mechanism(sinks=sinks.astype(dtype), **rule)
+                    again = mechanism.forward(*given, **returns)
+                    for mine, other in zip(got[:3], again[:3]):
+                        np.testing.assert_array_equal(mine, other)
+                    plain = attn.attention(*given, **rule)  # these are not those of a rule that has been used
+                    mechanism.set_sinks(None)
+                    np.testing.assert_array_equal(mechanism(*given), plain)
+                    self.same(plain, expected(query, key, value, **rule)[0])
+        other = attn.attention(query, key, value, sinks=sinks + 1)
+        self.same(other, expected(query, *more, bias=bias + (np.arange(Tk + 1) == Tk))[0])
+        unseen = attn.attention(query, key, value, sinks=sinks, temperature=0.5, mask=np.zeros((Tq, Tk), bool),
+                                return_logsumexp=True)
+        np.testing.assert_array_equal(unseen.context, np.zeros_like(unseen.context))
+        self.same(unseen.logsumexp, np.broadcast_to(2 * sinks[:, None], (B, Hq, Tq)))
+
+    def test_gradients_of_sinks(self):
+        normal = functools.partial(self.normal, dtype="f8")
+        flows = {"d_context": normal(B, Hq, Tq, 3), "d_logsumexp": normal(B, Hq, Tq)}
+        rule = {"temperature": 0.7, "causal": "bottom_right"}
+        start = {"query": normal(B, Hq, Tq, D), "key": normal(B, Hk, Tk, D), "value": normal(B, Hk, Tk, 3),
+                 "sinks": normal(Hq)}
+
+        def loss(**moved):
+            result = attn.attention(**{**start, **moved}, **rule, return_logsumexp=True)
+            return (flows["d_context"] * result.context).sum() + (flows["d_logsumexp"] * result.logsumexp).sum()
+
+        result = attn.attention(**start, **rule, return_logsumexp=True)
+        gradients = attn.attention_grad(**start, **flows, **rule, result=result)
+        for name, array in start.items():
+            with self.subTest(name):
+                way, step = normal(*array.shape), 1e-5
+                after, before = (loss(**{name: array + sign * step * way}) for sign in (1, -1))
+                gradient = getattr(gradients, name)
+                self.assertEqual((gradient.shape, gradient.dtype), (array.shape, array.dtype))
+                self.assertAlmostEqual((after - before) / (2 * step), (gradient * way).sum(), delta=1e-6)
+        alone = attn.attention_grad(**start, **flows, **rule, wanted=["sinks"])
+        self.same(alone.sinks, gradients.sinks)
+        self.assertEqual((alone.query, alone.key, alone.value, alone.alibi, alone.relative), (None,) * 5)
+        self.assertIsNone(attn.attention_grad(**{**start, "sinks": None}, **flows, **rule).sinks)
+
+        flow = normal(B, Hq, Tq, Tk)  # through the weights the others have gradients, too
+        of_weights = lambda **moved: (flow * attn.attention(**{**start, **moved}, **rule, return_weights=True).weights).sum()
+        beside = attn.attention_grad(None, **start, d_weights=flow, **rule, wanted=["query", "key"])
+        for name in "query", "key":
+            way, step = normal(*start[name].shape), 1e-5
+            after, before = (of_weights(**{name: start[name] + sign * step * way}) for sign in (1, -1))
+            self.assertAlmostEqual((after - before) / (2 * step), (getattr(beside, name) * way).sum(), delta=1e-6)
+
+    def test_sinks_that_are_refused(self):
+        sinks = np.zeros(Hq, "f4")
+        for error, given in ((attn.ShapeError, {"sinks": sinks[1:]}), (attn.ShapeError, {"sinks": sinks[None]}),
+                             (attn.DTypeError, {"sinks": sinks.astype("f8")}), (attn.DTypeError, {"sinks": [0.0] * Hq}),
+                             (attn.UnsupportedError, {"sinks": sinks, "normaliser": "hardmax"})):
+            with self.subTest(given.keys()), self.assertRaisesRegex(error, "sinks"):
+                attn.attention(self.query, self.key, self.value, **given)
+        flows = {"d_context": self.normal(B, Hq, Tq, 3), "d_weights": self.normal(B, Hq, Tq, Tk)}
+        with self.assertRaisesRegex(attn.UnsupportedError, "d_sinks.*d_weights"):
+            attn.attention_grad(**flows, query=self.query, key=self.key, value=self.value, sinks=sinks)
+        attn.attention_grad(**flows, query=self.query, key=self.key, value=self.value, sinks=sinks, wanted=["query"])
+        self.same(attn.attention(self.query, self.key, self.value), expected(self.query, self.key, self.value)[0])
+        mechanism = attn.Mechanism(sinks=sinks)
+        with self.assertRaisesRegex(attn.ShapeError, "sinks"):
+            mechanism.set_sinks(sinks[None])
+        self.assertIs(mechanism.sinks, sinks)  # a refused one changes nothing
+
     def test_gradients_of_fewer_dimensions(self):
         query, key, d_context = self.query[0, 0, 0], self.key[0, 0], self.normal(D)
         result = attn.attention(query, key, return_logsumexp=True)
@@ -280,14 +362,27 @@ class Attention(unittest.TestCase):
             attn.attention(self.query, self.key, self.value, out=frozen)
 
     def test_a_call_keeps_no_array(self):
-        slopes, W = np.ones(Hq, "f4"), self.normal(D, D)
-        before = sys.getrefcount(slopes), sys.getrefcount(W)
-        rule = {"score": "general", "params": {"W": W}, "alibi": (slopes, "top_left")}
+        slopes, sinks, W = np.ones(Hq, "f4"), np.zeros(Hq, "f4"), self.normal(D, D)
+        before = sys.getrefcount(slopes), sys.getrefcount(sinks), sys.getrefcount(W)
+        rule = {"score": "general", "params": {"W": W}, "alibi": (slopes, "top_left"), "sinks": sinks}
         result = attn.attention(self.query, self.key, **rule, return_logsumexp=True)
         attn.attention_grad(result.context, self.query, self.key, **rule, result=result)
         del rule
         gc.collect()
-        self.assertEqual((sys.getrefcount(slopes), sys.getrefcount(W)), before)
+        self.assertEqual((sys.getrefcount(slopes), sys.getrefcount(sinks), sys.getrefcount(W)), before)
+
+    def test_a_mechanism_keeps_its_sinks(self):
+        sinks = np.full(Hq, 0.5, "f4")
+        before = sys.getrefcount(sinks)
+        mechanism = attn.Mechanism(sinks=sinks)
+        self.assertGreater(sys.getrefcount(sinks), before)
+        want = attn.attention(self.query, self.key, self.value, sinks=sinks)
+        np.testing.assert_array_equal(mechanism(self.query, self.key, self.value), want)
+        sinks += 1  # what is borrowed is read anew
+        np.testing.assert_array_equal(mechanism(self.query, self.key, self.value),
+                                      attn.attention(self.query, self.key, self.value, sinks=sinks))
+        mechanism.set_sinks(None)
+        self.assertEqual(sys.getrefcount(sinks), before)
 
     def test_more_rules_than_are_kept(self):
         for n in range(100):

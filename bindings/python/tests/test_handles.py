@@ -323,24 +323,24 @@ class Handles(unittest.TestCase):
         self.moves(loss, params, gradients.mechanism_params)
         layer.mechanism.bind(**params)
 
-    def test_a_layer_trains_biases_of_distances_too(self):
-        slopes, table, x, flow = self.normal(2), self.normal(2, 5), self.normal(1, 6, 8), self.normal(1, 2, 6)
+    def test_a_layer_trains_biases_of_distances_and_sinks_too(self):
+        sinks, slopes, table, x, flow = self.normal(2), self.normal(2), self.normal(2, 5), self.normal(1, 6, 8), self.normal(1, 2, 6)
         params = {name: self.normal(*shape) for name, shape in attn.MultiHead(8, 2).param_shapes().items()}
 
-        def layer(alibi, relative):
-            mechanism = attn.Mechanism()
+        def layer(alibi, relative, sinks):
+            mechanism = attn.Mechanism(sinks=sinks)
             mechanism.set_alibi(alibi, "top_left")
             mechanism.set_relative(relative, "clipped", 2, "top_left")
             return attn.MultiHead(8, 2, mechanism=mechanism, params=params)
 
-        def loss(alibi, relative):
-            made = layer(alibi, relative).forward(x, return_logsumexp=True)
+        def loss(**moved):
+            made = layer(**moved).forward(x, return_logsumexp=True)
             return (made.output**2).sum() + (flow * made.logsumexp).sum()
 
-        there = layer(slopes, table)
+        there = layer(slopes, table, sinks)
         gradients = there.backward(2 * there.forward(x), x, d_logsumexp=flow)
-        self.moves(loss, {"alibi": slopes, "relative": table},
-                   {"alibi": gradients.alibi, "relative": gradients.relative})
+        self.moves(loss, {"alibi": slopes, "relative": table, "sinks": sinks},
+                   {"alibi": gradients.alibi, "relative": gradients.relative, "sinks": gradients.sinks})
 
     def test_a_layer_decodes_step_by_step(self):
         layer = attn.MultiHead(6, 2, mechanism=attn.Mechanism(causal="bottom_right"), packed=True)
@@ -443,7 +443,7 @@ class Handles(unittest.TestCase):
 
     def test_gradients_share_nothing(self):
         self.assertIsNot(attn.Gradients().params, attn.Gradients().params)
-        self.assertEqual(attn.Gradients(query=1)._replace(key=2), (1, 2, None, None, {}, None, None))
+        self.assertEqual(attn.Gradients(query=1)._replace(key=2), (1, 2, None, None, {}, None, None, None))
         self.assertIsNot(attn.attention_grad(np.eye(2), np.eye(2), np.eye(2)).params, attn.Gradients().params)
 
     def test_a_mechanism_goes_at_once_with_its_parameters(self):

@@ -211,7 +211,8 @@ class Refusals(unittest.TestCase):
     def test_other_elements_are_named_with_what_is_taken(self):
         every = [{"query": self.query}, {"key": self.key}, {"value": self.value}, {"bias": np.zeros((3, 5))},
                  {"out": np.zeros_like(self.query)}, {"score": "general", "params": {"W": np.eye(4)}},
-                 {"alibi": (np.ones(1), "top_left")}, {"relative": (np.zeros((1, 5)), "clipped", 2, "top_left")}]
+                 {"alibi": (np.ones(1), "top_left")}, {"relative": (np.zeros((1, 5)), "clipped", 2, "top_left")},
+                 {"sinks": np.ones(1)}]
         for given in every:
             for dtype in ("i4", "?", ">f8", ">f2"):
                 turn = lambda x: x.astype(dtype) if isinstance(x, np.ndarray) else type(x)(map(turn, x)) \
@@ -294,6 +295,7 @@ class Refusals(unittest.TestCase):
             (self.attention, {"score": "general", "params": {"W": hidden(np.eye(4))}}),
             (self.attention, {"alibi": (hidden(np.ones(1)), "top_left")}),
             (self.attention, {"relative": (hidden(np.zeros((1, 5))), "clipped", 2, "top_left")}),
+            (self.attention, {"sinks": hidden(np.ones(1))}),
             (attn.Mechanism("general", query_dim=4, key_dim=4).bind, {"W": hidden(np.eye(4))}),
             (layer.bind, {"W_q": hidden(np.eye(4))}), (layer, {"query": hidden(self.query[:, 0])}),
             (memory.append, {"key": hidden(self.key)}), (memory.truncate, {"lengths": hidden(np.zeros(2, int))}),

@@ -133,6 +133,46 @@ class Functions(unittest.TestCase):
             self.check(params, "scaled_dot", **rule)
         self.check(("W_p", "v_p"), "dot", local=("predictive", 2))
 
+    def test_sinks_can_be_gone_back_through(self):
+        draw = lambda *shape: torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+        x = {"query": draw(2, 4, 3, 5), "key": draw(2, 2, 6, 5), "value": draw(2, 2, 6, 3), "sinks": draw(4)}
+        for score, params, rule in (("scaled_dot", (), {"temperature": 0.7, "causal": "bottom_right"}), ("dot", (), {}),
+                                    ("additive", ("W", "U", "v"), {}), ("scaled_dot", (), {"dropout": 0.3, "seed": 4})):
+            own = {name: draw(*{"W": (4, 5), "U": (4, 5), "v": (4,)}[name]) for name in params}
+
+            def run(*values):
+                given = dict(zip((*x, *own), values))
+                result = attn.torch.attention(*(given[name] for name in ("query", "key", "value")), sinks=given["sinks"],
+                                              score=score, params={name: given[name] for name in own},
+                                              return_logsumexp=True, **rule)
+                return result.context, result.logsumexp
+
+            with self.subTest(score, **rule):
+                self.assertTrue(torch.autograd.gradcheck(run, (*x.values(), *own.values()), atol=1e-6))
+
+    def test_sinks_are_a_column_that_is_dropped(self):
+        query, key, value = torch.randn(2, 4, 3, 8), torch.randn(2, 4, 6, 8), torch.randn(2, 4, 6, 8)
+        sinks = torch.randn(4, requires_grad=True)
+        scores = torch.cat([query @ key.mT / 8**0.5, sinks[:, None, None].expand(2, 4, 3, 1)], -1)
+        want = scores.softmax(-1)[..., :-1] @ value
+        want.square().sum().backward()
+        gradient, sinks.grad = sinks.grad, None
+        self.assertTrue(close(attn.torch.attention(query, key, value, sinks=sinks.detach()), want))
+        got = attn.torch.attention(query, key, value, sinks=sinks)
+        got.square().sum().backward()
+        self.assertTrue(close(got, want))
+        self.assertTrue(close(sinks.grad, gradient))
+        self.assertTrue(close(attn.torch.attention(query, key, value), THEIRS(query, key, value)))  # without them again
+        half = attn.torch.attention(*(x.bfloat16() for x in (query, key, value)), sinks=sinks.detach().bfloat16())
+        self.assertLess((half.float() - want).abs().max(), 0.05)
+        trained = sinks.detach().bfloat16().requires_grad_()
+        attn.torch.attention(*(x.bfloat16() for x in (query, key, value)), sinks=trained).float().square().sum().backward()
+        self.assertEqual(trained.grad.dtype, torch.bfloat16)
+        self.assertLess((trained.grad.float() - gradient).abs().max(), 0.05 * gradient.abs().max())
+        result = attn.torch.attention(query, key, value, sinks=sinks, return_weights=True)
+        with self.assertRaisesRegex(attn.UnsupportedError, "d_sinks.*d_weights"):
+            result.weights.square().sum().backward()
+
     def test_decomposable_attention_can_be_gone_back_through(self):
         draw = lambda *shape: torch.randn(*shape, dtype=torch.float64, requires_grad=True)
         f, g, a, b = draw(2, 3, 5, 4), draw(2, 3, 6, 4), draw(2, 3, 5, 2), draw(2, 3, 6, 7)

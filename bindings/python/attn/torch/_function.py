@@ -19,6 +19,7 @@ from ._tensors import array_of, beside, lengths, outside_graphs, plain, tensor_o
 _ARRAYS = "query", "key", "value", "mask", "bias", "key_lengths"
 _SCALES = "key_scales", "value_scales"  # of integers, which have no gradients
 _USED = "alibi", "relative"  # arrays too, each with the words for how it is used
+_BARE = "sinks",             # and without any
 
 
 def _arguments(rule: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,8 +27,9 @@ def _arguments(rule: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, 
     given = {name: arrays.get(name) for name in _ARRAYS}
     scales = {name: arrays[name] for name in _SCALES if name in arrays}
     used = {name: (arrays[name], *rule[name]) for name in _USED if name in arrays}
-    params = {name: array for name, array in arrays.items() if name not in _ARRAYS + _SCALES + _USED}
-    return {**rule, **given, **scales, **used, "params": params}
+    params = {name: array for name, array in arrays.items() if name not in _ARRAYS + _SCALES + _USED + _BARE}
+    bare = {name: arrays[name] for name in _BARE if name in arrays}
+    return {**rule, **given, **scales, **used, **bare, "params": params}
 
 
 def _room(query: Any, width: int, dtype: Any) -> Any:
@@ -130,27 +132,28 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
               score: Score = "scaled_dot", params: Mapping[str, torch.Tensor] | None = None, scale: float | None = None,
               softcap: float = 0.0, temperature: float = 1.0, bias: torch.Tensor | None = None,
               mask: torch.Tensor | None = None, key_lengths: Any = None, causal: Align | None = None, window: Any = None,
-              alibi: Any = None, relative: Any = None, local: Any = None, query_start: int = 0,
-              normaliser: Normaliser = "softmax", precision: Precision = "exact", dropout: float = 0.0,
-              seed: int | None = None, offset: int = 0, return_weights: bool = False, return_logsumexp: bool = False,
-              return_scores: Stage | None = None, return_stats: bool | Collection[str] = False,
-              threads: int | None = None) -> Any:
+              alibi: Any = None, relative: Any = None, sinks: torch.Tensor | None = None, local: Any = None,
+              query_start: int = 0, normaliser: Normaliser = "softmax", precision: Precision = "exact",
+              dropout: float = 0.0, seed: int | None = None, offset: int = 0, return_weights: bool = False,
+              return_logsumexp: bool = False, return_scores: Stage | None = None,
+              return_stats: bool | Collection[str] = False, threads: int | None = None) -> Any:
     """attn.attention() on tensors, with gradients of the context, the weights and the log-sum-exp by query, key, value,
-    bias, every parameter, the slopes of alibi and the table of relative; they cannot be differentiated again. Scores
-    and stats have none. seed: None draws one from torch's generator. precision is that of the way forward; gradients are
-    exact whichever it is.
+    bias, every parameter, the slopes of alibi, the table of relative and the sinks, but of the weights by these; they
+    cannot be differentiated again. Scores and stats have none. seed: None draws one from torch's generator. precision is
+    that of the way forward; gradients are exact whichever it is.
 
     key_scales and value_scales, of float32, are for keys and values of int8, where nothing requires grad.
 
     The context lies in the order of dimensions that the query lies in, and gradients as what they are of. Parameters,
-    slopes and tables that are of 16 bits, as the query is, are read as float32. Where gradients are needed, torch
+    slopes, tables and sinks that are of 16 bits, as the query is, are read as float32. Where gradients are needed, torch
     multiplies queries and keys of one type with the matrices of additive, general and concat by these, and keeps the
     products, as of a layer. Keys that many calls read are best projected once:
 
         keys = torch.nn.functional.linear(states, U)
         for query in ...: attention(query, keys, states, score="additive", params={"W": W, "v": v})"""
     given = {"query": query, "key": key, "value": value, "key_scales": key_scales, "value_scales": value_scales,
-             "mask": mask, "bias": bias, "key_lengths": lengths(key_lengths, "key_lengths"), **(params or {})}
+             "mask": mask, "bias": bias, "key_lengths": lengths(key_lengths, "key_lengths"), "sinks": sinks,
+             **(params or {})}
     used: dict[str, Any] = {}
     for name, of in (("alibi", alibi), ("relative", relative)):
         if of is not None:

@@ -59,6 +59,7 @@ pub struct Gradients<'g, T: Float> {
     pub(crate) bias: Option<TensorMut<'g, T>>,
     pub(crate) alibi: Option<TensorMut<'g, T::Wide>>,
     pub(crate) relative: Option<TensorMut<'g, T::Wide>>,
+    pub(crate) sinks: Option<TensorMut<'g, T::Wide>>,
     pub(crate) params: Vec<(&'g str, ParamViewMut<'g>)>,
     pub(crate) mechanism_params: Vec<(&'g str, ParamViewMut<'g>)>,
     pub(crate) accumulate: bool,
@@ -81,6 +82,7 @@ impl<'g, T: Float> Gradients<'g, T> {
             bias: None,
             alibi: None,
             relative: None,
+            sinks: None,
             params: Vec::new(),
             mechanism_params: Vec::new(),
             accumulate: false,
@@ -121,6 +123,12 @@ impl<'g, T: Float> Gradients<'g, T> {
     /// By the table of relative biases.
     pub fn relative(mut self, d_relative: TensorMut<'g, T::Wide>) -> Self {
         self.relative = Some(d_relative);
+        self
+    }
+
+    /// By the sinks \[Hq\]; not beside a gradient by the weights.
+    pub fn sinks(mut self, d_sinks: TensorMut<'g, T::Wide>) -> Self {
+        self.sinks = Some(d_sinks);
         self
     }
 
@@ -220,7 +228,7 @@ impl Mechanism {
     /// # Errors
     ///
     /// As [`forward`](Self::forward). `Parameter`: a gradient by a parameter that there is not. `Unsupported`: hardmax, and
-    /// a memory, have none.
+    /// a memory, have none; nor have sinks beside a gradient by the weights.
     pub fn backward<T: Float>(
         &self,
         inputs: &Inputs<'_, T>,
@@ -240,6 +248,7 @@ impl Mechanism {
             d_bias: pointer(&gradients.bias),
             d_alibi: pointer(&gradients.alibi),
             d_relative: pointer(&gradients.relative),
+            d_sinks: pointer(&gradients.sinks),
             ..Default::default()
         };
         if let Some([context, d_context]) = &flow.context {

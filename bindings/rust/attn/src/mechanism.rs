@@ -33,7 +33,7 @@ pub struct Additive {
 
 /// The rule: a score function with its parameters, the modifiers of the scores, and the normaliser. The modifiers apply in
 /// this order: scale, softcap, biases (ALiBi, relative), what may not be seen (mask, lengths, causal, window, local), then
-/// the normaliser at its temperature.
+/// the normaliser at its temperature, sinks beside the scores.
 ///
 /// It is `Send` and `Sync`: [`forward`](Self::forward) and [`backward`](Self::backward) take `&self` and may be called by
 /// any number of threads at once; what changes it takes `&mut self`. A [`Memory`](crate::Memory) and a
@@ -86,6 +86,7 @@ impl fmt::Debug for Mechanism {
 /// What is bound beside parameters goes by these names.
 pub(crate) const ALIBI: &str = "the ALiBi slopes";
 pub(crate) const RELATIVE: &str = "the table of relative biases";
+pub(crate) const SINKS: &str = "the sinks";
 
 /// How they are made. All: `Argument` for a dimension of 0, `Overflow` for parameters that cannot be addressed,
 /// `OutOfMemory`.
@@ -262,5 +263,23 @@ impl Mechanism {
     /// As [`param_mut`](Self::param_mut).
     pub fn relative_mut<T: Float>(&mut self) -> Result<&mut [T]> {
         self.bound.get_mut(RELATIVE)?.slice_mut()
+    }
+
+    /// The sinks.
+    ///
+    /// # Errors
+    ///
+    /// As [`param`](Self::param).
+    pub fn sinks<T: Float>(&self) -> Result<&[T]> {
+        self.bound.get(SINKS)?.slice()
+    }
+
+    /// The same to be changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`param_mut`](Self::param_mut).
+    pub fn sinks_mut<T: Float>(&mut self) -> Result<&mut [T]> {
+        self.bound.get_mut(SINKS)?.slice_mut()
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::error::{check, Result};
 use crate::layout::size;
-use crate::mechanism::{Mechanism, ALIBI, RELATIVE};
+use crate::mechanism::{Mechanism, ALIBI, RELATIVE, SINKS};
 use crate::param::{Owned, Param};
 use attn_sys as sys;
 use std::ptr;
@@ -228,6 +228,31 @@ impl Mechanism {
             sys::attn_mechanism_set_relative_bias(self.raw(), ptr::null(), none, 0, at)
         })?;
         Ok(self.bound.remove(RELATIVE).map_or(Owned::None, Param::take))
+    }
+
+    /// Adds a sink to the softmax of each query: a logit of its head that has no key and no value, so that weights may add up
+    /// to less than 1; sinks \[Hq\], one for each query head, kept as parameters are. Not with
+    /// [`Hardmax`](Normaliser::Hardmax).
+    ///
+    /// # Errors
+    ///
+    /// `Shape`, `DType`, `Overflow`.
+    pub fn set_sinks(&mut self, sinks: impl Into<Param>) -> Result<()> {
+        let sinks = sinks.into();
+        let tensor = sinks.tensor(&[sinks.length()])?;
+        check(unsafe { sys::attn_mechanism_set_sinks(self.raw(), &tensor) })?;
+        self.bound.put(SINKS, sinks);
+        Ok(())
+    }
+
+    /// Takes sinks away, and gives them back if they were owned.
+    ///
+    /// # Errors
+    ///
+    /// None that is expected.
+    pub fn clear_sinks(&mut self) -> Result<Owned> {
+        check(unsafe { sys::attn_mechanism_set_sinks(self.raw(), ptr::null()) })?;
+        Ok(self.bound.remove(SINKS).map_or(Owned::None, Param::take))
     }
 
     /// Local attention. What was bound to another such choice, W_p and v_p, is forgotten. None takes it away.

@@ -379,6 +379,7 @@ impl MultiHead {
             d_bias: pointer(&gradients.bias),
             d_alibi: pointer(&gradients.alibi),
             d_relative: pointer(&gradients.relative),
+            d_sinks: pointer(&gradients.sinks),
             d_params: pointers(&params),
             d_mechanism_params: pointers(&inner),
             ..Default::default()

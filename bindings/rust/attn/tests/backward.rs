@@ -21,6 +21,7 @@ struct At {
     w: Vec<f64>,
     slopes: Vec<f64>,
     table: Vec<f64>,
+    sinks: Vec<f64>,
 }
 
 fn mechanism(at: &At) -> Mechanism {
@@ -32,6 +33,7 @@ fn mechanism(at: &At) -> Mechanism {
     mechanism.bind("W", at.w.clone()).unwrap();
     mechanism.bind("U", numbers(A * D, 21)).unwrap();
     mechanism.bind("v", numbers(A, 22)).unwrap();
+    mechanism.set_sinks(at.sinks.clone()).unwrap();
     mechanism
         .set_alibi(at.slopes.clone(), Align::TopLeft)
         .unwrap();
@@ -85,6 +87,7 @@ fn gradients_are_those_of_the_forward_pass() {
         w: numbers(A * D, 15),
         slopes: vec![0.5],
         table: numbers(3, 16),
+        sinks: vec![0.25],
     };
     let (made, mechanism) = (forward(&at), mechanism(&at));
     let (d_context, d_logsumexp) = (numbers(TQ * D, 31), numbers(TQ, 32));
@@ -96,6 +99,7 @@ fn gradients_are_those_of_the_forward_pass() {
         w: vec![9.0; A * D],
         slopes: vec![9.0],
         table: vec![9.0; 3],
+        sinks: vec![9.0],
     };
     let flow = Flow::new(Tensor::new(&made.logsumexp, &[TQ]).unwrap())
         .context(
@@ -113,6 +117,7 @@ fn gradients_are_those_of_the_forward_pass() {
             .param("W", TensorMut::new(&mut to.w, &[A, D]).unwrap())
             .alibi(TensorMut::new(&mut to.slopes, &[1]).unwrap())
             .relative(TensorMut::new(&mut to.table, &[1, 3]).unwrap())
+            .sinks(TensorMut::new(&mut to.sinks, &[1]).unwrap())
             .workspace(&mut workspace);
         if accumulate {
             wanted = wanted.accumulate();
@@ -129,7 +134,7 @@ fn gradients_are_those_of_the_forward_pass() {
             });
         )*};
     }
-    check!(q, k, v, bias, w, slopes, table);
+    check!(q, k, v, bias, w, slopes, table, sinks);
     let once = to.q.clone();
     backward(&mut to, true);
     let twice: Vec<f64> = once.iter().map(|g| 2.0 * g).collect();
@@ -159,6 +164,24 @@ fn a_loss_may_look_at_the_weights() {
     let wanted = Gradients::new().query(TensorMut::new(&mut d_q, &[TQ, D]).unwrap());
     mechanism.backward(&inputs, &flow, wanted).unwrap();
     check_gradient(&q, &d_q, |q| dot(&run(q).0, &d_weights));
+}
+
+#[test]
+fn sinks_have_no_gradient_beside_one_by_the_weights() {
+    let (q, d_weights) = (numbers(TQ * D, 1), numbers(TQ * TQ, 3));
+    let mut mechanism = Mechanism::dot(&Engine::new().unwrap()).unwrap();
+    mechanism.set_sinks(vec![0.5]).unwrap();
+    let query = Tensor::new(&q, &[TQ, D]).unwrap();
+    let (inputs, mut logsumexp) = (Inputs::new(query).key(query), vec![0.0; TQ]);
+    let out = Outputs::new().logsumexp(TensorMut::new(&mut logsumexp, &[TQ]).unwrap());
+    mechanism.forward(&inputs, out).unwrap();
+    let flow = Flow::new(Tensor::new(&logsumexp, &[TQ]).unwrap())
+        .weights(Tensor::new(&d_weights, &[TQ, TQ]).unwrap());
+    let mut d_sinks = vec![9.0; 1];
+    let wanted = Gradients::new().sinks(TensorMut::new(&mut d_sinks, &[1]).unwrap());
+    let refused = mechanism.backward(&inputs, &flow, wanted);
+    assert_eq!(refused.unwrap_err().status(), Status::Unsupported);
+    assert_eq!(d_sinks, [9.0]);
 }
 
 #[test]

@@ -327,6 +327,65 @@ fn alibi_and_relative_biases() {
 }
 
 #[test]
+fn sinks_are_a_key_more() {
+    let data = data();
+    let mut mechanism = Mechanism::dot(&engine()).unwrap();
+    let run = |mechanism: &Mechanism| {
+        let (mut context, mut weights) = (vec![9.0; TQ * D], vec![9.0; TQ * TK]);
+        let mut logsumexp = vec![9.0; TQ];
+        let outputs = Outputs::new()
+            .context(TensorMut::new(&mut context, &[TQ, D]).unwrap())
+            .weights(TensorMut::new(&mut weights, &[TQ, TK]).unwrap())
+            .logsumexp(TensorMut::new(&mut logsumexp, &[TQ]).unwrap());
+        mechanism.forward(&data.inputs(), outputs).unwrap();
+        (context, weights, logsumexp)
+    };
+    let values = [&data.v[..], &[0.0; D]].concat(); // that of the sink is 0
+    let is_right = |mechanism: &Mechanism, sink: f64| {
+        let (context, weights, logsumexp) = run(mechanism);
+        let wanted = attend(
+            TQ,
+            &values,
+            D,
+            |i, j| {
+                if j < TK {
+                    data.dot(i, j)
+                } else {
+                    sink
+                }
+            },
+        );
+        let of_keys = wanted.weights.chunks(TK + 1).flat_map(|row| &row[..TK]);
+        same(&context, &wanted.context);
+        same(&weights, &of_keys.copied().collect::<Vec<_>>());
+        same(&logsumexp, &wanted.logsumexp);
+    };
+    mechanism.set_sinks(vec![0.75]).unwrap();
+    is_right(&mechanism, 0.75);
+    mechanism.sinks_mut::<f64>().unwrap()[0] = -0.25;
+    assert_eq!(mechanism.sinks::<f64>().unwrap(), [-0.25]);
+    is_right(&mechanism, -0.25);
+
+    let mut context = vec![9.0; TQ * D];
+    let out = Outputs::new().context(TensorMut::new(&mut context, &[TQ, D]).unwrap());
+    mechanism.set_normaliser(Normaliser::Hardmax).unwrap();
+    let refused = mechanism.forward(&data.inputs(), out);
+    assert_eq!(refused.unwrap_err().status(), Status::Unsupported);
+    mechanism.set_normaliser(Normaliser::Softmax).unwrap();
+    assert_eq!(mechanism.clear_sinks().unwrap(), Owned::F64(vec![-0.25]));
+    expect(&mechanism, &data.inputs(), &data, |i, j| data.dot(i, j));
+
+    mechanism.set_sinks(vec![0.0; 2]).unwrap(); // of another number of heads
+    let out = Outputs::new().context(TensorMut::new(&mut context, &[TQ, D]).unwrap());
+    let refused = mechanism.forward(&data.inputs(), out);
+    assert_eq!(refused.unwrap_err().status(), Status::Shape);
+    let table = Param::from(vec![0.0f64; 2]).shaped(&[1, 2]).unwrap();
+    let refused = mechanism.set_sinks(table);
+    assert_eq!(refused.unwrap_err().status(), Status::Shape);
+    assert_eq!(mechanism.sinks::<f64>().unwrap().len(), 2); // a refused one changes nothing
+}
+
+#[test]
 fn monotonic_local_attention_sees_a_few_keys() {
     let data = data();
     let mut mechanism = Mechanism::dot(&engine()).unwrap();

@@ -155,6 +155,34 @@ fn gradients_of_the_mechanism_inside() {
 }
 
 #[test]
+fn gradients_of_the_sinks_inside() {
+    let with = |sinks: &[f64]| {
+        let mut inner = causal();
+        inner.set_sinks(sinks.to_vec()).unwrap();
+        let mut layer = MultiHead::new(inner, MultiHeadOptions::new(DIM, HEADS)).unwrap();
+        for (seed, info) in layer.params().unwrap().iter().enumerate() {
+            layer
+                .bind(info.name, numbers(info.elements, seed as u64 + 1))
+                .unwrap();
+        }
+        layer
+    };
+    let (x, d_output, sinks) = (
+        numbers(T * DIM, 20),
+        numbers(T * DIM, 21),
+        numbers(HEADS, 22),
+    );
+    let mut d_sinks = vec![9.0; HEADS];
+    let flow = MultiHeadFlow::new().output(Tensor::new(&d_output, &[T, DIM]).unwrap());
+    let inputs = Inputs::new(Tensor::new(&x, &[T, DIM]).unwrap());
+    let wanted = Gradients::new().sinks(TensorMut::new(&mut d_sinks, &[HEADS]).unwrap());
+    with(&sinks).backward(&inputs, &flow, wanted).unwrap();
+    check_gradient(&sinks, &d_sinks, |sinks| {
+        dot(&output_of(&with(sinks), &x), &d_output)
+    });
+}
+
+#[test]
 fn decoding_step_by_step_is_the_whole_sentence_at_once() {
     let (layer, x) = (layer(), numbers(T * DIM, 20));
     let whole = output_of(&layer, &x);

@@ -305,6 +305,11 @@ fn what_is_shared_lives_as_long_as_it_is_bound() {
         .set_alibi(vec![0.5f32; 4], Align::TopLeft)
         .unwrap();
     assert_eq!(Arc::strong_count(&slopes), 1);
+    let sinks: Arc<[f32]> = vec![0.5f32; 4].into();
+    mechanism.set_sinks(sinks.clone()).unwrap();
+    assert_eq!(Arc::strong_count(&sinks), 2);
+    mechanism.clear_sinks().unwrap();
+    assert_eq!(Arc::strong_count(&sinks), 1);
     let bound = Arc::new(vec![0.0f64; 4]);
     mechanism.bind("W", bound.clone()).unwrap();
     drop(mechanism);
