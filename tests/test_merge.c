@@ -267,6 +267,8 @@ static void one_part_comes_out_as_it_is(void **state)
     for (int i = 0; i < 4; i++) {
         struct joined j;
         create(&j, types[i], false, 1, shape, LAYOUT_PLAIN);
+        array_set(&j.contexts[0], 3, INFINITY); /* of one row, the smallest there are of the next */
+        for (int64_t d = 0; d < shape[3]; d++) array_set(&j.contexts[0], shape[3] + d, i == 3 ? 5e-324 : 1.5e-45);
         MUST(attn_merge(engine, &j.args));
         assert_true(array_same_bits(&j.contexts[0], &j.context, 0, array_count(&j.context)));
         assert_true(array_same_bits(&j.logsumexps[0], &j.logsumexp, 0, array_count(&j.logsumexp)));
@@ -343,7 +345,7 @@ static void a_log_sum_exp_that_is_none_makes_its_row_nan(void **state)
 /* Contexts at the ends of their types, and log-sum-exps that are no exponents of anything. */
 static void great_numbers_stay_finite(void **state)
 {
-    static const double greatest[] = {3.3e38, 65504, 3.3e38, 1.7e308};
+    static const double greatest[] = {(double)FLT_MAX, 65504, 3.38953138925153547590470800371487867e38, DBL_MAX};
     static const int64_t shape[4] = {1, 2, 9, 20};
     (void)state;
     for (int i = 0; i < 4 * 17; i++) {

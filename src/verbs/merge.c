@@ -10,18 +10,19 @@
 #include "runtime/parallel.h"
 #include "runtime/size.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
-    SUM_BYTES = 8192, /* of an item's sums */
-    MOST_ROWS = 32,   /* of an item, */
-    LEAST_ROWS = 4,   /* below which vectors of weights stay empty */
+    SUM_BYTES = 16384, /* of an item's sums */
+    MOST_ROWS = 32,    /* of an item, */
+    LEAST_ROWS = 4,    /* below which vectors of weights stay empty */
     MANY_ITEMS = 32,
-    KEPT = 8,     /* parts whose exponentials are kept until they are weights */
-    WIDENED = 256 /* elements of a row at a time, copied if they are not side by side */
+    KEPT = 8,   /* parts whose exponentials are kept until they are weights */
+    PIECE = 256 /* elements of a row at a time, copied if they are not side by side */
 };
 
 typedef struct merge {
@@ -146,6 +147,7 @@ typedef struct block {
     int64_t rows;
     int64_t places[MOST_ROWS][3];
     double reference[MOST_ROWS], sum[MOST_ROWS]; /* the greatest log-sum-exp, or 0 where it has none; of exponentials */
+    double share[MOST_ROWS];                     /* of the weights that rows are added up with: 1, or see take_again */
     double kept[KEPT][MOST_ROWS]; /* of the first parts, while they are wanted: log-sum-exps, then exponentials */
 } block;
 
@@ -191,6 +193,11 @@ static void make_exponentials(const block *b, double *row, double *sum)
     for (int64_t r = 0; r < b->rows; r++) row[r] = unseen[r] ? -0.0 : row[r];
 }
 
+static int is_unseen(double weight)
+{
+    return weight == 0 && signbit(weight);
+}
+
 /* What exponentials are taken from, and their sum: NaN where there is a NaN or plus infinity. */
 static void sum_exponentials(block *b)
 {
@@ -209,7 +216,7 @@ static void sum_exponentials(block *b)
     }
 }
 
-/* The weights of a part's rows, with the mark. Where the sum is 0 all of them have it. */
+/* The weights of a part's rows, with the mark, which those have too whose share is 0. */
 static void make_weights(const block *b, int64_t k, double *weights)
 {
     if (k < KEPT) {
@@ -218,56 +225,107 @@ static void make_weights(const block *b, int64_t k, double *weights)
         load_logsumexps(b, k, weights);
         make_exponentials(b, weights, NULL);
     }
-    for (int64_t r = 0; r < b->rows; r++) weights[r] /= b->sum[r] == 0 ? 1 : b->sum[r];
-}
-
-/* sums[j] += weight from[j stride], j < n. In parts, also of elements side by side, so that strides change no bit. */
-static void add_floats(const attn_i_stored_kernels *type, const attn_i_stored_kernels *floats, float weight,
-                       const char *from, int64_t stride, int64_t n, float *sums)
-{
-    const attn_i_rows weights = {&weight, 1};
-    float widened[WIDENED];
-    for (int64_t j = 0; j < n; j += WIDENED) {
-        const int64_t count = attn_i_min(n - j, WIDENED);
-        const char *some = from + j * stride * type->size;
-        if (stride != 1) type->load(count, some, stride, widened);
-        const attn_i_stored_rows row = {stride == 1 ? some : (const char *)widened, count};
-        (stride == 1 ? type : floats)->rows.context(1, weights, 1, row, count, sums + j);
+    for (int64_t r = 0; r < b->rows; r++) {
+        weights[r] *= b->share[r] / (b->sum[r] == 0 ? 1 : b->sum[r]);
+        if (b->share[r] == 0) weights[r] = -0.0;
     }
 }
 
-static void add_doubles(const attn_i_kernels *doubles, double weight, const double *from, int64_t stride, int64_t n,
-                        double *sums)
+/* A part's context, columns of which are added to sums. */
+typedef struct column_block {
+    steps from; /* to the first of them in each row */
+    int64_t stride, n;
+    char *sums; /* rows of n */
+} column_block;
+
+/* Rows are taken in pieces, also where their elements lie side by side, so that strides change no bit. */
+static void add_floats(const block *b, const column_block *c, attn_dtype dtype, const double *weights)
 {
-    double gathered[WIDENED];
-    for (int64_t j = 0; j < n; j += WIDENED) {
-        const int64_t count = attn_i_min(n - j, WIDENED);
-        const double *some = from + j * stride;
-        if (stride != 1) doubles->gather(count, some, stride, gathered);
-        doubles->add_rows(1, &weight, stride == 1 ? some : gathered, count, count, sums + j);
+    const attn_i_stored_kernels *type = attn_i_engine_stored_kernels(b->merge->engine, dtype);
+    const attn_i_stored_kernels *kernels =
+        c->stride == 1 ? type : attn_i_engine_stored_kernels(b->merge->engine, ATTN_F32);
+    float *sums = (float *)(void *)c->sums, widened[PIECE];
+    for (int64_t r = 0; r < b->rows; r++, sums += c->n) {
+        const char *row = element_at(&c->from, b->places[r]);
+        const float weight = (float)weights[r];
+        if (is_unseen(weights[r])) continue;
+        for (int64_t j = 0; j < c->n; j += PIECE) {
+            const int64_t count = attn_i_min(c->n - j, PIECE);
+            const void *piece = row + j * c->stride * type->size;
+            if (c->stride != 1) type->load(count, piece, c->stride, widened);
+            kernels->rows.context(1, (attn_i_rows){&weight, 1}, 1,
+                                  (attn_i_stored_rows){c->stride == 1 ? piece : widened, count}, count, sums + j);
+        }
+    }
+}
+
+static void add_doubles(const block *b, const column_block *c, const double *weights)
+{
+    const attn_i_kernels *kernels = b->merge->doubles;
+    double *sums = (double *)(void *)c->sums, gathered[PIECE];
+    for (int64_t r = 0; r < b->rows; r++, sums += c->n) {
+        const double *row = element_at(&c->from, b->places[r]);
+        for (int64_t j = 0; j < c->n; j += PIECE) { /* the kernel passes over the unseen */
+            const int64_t count = attn_i_min(c->n - j, PIECE);
+            const double *piece = row + j * c->stride;
+            if (c->stride != 1) kernels->gather(count, piece, c->stride, gathered);
+            kernels->add_rows(1, &weights[r], c->stride == 1 ? piece : gathered, count, count, sums + j);
+        }
     }
 }
 
 /* Adds columns first .. first + n - 1 of a part's rows. */
 static void add_part(const block *b, int64_t k, int64_t first, int64_t n, char *sums)
 {
-    const merge *m = b->merge;
-    const attn_tensor *context = m->args.contexts[k];
-    const attn_i_stored_kernels *floats = attn_i_engine_stored_kernels(m->engine, ATTN_F32);
-    const attn_i_stored_kernels *type = attn_i_engine_stored_kernels(m->engine, context->dtype); /* float64: none */
-    const int64_t last = context->stride[context->ndim - 1], stride = n == 1 ? 1 : last;
-    const int64_t skipped = first * last * attn_i_dtype_size(context->dtype);
-    const steps s = steps_of(context, 1);
+    const attn_tensor *context = b->merge->args.contexts[k];
+    const int64_t stride = context->stride[context->ndim - 1];
+    column_block c = {.from = steps_of(context, 1), .stride = n == 1 ? 1 : stride, .n = n, .sums = sums};
     double weights[MOST_ROWS];
+    if (first > 0) c.from.data += first * stride * attn_i_dtype_size(context->dtype);
     make_weights(b, k, weights);
+    if (context->dtype == ATTN_F64) {
+        add_doubles(b, &c, weights);
+    } else {
+        add_floats(b, &c, context->dtype, weights);
+    }
+}
+
+static void add_parts(const block *b, int64_t first, int64_t n, char *sums)
+{
+    for (int64_t k = 0; k < b->merge->args.parts; k++) add_part(b, k, first, n, sums);
+}
+
+/* Rows whose sums are not finite, which those of numbers at the end of their type may become by roundings alone, are to
+ * be added up again, with half of the weights. 1 if there are any. */
+static int take_again(block *b, int64_t n, char *sums)
+{
+    const attn_i_storage *storage = &b->merge->storage;
+    int any = 0;
     for (int64_t r = 0; r < b->rows; r++) {
-        const char *from = (const char *)element_at(&s, b->places[r]) + skipped;
-        void *to = sums + r * n * m->storage.size;
-        if (weights[r] == 0 && signbit(weights[r])) continue;
-        if (context->dtype == ATTN_F64) {
-            add_doubles(m->doubles, weights[r], (const double *)(const void *)from, stride, n, to);
-        } else {
-            add_floats(type, floats, (float)weights[r], from, stride, n, to);
+        char *row = sums + r * n * storage->size;
+        b->share[r] = storage->kernels->is_finite(n, row) ? 0 : 0.5;
+        if (b->share[r] == 0) continue;
+        memset(row, 0, (size_t)(n * storage->size));
+        any = 1;
+    }
+    return any;
+}
+
+/* Twice x, which is half of a mean of numbers: finite if it is. */
+static double doubled(double x, double most)
+{
+    return isfinite(x) && fabs(x) > most / 2 ? copysign(most, x) : 2 * x;
+}
+
+static void double_sums(const block *b, int64_t n, char *sums)
+{
+    const int64_t size = b->merge->storage.size;
+    for (int64_t r = 0; r < b->rows; r++) {
+        char *row = sums + r * n * size;
+        for (int64_t j = 0; j < n && b->share[r] != 0; j++) {
+            void *at = row + j * size;
+            if (size == (int64_t)sizeof(double)) *(double *)at = doubled(*(double *)at, DBL_MAX);
+            if (size != (int64_t)sizeof(double)) *(float *)at = (float)doubled(*(float *)at, (double)FLT_MAX);
         }
     }
 }
@@ -297,11 +355,12 @@ static void store_logsumexps(const block *b)
 
 static void find_places(block *b, int64_t first)
 {
-    const int64_t *n = b->merge->context.shape;
-    int64_t head = first / n[2], query = first % n[2];
+    const int64_t *n = b->merge->context.shape, rows = n[1] * n[2];
+    int64_t at[3] = {first / rows, first % rows / n[2], first % n[2]};
     for (int64_t r = 0; r < b->rows; r++) {
-        b->places[r][0] = head / n[1], b->places[r][1] = head % n[1], b->places[r][2] = query;
-        if (++query == n[2]) head++, query = 0;
+        for (int d = 0; d < 3; d++) b->places[r][d] = at[d];
+        if (++at[2] == n[2]) at[2] = 0, at[1]++;
+        if (at[1] == n[1]) at[1] = 0, at[0]++;
     }
 }
 
@@ -319,7 +378,12 @@ static void run_item(void *data, int64_t item)
     for (int64_t d = 0; d < columns; d += m->columns) {
         const int64_t n = attn_i_min(columns - d, m->columns);
         memset(sums, 0, (size_t)(b.rows * n * m->storage.size));
-        for (int64_t k = 0; k < m->args.parts; k++) add_part(&b, k, d, n, sums);
+        for (int64_t r = 0; r < b.rows; r++) b.share[r] = 1;
+        add_parts(&b, d, n, sums);
+        if (take_again(&b, n, sums)) {
+            add_parts(&b, d, n, sums);
+            double_sums(&b, n, sums);
+        }
         store_contexts(&b, d, n, sums);
     }
     store_logsumexps(&b);

@@ -1630,8 +1630,9 @@ extern "C" {
     ///
     /// Weights are computed in float64, contexts are added up in float32, those of ATTN_F64 in float64, in the order of the
     /// parts, and rounded once, as in attn_forward, when they are written. So all parts at once, which each is read once
-    /// for, are more exact than one after the other where context has 16 bits. One part comes out as it is. The log-sum-exp
-    /// of many parts is best in ATTN_F64 where gradients are made from it.
+    /// for, are more exact than one after the other where context has 16 bits. One part comes out as it is; what is made of
+    /// finite numbers is finite, up to the ends of their types. The log-sum-exp is best in ATTN_F64 where gradients are made
+    /// from it.
     ///
     /// The call allocates nothing, for any number of parts. The result has the same bits for any number of engine threads,
     /// and differs by roundings between sets of kernels.
