@@ -326,6 +326,29 @@ static void all_ways_to_call_have_them(void **state)
     }
 }
 
+/* A program that was compiled before there were any has shorter structs, and gets all else. */
+static void older_programs_go_backward(void **state)
+{
+    (void)state;
+    const struct shape n = {6, 30, 1, 0.25};
+    struct call c;
+    call_create(&c, engine, ATTN_F32, &n, false);
+    call_forward(&c);
+    call_backward(&c, ATTN_F32, &n, false);
+    double *d_query = array_read(&c.d_query), was = array_get(&c.d_sinks, 0);
+    array_fill(&c.d_query, 0);
+    array_set(&c.d_sinks, 0, 12345);
+    c.back.struct_size = (uint32_t)offsetof(attn_backward_args, d_sinks);
+    MUST(attn_backward(c.mechanism, &c.back));
+    for (int64_t i = 0; i < array_count(&c.d_query); i++) assert_true(array_get(&c.d_query, i) == d_query[i]);
+    assert_true(array_get(&c.d_sinks, 0) == 12345 &&
+                was != 12345); /* it lies past the end of what such a program has */
+    c.back.struct_size--;
+    assert_int_equal(attn_backward(c.mechanism, &c.back), ATTN_ERR_STRUCT_SIZE);
+    free(d_query);
+    call_destroy(&c);
+}
+
 static void what_does_not_suit_is_refused(void **state)
 {
     (void)state;
@@ -366,6 +389,7 @@ int main(void)
         cmocka_unit_test(ends_are_kept),
         cmocka_unit_test(weights_and_stats_have_their_part),
         cmocka_unit_test(all_ways_to_call_have_them),
+        cmocka_unit_test(older_programs_go_backward),
         cmocka_unit_test(what_does_not_suit_is_refused),
     };
     return cmocka_run_group_tests(tests, engine_setup, engine_teardown);

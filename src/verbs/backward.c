@@ -12,6 +12,8 @@
 #include "local/centre.h"
 #include "local/local.h"
 
+#include <stddef.h>
+
 static void lay_out_wide(attn_i_backward_plan *b, attn_i_arena *arena)
 {
     const attn_i_gradient *g = &b->gradient;
@@ -108,8 +110,8 @@ static attn_status prepare(const attn_mechanism *mechanism, const attn_backward_
 {
     attn_backward_args args;
     if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "args is NULL");
-    attn_status status =
-        attn_i_struct_read(&args, sizeof args, sizeof args, given, given->struct_size, "attn_backward_args");
+    attn_status status = attn_i_struct_read(&args, sizeof args, offsetof(attn_backward_args, d_sinks), given,
+                                            given->struct_size, "attn_backward_args");
     if (status == ATTN_OK) status = attn_i_gradient_check(mechanism, &args, &b->gradient);
     if (status == ATTN_OK) status = attn_i_backward_plan_make(b);
     if (status != ATTN_OK) return status;

@@ -65,8 +65,8 @@ static attn_status check(const attn_multihead *multihead, const attn_multihead_b
     attn_multihead_args forward;
     *b = (backward){.wants_mechanism = 0};
     if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "args is NULL");
-    attn_status status = attn_i_struct_read(&b->args, sizeof b->args, sizeof b->args, given, given->struct_size,
-                                            "attn_multihead_backward_args");
+    attn_status status = attn_i_struct_read(&b->args, sizeof b->args, offsetof(attn_multihead_backward_args, d_sinks),
+                                            given, given->struct_size, "attn_multihead_backward_args");
     if (status == ATTN_OK) status = attn_i_multihead_args_read(b->args.forward, "forward", &forward);
     if (status == ATTN_OK) status = attn_i_multihead_check(multihead, &forward, 1, &b->c);
     if (status != ATTN_OK) return status;
