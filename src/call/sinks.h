@@ -13,14 +13,12 @@ double attn_i_sink(const attn_i_problem *problem, int64_t head);
 /* The same as an exponent of 2. */
 double attn_i_sink_exponent(const attn_i_problem *problem, int64_t head);
 
-/* What weights relative to 2^exponent are to be divided by, whose sum is this one, where a sink adds to it. */
+/* The sum of a row's weights, which are relative to 2^exponent, together with the sink's. */
 double attn_i_sum_with_sink(double sum, double exponent, double sink_exponent);
 
-/* The natural logarithm of all that; minus infinity for a sum of 0 and no sink. */
-double attn_i_log_with_sink(double sum, double exponent, double sink_exponent);
-
-/* Its logarithm to base 2, plus the exponent, if that is finite; minus infinity for a sum of 0 and no sink. */
+/* Its logarithm, as they are themselves: to base 2, and the natural one. Minus infinity for a sum of 0 and no sink. */
 double attn_i_log2_with_sink(double sum, double exponent, double sink_exponent);
+double attn_i_log_with_sink(double sum, double exponent, double sink_exponent);
 
 /* Where the gradient of the sinks is wanted, writes it or adds to it. Needs no scratch. */
 void attn_i_sink_gradients(const attn_i_gradient *gradient);

@@ -115,6 +115,19 @@ static ALWAYS_INLINE void multiply(tile_element element, int rows, int vectors, 
     }
 }
 
+/* What a block came to is added to rows of lanes. */
+static ALWAYS_INLINE void add_block(int rows, int vectors, block acc, float *to)
+{
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            float *place = to + r * ATTN_I_LANES + v * WIDTH;
+            store(load(place) + acc[r][v], place);
+        }
+    }
+}
+
 /* The rows of the next block where n are left. n / 2 is the place of that number in a TABLE. */
 static int block_rows(int64_t n)
 {

@@ -137,14 +137,7 @@ typedef void context_block(int64_t count, const float *weights, const float *val
     {                                                                                                                  \
         block acc;                                                                                                     \
         multiply(TILE_FLOAT, rows_, vectors, count, weights, (const char *)values, ELEMENT, stride *ELEMENT, acc);     \
-        UNROLL for (int r = 0; r < rows_; r++)                                                                         \
-        {                                                                                                              \
-            UNROLL for (int v = 0; v < vectors; v++)                                                                   \
-            {                                                                                                          \
-                float *place = context + r * ATTN_I_LANES + v * WIDTH;                                                 \
-                store(load(place) + acc[r][v], place);                                                                 \
-            }                                                                                                          \
-        }                                                                                                              \
+        add_block(rows_, vectors, acc, context);                                                                       \
     }
 FOR_EACH_SIZE(DEFINE)
 #undef DEFINE

@@ -125,11 +125,14 @@ static void sum_anew(pass *t)
     for (int64_t l = 0; l < t->v.w->rows; l++) {
         double *exponent = &t->exponent[l];
         if (*exponent == -INFINITY || (lanes->great == 0 && fabs(*exponent) <= moderate)) continue;
-        /* Minus infinity if there is neither key nor sink. */
-        const double all_of = attn_i_log2_with_sink((double)lanes->sum[l], lanes->exponent[l],
-                                                    attn_i_sink_exponent(t->v.p, attn_i_tile_head(&t->v, l)));
-        *exponent =
-            lanes->great == 0 || lanes->sum[l] == 0 ? all_of : all_of - lanes->exponent[l] + (double)lanes->room[l];
+        const double own = lanes->exponent[l], sink = attn_i_sink_exponent(t->v.p, attn_i_tile_head(&t->v, l));
+        if (lanes->sum[l] == 0) {
+            *exponent = sink; /* minus infinity if there is neither key nor sink */
+        } else {
+            /* Relative to the weights' own exponent, which may be so great that nothing adds to it. */
+            const double sum = attn_i_log2_with_sink((double)lanes->sum[l], 0, sink - own);
+            *exponent = lanes->great == 0 ? own + sum : sum + (double)lanes->room[l];
+        }
         t->greatest[l] = lanes->great == 0 || lanes->sum[l] == 0 ? 0 : lanes->reference[l];
     }
     if (lanes->great == 0) return;
