@@ -326,6 +326,59 @@ static void all_ways_to_call_have_them(void **state)
     }
 }
 
+/* Scores of 2^24 and somewhat more, and a sink among them: exponents so great that what is beside them is in no digit.
+ */
+static void great_scores_have_their_sink_beside_them(void **state)
+{
+    (void)state;
+    enum { KEYS = 3 };
+    static const double scores[KEYS] = {0x1p12, 0x1p12 + 1, 0x1p12 + 2}, sink = 0x1p12 + 1;
+    for (int queries = 1; queries <= 30; queries += 29) {
+        const int64_t q[4] = {1, 1, queries, 1}, k[4] = {1, 1, KEYS, 1};
+        struct array query, key, value, sinks, context, logsumexp, d_context, d_query, d_value, d_sinks;
+        attn_mechanism *m = NULL;
+        attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+        attn_backward_args back = ATTN_BACKWARD_ARGS_INIT;
+        struct array *const of_queries[] = {&query, &context, &d_context, &d_query};
+        struct array *const of_keys[] = {&key, &value, &d_value};
+        for (int i = 0; i < 4; i++) array_create(of_queries[i], ATTN_F32, 4, q, LAYOUT_PLAIN, NULL);
+        for (int i = 0; i < 3; i++) array_create(of_keys[i], ATTN_F32, 4, k, LAYOUT_PLAIN, NULL);
+        array_create(&logsumexp, ATTN_F64, 3, q, LAYOUT_PLAIN, NULL);
+        array_create(&sinks, ATTN_F32, 1, q, LAYOUT_PLAIN, NULL);
+        array_create(&d_sinks, ATTN_F32, 1, q, LAYOUT_PLAIN, NULL);
+        array_fill(&query, 1);
+        array_fill(&d_context, 1);
+        array_set(&sinks, 0, sink);
+        double sum = 1, mean = 0; /* relative to the sink */
+        for (int j = 0; j < KEYS; j++) {
+            array_set(&key, j, scores[j]);
+            array_set(&value, j, j + 1);
+            sum += exp(scores[j] - sink);
+            mean += (j + 1) * exp(scores[j] - sink);
+        }
+        MUST(attn_mechanism_create_dot(engine, &m));
+        MUST(attn_mechanism_set_sinks(m, &sinks.tensor));
+        args.query = &query.tensor, args.key = &key.tensor, args.value = &value.tensor;
+        args.context = &context.tensor, args.logsumexp = &logsumexp.tensor;
+        MUST(attn_forward(m, &args));
+        back.forward = &args, back.d_context = &d_context.tensor, back.d_query = &d_query.tensor;
+        back.d_value = &d_value.tensor, back.d_sinks = &d_sinks.tensor;
+        MUST(attn_backward(m, &back));
+        assert_number(array_get(&context, 0), mean / sum, 1e-3, "context", 0);
+        assert_number(array_get(&logsumexp, 0) - sink, log(sum), 1e-3, "logsumexp", 0);
+        for (int j = 0; j < KEYS; j++) {
+            assert_number(array_get(&d_value, j), queries * exp(scores[j] - sink) / sum, 1e-3 * queries, "d_value", j);
+        }
+        assert_number(array_get(&d_sinks, 0), -queries / sum * mean / sum, 1e-3 * queries, "d_sinks", 0);
+        for (int i = 0; i < 4; i++) array_destroy(of_queries[i]);
+        for (int i = 0; i < 3; i++) array_destroy(of_keys[i]);
+        array_destroy(&logsumexp);
+        array_destroy(&sinks);
+        array_destroy(&d_sinks);
+        attn_mechanism_destroy(m);
+    }
+}
+
 /* A program that was compiled before there were any has shorter structs, and gets all else. */
 static void older_programs_go_backward(void **state)
 {
@@ -389,6 +442,7 @@ int main(void)
         cmocka_unit_test(ends_are_kept),
         cmocka_unit_test(weights_and_stats_have_their_part),
         cmocka_unit_test(all_ways_to_call_have_them),
+        cmocka_unit_test(great_scores_have_their_sink_beside_them),
         cmocka_unit_test(older_programs_go_backward),
         cmocka_unit_test(what_does_not_suit_is_refused),
     };
