@@ -271,6 +271,13 @@ static void integers_take_what_has_none(void **state)
 
 /* ------------------------------------------------------------------------------------------------ promises */
 
+/* Of bfloat16 and any numbers, whose results the twin is not asked for. */
+static struct scene plain_scene(enum twin_score score, int shape)
+{
+    return (struct scene){
+        .score = score, .dtype = ATTN_BF16, .rng = {(uint64_t)shape + 1}, .layout = LAYOUT_PLAIN, .without_twin = true};
+}
+
 /* Values that nobody sees change no bit, whatever they are. */
 static void what_is_hidden_changes_no_bit(void **state)
 {
@@ -278,11 +285,7 @@ static void what_is_hidden_changes_no_bit(void **state)
     static const double poisons[] = {NAN, HUGE_VAL};
     for (int shape = 0; shape < SHAPES; shape++) {
         for (int p = 0; p < 2; p++) {
-            struct scene s = {.score = TWIN_SCALED_DOT,
-                              .dtype = ATTN_BF16,
-                              .rng = {(uint64_t)shape + 1},
-                              .layout = LAYOUT_PLAIN,
-                              .without_twin = true};
+            struct scene s = plain_scene(TWIN_SCALED_DOT, shape);
             if (shapes[shape].keys < 5) continue;
             scene_create(&s, &shapes[shape]);
             const int64_t n[4] = {1, 1, 1, s.twin.keys};
@@ -336,11 +339,7 @@ static void what_is_seen_is_told(void **state)
 {
     (void)state;
     for (int shape = 0; shape < SHAPES; shape++) {
-        struct scene s = {.score = TWIN_SCALED_DOT,
-                          .dtype = ATTN_BF16,
-                          .rng = {(uint64_t)shape + 1},
-                          .layout = LAYOUT_PLAIN,
-                          .without_twin = true};
+        struct scene s = plain_scene(TWIN_SCALED_DOT, shape);
         scene_create(&s, &shapes[shape]);
         array_set(s.twin.value ? &s.value : &s.key, 0, NAN);
         struct call fast = attend(&s, ATTN_PRECISION_FAST, ATTN_F32);
@@ -355,11 +354,7 @@ static void fast_holds_great_numbers(void **state)
 {
     (void)state;
     for (int shape = 0; shape < SHAPES; shape++) {
-        struct scene s = {.score = TWIN_DOT,
-                          .dtype = ATTN_BF16,
-                          .rng = {(uint64_t)shape + 1},
-                          .layout = LAYOUT_PLAIN,
-                          .without_twin = true};
+        struct scene s = plain_scene(TWIN_DOT, shape);
         scene_create(&s, &shapes[shape]);
         struct array *value = &s.value;
         if (s.twin.value == NULL) {
@@ -382,11 +377,7 @@ static void fast_depends_on_no_threads_and_no_plan(void **state)
 {
     (void)state;
     for (int shape = 0; shape < SHAPES; shape++) {
-        struct scene s = {.score = TWIN_SCALED_DOT,
-                          .dtype = ATTN_BF16,
-                          .rng = {(uint64_t)shape + 1},
-                          .layout = LAYOUT_PLAIN,
-                          .without_twin = true};
+        struct scene s = plain_scene(TWIN_SCALED_DOT, shape);
         struct array context[3];
         scene_create(&s, &shapes[shape]);
         const int64_t n[4] = {s.twin.batch, s.twin.query_heads, s.twin.queries, s.twin.value_dim};

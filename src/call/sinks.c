@@ -84,9 +84,10 @@ static void add_up(void *data, int64_t h)
     for (int64_t b = 0; b < p->batch; b++) {
         for (int64_t i = 0; i < p->queries; i++) {
             const double weight = exp(sink - attn_i_logsumexp_get(&p->logsumexp, b, h, i));
+            if (weight == 0) continue;
             double flow = g->d_logsumexp.data != NULL ? attn_i_logsumexp_get(&g->d_logsumexp, b, h, i) : 0;
             if (g->d_context.data != NULL) flow -= flow_of(g, b, h, i);
-            if (weight != 0) total += weight * flow;
+            total += weight * flow;
         }
     }
     total /= p->modifiers->temperature;
@@ -102,6 +103,6 @@ void attn_i_sink_gradients(const attn_i_gradient *g)
     const attn_i_problem *p = &g->problem;
     if (g->d_sinks.data == NULL) return;
     attn_i_gradient all = *g;
-    attn_i_parallel(p->engine->pool, p->query_heads, p->query_heads * p->batch * p->queries * p->value_dim / 4, add_up,
-                    &all);
+    const int64_t rows = attn_i_multiply_most(attn_i_multiply_most(p->batch, p->query_heads), p->queries);
+    attn_i_parallel(p->engine->pool, p->query_heads, attn_i_multiply_most(rows, p->value_dim) / 4, add_up, &all);
 }

@@ -3,6 +3,7 @@
  * tiles/lanes.c: what passes over tiles have in common. */
 #include "tiles/lanes.h"
 
+#include "call/storage.h"
 #include "runtime/size.h"
 
 #include <math.h>
@@ -77,23 +78,11 @@ void attn_i_lanes_move_great(const attn_i_tile_kernels *kernels, attn_i_lanes *l
     kernels->tile_multiply(dim, factor, context);
 }
 
-/* place += row, of up to TILE_KEYS elements. */
-static void add_row(const attn_i_lane_rows *to, const attn_i_kernels *kernels, int64_t n, const float *row, char *place)
-{
-    float sum[ATTN_I_TILE_KEYS];
-    if (attn_i_is_float32(to->type)) {
-        kernels->add_to(n, row, place, to->step);
-        return;
-    }
-    to->type->load(n, place, to->step, sum);
-    kernels->add_to(n, row, sum, 1);
-    to->type->store(n, sum, place, to->step);
-}
-
 void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *kernels, int64_t lanes, int64_t n,
                         const float *tile, const float *factor, const attn_i_lane_rows *to, float *room)
 {
     const int64_t size = to->type->size;
+    const attn_i_storage storage = {kernels, to->type, (int64_t)sizeof(float)};
     const int direct = to->step == 1 && !to->accumulate && attn_i_is_float32(to->type);
     for (int64_t at = 0; at < n; at += ATTN_I_TILE_KEYS) {
         const int64_t count = attn_i_min(n - at, ATTN_I_TILE_KEYS);
@@ -104,7 +93,7 @@ void attn_i_lanes_write(const attn_i_tile_kernels *tiles, const attn_i_kernels *
         tiles->from_lanes(lanes, count, tile + at * ATTN_I_LANES, factor, row);
         for (int64_t l = 0; l < lanes && !direct; l++) {
             char *place = (char *)to->rows[l] + at * to->step * size;
-            if (to->accumulate) add_row(to, kernels, count, row[l], place);
+            if (to->accumulate) attn_i_elements_add(&storage, size, count, row[l], place, to->step);
             if (!to->accumulate) to->type->store(count, row[l], place, to->step);
         }
     }
