@@ -631,11 +631,30 @@ typedef struct attn_forward_args {
     const attn_tensor *key_scales;   /* [B, Hk, Tk], ATTN_F32, where key is ATTN_I8: what each of its rows is to be
                                         multiplied by; else NULL. Not in attn_backward, nor where query is ATTN_F64 */
     const attn_tensor *value_scales; /* likewise for value */
+    /* A ragged batch, without padding: see attn_forward. [B + 1], ATTN_I32 or ATTN_I64, none less than the one before.
+       Each of them, or both, or NULL: */
+    const attn_tensor *query_offsets; /* the queries of all sequences lie in one row of them, and B is this tensor's to
+                                         say: Tq is how many rows there are in all, and B is 1 in the shapes of query,
+                                         context, logsumexp, weights, scores, entropy and strongest */
+    const attn_tensor *key_offsets;   /* likewise the keys: B is 1 and Tk the rows in all in the shapes of key, value,
+                                         scales and key_sums; elsewhere Tk is at least the keys of the longest sequence.
+                                         NULL with a memory */
+    attn_align mask_align;            /* ATTN_ALIGN_BOTTOM_RIGHT: mask is [.., n] in place of [.., Tk], of the last n
+                                         keys of each sequence, those before them being visible: a tree of guesses.
+                                         0: of all */
+    int32_t reserved;                 /* 0 */
+    /* Keys and values in pages: see attn_forward. Or NULL: */
+    const attn_tensor *page_table;   /* [B, most], or with page_offsets [all], ATTN_I32 or ATTN_I64: the pages of each
+                                        sequence in order. key is [N, Hk, page, Dk] then, value and scales likewise: N
+                                        pages of so many positions, in place of B sequences of Tk. There are key_lengths
+                                        and no key_offsets; elsewhere Tk is at least the longest of them */
+    const attn_tensor *page_offsets; /* [B + 1], as query_offsets: the entries of page_table that are sequence b's */
 } attn_forward_args;
 
 #define ATTN_FORWARD_ARGS_INIT                                                                                         \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_forward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0             \
+        (uint32_t)sizeof(attn_forward_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            0, 0                                                                                                       \
     }
 
 /* Computes attention.
@@ -646,11 +665,26 @@ typedef struct attn_forward_args {
  * minus infinity, contributes exactly nothing, even where its value is infinite or NaN; a NaN in a score or value that
  * is seen does reach the output. A query that sees no key gets context 0, weights 0, log-sum-exp minus infinity.
  *
+ * Ragged batches. With query_offsets sequence b has the queries in rows query_offsets[b] .. query_offsets[b + 1] - 1 of
+ * query, and what is said of them lies in the same rows of the other tensors; with key_offsets its keys are those rows
+ * of key and value, and columns of a mask, a bias, weights or scores count from the sequence's own first key. There may
+ * be either alone: a padded memory, or key_lengths, with ragged queries. Any sequence may have no queries, or no keys.
+ * A mask or a bias broadcasts to [B, Hq, Tq, Tk], whose rows are those of query and each sequence reads matrix b of.
+ * Each sequence gets the bits that a call with it alone would give it. What lies past a sequence's keys in a row of
+ * weights is 0, of scores minus infinity. Rows that no sequence has are not looked at, nor written to.
+ *
+ * Pages. With page_table position j of sequence b is place j mod page of page page_table[b][j / page]; strides say
+ * whether a page has its positions or its heads outermost. Only the pages that hold the first key_lengths[b] positions
+ * are looked at, and of the last one only these positions. Several sequences may have the same page. There may be
+ * query_offsets, and there are no gradients. By tiles pages are read where they lie, or, where many queries read them,
+ * copied once for a chunk of key heads; by the BLAS a sequence's keys and values are copied. Few queries get the result
+ * of keys that lie together but for roundings, many its bits.
+ *
  * Dropout (Srivastava 2014; of attention weights, Vaswani 2017) draws from Philox4x32-10 (Salmon 2011), so that the
  * same seed, offset and shape drop the same weights, in attn_backward too, whatever the threads: weight (b, h, i, j) is
  * dropped if word j mod 4 of the block with key (seed low, seed high) and counter (j / 4 low, r low, r high, j / 4
- * high), r = offset + (b Hq + h) Tq + i, is less than dropout 2^32. A caller who draws again adds B Hq Tq to the
- * offset. A dropped key contributes nothing, like one that is not seen; the weights that are written, as output or
+ * high), r = offset + (b Hq + h) Tq + i, is less than dropout 2^32; of ragged queries b is 0 and i the row. A caller
+ * who draws again adds B Hq Tq to the offset. A dropped key contributes nothing, like one that is not seen; the weights that are written, as output or
  * stage of scores, are those that multiply the values; log-sum-exp is of all keys.
  *
  * Memory beside the arguments is a few megabytes, on the way of tiles for each thread; and copies: of parameters whose
@@ -698,12 +732,13 @@ typedef struct attn_plan attn_plan;
  * plan, and once what attn_forward_workspace says. Errors: as attn_forward. Since 0.1. */
 ATTN_API attn_status attn_plan_create(const attn_mechanism *mechanism, const attn_forward_args *args, attn_plan **plan);
 
-/* Computes. args: as the plan was made with, but for where tensors lie, the numbers in them (lengths too), query_start,
+/* Computes. args: as the plan was made with, but for where tensors lie, the numbers in them (lengths too, and offsets of
+ * ragged batches, which cost some hundreds of nanoseconds a sequence), query_start,
  * dropout_seed and dropout_offset, and another memory of the same sizes; they are remembered for the next run. NULL: as
  * they are remembered.
  *
- * A run allocates nothing, unless its memory has grown since, or the mechanism was changed (bind, set) and now needs
- * more: such a run is planned anew, which takes some hundreds of nanoseconds.
+ * A run allocates nothing, unless its memory has grown since, the mechanism was changed (bind, set), or offsets are
+ * others, and it now needs more: such a run is planned anew, which takes some hundreds of nanoseconds.
  *
  * Errors: ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_ARGUMENT for what is not as it was planned; and as attn_forward. The
  * plan stays as it was then. Since 0.1. */

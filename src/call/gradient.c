@@ -48,9 +48,10 @@ static attn_status check_inputs(attn_i_gradient *g, const attn_backward_args *ar
     if (args->d_context == NULL && args->d_weights == NULL && args->d_logsumexp == NULL) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "d_context, d_weights and d_logsumexp are all NULL");
     }
-    const int64_t context[4] = {p->batch, p->query_heads, p->queries, p->value_dim};
-    const int64_t scores[4] = {p->batch, p->query_heads, p->queries, p->keys};
-    const int64_t rows[4] = {1, p->batch, p->query_heads, p->queries};
+    int64_t context[4], scores[4], rows[4];
+    attn_i_problem_query_shape(p, p->value_dim, context);
+    attn_i_problem_score_shape(p, args->d_weights, scores);
+    attn_i_problem_row_shape(p, rows);
     attn_status status =
         attn_i_problem_stored_input(p, args->d_context, "d_context", "[B, Hq, Tq, Dv]", context, &g->d_context);
     if (status == ATTN_OK) {
@@ -115,7 +116,7 @@ static attn_status check_outputs(attn_i_gradient *g, const attn_backward_args *a
     if (args->accumulate != 0 && args->accumulate != 1) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "accumulate is %" PRId32 ", but must be 0 or 1", args->accumulate);
     }
-    g->accumulate = args->accumulate;
+    g->accumulate = g->adds_sums = args->accumulate;
     g->shared = args->forward->value == NULL;
     if (args->d_key != NULL && args->forward->key == NULL) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "d_key is wanted, but forward->key is NULL");
@@ -123,17 +124,14 @@ static attn_status check_outputs(attn_i_gradient *g, const attn_backward_args *a
     if (args->d_value != NULL && g->shared) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "d_value is wanted, but the keys are the values: d_key is of both");
     }
-    const int64_t query[4] = {p->batch, p->query_heads, p->queries, p->query_dim};
-    const int64_t key[4] = {p->batch, p->key_heads, p->keys, p->key_dim};
-    const int64_t value[4] = {p->batch, p->key_heads, p->keys, p->value_dim};
     const int64_t slopes[4] = {1, 1, 1, p->query_heads};
     attn_status status =
-        attn_i_problem_stored_output(p, args->d_query, "d_query", "[B, Hq, Tq, Dq]", query, &g->d_query);
+        attn_i_problem_stored_output(p, args->d_query, "d_query", "[B, Hq, Tq, Dq]", p->query.shape, &g->d_query);
     if (status == ATTN_OK) {
-        status = attn_i_problem_stored_output(p, args->d_key, "d_key", "[B, Hk, Tk, Dk]", key, &g->d_key);
+        status = attn_i_problem_stored_output(p, args->d_key, "d_key", "[B, Hk, Tk, Dk]", p->key.shape, &g->d_key);
     }
     if (status == ATTN_OK) {
-        status = attn_i_problem_stored_output(p, args->d_value, "d_value", "[B, Hk, Tk, Dv]", value, &g->d_value);
+        status = attn_i_problem_stored_output(p, args->d_value, "d_value", "[B, Hk, Tk, Dv]", p->value.shape, &g->d_value);
     }
     if (status == ATTN_OK) status = check_bias(g, args);
     if (status == ATTN_OK && args->d_alibi != NULL && p->modifiers->alibi == ATTN_ALIGN_NONE) {
@@ -211,8 +209,8 @@ void attn_i_gradient_write_row(const attn_i_gradient *g, int64_t n, const void *
     if (!g->accumulate) g->problem.kernels->scatter(n, row, to, stride);
 }
 
-/* Gradients that may be wanted: of the arguments and modifiers, and then of parameters. */
-enum { BESIDE_PARAMS = 6 };
+/* Gradients that may be wanted: of rows; of what biases scores; and then of parameters. */
+enum { OF_ROWS = 3, BESIDE_PARAMS = 6 };
 
 static int gradient_count(const attn_i_gradient *g)
 {
@@ -244,8 +242,21 @@ int attn_i_gradient_flows(const attn_i_gradient *g)
 void attn_i_gradient_clear(const attn_i_gradient *g)
 {
     for (int i = 0; i < gradient_count(g); i++) {
-        attn_i_target_clear(gradient_at(g, i), g->accumulate);
+        attn_i_target_clear(gradient_at(g, i), i < OF_ROWS ? g->accumulate : g->adds_sums);
     }
+}
+
+void attn_i_gradient_clear_sums(const attn_i_gradient *g)
+{
+    for (int i = OF_ROWS; i < gradient_count(g); i++) attn_i_target_clear(gradient_at(g, i), g->adds_sums);
+    attn_i_target_clear(&g->d_sinks, g->adds_sums);
+}
+
+int attn_i_gradient_has_sums(const attn_i_gradient *g)
+{
+    int any = g->d_sinks.data != NULL;
+    for (int i = OF_ROWS; i < gradient_count(g); i++) any |= gradient_at(g, i)->data != NULL;
+    return any;
 }
 
 static void add_number(const attn_i_problem *p, double x, int accumulate, void *to)
@@ -266,7 +277,7 @@ void attn_i_bias_sums_layout(attn_i_bias_sums *sums, const attn_i_gradient *g, a
 void attn_i_bias_sums_begin(const attn_i_bias_sums *sums, const attn_i_gradient *g)
 {
     const attn_i_view *table = &g->d_relative;
-    attn_i_target_clear(&g->d_bias, g->accumulate);
+    attn_i_target_clear(&g->d_bias, g->adds_sums);
     for (int64_t h = 0; h < g->problem.query_heads; h++) sums->alibi[h] = 0;
     for (int64_t k = 0; sums->table != NULL && k < table->shape[2] * table->shape[3]; k++) sums->table[k] = 0;
 }
@@ -325,11 +336,11 @@ void attn_i_bias_sums_end(const attn_i_bias_sums *sums, const attn_i_gradient *g
 {
     const attn_i_view *d = &g->d_alibi, *table = &g->d_relative;
     for (int64_t h = 0; h < g->problem.query_heads && d->data != NULL; h++) {
-        add_number(&g->problem, sums->alibi[h], g->accumulate, d->data + h * d->stride[3] * d->size);
+        add_number(&g->problem, sums->alibi[h], g->adds_sums, d->data + h * d->stride[3] * d->size);
     }
     for (int64_t h = 0; sums->table != NULL && h < table->shape[2]; h++) {
         for (int64_t k = 0; k < table->shape[3]; k++) {
-            add_number(&g->problem, sums->table[h * table->shape[3] + k], g->accumulate,
+            add_number(&g->problem, sums->table[h * table->shape[3] + k], g->adds_sums,
                        table->data + (h * table->stride[2] + k * table->stride[3]) * table->size);
         }
     }

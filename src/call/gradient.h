@@ -17,8 +17,9 @@ typedef struct attn_i_gradient {
     attn_i_view d_relative;                      /* out, as the table */
     attn_i_view d_sinks;                         /* out, [1, 1, 1, Hq] */
     attn_i_view d_params[ATTN_I_MOST_PARAMS];    /* out */
-    int accumulate;
-    int shared; /* the keys are the values */
+    int accumulate; /* gradients of queries, keys and values are added to */
+    int adds_sums;  /* and so are those of what many queries share: the others */
+    int shared;     /* the keys are the values */
 } attn_i_gradient;
 
 attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_backward_args *args,
@@ -43,6 +44,10 @@ attn_status attn_i_gradient_check_workspace(const attn_i_gradient *gradient, voi
  * sizes are: what is wanted is then cleared, unless it is added to. */
 int attn_i_gradient_flows(const attn_i_gradient *gradient);
 void attn_i_gradient_clear(const attn_i_gradient *gradient);
+
+/* Those that queries share: 1 if any is wanted; and cleared, unless they are added to. */
+int attn_i_gradient_has_sums(const attn_i_gradient *gradient);
+void attn_i_gradient_clear_sums(const attn_i_gradient *gradient);
 
 /* A finished row of gradients to the caller's: in place of what is there or added to it. */
 void attn_i_gradient_write_row(const attn_i_gradient *gradient, int64_t n, const void *row, void *to, int64_t stride);

@@ -4,6 +4,7 @@
  * found here, before anything is computed or written. */
 #include "call/problem.h"
 
+#include "call/ragged.h"
 #include "call/stats.h"
 #include "handles/lengths.h"
 #include "handles/memory.h"
@@ -13,6 +14,7 @@
 
 #include <inttypes.h>
 #include <stddef.h>
+#include <string.h>
 
 static const char query_layout[] = "[B, Hq, Tq, Dq]";
 static const char value_layout[] = "[B, Hk, Tk, Dv]";
@@ -22,7 +24,7 @@ static const char context_layout[] = "[B, Hq, Tq, Dv]";
 attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forward_args *args)
 {
     if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "args is NULL");
-    const size_t least = offsetof(attn_forward_args, key_scales); /* which came later */
+    const size_t least = offsetof(attn_forward_args, key_scales); /* the first version's; what follows came later */
     return attn_i_struct_read(args, sizeof *args, least, given, given->struct_size, "attn_forward_args");
 }
 
@@ -50,7 +52,7 @@ static attn_status check_query(attn_i_problem *p, const attn_tensor *query)
     p->dtype = attn_i_dtype_computed(p->stored);
     p->size = attn_i_dtype_size(p->dtype);
     if (p->given == 0) p->given = p->stored;
-    p->batch = shape[0];
+    if (p->offsets.queries.data == NULL) p->batch = shape[0];
     p->query_heads = shape[1];
     p->queries = shape[2];
     p->query_dim = shape[3];
@@ -76,6 +78,7 @@ static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args
                        : args->key_lengths   ? "key_lengths"
                        : args->key_scales    ? "key_scales"
                        : args->value_scales  ? "value_scales"
+                       : args->key_offsets   ? "key_offsets"
                                              : NULL;
     if (both != NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "there are both %s and memory", both);
     if (memory->mechanism != p->mechanism) {
@@ -84,8 +87,8 @@ static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args
     attn_status status = attn_i_problem_check_kept(p, memory);
     if (status != ATTN_OK) return status;
     if (memory->batch != p->batch) {
-        return attn_i_fail(ATTN_ERR_SHAPE, "memory has batch %" PRId64 ", but query has %" PRId64, memory->batch,
-                           p->batch);
+        return attn_i_fail(ATTN_ERR_SHAPE, "memory has batch %" PRId64 ", but %s %" PRId64, memory->batch,
+                           p->offsets.queries.data != NULL ? "query_offsets are of" : "query has", p->batch);
     }
     p->key_heads = memory->key_heads;
     p->keys = memory->longest;
@@ -149,10 +152,13 @@ static attn_status check_key_and_value(attn_i_problem *p, const attn_forward_arg
     p->key_heads = first->shape[1];
     p->keys = first->shape[2];
     p->key_dim = key != NULL ? p->key.shape[3] : 0;
-    if (first->shape[0] != p->batch) {
-        return attn_i_fail(ATTN_ERR_SHAPE, "%s has batch %" PRId64 ", but query has %" PRId64, name, first->shape[0],
-                           p->batch);
+    if (p->offsets.keys.data != NULL) {
+        status = attn_i_ragged_check_keys(p, name, first->shape);
+    } else if (first->shape[0] != p->batch) {
+        status = attn_i_fail(ATTN_ERR_SHAPE, "%s has batch %" PRId64 ", but %s %" PRId64, name, first->shape[0],
+                             p->offsets.queries.data != NULL ? "query_offsets are of" : "query has", p->batch);
     }
+    if (status != ATTN_OK) return status;
     if (p->key_heads == 0 || p->query_heads % p->key_heads != 0) {
         return attn_i_fail(ATTN_ERR_SHAPE,
                            "%s has %" PRId64 " heads, which does not divide the %" PRId64 " heads of query", name,
@@ -165,7 +171,7 @@ static attn_status check_key_and_value(attn_i_problem *p, const attn_forward_arg
         p->value_scales = p->key_scales;
         p->keys_are_values = 1;
     } else if (key != NULL) {
-        const int64_t shape[4] = {p->batch, p->key_heads, p->keys, p->value.shape[3]};
+        const int64_t shape[4] = {first->shape[0], first->shape[1], first->shape[2], p->value.shape[3]};
         status = attn_i_view_has_shape(&p->value, "value", value_layout, shape);
         if (status != ATTN_OK) return status;
     }
@@ -229,25 +235,49 @@ static attn_status check_sinks(const attn_i_problem *p)
     return ATTN_OK;
 }
 
+/* What a mask or a bias broadcasts to. */
+static void broadcast_shape(const attn_i_problem *p, const attn_tensor *tensor, int64_t shape[4])
+{
+    attn_i_problem_score_shape(p, tensor, shape);
+    shape[0] = p->batch;
+}
+
+static attn_status check_mask(attn_i_problem *p, const attn_tensor *mask, attn_align align)
+{
+    int64_t shape[4];
+    if (align != ATTN_ALIGN_NONE && align != ATTN_ALIGN_BOTTOM_RIGHT) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "mask_align is %" PRId32 ", but must be 0 or ATTN_ALIGN_BOTTOM_RIGHT",
+                           align);
+    }
+    if (mask == NULL && align == ATTN_ALIGN_NONE) return ATTN_OK;
+    if (mask == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "there is mask_align, but no mask");
+    attn_status status = attn_i_tensor_check(mask, "mask", 4, &p->mask);
+    if (status == ATTN_OK && mask->dtype != ATTN_BOOL) {
+        status = attn_i_fail(ATTN_ERR_DTYPE, "mask is %s, but ATTN_BOOL is needed (a float mask is a bias)",
+                             attn_i_dtype_name(mask->dtype));
+    }
+    if (status != ATTN_OK) return status;
+    broadcast_shape(p, mask, shape);
+    if (align != ATTN_ALIGN_NONE) shape[3] = p->mask_columns = p->mask.shape[3];
+    if (align != ATTN_ALIGN_NONE && p->mask_columns == 0) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "mask is aligned to the last keys, but has no columns");
+    }
+    return attn_i_view_broadcast(&p->mask, "mask", score_layout, shape);
+}
+
 static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *args)
 {
     const attn_i_modifiers *m = p->modifiers;
-    const int64_t scores[4] = {p->batch, p->query_heads, p->queries, p->keys};
-    attn_status status = ATTN_OK;
-    if (args->mask != NULL) {
-        status = attn_i_tensor_check(args->mask, "mask", 4, &p->mask);
-        if (status == ATTN_OK && args->mask->dtype != ATTN_BOOL) {
-            status = attn_i_fail(ATTN_ERR_DTYPE, "mask is %s, but ATTN_BOOL is needed (a float mask is a bias)",
-                                 attn_i_dtype_name(args->mask->dtype));
-        }
-        if (status == ATTN_OK) status = attn_i_view_broadcast(&p->mask, "mask", score_layout, scores);
-    }
+    int64_t scores[4];
+    attn_status status = check_mask(p, args->mask, args->mask_align);
     if (status == ATTN_OK) status = attn_i_real(given_reals(p), args->bias, "bias", &p->bias);
     if (status == ATTN_OK && args->bias != NULL) {
+        broadcast_shape(p, args->bias, scores);
         status = attn_i_view_broadcast(&p->bias, "bias", score_layout, scores);
     }
     if (status == ATTN_OK)
         status = attn_i_lengths_check(args->key_lengths, "key_lengths", p->batch, p->keys, &p->lengths);
+    if (status == ATTN_OK && p->offsets.keys.data != NULL) status = attn_i_ragged_check_lengths(p);
     if (status != ATTN_OK) return status;
 
     if (m->alibi != ATTN_ALIGN_NONE) {
@@ -268,6 +298,7 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
     }
     p->dropout.draw = (attn_i_draw){args->dropout_seed, args->dropout_offset, (uint32_t)(args->dropout * 0x1p32)};
     if (args->dropout > 0) p->dropout.keep = 1 / (1 - args->dropout);
+    p->dropout.head_rows = p->queries;
     if (m->sinks.data != NULL) status = check_sinks(p);
     if (status != ATTN_OK) return status;
     if (m->relative != ATTN_RELATIVE_NONE) {
@@ -341,9 +372,11 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
     if (args->scores_stage < ATTN_SCORES_RAW || args->scores_stage > ATTN_SCORES_WEIGHTS) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "scores_stage is %" PRId32 ", which is none", args->scores_stage);
     }
-    const int64_t context[4] = {p->batch, p->query_heads, p->queries, p->value_dim};
-    const int64_t scores[4] = {p->batch, p->query_heads, p->queries, p->keys};
-    const int64_t rows[4] = {1, p->batch, p->query_heads, p->queries};
+    int64_t context[4], weights[4], scores[4], rows[4];
+    attn_i_problem_query_shape(p, p->value_dim, context);
+    attn_i_problem_score_shape(p, args->weights, weights);
+    attn_i_problem_score_shape(p, args->scores, scores);
+    attn_i_problem_row_shape(p, rows);
     p->scores_stage = args->scores_stage;
     if (args->scores != NULL && args->scores_stage < ATTN_SCORES_MASKED && p->modifiers->local > ATTN_LOCAL_MONOTONIC) {
         return attn_i_fail(
@@ -354,7 +387,7 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
     status = attn_i_real_output(is_exact ? computed_reals(p) : reals_of(p), args->context, "context", context_layout,
                                 context, &p->context);
     if (status == ATTN_OK)
-        status = attn_i_problem_output(p, args->weights, "weights", score_layout, scores, &p->weights);
+        status = attn_i_problem_output(p, args->weights, "weights", score_layout, weights, &p->weights);
     if (status == ATTN_OK) status = attn_i_problem_output(p, args->scores, "scores", score_layout, scores, &p->scores);
     attn_i_reals reals = computed_reals(p);
     if (args->logsumexp != NULL && args->logsumexp->dtype == ATTN_F64) reals.dtype = ATTN_F64;
@@ -362,6 +395,25 @@ static attn_status check_outputs(attn_i_problem *p, const attn_forward_args *arg
         status = attn_i_real_output(reals, args->logsumexp, "logsumexp", "[B, Hq, Tq]", rows, &p->logsumexp);
     }
     return status;
+}
+
+void attn_i_problem_query_shape(const attn_i_problem *p, int64_t columns, int64_t shape[4])
+{
+    const int64_t all[4] = {p->query.shape[0], p->query_heads, p->queries, columns};
+    memcpy(shape, all, sizeof all);
+}
+
+void attn_i_problem_row_shape(const attn_i_problem *p, int64_t shape[4])
+{
+    const int64_t all[4] = {1, p->query.shape[0], p->query_heads, p->queries};
+    memcpy(shape, all, sizeof all);
+}
+
+void attn_i_problem_score_shape(const attn_i_problem *p, const attn_tensor *tensor, int64_t shape[4])
+{
+    attn_i_problem_query_shape(p, p->keys, shape);
+    if (p->offsets.keys.data == NULL || tensor == NULL || tensor->ndim < 1 || tensor->ndim > 4) return;
+    shape[3] = attn_i_max(p->keys, tensor->shape[tensor->ndim - 1]);
 }
 
 int attn_i_problem_is_wanted(const attn_i_problem *p)
@@ -385,6 +437,8 @@ int attn_i_problem_list(const attn_i_problem *p, attn_i_named_view list[ATTN_I_M
     count = attn_i_list_add(list, count, "", "key_scales", &p->key_scales);
     count = attn_i_list_add(list, count, "", "value_scales", &p->value_scales);
     count = attn_i_list_add(list, count, "", "key_lengths", &p->lengths);
+    count = attn_i_list_add(list, count, "", "query_offsets", &p->offsets.queries);
+    count = attn_i_list_add(list, count, "", "key_offsets", &p->offsets.keys);
     count = attn_i_list_add(list, count, "", "mask", &p->mask);
     count = attn_i_list_add(list, count, "", "bias", &p->bias);
     if (m->modifiers.alibi != ATTN_ALIGN_NONE) {
@@ -436,11 +490,12 @@ int attn_i_countable(int64_t batch, int64_t heads, int64_t queries, int64_t keys
 /* Counts that loops below run over, some of which no single tensor holds (inputs may be broadcast). */
 static attn_status check_counts(const attn_i_problem *p)
 {
-    if (!attn_i_countable(p->batch, p->query_heads, p->queries, p->keys)) {
+    const int64_t batch = p->query.shape[0];
+    if (!attn_i_countable(batch, p->query_heads, p->queries, p->keys)) {
         return attn_i_fail(ATTN_ERR_OVERFLOW,
                            "batch %" PRId64 " x heads %" PRId64 " x queries %" PRId64 " x keys %" PRId64
                            " cannot be counted",
-                           p->batch, p->query_heads, p->queries, p->keys);
+                           batch, p->query_heads, p->queries, p->keys);
     }
     return ATTN_OK;
 }
@@ -466,7 +521,10 @@ attn_status attn_i_problem_check_inner(const attn_mechanism *mechanism, const at
     if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
     *problem = (attn_i_problem){
         .mechanism = mechanism, .modifiers = &mechanism->modifiers, .engine = mechanism->engine, .given = given};
-    attn_status status = check_query(problem, args->query);
+    if (args->reserved != 0) return attn_i_fail(ATTN_ERR_ARGUMENT, "reserved is %" PRId32 ", not 0", args->reserved);
+    attn_status status = attn_i_ragged_read(problem, args);
+    if (status == ATTN_OK) status = check_query(problem, args->query);
+    if (status == ATTN_OK) status = attn_i_ragged_check_queries(problem);
     if (status == ATTN_OK && args->memory != NULL) {
         status = check_memory(problem, args);
     } else if (status == ATTN_OK) {
@@ -479,6 +537,7 @@ attn_status attn_i_problem_check_inner(const attn_mechanism *mechanism, const at
     if (status == ATTN_OK) status = check_dims(problem);
     if (status != ATTN_OK) return status;
     problem->kernels = attn_i_engine_kernels(problem->engine, problem->dtype);
+    problem->threads = problem->engine->threads;
     return ATTN_OK;
 }
 

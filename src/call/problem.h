@@ -14,6 +14,7 @@
 typedef struct attn_i_dropout {
     double keep; /* what the others are multiplied by; 0: there is no dropout */
     attn_i_draw draw;
+    int64_t first_row, head_rows; /* how rows of weights are counted: see attn_i_problem_row */
 } attn_i_dropout;
 
 /* Biases of distances: see call/relative.h. */
@@ -31,10 +32,17 @@ typedef struct attn_i_stats {
     int wanted;                     /* any of them */
 } attn_i_stats;
 
+/* Where sequences begin, if they lie in one row of them: see call/ragged.h. [1, 1, 1, B + 1], of integers; data NULL:
+ * they do not. */
+typedef struct attn_i_offsets {
+    attn_i_view queries, keys;
+} attn_i_offsets;
+
 typedef struct attn_i_problem {
     const attn_mechanism *mechanism;
     const attn_i_modifiers *modifiers;
     attn_engine *engine;
+    int64_t threads; /* that compute it at once */
     const attn_i_kernels *kernels;
     attn_dtype dtype;  /* that is computed in: ATTN_F32 or ATTN_F64 */
     attn_dtype stored; /* of query, key, value and context, which may be of dtype too: that, or one of 16 bits */
@@ -44,7 +52,7 @@ typedef struct attn_i_problem {
     const attn_i_view *params; /* of the mechanism, in dtype; NULL: as they are bound */
 
     int64_t batch, query_heads, key_heads, group; /* group = query_heads / key_heads */
-    int64_t queries, keys;                        /* Tq, Tk */
+    int64_t queries, keys;                        /* Tq, Tk; of a ragged batch: all queries, and the most keys of one */
     int64_t query_dim, key_dim, value_dim;        /* Dq, Dk, Dv; key_dim 0: there is no key */
 
     attn_i_view query, key, value;
@@ -52,7 +60,9 @@ typedef struct attn_i_problem {
     int keys_are_values;                  /* there is no value: then the views are alike */
     attn_i_ready ready;                   /* what the rows of key are */
     attn_i_view mask, bias;               /* broadcast to [B, Hq, Tq, Tk]; data NULL: none */
+    int64_t mask_columns;                 /* as given: of the last keys, if the mask is aligned to these; else 0 */
     attn_i_view lengths;                  /* [1, 1, 1, B]; data NULL: none */
+    attn_i_offsets offsets;
     int64_t query_start;
     double scale;
     attn_i_dropout dropout;
@@ -110,13 +120,25 @@ static inline int attn_i_problem_is_narrow(const attn_i_problem *problem)
     return problem->given != problem->dtype || problem->key_scales.data != NULL || problem->value_scales.data != NULL;
 }
 
+/* 1 if sequences are computed one by one. */
+static inline int attn_i_problem_is_ragged(const attn_i_problem *problem)
+{
+    return problem->offsets.queries.data != NULL || problem->offsets.keys.data != NULL;
+}
+
+/* The shapes of what goes by queries and by keys: [.., Hq, Tq, columns], [1, .., Hq, Tq]; of what goes by both. Of a
+ * ragged batch the view has as many columns as it likes, from the longest sequence's on. */
+void attn_i_problem_query_shape(const attn_i_problem *problem, int64_t columns, int64_t shape[4]);
+void attn_i_problem_row_shape(const attn_i_problem *problem, int64_t shape[4]);
+void attn_i_problem_score_shape(const attn_i_problem *problem, const attn_tensor *tensor, int64_t shape[4]);
+
 /* 1 if there is an output with elements: otherwise there is nothing to do, whatever the other sizes are. */
 int attn_i_problem_is_wanted(const attn_i_problem *problem);
 
 /* 1 if the rows and the scores of all heads can be counted. */
 int attn_i_countable(int64_t batch, int64_t heads, int64_t queries, int64_t keys);
 
-enum { ATTN_I_MOST_TENSORS = 19 + ATTN_I_MOST_PARAMS };
+enum { ATTN_I_MOST_TENSORS = 21 + ATTN_I_MOST_PARAMS };
 
 /* The tensors of a call that have elements, the outputs first, of which it tells how many. Returns the number of all.
  */
@@ -128,10 +150,11 @@ attn_status attn_i_check_scratch_apart(const attn_i_named_view *list, int count,
 /* ATTN_ERR_OVERLAP unless the caller's scratch lies apart from every tensor. */
 attn_status attn_i_problem_check_workspace(const attn_i_problem *problem, void *workspace, size_t bytes);
 
-/* The row of weights that query i of head h, sequence b has, counted through all. */
+/* The row of weights that query i of head h, sequence b has, counted through all of the call that the caller made. */
 static inline uint64_t attn_i_problem_row(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i)
 {
-    return (uint64_t)((b * problem->query_heads + h) * problem->queries + i);
+    const attn_i_dropout *d = &problem->dropout;
+    return (uint64_t)(d->first_row + (b * problem->query_heads + h) * d->head_rows + i);
 }
 
 /* The valid keys of sequence b. */

@@ -94,8 +94,8 @@ static void add_up(void *data, int64_t h)
     const float rounded = (float)total;
     const void *from = p->dtype == ATTN_F64 ? (const void *)&total : &rounded;
     void *to = attn_i_view_element(&g->d_sinks, 0, 0, 0, h);
-    if (g->accumulate) attn_i_elements_add(&storage, g->d_sinks.size, 1, from, to, 1);
-    if (!g->accumulate) attn_i_elements_store(&storage, g->d_sinks.size, 1, from, to, 1);
+    if (g->adds_sums) attn_i_elements_add(&storage, g->d_sinks.size, 1, from, to, 1);
+    if (!g->adds_sums) attn_i_elements_store(&storage, g->d_sinks.size, 1, from, to, 1);
 }
 
 void attn_i_sink_gradients(const attn_i_gradient *g)

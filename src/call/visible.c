@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * call/visible.c: which keys a query may see by where it stands: key lengths, causal, window. */
+ * call/visible.c: which keys a query may see: by key lengths, causal, window; and by a mask. */
 #include "call/visible.h"
 
 #include "runtime/size.h"
@@ -29,6 +29,19 @@ attn_i_sight attn_i_sight_of(const attn_i_problem *problem, int64_t b)
         sight.end = attn_i_min(sight.end, position + m->right + 1);
     }
     return sight;
+}
+
+attn_i_mask_row attn_i_mask_row_of(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_i_span keys)
+{
+    int64_t first = 0; /* the key that column 0 is of */
+    if (p->mask_columns > 0) {
+        const int64_t end = attn_i_problem_length(p, b);
+        first = end - p->mask_columns;
+        keys.end = attn_i_max(attn_i_min(keys.end, end), keys.first);
+        keys.first = attn_i_min(attn_i_max(keys.first, first), keys.end);
+    }
+    return (attn_i_mask_row){
+        keys, (const uint8_t *)attn_i_view_element(&p->mask, b, h, i, keys.first - first), p->mask.stride[3]};
 }
 
 attn_i_span attn_i_visible(const attn_i_problem *problem, int64_t b, int64_t i)

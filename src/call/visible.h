@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * call/visible.h: which keys a query may see by where it stands: key lengths, causal, window. They are always one run
- * of keys; the boolean mask then makes holes in it. */
+ * call/visible.h: which keys a query may see: by where it stands, key lengths, causal, window, always one run of keys;
+ * and where the boolean mask is that then makes holes in it. */
 #ifndef ATTN_I_CALL_VISIBLE_H
 #define ATTN_I_CALL_VISIBLE_H
 
@@ -36,6 +36,16 @@ attn_i_span attn_i_visible(const attn_i_problem *problem, int64_t b, int64_t i);
 
 /* The least run that holds what queries first .. last may see. */
 attn_i_span attn_i_visible_to_all(const attn_i_problem *problem, int64_t b, int64_t first, int64_t last);
+
+/* What a mask says of some keys: [j stride] of those of them that it has columns of; the others it leaves visible. */
+typedef struct attn_i_mask_row {
+    attn_i_span keys;
+    const uint8_t *shows;
+    int64_t stride;
+} attn_i_mask_row;
+
+/* That of query i of head h, sequence b, for keys first .. end - 1 of a problem with a mask. */
+attn_i_mask_row attn_i_mask_row_of(const attn_i_problem *problem, int64_t b, int64_t h, int64_t i, attn_i_span keys);
 
 /* Where query i of sequence b stands among the keys. */
 int64_t attn_i_position(const attn_i_problem *problem, attn_align align, int64_t b, int64_t i);

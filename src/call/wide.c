@@ -37,6 +37,13 @@ void attn_i_wide_add_params(attn_i_wide *wide, const attn_i_param *params, int32
     }
 }
 
+void attn_i_wide_add_mechanism(attn_i_wide *wide, const attn_i_problem *given, attn_i_view *computed)
+{
+    const attn_mechanism *m = given->mechanism;
+    if (given->params == NULL) attn_i_wide_add_params(wide, m->params, m->param_count, computed);
+    for (int32_t i = 0; i < m->param_count && given->params != NULL; i++) computed[i] = given->params[i];
+}
+
 /* Keys or values, which may be integers. */
 static void add_rows(attn_i_wide *wide, const attn_i_view *given, const attn_i_view *scales, attn_i_view *computed)
 {
@@ -50,12 +57,11 @@ static void add_rows(attn_i_wide *wide, const attn_i_view *given, const attn_i_v
 void attn_i_wide_add_problem(attn_i_wide *wide, const attn_i_problem *given, attn_i_problem *computed,
                              attn_i_view params[ATTN_I_MOST_PARAMS])
 {
-    const attn_mechanism *m = given->mechanism;
     attn_i_wide_add(wide, &given->query, &computed->query, ATTN_I_READ);
     add_rows(wide, &given->key, &given->key_scales, &computed->key);
     if (!given->keys_are_values) add_rows(wide, &given->value, &given->value_scales, &computed->value);
     attn_i_wide_add(wide, &given->bias, &computed->bias, ATTN_I_READ);
-    attn_i_wide_add_params(wide, m->params, m->param_count, params);
+    attn_i_wide_add_mechanism(wide, given, params);
 }
 
 /* Dimensions follow each other; one that is broadcast stays so, but for what has scales of its own. */

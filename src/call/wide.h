@@ -35,6 +35,9 @@ void attn_i_wide_add(attn_i_wide *wide, const attn_i_view *given, attn_i_view *c
 /* The same of parameters: computed[i] is set to what is bound, and is a copy later where that has 16 bits. */
 void attn_i_wide_add_params(attn_i_wide *wide, const attn_i_param *params, int32_t count, attn_i_view *computed);
 
+/* The same of those of a problem's mechanism, unless the problem has them widened already. */
+void attn_i_wide_add_mechanism(attn_i_wide *wide, const attn_i_problem *given, attn_i_view *computed);
+
 /* The same of a problem: all that it reads but its context, and the parameters of its mechanism. */
 void attn_i_wide_add_problem(attn_i_wide *wide, const attn_i_problem *given, attn_i_problem *computed,
                              attn_i_view params[ATTN_I_MOST_PARAMS]);

@@ -23,7 +23,7 @@ void attn_i_param_sums_begin(const attn_i_param_sums *sums, const attn_i_gradien
 {
     const attn_i_problem *p = &g->problem;
     for (int32_t i = 0; i < p->mechanism->param_count; i++) {
-        attn_i_target_begin(&sums->targets[i], g->accumulate, p->kernels, p->size);
+        attn_i_target_begin(&sums->targets[i], g->adds_sums, p->kernels, p->size);
     }
 }
 
@@ -33,6 +33,6 @@ void attn_i_param_sums_end(attn_i_param_sums *sums, const attn_i_gradient *g, co
     const attn_i_score *score = attn_i_score_of(p);
     if (score->finish_sums != NULL) score->finish_sums(p, state, &sums->score);
     for (int32_t i = 0; i < p->mechanism->param_count; i++) {
-        attn_i_target_end(&sums->targets[i], g->accumulate, p->kernels, p->size);
+        attn_i_target_end(&sums->targets[i], g->adds_sums, p->kernels, p->size);
     }
 }

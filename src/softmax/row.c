@@ -43,8 +43,9 @@ static void hide(const attn_i_problem *p, int64_t b, int64_t h, int64_t i, attn_
     p->kernels->fill(first - span.first, -INFINITY, row, 1);
     p->kernels->fill(span.end - end, -INFINITY, row + (end - span.first) * p->size, 1);
     if (p->mask.data != NULL) {
-        p->kernels->hide(end - first, (const uint8_t *)attn_i_view_element(&p->mask, b, h, i, first), p->mask.stride[3],
-                         row + (first - span.first) * p->size);
+        const attn_i_mask_row mask = attn_i_mask_row_of(p, b, h, i, (attn_i_span){first, end});
+        p->kernels->hide(mask.keys.end - mask.keys.first, mask.shows, mask.stride,
+                         row + (mask.keys.first - span.first) * p->size);
     }
 }
 

@@ -12,7 +12,7 @@ attn_i_mask_map attn_i_mask_map_layout(const attn_i_problem *p, int64_t tile_row
 {
     const attn_i_view *mask = &p->mask;
     attn_i_mask_map map = {.tile_rows = tile_rows, .tiles = tiles};
-    if (mask->data == NULL || mask->stride[1] != 0) return map;
+    if (mask->data == NULL || mask->stride[1] != 0 || p->mask_columns > 0) return map;
     map.sequences = mask->stride[0] == 0 ? 1 : p->batch;
     map.key_tiles = attn_i_divide_up(p->keys, ATTN_I_TILE_KEYS);
     if (map.sequences == p->batch * p->key_heads) return map;

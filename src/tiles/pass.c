@@ -383,16 +383,17 @@ static int any_finite(const pass *t, int64_t lane, int64_t first, int64_t n)
 /* 1 if the lane may see some key whose score is not minus infinity by a bias. */
 static int may_see(const pass *t, int64_t lane)
 {
-    const attn_i_view *mask = &t->v.p->mask;
+    const attn_i_problem *p = t->v.p;
     const attn_i_span sees = attn_i_sees(t->v.sight, attn_i_tile_query(&t->v, lane));
     const int64_t start = attn_i_max(sees.first, t->v.w->keys.first), end = attn_i_min(sees.end, t->v.w->keys.end);
     for (int64_t first = start, n; first < end; first += n) {
         n = attn_i_min(end - first, ATTN_I_TILE_KEYS);
         if (!any_finite(t, lane, first, n)) continue;
-        if (mask->data == NULL) return 1;
-        const uint8_t *row = (const uint8_t *)attn_i_view_at(mask, t->v.w->b, attn_i_tile_head(&t->v, lane)) +
-                             attn_i_tile_query(&t->v, lane) * mask->stride[2] + first * mask->stride[3];
-        if (t->v.kernels->mask_count(n, row, mask->stride[3]) > 0) return 1;
+        if (p->mask.data == NULL) return 1;
+        const attn_i_mask_row mask = attn_i_mask_row_of(p, t->v.w->b, attn_i_tile_head(&t->v, lane),
+                                                        attn_i_tile_query(&t->v, lane), (attn_i_span){first, first + n});
+        const int64_t masked = mask.keys.end - mask.keys.first;
+        if (masked < n || t->v.kernels->mask_count(masked, mask.shows, mask.stride) > 0) return 1;
     }
     return 0;
 }

@@ -175,29 +175,34 @@ void attn_i_tile_view_bias(attn_i_tile_view *t)
 
 attn_i_shows attn_i_tile_view_mask(attn_i_tile_view *t)
 {
-    const attn_i_view *mask = &t->p->mask;
     const int64_t n = t->keys.end - t->keys.first;
+    attn_i_mask_row mask = {.keys = t->keys};
     const uint8_t *from[ATTN_I_LANES];
     const float *rows[ATTN_I_LANES];
-    int64_t ones = 0, of_row = 0;
-    if (mask->data == NULL) return ATTN_I_EVERYTHING;
+    int64_t ones = 0, of_row = 0, masked = n;
+    if (t->p->mask.data == NULL) return ATTN_I_EVERYTHING;
     if (t->plan->mask.shows != NULL) {
         const attn_i_shows known = attn_i_mask_map_at(&t->plan->mask, t->w->b, t->w->first_row, t->keys.first);
         if (known == ATTN_I_EVERYTHING || (known == ATTN_I_NOTHING && !t->plan->writes_scores)) return known;
     }
     for (int64_t l = 0; l < t->w->rows; l++) {
-        from[l] = (const uint8_t *)attn_i_view_at(mask, t->w->b, attn_i_tile_head(t, l)) +
-                  attn_i_tile_query(t, l) * mask->stride[2] + t->keys.first * mask->stride[3];
-        if (mask->stride[3] == 1) __builtin_prefetch(from[l] + ATTN_I_TILE_KEYS); /* for the next tile */
-        if (l == 0 || from[l] != from[l - 1]) of_row = t->kernels->mask_count(n, from[l], mask->stride[3]);
+        mask = attn_i_mask_row_of(t->p, t->w->b, attn_i_tile_head(t, l), attn_i_tile_query(t, l), t->keys);
+        masked = mask.keys.end - mask.keys.first;
+        if (masked == 0) return ATTN_I_EVERYTHING;
+        from[l] = mask.shows;
+        if (mask.stride == 1) __builtin_prefetch(from[l] + ATTN_I_TILE_KEYS); /* for the next tile */
+        if (l == 0 || from[l] != from[l - 1]) of_row = n - masked + t->kernels->mask_count(masked, from[l], mask.stride);
         ones += of_row;
     }
     if (ones == 0 && !t->plan->writes_scores) return ATTN_I_NOTHING;
     if (ones == n * t->w->rows) return ATTN_I_EVERYTHING;
+    const int64_t before = mask.keys.first - t->keys.first;
     for (int64_t l = 0; l < t->w->rows; l++) {
         float *to = t->s->rows + l * ATTN_I_TILE_KEYS;
         rows[l] = l > 0 && from[l] == from[l - 1] ? rows[l - 1] : to;
-        if (rows[l] == to) t->kernels->mask_row(n, from[l], mask->stride[3], to);
+        if (rows[l] != to) continue;
+        for (int64_t j = 0; j < n - masked; j++) to[j < before ? j : j + masked] = 1;
+        t->kernels->mask_row(masked, from[l], mask.stride, to + before);
     }
     t->kernels->to_lanes(t->w->rows, n, rows, 1, t->s->mask);
     return ATTN_I_SOMETHING;

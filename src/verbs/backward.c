@@ -4,6 +4,7 @@
 #include "verbs/backward.h"
 
 #include "blas/backward.h"
+#include "call/ragged.h"
 #include "call/relative.h"
 #include "call/scratch.h"
 #include "call/sinks.h"
@@ -18,17 +19,23 @@ static void lay_out_wide(attn_i_backward_plan *b, attn_i_arena *arena)
 {
     const attn_i_gradient *g = &b->gradient;
     attn_i_gradient *computed = &b->in_float32;
-    const int sums = ATTN_I_WRITTEN | (g->accumulate ? ATTN_I_READ : 0);
+    const int rows = ATTN_I_WRITTEN | (g->accumulate ? ATTN_I_READ : 0);
+    const int sums = ATTN_I_WRITTEN | (g->adds_sums ? ATTN_I_READ : 0);
     attn_i_wide *wide = &b->wide;
     attn_i_wide_begin(wide, g->problem.engine, g->problem.given);
     *computed = *g;
     computed->problem.params = b->params;
-    attn_i_wide_add_problem(wide, &g->problem, &computed->problem, b->params);
-    attn_i_wide_add(wide, &g->problem.context, &computed->problem.context, ATTN_I_READ);
-    attn_i_wide_add(wide, &g->d_context, &computed->d_context, ATTN_I_READ);
-    attn_i_wide_add(wide, &g->d_query, &computed->d_query, sums);
-    attn_i_wide_add(wide, &g->d_key, &computed->d_key, sums);
-    attn_i_wide_add(wide, &g->d_value, &computed->d_value, sums);
+    if (b->ragged) { /* its sequences do the rest for themselves */
+        attn_i_wide_add_mechanism(wide, &g->problem, b->params);
+        attn_i_wide_add(wide, &g->d_sinks, &computed->d_sinks, sums);
+    } else {
+        attn_i_wide_add_problem(wide, &g->problem, &computed->problem, b->params);
+        attn_i_wide_add(wide, &g->problem.context, &computed->problem.context, ATTN_I_READ);
+        attn_i_wide_add(wide, &g->d_context, &computed->d_context, ATTN_I_READ);
+        attn_i_wide_add(wide, &g->d_query, &computed->d_query, rows);
+        attn_i_wide_add(wide, &g->d_key, &computed->d_key, rows);
+        attn_i_wide_add(wide, &g->d_value, &computed->d_value, rows);
+    }
     attn_i_wide_add(wide, &g->d_bias, &computed->d_bias, sums);
     for (int32_t i = 0; i < g->problem.mechanism->param_count; i++) {
         attn_i_wide_add(wide, &g->d_params[i], &computed->d_params[i], sums);
@@ -45,11 +52,61 @@ static attn_status plan_wide(attn_i_backward_plan *b)
     return attn_i_scratch_measured(&arena, &b->wide_bytes);
 }
 
+/* ---------------------------------------------------------------------------------------- ragged batches */
+
+static attn_status plan_sequence(const attn_i_backward_plan *whole, int64_t b, int64_t threads,
+                                 attn_i_backward_plan *one)
+{
+    attn_i_ragged_slice_gradient(whole->computed, b, threads, &one->gradient);
+    return attn_i_backward_plan_make(one);
+}
+
+static attn_status measure_sequence(void *whole, int64_t b, int64_t threads, int64_t *bytes)
+{
+    attn_i_backward_plan one;
+    attn_status status = plan_sequence(whole, b, threads, &one);
+    *bytes = one.scratch;
+    return status;
+}
+
+static void compute_sequence(void *whole, int64_t b, int64_t threads, void *scratch)
+{
+    attn_i_backward_plan one;
+    plan_sequence(whole, b, threads, &one); /* which has not failed before */
+    attn_i_backward_run(&one, scratch);
+}
+
+static attn_status plan_ragged(attn_i_backward_plan *b)
+{
+    attn_status status = plan_wide(b);
+    if (status != ATTN_OK) return status;
+    b->sequences = (attn_i_sequences){
+        .p = &b->gradient.problem, .call = b, .measure = measure_sequence, .compute = compute_sequence};
+    status = attn_i_sequences_plan(&b->sequences, attn_i_gradient_has_sums(&b->gradient), &b->scratch);
+    return status == ATTN_OK ? attn_i_scratch_add(&b->scratch, b->wide_bytes) : status;
+}
+
+/* Sequences add to what they share, in their order, which is rounded to 16 bits once. */
+static void run_ragged(attn_i_backward_plan *b, void *memory)
+{
+    attn_i_arena arena = {.base = memory};
+    attn_i_pool *pool = b->gradient.problem.engine->pool;
+    lay_out_wide(b, &arena);
+    attn_i_wide_load(&b->wide, pool);
+    attn_i_gradient_clear_sums(b->computed);
+    attn_i_sequences_run(&b->sequences, (char *)memory + b->wide_bytes);
+    attn_i_wide_store(&b->wide, pool);
+}
+
+/* ---------------------------------------------------------------------------------------- any call */
+
 attn_status attn_i_backward_plan_make(attn_i_backward_plan *b)
 {
     attn_i_gradient *g = b->computed = &b->gradient;
     b->nothing = !attn_i_gradient_flows(g);
     b->relative = b->wide_bytes = b->scratch = 0;
+    b->ragged = attn_i_problem_is_ragged(&g->problem);
+    if (b->ragged) return plan_ragged(b);
     if (b->nothing) return ATTN_OK;
     b->local = attn_i_centres_wanted(&g->problem);
     b->by_tiles = !b->local && g->problem.engine->way == ATTN_WAY_TILES && attn_i_tiles_backward_takes(g, &b->tiles);
@@ -69,6 +126,10 @@ attn_status attn_i_backward_plan_make(attn_i_backward_plan *b)
 
 void attn_i_backward_run(attn_i_backward_plan *b, void *memory)
 {
+    if (b->ragged) {
+        run_ragged(b, memory);
+        return;
+    }
     attn_i_sink_gradients(&b->gradient);
     if (b->nothing) {
         attn_i_gradient_clear(&b->gradient);

@@ -7,6 +7,7 @@
 #include "call/gradient.h"
 #include "call/wide.h"
 #include "tiles/backward.h"
+#include "verbs/sequences.h"
 
 /* Points into itself: not to be copied. */
 typedef struct attn_i_backward_plan {
@@ -19,6 +20,8 @@ typedef struct attn_i_backward_plan {
     attn_i_tiles_backward tiles;
     int nothing; /* flows: see attn_i_gradient_flows */
     int by_tiles, local;
+    int ragged; /* each sequence is a call of its own: */
+    attn_i_sequences sequences;
     int64_t relative; /* bytes of the scratch that hold relative biases, the first */
     int64_t scratch;  /* bytes, aligned to ATTN_I_ALIGNMENT; by shapes and strides alone, not where data lies */
 } attn_i_backward_plan;

@@ -4,6 +4,7 @@
 #include "verbs/forward.h"
 
 #include "blas/forward.h"
+#include "call/ragged.h"
 #include "call/relative.h"
 #include "call/scratch.h"
 #include "call/stats.h"
@@ -23,15 +24,16 @@ static void widen(attn_i_forward_plan *f)
     f->in_float32.params = f->params;
     attn_i_wide_apply(&f->wide);
     if (f->problem.keys_are_values) f->in_float32.value = f->in_float32.key;
-    if (!f->by_tiles) f->in_float32.key_scales.data = f->in_float32.value_scales.data = NULL; /* multiplied by */
+    if (!f->by_tiles && !f->ragged) f->in_float32.key_scales.data = f->in_float32.value_scales.data = NULL; /* multiplied by */
 }
 
 static void lay_out_wide(attn_i_forward_plan *f, attn_i_arena *arena)
 {
-    const attn_mechanism *m = f->problem.mechanism;
     attn_i_wide_begin(&f->wide, f->problem.engine, f->problem.given);
-    if (f->by_tiles) { /* they read and write numbers of any type where they lie, but for parameters */
-        attn_i_wide_add_params(&f->wide, m->params, m->param_count, f->params);
+    if (f->ragged) { /* its sequences do the rest for themselves */
+        attn_i_wide_add_mechanism(&f->wide, &f->problem, f->params);
+    } else if (f->by_tiles) { /* they read and write numbers of any type where they lie, but for parameters */
+        attn_i_wide_add_mechanism(&f->wide, &f->problem, f->params);
     } else {
         attn_i_wide_add_problem(&f->wide, &f->problem, &f->in_float32, f->params);
         attn_i_wide_add(&f->wide, &f->problem.context, &f->in_float32.context, ATTN_I_WRITTEN);
@@ -49,6 +51,44 @@ static attn_status plan_wide(attn_i_forward_plan *f)
     return attn_i_scratch_measured(&arena, &f->wide_bytes);
 }
 
+/* ---------------------------------------------------------------------------------------- ragged batches */
+
+static attn_status plan_sequence(const attn_i_forward_plan *whole, int64_t b, int64_t threads, attn_i_forward_plan *one)
+{
+    attn_i_ragged_slice(whole->computed, b, threads, &one->problem);
+    return attn_i_forward_plan_make(one);
+}
+
+static attn_status measure_sequence(void *whole, int64_t b, int64_t threads, int64_t *bytes)
+{
+    attn_i_forward_plan one;
+    attn_status status = plan_sequence(whole, b, threads, &one);
+    *bytes = one.scratch;
+    return status;
+}
+
+static void compute_sequence(void *whole, int64_t b, int64_t threads, void *scratch)
+{
+    const attn_i_forward_plan *f = whole;
+    attn_i_forward_plan one;
+    plan_sequence(f, b, threads, &one); /* which has not failed before */
+    attn_i_ragged_fill(&f->problem, &one.problem);
+    attn_i_forward_begin(&one, scratch);
+    attn_i_forward_run(&one);
+}
+
+static attn_status plan_ragged(attn_i_forward_plan *f)
+{
+    attn_status status = plan_wide(f);
+    if (status != ATTN_OK) return status;
+    f->sequences = (attn_i_sequences){
+        .p = &f->problem, .call = f, .measure = measure_sequence, .compute = compute_sequence};
+    status = attn_i_sequences_plan(&f->sequences, 0, &f->scratch);
+    return status == ATTN_OK ? attn_i_scratch_add(&f->scratch, f->wide_bytes) : status;
+}
+
+/* ---------------------------------------------------------------------------------------------- any call */
+
 /* Predictive local attention has a way of its own. What the tiles do not take, and what an engine does not want them
  * to, goes through the BLAS. */
 attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
@@ -56,6 +96,9 @@ attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
     attn_i_problem *p = f->computed = &f->problem;
     f->nothing = p->queries == 0 || !attn_i_problem_is_wanted(p);
     f->relative = f->wide_bytes = f->scratch = 0;
+    f->ragged = attn_i_problem_is_ragged(p);
+    f->by_tiles = f->local = 0;
+    if (f->ragged) return plan_ragged(f);
     if (f->nothing) return ATTN_OK;
     f->local = attn_i_centres_wanted(p);
     f->by_tiles = !f->local && p->engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(p, &f->tiles);
@@ -77,17 +120,17 @@ attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
 void attn_i_forward_begin(attn_i_forward_plan *f, void *memory)
 {
     f->memory = memory;
-    if (f->nothing) return;
+    if (f->nothing && !f->ragged) return;
     if (f->computed != &f->problem) {
         attn_i_arena arena = {.base = (unsigned char *)memory + f->relative};
         lay_out_wide(f, &arena);
     }
-    if (f->by_tiles) attn_i_tiles_begin(&f->tiles, scratch_of(f));
+    if (f->by_tiles && !f->ragged) attn_i_tiles_begin(&f->tiles, scratch_of(f));
 }
 
 void attn_i_forward_run(attn_i_forward_plan *f)
 {
-    if (f->nothing) {
+    if (f->nothing && !f->ragged) {
         if (f->problem.stats.wanted) attn_i_stats_clear_sums(&f->problem);
         return;
     }
@@ -96,6 +139,10 @@ void attn_i_forward_run(attn_i_forward_plan *f)
     if (is_wide) {
         widen(f);
         attn_i_wide_load(&f->wide, f->problem.engine->pool);
+    }
+    if (f->ragged) {
+        attn_i_sequences_run(&f->sequences, scratch);
+        return; /* what is widened is read alone */
     }
     attn_i_relative_load(f->computed, f->memory);
     if (f->local) {

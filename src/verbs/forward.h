@@ -8,6 +8,7 @@
 #include "call/problem.h"
 #include "call/wide.h"
 #include "tiles/forward.h"
+#include "verbs/sequences.h"
 
 /* Points into itself: not to be copied. */
 typedef struct attn_i_forward_plan {
@@ -20,6 +21,8 @@ typedef struct attn_i_forward_plan {
     attn_i_tiles tiles;
     int nothing; /* is wanted, or but the sums over no queries */
     int by_tiles, local;
+    int ragged; /* each sequence is a call of its own: */
+    attn_i_sequences sequences;
     int64_t relative; /* bytes of the scratch that hold relative biases, the first */
     void *memory;
     int64_t scratch; /* bytes, aligned to ATTN_I_ALIGNMENT; by shapes and strides alone, not where data lies */

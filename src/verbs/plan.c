@@ -21,6 +21,8 @@ enum {
     KEY_SCALES,
     VALUE_SCALES,
     LENGTHS,
+    QUERY_OFFSETS,
+    KEY_OFFSETS,
     CONTEXT,
     WEIGHTS,
     SCORES,
@@ -52,6 +54,8 @@ static const struct {
     [VALUE_SCALES] = OF_CALL(value_scales, value_scales),
     [BIAS] = OF_CALL(bias, bias),
     [LENGTHS] = OF_CALL(key_lengths, lengths),
+    [QUERY_OFFSETS] = OF_CALL(query_offsets, offsets.queries),
+    [KEY_OFFSETS] = OF_CALL(key_offsets, offsets.keys),
     [CONTEXT] = OF_CALL(context, context),
     [WEIGHTS] = OF_CALL(weights, weights),
     [SCORES] = OF_CALL(scores, scores),
@@ -219,6 +223,10 @@ static attn_status read_place(const attn_plan *plan, const attn_forward_args *gi
         return attn_i_fail(ATTN_ERR_ARGUMENT, "scores_stage is %" PRId32 ", but was planned as %" PRId32,
                            a->scores_stage, planned->scores_stage);
     }
+    if (a->mask_align != planned->mask_align || a->reserved != 0) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "mask_align is %" PRId32 ", but was planned as %" PRId32, a->mask_align,
+                           planned->mask_align);
+    }
     to->memory = a->memory;
     to->query_start = a->query_start;
     to->seed = a->dropout_seed;
@@ -249,6 +257,7 @@ static int is_as_planned(const attn_plan *plan)
 {
     const snapshot *was = &plan->memory;
     if (plan->stale || plan->changes != plan->mechanism->changes || plan->forward.relative != 0) return 0;
+    if (plan->forward.ragged) return 0; /* each sequence may be of another length */
     if (plan->args.memory == NULL) return 1;
     const snapshot is = snapshot_of(plan->args.memory);
     return is.mechanism == was->mechanism && is.keys == was->keys && is.values == was->values &&
@@ -260,7 +269,7 @@ static int is_as_planned(const attn_plan *plan)
 static attn_status find_scratch(attn_plan *plan)
 {
     const attn_i_allocator *allocator = &plan->mechanism->engine->allocator;
-    const int64_t bytes = plan->forward.nothing ? 0 : plan->forward.scratch;
+    const int64_t bytes = plan->forward.scratch;
     if (bytes <= plan->allocated) return ATTN_OK;
     void *scratch = attn_i_allocate(allocator, (size_t)bytes);
     if (scratch == NULL) {

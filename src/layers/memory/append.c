@@ -24,6 +24,7 @@ attn_i_problem attn_i_memory_problem(const attn_memory *m, int64_t keys)
 {
     const attn_mechanism *mechanism = m->mechanism;
     return (attn_i_problem){.mechanism = mechanism,
+                            .threads = m->engine->threads,
                             .modifiers = &mechanism->modifiers,
                             .engine = m->engine,
                             .kernels = attn_i_engine_kernels(m->engine, m->computed),

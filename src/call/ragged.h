@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * call/ragged.h: batches whose sequences lie in one row of them, one behind the other: where each begins is checked
+ * here, and each is made a problem of its own, a batch of one, which whoever computes it knows nothing else of. */
+#ifndef ATTN_I_CALL_RAGGED_H
+#define ATTN_I_CALL_RAGGED_H
+
+#include "call/gradient.h"
+#include "call/problem.h"
+
+/* Reads the offsets, which are where they are to be: in order. Sets the batch where there are any. */
+attn_status attn_i_ragged_read(attn_i_problem *problem, const attn_forward_args *args);
+
+/* That the rows of queries, and those of keys, are there, of which `shape` is that of the argument; sets the problem's
+ * keys to those of the longest sequence. And that no sequence is said to have more valid keys than keys. */
+attn_status attn_i_ragged_check_queries(const attn_i_problem *problem);
+attn_status attn_i_ragged_check_keys(attn_i_problem *problem, const char *name, const int64_t shape[4]);
+attn_status attn_i_ragged_check_lengths(const attn_i_problem *problem);
+
+/* What sequence b takes, as attn_i_parallel counts work. */
+double attn_i_ragged_work(const attn_i_problem *whole, int64_t b);
+
+/* Sequence b by itself, to be computed by so many threads. */
+void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int64_t threads, attn_i_problem *slice);
+
+/* Its gradients: those of its rows as the whole has them, those that sequences share added to what is there. */
+void attn_i_ragged_slice_gradient(const attn_i_gradient *whole, int64_t b, int64_t threads, attn_i_gradient *slice);
+
+/* What nobody computes: rows of scores and weights past the keys of a slice. */
+void attn_i_ragged_fill(const attn_i_problem *whole, const attn_i_problem *slice);
+
+#endif
