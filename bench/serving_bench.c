@@ -201,8 +201,8 @@ static const attn_backward_args *backward_of(const attn_forward_args *forward, c
     attn_tensor *made[4];
     for (int i = 0; i < 4; i++) {
         made[i] = keep(*like);
-        made[i]->data = take((size_t)(like->shape[0] * like->shape[1] * like->shape[2] * like->shape[3]) *
-                             (size_t)size_of(dtype));
+        made[i]->data =
+            take((size_t)(like->shape[0] * like->shape[1] * like->shape[2] * like->shape[3]) * (size_t)size_of(dtype));
     }
     memcpy(made[3]->data, like->data,
            (size_t)(like->shape[0] * like->shape[1] * like->shape[2] * like->shape[3]) * (size_t)size_of(dtype));
@@ -322,7 +322,8 @@ static void mixed(void)
         lengths[b] = b < BATCH - 1 ? KEYS : CHUNK;
         offsets[b + 1] = b < BATCH - 1 ? b + 1 : ROWS;
     }
-    attn_tensor *query = keep(packed(QUERY_HEADS, ROWS, LLAMA_DIM)), *context = keep(packed(QUERY_HEADS, ROWS, LLAMA_DIM));
+    attn_tensor *query = keep(packed(QUERY_HEADS, ROWS, LLAMA_DIM)),
+                *context = keep(packed(QUERY_HEADS, ROWS, LLAMA_DIM));
     attn_tensor *key = keep(numbers(dtype, BATCH * MOST, KEY_HEADS, PAGE, LLAMA_DIM));
     attn_tensor *value = keep(numbers(dtype, BATCH * MOST, KEY_HEADS, PAGE, LLAMA_DIM));
     const attn_tensor table = table_of(shuffled(BATCH * MOST), BATCH, MOST), of_keys = integers(lengths, BATCH);
@@ -404,7 +405,8 @@ static void latent(void)
     report("latent memory", &e, 1);
     const double seconds = attn_bench_median(e.seconds, ROUNDS), peak = attn_bench_fma_peak(threads, 0.1) * 1e9;
     const double flops = 2.0 * LATENT_HEADS * KEYS * (KEY + VALUE);
-    printf("%-22s %.1f GFLOP/s, %.0f %% of the float32 peak\n", "", flops / seconds / 1e9, 100 * flops / seconds / peak);
+    printf("%-22s %.1f GFLOP/s, %.0f %% of the float32 peak\n", "", flops / seconds / 1e9,
+           100 * flops / seconds / peak);
 }
 
 static void merge(void)
@@ -440,7 +442,8 @@ static void merge(void)
 static const struct {
     const char *name;
     void (*run)(void);
-} cases[] = {{"ragged", ragged}, {"pages", pages}, {"mixed", mixed}, {"prefix", prefix}, {"latent", latent}, {"merge", merge}};
+} cases[] = {{"ragged", ragged}, {"pages", pages},   {"mixed", mixed},
+             {"prefix", prefix}, {"latent", latent}, {"merge", merge}};
 
 int main(int argc, char **argv)
 {

@@ -37,7 +37,8 @@ static struct array made(attn_dtype dtype, int32_t ndim, int64_t s0, int64_t s1,
 
 static bool shows(const struct tree *t, int64_t b, int64_t h, int64_t i, int64_t column)
 {
-    struct rng rng = {(uint64_t)(1 + (t->by_sequence ? b : 0) * 7 + (t->by_head ? h : 0) * 31 + i * 101 + column * 1009)};
+    struct rng rng = {
+        (uint64_t)(1 + (t->by_sequence ? b : 0) * 7 + (t->by_head ? h : 0) * 31 + i * 101 + column * 1009)};
     return rng_chance(&rng, 0.4);
 }
 

@@ -498,8 +498,15 @@ ATTN_API attn_status attn_rope(attn_engine *engine, const attn_rope_options *opt
  * what is not finite is NaN as a whole. Any other memory takes its own dtype, and keeps it as it comes. Keys that the
  * score function projects (additive, concat) are kept in float32 whatever the dtype, values are not.
  *
+ * With options.page its sequences have pages, all from one pool, as many as they need. What attn_memory_reorder and
+ * attn_memory_fork make of a sequence shares its pages, so that neither copies any, and a prefix that many have is kept
+ * once; a page that is shared and appended to is copied first. What nobody has any more is used again. The pool grows
+ * as a memory does; with ATTN_MEMORY_FIXED it has the pages for the capacity of all sequences, whoever has how many of
+ * them, and forks live on the same ones. A call with it has the results of attn_forward's pages.
+ *
  * A mechanism reads it (attn_forward_args.memory) from any number of threads; what changes it must not run beside any
- * other use of it. Every function that fails leaves it as it was. */
+ * other use of it, nor, with pages, of one that was forked from it or that it was. Every function that fails leaves it
+ * as it was. */
 typedef struct attn_memory attn_memory;
 
 enum {
@@ -521,11 +528,12 @@ typedef struct attn_memory_options {
     const attn_rope_options *rope; /* keys are turned by their positions as they are appended; `first` and `positions`
                                       are not looked at. Not where keys are values, nor where a projection would come
                                       after it (additive, concat). NULL: they are not */
+    int64_t page;                  /* positions of a page, at least 1: see attn_memory. 0: each sequence lies by itself */
 } attn_memory_options;
 
 #define ATTN_MEMORY_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_memory_options), 0, 0, 0, 0, 0, 0, 0, 0, 0                                               \
+        (uint32_t)sizeof(attn_memory_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                            \
     }
 
 /* Creates an empty memory for one mechanism, which it keeps alive. ATTN_ERR_ARGUMENT (also for options of rope that
@@ -553,7 +561,7 @@ ATTN_API attn_status attn_memory_truncate(attn_memory *memory, const attn_tensor
  * The memory has as many sequences as there are rows then. ATTN_ERR_ARGUMENT, _DTYPE, _SHAPE, _NOMEM. */
 ATTN_API attn_status attn_memory_reorder(attn_memory *memory, const attn_tensor *rows);
 
-/* Makes a second memory with the same content, to go on by itself. */
+/* Makes a second memory with the same content, to go on by itself. With pages it takes but a table of them. */
 ATTN_API attn_status attn_memory_fork(const attn_memory *memory, attn_memory **copy);
 
 /* The sequences, and their lengths into lengths [count], count being at least the sequences; lengths may be NULL.

@@ -17,9 +17,9 @@ typedef struct attn_i_gradient {
     attn_i_view d_relative;                      /* out, as the table */
     attn_i_view d_sinks;                         /* out, [1, 1, 1, Hq] */
     attn_i_view d_params[ATTN_I_MOST_PARAMS];    /* out */
-    int accumulate; /* gradients of queries, keys and values are added to */
-    int adds_sums;  /* and so are those of what many queries share: the others */
-    int shared;     /* the keys are the values */
+    int accumulate;                              /* gradients of queries, keys and values are added to */
+    int adds_sums;                               /* and so are those of what many queries share: the others */
+    int shared;                                  /* the keys are the values */
 } attn_i_gradient;
 
 attn_status attn_i_gradient_check(const attn_mechanism *mechanism, const attn_backward_args *args,

@@ -102,6 +102,8 @@ static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args
     p->value_scales = attn_i_memory_value_scales(memory);
     p->lengths = attn_i_memory_lengths(memory);
     p->ready = memory->ready;
+    p->pages = (attn_i_pages){.table = attn_i_memory_table(memory)};
+    if (memory->pool != NULL) p->pages.rows = memory->pool->rows;
     if (p->query_heads % p->key_heads != 0) {
         return attn_i_fail(ATTN_ERR_SHAPE,
                            "memory has %" PRId64 " heads, which does not divide the %" PRId64 " heads of query",
@@ -551,7 +553,6 @@ attn_status attn_i_problem_check_inner(const attn_mechanism *mechanism, const at
     if (status == ATTN_OK) status = check_dims(problem);
     if (status != ATTN_OK) return status;
     problem->kernels = attn_i_engine_kernels(problem->engine, problem->dtype);
-    problem->threads = problem->engine->threads;
     return ATTN_OK;
 }
 

@@ -49,7 +49,7 @@ typedef struct attn_i_problem {
     const attn_mechanism *mechanism;
     const attn_i_modifiers *modifiers;
     attn_engine *engine;
-    int64_t threads; /* that compute it at once */
+    int alone; /* one thread computes it, whatever the engine has */
     const attn_i_kernels *kernels;
     attn_dtype dtype;  /* that is computed in: ATTN_F32 or ATTN_F64 */
     attn_dtype stored; /* of query, key, value and context, which may be of dtype too: that, or one of 16 bits */
@@ -128,6 +128,12 @@ attn_status attn_i_problem_param_output(const attn_i_problem *problem, const att
 static inline int attn_i_problem_is_narrow(const attn_i_problem *problem)
 {
     return problem->given != problem->dtype || problem->key_scales.data != NULL || problem->value_scales.data != NULL;
+}
+
+/* How many threads may compute it at once. */
+static inline int64_t attn_i_problem_threads(const attn_i_problem *problem)
+{
+    return problem->alone ? 1 : problem->engine->threads;
 }
 
 /* 1 if sequences are computed one by one. */

@@ -163,14 +163,14 @@ static void take_pages(attn_i_problem *p, int64_t b)
     p->key.shape[2] = p->value.shape[2] = p->key_scales.shape[3] = p->value_scales.shape[3] = p->keys;
 }
 
-void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int64_t threads, attn_i_problem *p)
+void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int alone, attn_i_problem *p)
 {
     const part queries = part_of(&whole->offsets.queries, b), keys = part_of(&whole->offsets.keys, b);
     *p = *whole;
     p->offsets.queries.data = p->offsets.keys.data = NULL;
     p->is_slice = 1;
     p->batch = 1;
-    p->threads = threads;
+    p->alone = alone;
     if (queries.offsets->data != NULL) {
         p->queries = queries.rows.end - queries.rows.first;
         p->dropout.first_row = queries.rows.first;
@@ -201,12 +201,12 @@ void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int64_t threads
     if (p->mask_columns == 0) take_columns(&p->mask, p->keys);
 }
 
-void attn_i_ragged_slice_gradient(const attn_i_gradient *whole, int64_t b, int64_t threads, attn_i_gradient *g)
+void attn_i_ragged_slice_gradient(const attn_i_gradient *whole, int64_t b, int alone, attn_i_gradient *g)
 {
     const attn_i_problem *all = &whole->problem;
     const part queries = part_of(&all->offsets.queries, b), keys = part_of(&all->offsets.keys, b);
     *g = *whole;
-    attn_i_ragged_slice(all, b, threads, &g->problem);
+    attn_i_ragged_slice(all, b, alone, &g->problem);
     attn_i_view *const by_queries[] = {&g->d_context, &g->d_weights, &g->d_query};
     for (int i = 0; i < 3; i++) take(by_queries[i], queries, 0, 2);
     take(&g->d_logsumexp, queries, 1, 3);

@@ -23,11 +23,11 @@ attn_status attn_i_ragged_check_lengths(const attn_i_problem *problem);
 /* What sequence b takes, as attn_i_parallel counts work. */
 double attn_i_ragged_work(const attn_i_problem *whole, int64_t b);
 
-/* Sequence b by itself, to be computed by so many threads. */
-void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int64_t threads, attn_i_problem *slice);
+/* Sequence b by itself, to be computed by one thread alone, or by all. */
+void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int alone, attn_i_problem *slice);
 
 /* Its gradients: those of its rows as the whole has them, those that sequences share added to what is there. */
-void attn_i_ragged_slice_gradient(const attn_i_gradient *whole, int64_t b, int64_t threads, attn_i_gradient *slice);
+void attn_i_ragged_slice_gradient(const attn_i_gradient *whole, int64_t b, int alone, attn_i_gradient *slice);
 
 /* What nobody computes: rows of scores and weights past the keys of a slice. */
 void attn_i_ragged_fill(const attn_i_problem *whole, const attn_i_problem *slice);

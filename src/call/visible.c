@@ -40,8 +40,8 @@ attn_i_mask_row attn_i_mask_row_of(const attn_i_problem *p, int64_t b, int64_t h
         keys.end = attn_i_max(attn_i_min(keys.end, end), keys.first);
         keys.first = attn_i_min(attn_i_max(keys.first, first), keys.end);
     }
-    return (attn_i_mask_row){
-        keys, (const uint8_t *)attn_i_view_element(&p->mask, b, h, i, keys.first - first), p->mask.stride[3]};
+    return (attn_i_mask_row){keys, (const uint8_t *)attn_i_view_element(&p->mask, b, h, i, keys.first - first),
+                             p->mask.stride[3]};
 }
 
 attn_i_span attn_i_visible(const attn_i_problem *problem, int64_t b, int64_t i)

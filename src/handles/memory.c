@@ -14,36 +14,48 @@
 
 /* ---------------------------------------------------------------------------------------------- storage */
 
-/* Bytes of a store for so many sequences of so many positions, and those before its scales. */
-static attn_status store_bytes(const attn_memory *m, const attn_i_store *store, int64_t batch, int64_t capacity,
-                               int64_t *bytes, int64_t *scales)
-{
-    int64_t rows;
-    if (attn_i_multiply(batch, m->key_heads, &rows) && attn_i_multiply(rows, capacity, &rows) &&
-        attn_i_multiply(rows, store->width, bytes) && attn_i_multiply(*bytes, store->size, bytes) &&
-        attn_i_add(*bytes, ATTN_I_ALIGNMENT - 1, bytes)) {
-        *scales = *bytes = *bytes / ATTN_I_ALIGNMENT * ATTN_I_ALIGNMENT;
-        const int has = store->dtype == ATTN_I8 && store->width > 0;
-        if (!has) return ATTN_OK;
-        if (attn_i_multiply(rows, (int64_t)sizeof(float), &rows) && attn_i_add(*bytes, rows, bytes)) return ATTN_OK;
-    }
-    return attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " sequences of %" PRId64 " positions cannot be addressed", batch,
-                       capacity);
-}
-
 /* What a memory consists of beside its shape. */
 typedef struct contents {
     int64_t batch, capacity;
     int64_t *lengths;
-    char *keys, *values;
+    char *keys, *values; /* or, in pages: */
+    int32_t *table;
+    int64_t *held;
 } contents;
+
+static int64_t pages_of(const attn_memory *m, int64_t positions)
+{
+    return attn_i_divide_up(positions, m->pool->rows);
+}
+
+/* The bytes of the blocks; of pages there are none here. */
+static attn_status measure_blocks(const attn_memory *m, const contents *c, int64_t *keys, int64_t *values)
+{
+    int64_t scales;
+    *keys = *values = 0;
+    if (m->pool != NULL) return ATTN_OK;
+    attn_status status = attn_i_store_bytes(&m->keys, c->batch, m->key_heads, c->capacity, keys, &scales);
+    if (status != ATTN_OK) return status;
+    return attn_i_store_bytes(&m->values, c->batch, m->key_heads, c->capacity, values, &scales);
+}
+
+/* Sequence b has its first pages alone, so many. */
+static void release_pages(const attn_memory *m, const contents *c, int64_t b, int64_t keep)
+{
+    const int32_t *pages = c->table + b * pages_of(m, c->capacity);
+    while (c->held[b] > keep) attn_i_page_release(m->pool, pages[--c->held[b]]);
+}
 
 static void release(const attn_memory *m, const contents *c)
 {
     const attn_i_allocator *allocator = &m->engine->allocator;
-    int64_t keys = 0, values = 0, scales;
-    store_bytes(m, &m->keys, c->batch, c->capacity, &keys, &scales);
-    store_bytes(m, &m->values, c->batch, c->capacity, &values, &scales);
+    int64_t keys, values;
+    measure_blocks(m, c, &keys, &values);
+    for (int64_t b = 0; b < c->batch && c->held != NULL && c->table != NULL; b++) release_pages(m, c, b, 0);
+    if (m->pool != NULL) {
+        attn_i_release(allocator, c->table, (size_t)(c->batch * pages_of(m, c->capacity)) * sizeof *c->table);
+        attn_i_release(allocator, c->held, (size_t)c->batch * sizeof *c->held);
+    }
     attn_i_release(allocator, c->lengths, (size_t)c->batch * sizeof *c->lengths);
     attn_i_release(allocator, c->keys, (size_t)keys);
     attn_i_release(allocator, c->values, (size_t)values);
@@ -57,29 +69,28 @@ static void *allocate(const attn_memory *m, int64_t bytes, attn_status *status)
     return block;
 }
 
+/* In pages the capacity is whole pages. */
 static attn_status make_contents(const attn_memory *m, int64_t batch, int64_t capacity, contents *c)
 {
-    int64_t keys = 0, values = 0, lengths = 0, scales;
+    int64_t keys = 0, values = 0, lengths = 0, entries = 0;
     *c = (contents){.batch = batch, .capacity = capacity};
-    attn_status status = store_bytes(m, &m->keys, batch, capacity, &keys, &scales);
-    if (status == ATTN_OK) status = store_bytes(m, &m->values, batch, capacity, &values, &scales);
-    if (status == ATTN_OK && !attn_i_multiply(batch, (int64_t)sizeof *c->lengths, &lengths)) {
+    if (m->pool != NULL) c->capacity = attn_i_multiply_most(pages_of(m, attn_i_max(capacity, 1)), m->pool->rows);
+    attn_status status = measure_blocks(m, c, &keys, &values);
+    if (status == ATTN_OK && (!attn_i_multiply(batch, (int64_t)sizeof *c->lengths, &lengths) ||
+                              (m->pool != NULL && (!attn_i_multiply(batch, pages_of(m, c->capacity), &entries) ||
+                                                   !attn_i_multiply(entries, (int64_t)sizeof *c->table, &entries))))) {
         status = attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " sequences cannot be addressed", batch);
     }
     c->lengths = allocate(m, lengths, &status);
     c->keys = allocate(m, keys, &status);
     c->values = allocate(m, values, &status);
+    if (m->pool != NULL) {
+        c->table = allocate(m, entries, &status);
+        c->held = allocate(m, lengths, &status);
+        if (c->held != NULL) memset(c->held, 0, (size_t)lengths);
+    }
     if (status != ATTN_OK) release(m, c);
     return status;
-}
-
-/* The scales of a block of a store of so many sequences of so many positions; NULL where there are none. */
-static float *scales_in(const attn_memory *m, const attn_i_store *store, int64_t batch, int64_t capacity, char *block)
-{
-    int64_t bytes = 0, scales = 0;
-    if (block == NULL || store->dtype != ATTN_I8) return NULL;
-    store_bytes(m, store, batch, capacity, &bytes, &scales);
-    return (float *)(void *)(block + scales);
 }
 
 /* Rows of `bytes` each, of all heads of sequence `row`, become those of sequence b, which has another capacity. */
@@ -97,15 +108,31 @@ static void copy_store(const attn_memory *from, const attn_i_store *store, int64
 {
     if (block == NULL || store->width == 0) return;
     copy_rows(from, store->data, store->width * store->size, row, b, block, c->capacity);
-    float *scales = scales_in(from, store, c->batch, c->capacity, block);
+    float *scales = attn_i_store_scales(store, c->batch, from->key_heads, c->capacity, block);
     if (scales == NULL) return;
     copy_rows(from, (const char *)store->scales, (int64_t)sizeof *scales, row, b, (char *)scales, c->capacity);
+}
+
+/* Its pages are shared. */
+static void share_pages(const attn_memory *from, int64_t row, int64_t b, contents *c)
+{
+    const int32_t *pages = from->table + row * pages_of(from, from->capacity);
+    int32_t *to = c->table + b * pages_of(from, c->capacity);
+    c->held[b] = pages_of(from, from->lengths[row]);
+    for (int64_t k = 0; k < c->held[b]; k++) {
+        to[k] = pages[k];
+        attn_i_page_share(from->pool, pages[k]);
+    }
 }
 
 /* Sequence b of the contents becomes what sequence `row` of the memory is. */
 static void copy_sequence(const attn_memory *from, int64_t row, int64_t b, contents *c)
 {
     c->lengths[b] = from->lengths[row];
+    if (from->pool != NULL) {
+        share_pages(from, row, b, c);
+        return;
+    }
     copy_store(from, &from->keys, row, b, c, c->keys);
     copy_store(from, &from->values, row, b, c, c->values);
 }
@@ -121,24 +148,28 @@ static void take_contents(attn_memory *m, const contents *c)
     m->batch = c->batch;
     m->capacity = c->capacity;
     m->lengths = c->lengths;
+    m->table = c->table;
+    m->held = c->held;
     m->keys.data = c->keys;
-    m->keys.scales = scales_in(m, &m->keys, c->batch, c->capacity, c->keys);
+    m->keys.scales = attn_i_store_scales(&m->keys, c->batch, m->key_heads, c->capacity, c->keys);
     m->values.data = c->values;
-    m->values.scales = scales_in(m, &m->values, c->batch, c->capacity, c->values);
+    m->values.scales = attn_i_store_scales(&m->values, c->batch, m->key_heads, c->capacity, c->values);
     measure(m);
 }
 
 static contents contents_of(const attn_memory *m)
 {
-    return (contents){m->batch, m->capacity, m->lengths, m->keys.data, m->values.data};
+    contents c = {m->batch, m->capacity, m->lengths, m->keys.data, m->values.data, m->table, m->held};
+    if (m->pool != NULL) c.keys = c.values = NULL; /* which are the pool's */
+    return c;
 }
 
-attn_status attn_i_memory_reserve(attn_memory *m, int64_t capacity)
+static attn_status grow(attn_memory *m, int64_t capacity)
 {
     contents more;
     const contents old = contents_of(m);
     if (capacity <= m->capacity) return ATTN_OK;
-    if (m->flags & ATTN_MEMORY_FIXED) {
+    if (m->pool == NULL && m->flags & ATTN_MEMORY_FIXED) {
         return attn_i_fail(ATTN_ERR_BUFFER, "there would be %" PRId64 " positions, but room is for %" PRId64, capacity,
                            m->capacity);
     }
@@ -148,6 +179,65 @@ attn_status attn_i_memory_reserve(attn_memory *m, int64_t capacity)
     take_contents(m, &more);
     release(m, &old);
     return ATTN_OK;
+}
+
+static int64_t count_of(const attn_i_view *counts, int64_t each, int64_t b)
+{
+    return counts->data == NULL ? each : attn_i_integer(counts, b);
+}
+
+/* The page that sequence b goes on in if n positions are appended; NULL if it begins another. */
+static int32_t *page_to_go_on(const attn_memory *m, int64_t b, int64_t n)
+{
+    if (n == 0 || m->lengths[b] % m->pool->rows == 0) return NULL;
+    return m->table + b * pages_of(m, m->capacity) + m->lengths[b] / m->pool->rows;
+}
+
+/* How many pages that nobody has the sequences will take. Of those that share a page the last one keeps it. */
+static int64_t count_pages(attn_memory *m, const attn_i_view *counts, int64_t each)
+{
+    int32_t *references = m->pool->references;
+    int64_t pages = 0;
+    for (int64_t b = 0; b < m->batch; b++) {
+        const int64_t n = count_of(counts, each, b);
+        const int32_t *page = page_to_go_on(m, b, n);
+        if (n > 0) pages += attn_i_max(pages_of(m, m->lengths[b] + n) - m->held[b], 0);
+        if (page != NULL) pages += references[*page]-- > 1;
+    }
+    for (int64_t b = 0; b < m->batch; b++) { /* as they were */
+        const int32_t *page = page_to_go_on(m, b, count_of(counts, each, b));
+        if (page != NULL) references[*page]++;
+    }
+    return pages;
+}
+
+static attn_status reserve_pages(attn_memory *m, const attn_i_view *counts, int64_t each)
+{
+    attn_status status = attn_i_page_pool_reserve(m->pool, count_pages(m, counts, each));
+    for (int64_t b = 0; b < m->batch && status == ATTN_OK; b++) {
+        const int64_t n = count_of(counts, each, b);
+        if (n == 0) continue;
+        int32_t *page = page_to_go_on(m, b, n), *own = m->table + b * pages_of(m, m->capacity);
+        if (page != NULL && m->pool->references[*page] > 1) { /* others have it too */
+            const int32_t before = *page;
+            *page = attn_i_page_copy(m->pool, before);
+            attn_i_page_release(m->pool, before);
+        }
+        while (m->held[b] < pages_of(m, m->lengths[b] + n)) own[m->held[b]++] = attn_i_page_take(m->pool);
+    }
+    return status;
+}
+
+attn_status attn_i_memory_reserve(attn_memory *m, const attn_i_view *counts, int64_t each)
+{
+    int64_t most = 0;
+    for (int64_t b = 0; b < m->batch; b++) most = attn_i_max(most, m->lengths[b] + count_of(counts, each, b));
+    attn_status status = grow(m, most);
+    if (m->pool == NULL || status != ATTN_OK) return status;
+    status = reserve_pages(m, counts, each);
+    m->keys = m->pool->keys; /* which a fork may have moved, too */
+    m->values = m->pool->values;
+    return status;
 }
 
 void attn_i_memory_lengthen(attn_memory *m, int64_t by)
@@ -164,61 +254,68 @@ void attn_i_memory_set_length(attn_memory *m, int64_t b, int64_t length)
 
 /* ---------------------------------------------------------------------------------------------- views */
 
-static attn_i_view view_of(const attn_memory *m, const attn_i_store *store, int64_t width)
-{
-    attn_i_view view = {
-        .data = store->data, .dtype = store->dtype, .size = store->size, .first = store->data, .end = store->data};
-    const int64_t shape[4] = {m->batch, m->key_heads, m->longest, width};
-    const int64_t stride[4] = {m->key_heads * m->capacity * store->width, m->capacity * store->width, store->width, 1};
-    memcpy(view.shape, shape, sizeof shape);
-    memcpy(view.stride, stride, sizeof stride);
-    if (store->data != NULL) view.end = store->data + m->batch * stride[0] * store->size;
-    return view;
-}
-
-static attn_i_view scales_of(const attn_memory *m, const attn_i_store *store)
-{
-    char *data = (char *)store->scales;
-    if (data == NULL) return (attn_i_view){.data = NULL};
-    return (attn_i_view){.data = data,
-                         .shape = {1, m->batch, m->key_heads, m->longest},
-                         .stride = {0, m->key_heads * m->capacity, m->capacity, 1},
-                         .dtype = ATTN_F32,
-                         .size = (int64_t)sizeof(float),
-                         .first = data,
-                         .end = data + m->batch * m->key_heads * m->capacity * (int64_t)sizeof(float)};
-}
-
 /* Where values are kept: among the keys, where these are the values as they come. */
-static const attn_i_store *store_of_values(const attn_memory *m)
+static const attn_i_store *store_of(const attn_memory *m, int is_value)
 {
-    return m->values.width > 0 ? &m->values : &m->keys;
+    const attn_i_store *keys = m->pool != NULL ? &m->pool->keys : &m->keys;
+    const attn_i_store *values = m->pool != NULL ? &m->pool->values : &m->values;
+    return is_value && values->width > 0 ? values : keys;
+}
+
+static attn_i_view view_of(const attn_memory *m, int is_value, int64_t width)
+{
+    const attn_i_page_pool *pool = m->pool;
+    const attn_i_store *store = store_of(m, is_value);
+    if (pool != NULL) return attn_i_store_view(store, pool->count, m->key_heads, pool->rows, pool->rows, width);
+    return attn_i_store_view(store, m->batch, m->key_heads, m->capacity, m->longest, width);
+}
+
+static attn_i_view scales_of(const attn_memory *m, int is_value)
+{
+    const attn_i_page_pool *pool = m->pool;
+    const attn_i_store *store = store_of(m, is_value);
+    if (pool != NULL) return attn_i_store_scales_view(store, pool->count, m->key_heads, pool->rows, pool->rows);
+    return attn_i_store_scales_view(store, m->batch, m->key_heads, m->capacity, m->longest);
 }
 
 attn_i_view attn_i_memory_key_scales(const attn_memory *m)
 {
-    return scales_of(m, &m->keys);
+    return scales_of(m, 0);
 }
 
 attn_i_view attn_i_memory_value_scales(const attn_memory *m)
 {
-    return scales_of(m, store_of_values(m));
+    return scales_of(m, 1);
 }
 
 attn_i_view attn_i_memory_keys(const attn_memory *m)
 {
-    return view_of(m, &m->keys, m->keys.width);
+    return view_of(m, 0, m->keys.width);
 }
 
 attn_i_view attn_i_memory_values(const attn_memory *m)
 {
-    return view_of(m, store_of_values(m), attn_i_memory_value_dim(m));
+    return view_of(m, 1, attn_i_memory_value_dim(m));
+}
+
+attn_i_view attn_i_memory_table(const attn_memory *m)
+{
+    if (m->pool == NULL) return (attn_i_view){.data = NULL};
+    const int64_t most = pages_of(m, m->capacity);
+    char *data = (char *)m->table;
+    return (attn_i_view){.data = data,
+                         .shape = {1, 1, m->batch, most},
+                         .stride = {0, 0, most, 1},
+                         .dtype = ATTN_I32,
+                         .size = (int64_t)sizeof *m->table,
+                         .first = data,
+                         .end = data + m->batch * most * (int64_t)sizeof *m->table};
 }
 
 attn_i_view attn_i_memory_lengths(const attn_memory *m)
 {
-    int even = 1;
-    for (int64_t b = 0; b < m->batch; b++) even &= m->lengths[b] == m->longest;
+    int even = m->pool == NULL;
+    for (int64_t b = 0; b < m->batch && even; b++) even = m->lengths[b] == m->longest;
     if (even) return (attn_i_view){.data = NULL};
     char *data = (char *)m->lengths;
     return (attn_i_view){.data = data,
@@ -250,6 +347,7 @@ attn_status attn_i_memory_make(const attn_memory *like, int64_t batch, int64_t c
     memset(c.lengths, 0, (size_t)batch * sizeof *c.lengths);
     *made = *like;
     take_contents(made, &c);
+    if (made->pool != NULL) made->pool->owners++;
     attn_i_mechanism_take(made->mechanism);
     *memory = made;
     return ATTN_OK;
@@ -261,6 +359,7 @@ void attn_memory_destroy(attn_memory *memory)
     const attn_mechanism *mechanism = memory->mechanism;
     const contents c = contents_of(memory);
     release(memory, &c);
+    if (memory->pool != NULL) attn_i_page_pool_drop(memory->pool);
     attn_i_release(&mechanism->engine->allocator, memory, sizeof *memory);
     attn_i_mechanism_drop(mechanism);
 }
@@ -283,7 +382,11 @@ static attn_status truncate_to(attn_memory *m, const attn_tensor *lengths)
                            "lengths[%" PRId64 "] is %" PRId64 ", but the sequence has %" PRId64 " positions", b,
                            attn_i_integer(&view, b), m->lengths[b]);
     }
-    for (int64_t b = 0; b < m->batch; b++) m->lengths[b] = attn_i_integer(&view, b);
+    const contents c = contents_of(m);
+    for (int64_t b = 0; b < m->batch; b++) {
+        m->lengths[b] = attn_i_integer(&view, b);
+        if (m->pool != NULL) release_pages(m, &c, b, pages_of(m, m->lengths[b]));
+    }
     measure(m);
     return ATTN_OK;
 }

@@ -7,19 +7,12 @@
 
 #include "attn/attn.h"
 #include "handles/mechanism.h"
+#include "handles/page_pool.h"
+#include "handles/store.h"
 #include "handles/tensor.h"
 
 /* What a score function has made of keys already: nothing; prepared rows; or rows converted for the fused way. */
 typedef enum attn_i_ready { ATTN_I_RAW, ATTN_I_PREPARED, ATTN_I_CONVERTED } attn_i_ready;
-
-/* Rows of one kind, of all sequences and heads: [batch, heads, capacity, width]. */
-typedef struct attn_i_store {
-    char *data;    /* NULL: there are none, or no room yet */
-    float *scales; /* [batch, heads, capacity], behind the data, of what each row of integers is to be multiplied by */
-    int64_t width; /* elements; 0: there are none */
-    attn_dtype dtype;
-    int64_t size; /* of an element, in bytes */
-} attn_i_store;
 
 struct attn_memory {
     const attn_mechanism *mechanism;
@@ -32,8 +25,32 @@ struct attn_memory {
     int64_t batch, key_heads, key_dim, value_dim; /* value_dim 0: the keys are the values */
     int64_t capacity, longest;
     int64_t *lengths;
-    attn_i_store keys, values; /* values: none where they are raw keys */
+    attn_i_store keys,
+        values;             /* [batch, heads, capacity, width], or the pool's; values: none where they are raw keys */
+    attn_i_page_pool *pool; /* NULL: without pages. Or: */
+    int32_t *table;         /* [batch, capacity / rows of a page], the pages of each sequence, */
+    int64_t *held;          /* of which it has so many */
 };
+
+/* The row of a store that position `at` of sequence b, head h is; and how many of `count` positions from it on are rows
+ * that follow it. */
+static inline int64_t attn_i_memory_row(const attn_memory *memory, int64_t b, int64_t h, int64_t at)
+{
+    const attn_i_page_pool *pool = memory->pool;
+    if (pool == NULL) return (b * memory->key_heads + h) * memory->capacity + at;
+    const int64_t page = memory->table[b * (memory->capacity / pool->rows) + at / pool->rows];
+    return (page * memory->key_heads + h) * pool->rows + at % pool->rows;
+}
+static inline int64_t attn_i_memory_run(const attn_memory *memory, int64_t at, int64_t count)
+{
+    const attn_i_page_pool *pool = memory->pool;
+    return pool == NULL || count < pool->rows - at % pool->rows ? count : pool->rows - at % pool->rows;
+}
+/* How many rows there are from one head to the next. */
+static inline int64_t attn_i_memory_head_rows(const attn_memory *memory)
+{
+    return memory->pool == NULL ? memory->capacity : memory->pool->rows;
+}
 
 /* For a problem that reads the memory: what it holds of the first `longest` positions. */
 attn_i_view attn_i_memory_keys(const attn_memory *memory);
@@ -48,8 +65,12 @@ int64_t attn_i_memory_value_dim(const attn_memory *memory);
  * engine of its mechanism, which it keeps alive. */
 attn_status attn_i_memory_make(const attn_memory *like, int64_t batch, int64_t capacity, attn_memory **memory);
 
-/* Room for so many positions of each sequence. */
-attn_status attn_i_memory_reserve(attn_memory *memory, int64_t capacity);
+/* The table of pages, [1, 1, batch, most]; data NULL: there is none. */
+attn_i_view attn_i_memory_table(const attn_memory *memory);
+
+/* Room for more positions of each sequence, as `counts` says, or, without data there, `each`; in rows that are its own.
+ */
+attn_status attn_i_memory_reserve(attn_memory *memory, const attn_i_view *counts, int64_t each);
 
 /* Every sequence becomes so much longer, or shorter: what is there stays. */
 void attn_i_memory_lengthen(attn_memory *memory, int64_t by);

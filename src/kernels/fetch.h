@@ -14,7 +14,7 @@ enum { ATTN_I_LINE = 64, ATTN_I_MOST_FETCHED = 3, ATTN_I_LINES_AT_ONCE = 8 };
 /* `runs` runs of `rows` rows each, a stride apart or each where `starts` says. */
 typedef struct attn_i_fetched {
     const char *first, *const *starts; /* starts NULL: by stride from the first on */
-    int64_t runs, run_stride; /* strides in bytes */
+    int64_t runs, run_stride;          /* strides in bytes */
     int64_t rows, row_stride;
     int64_t lines; /* of a row */
 } attn_i_fetched;

@@ -44,8 +44,8 @@ static void lay_out_packed(const attn_i_problem *p, attn_i_arena *arena, attn_i_
 {
     const int64_t slab = attn_i_min(map.rows, SLAB);
     projection->packed = attn_i_carve_matrix(arena, panels_of(map.columns) * ATTN_I_LANES, slab, p->size);
-    projection->slots = attn_i_slots_layout(arena, p->threads);
-    projection->pieces = attn_i_carve_matrix(arena, p->threads * ITEM_ROWS, slab, p->size);
+    projection->slots = attn_i_slots_layout(arena, attn_i_problem_threads(p));
+    projection->pieces = attn_i_carve_matrix(arena, attn_i_problem_threads(p) * ITEM_ROWS, slab, p->size);
 }
 
 attn_i_projection attn_i_projection_layout(const attn_i_problem *p, attn_i_arena *arena, attn_i_matrix map,

@@ -115,7 +115,7 @@ static void cut(attn_i_tiles_backward *way)
     const int64_t per_head = head_elements(way);
     way->heads = per_head > 0 ? attn_i_clamp(CHUNK_ELEMENTS / per_head, 1, attn_i_max(way->head_count, 1))
                               : attn_i_max(way->head_count, 1);
-    way->slot_count = attn_i_clamp(way->heads * way->splits, 1, p->threads);
+    way->slot_count = attn_i_clamp(way->heads * way->splits, 1, attn_i_problem_threads(p));
 }
 
 static void lay_out(attn_i_tiles_backward *way, attn_i_arena *arena)

@@ -57,7 +57,7 @@ static void cut(attn_i_tiles *way)
         way->splits = attn_i_clamp(p->keys / LEAST_SPLIT_KEYS, 1, attn_i_min(2 * FEW_PASSES / passes, MOST_SPLITS));
     }
     way->split_keys = attn_i_divide_up(attn_i_divide_up(p->keys, way->splits), ATTN_I_TILE_KEYS) * ATTN_I_TILE_KEYS;
-    way->slot_count = attn_i_clamp(attn_i_multiply_most(passes, way->splits), 1, p->threads);
+    way->slot_count = attn_i_clamp(attn_i_multiply_most(passes, way->splits), 1, attn_i_problem_threads(p));
     if (!sums_keys(way)) return;
     way->sum_keys = attn_i_min(p->keys, ATTN_I_SUMMED_TILES * ATTN_I_TILE_KEYS);
     if (attn_i_multiply_most(way->heads, p->keys / (ATTN_I_SUMMED_TILES * ATTN_I_TILE_KEYS)) < FEW_PASSES) {

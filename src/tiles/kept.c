@@ -30,8 +30,10 @@ void attn_i_kept_fetch(const attn_i_kept *kept, int64_t first, int64_t count, in
                        attn_i_fetch *fetch)
 {
     const int64_t size = kept->type->size, page = kept->pages == NULL ? count : kept->pages->rows;
-    attn_i_fetched entry = {
-        .runs = 1, .rows = count, .row_stride = kept->stride * size, .lines = attn_i_divide_up(width * size, ATTN_I_LINE)};
+    attn_i_fetched entry = {.runs = 1,
+                            .rows = count,
+                            .row_stride = kept->stride * size,
+                            .lines = attn_i_divide_up(width * size, ATTN_I_LINE)};
     if (count <= 0) return;
     entry.first = attn_i_kept_from(kept, first).data;
     if (attn_i_kept_run(kept, first, count) < count) {

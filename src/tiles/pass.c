@@ -396,8 +396,9 @@ static int may_see(const pass *t, int64_t lane)
         n = attn_i_min(end - first, ATTN_I_TILE_KEYS);
         if (!any_finite(t, lane, first, n)) continue;
         if (p->mask.data == NULL) return 1;
-        const attn_i_mask_row mask = attn_i_mask_row_of(p, t->v.w->b, attn_i_tile_head(&t->v, lane),
-                                                        attn_i_tile_query(&t->v, lane), (attn_i_span){first, first + n});
+        const attn_i_mask_row mask =
+            attn_i_mask_row_of(p, t->v.w->b, attn_i_tile_head(&t->v, lane), attn_i_tile_query(&t->v, lane),
+                               (attn_i_span){first, first + n});
         const int64_t masked = mask.keys.end - mask.keys.first;
         if (masked < n || t->v.kernels->mask_count(masked, mask.shows, mask.stride) > 0) return 1;
     }

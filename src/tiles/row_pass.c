@@ -108,6 +108,7 @@ static void score_converted(const rows *t, attn_i_span keys)
     const int64_t width = score->key_elements(t->p);
     for (int64_t j = keys.first, n; j < keys.end; j += n) {
         n = attn_i_min(keys.end - j, CONVERTED_KEYS);
+        if (t->p->ready == ATTN_I_CONVERTED) n = attn_i_kept_run(&t->w->key_rows, j, n); /* wider than the depth */
         attn_i_rows from = attn_i_kept_near(&t->w->key_rows, j, n, t->plan->depth, t->s->near);
         for (int64_t k = 0; k < n && t->p->ready != ATTN_I_CONVERTED; k++) {
             score->convert_key(t->p, from.data + k * from.stride, t->s->keys + k * width);

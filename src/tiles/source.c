@@ -106,6 +106,7 @@ void attn_i_sources_find(attn_i_sources *sources, int converted)
     sources->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
     if (p->ready != ATTN_I_RAW) { /* they are read where the memory has them */
         sources->key = make_keys(p, &sources->state, 0);
+        sources->key.copied |= converted && sources->key.paged != NULL; /* tiles would copy rows as wide as raw ones */
     } else if (score->lanes != NULL && converted) {
         sources->key.copied = 1;
         sources->key.width = score->lanes->key_elements(p);

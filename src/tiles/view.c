@@ -191,7 +191,8 @@ attn_i_shows attn_i_tile_view_mask(attn_i_tile_view *t)
         if (masked == 0) return ATTN_I_EVERYTHING;
         from[l] = mask.shows;
         if (mask.stride == 1) __builtin_prefetch(from[l] + ATTN_I_TILE_KEYS); /* for the next tile */
-        if (l == 0 || from[l] != from[l - 1]) of_row = n - masked + t->kernels->mask_count(masked, from[l], mask.stride);
+        if (l == 0 || from[l] != from[l - 1])
+            of_row = n - masked + t->kernels->mask_count(masked, from[l], mask.stride);
         ones += of_row;
     }
     if (ones == 0 && !t->plan->writes_scores) return ATTN_I_NOTHING;

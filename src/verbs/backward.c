@@ -54,25 +54,24 @@ static attn_status plan_wide(attn_i_backward_plan *b)
 
 /* ---------------------------------------------------------------------------------------- ragged batches */
 
-static attn_status plan_sequence(const attn_i_backward_plan *whole, int64_t b, int64_t threads,
-                                 attn_i_backward_plan *one)
+static attn_status plan_sequence(const attn_i_backward_plan *whole, int64_t b, int alone, attn_i_backward_plan *one)
 {
-    attn_i_ragged_slice_gradient(whole->computed, b, threads, &one->gradient);
+    attn_i_ragged_slice_gradient(whole->computed, b, alone, &one->gradient);
     return attn_i_backward_plan_make(one);
 }
 
-static attn_status measure_sequence(void *whole, int64_t b, int64_t threads, int64_t *bytes)
+static attn_status measure_sequence(void *whole, int64_t b, int alone, int64_t *bytes)
 {
     attn_i_backward_plan one;
-    attn_status status = plan_sequence(whole, b, threads, &one);
+    attn_status status = plan_sequence(whole, b, alone, &one);
     *bytes = one.scratch;
     return status;
 }
 
-static void compute_sequence(void *whole, int64_t b, int64_t threads, void *scratch)
+static void compute_sequence(void *whole, int64_t b, int alone, void *scratch)
 {
     attn_i_backward_plan one;
-    plan_sequence(whole, b, threads, &one); /* which has not failed before */
+    plan_sequence(whole, b, alone, &one); /* which has not failed before */
     attn_i_backward_run(&one, scratch);
 }
 

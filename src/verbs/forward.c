@@ -56,25 +56,25 @@ static attn_status plan_wide(attn_i_forward_plan *f)
 
 /* ---------------------------------------------------------------------------------------- ragged batches */
 
-static attn_status plan_sequence(const attn_i_forward_plan *whole, int64_t b, int64_t threads, attn_i_forward_plan *one)
+static attn_status plan_sequence(const attn_i_forward_plan *whole, int64_t b, int alone, attn_i_forward_plan *one)
 {
-    attn_i_ragged_slice(whole->computed, b, threads, &one->problem);
+    attn_i_ragged_slice(whole->computed, b, alone, &one->problem);
     return attn_i_forward_plan_make(one);
 }
 
-static attn_status measure_sequence(void *whole, int64_t b, int64_t threads, int64_t *bytes)
+static attn_status measure_sequence(void *whole, int64_t b, int alone, int64_t *bytes)
 {
     attn_i_forward_plan one;
-    attn_status status = plan_sequence(whole, b, threads, &one);
+    attn_status status = plan_sequence(whole, b, alone, &one);
     *bytes = one.scratch;
     return status;
 }
 
-static void compute_sequence(void *whole, int64_t b, int64_t threads, void *scratch)
+static void compute_sequence(void *whole, int64_t b, int alone, void *scratch)
 {
     const attn_i_forward_plan *f = whole;
     attn_i_forward_plan one;
-    plan_sequence(f, b, threads, &one); /* which has not failed before */
+    plan_sequence(f, b, alone, &one); /* which has not failed before */
     attn_i_ragged_fill(&f->problem, &one.problem);
     attn_i_forward_begin(&one, scratch);
     attn_i_forward_run(&one);

@@ -80,7 +80,7 @@ typedef struct place {
  * given back, and be another memory's, of the same mechanism or of another. */
 typedef struct snapshot {
     const attn_mechanism *mechanism;
-    const char *keys, *values, *lengths; /* lengths NULL: all are equal, and the call has none */
+    const void *keys, *values, *table, *lengths; /* lengths NULL: all are equal, and the call has none */
     attn_dtype dtype;
     attn_i_ready ready;
     int64_t batch, key_heads, key_dim, value_dim, capacity, longest;
@@ -246,6 +246,7 @@ static snapshot snapshot_of(const attn_memory *m)
     return (snapshot){.mechanism = m->mechanism,
                       .keys = m->keys.data,
                       .values = m->values.data,
+                      .table = m->table,
                       .lengths = attn_i_memory_lengths(m).data,
                       .dtype = m->dtype,
                       .ready = m->ready,
@@ -265,9 +266,9 @@ static int is_as_planned(const attn_plan *plan)
     if (plan->args.memory == NULL) return 1;
     const snapshot is = snapshot_of(plan->args.memory);
     return is.mechanism == was->mechanism && is.keys == was->keys && is.values == was->values &&
-           is.lengths == was->lengths && is.dtype == was->dtype && is.ready == was->ready && is.batch == was->batch &&
-           is.key_heads == was->key_heads && is.key_dim == was->key_dim && is.value_dim == was->value_dim &&
-           is.capacity == was->capacity && is.longest == was->longest;
+           is.table == was->table && is.lengths == was->lengths && is.dtype == was->dtype && is.ready == was->ready &&
+           is.batch == was->batch && is.key_heads == was->key_heads && is.key_dim == was->key_dim &&
+           is.value_dim == was->value_dim && is.capacity == was->capacity && is.longest == was->longest;
 }
 
 static attn_status find_scratch(attn_plan *plan)

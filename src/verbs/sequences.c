@@ -31,7 +31,7 @@ attn_status attn_i_sequences_plan(attn_i_sequences *s, int in_order, int64_t *by
     for (int64_t b = 0; b < p->batch; b++) {
         const int dealt = is_dealt_out(s, b);
         int64_t one = 0;
-        attn_status status = s->measure(s->call, b, dealt ? 1 : p->engine->threads, &one);
+        attn_status status = s->measure(s->call, b, dealt, &one);
         if (status != ATTN_OK) return status;
         if (dealt) s->slot_bytes = attn_i_max(s->slot_bytes, one);
         if (!dealt) s->bytes = attn_i_max(s->bytes, one);
@@ -62,7 +62,7 @@ void attn_i_sequences_run(const attn_i_sequences *s, void *scratch)
 {
     const attn_i_problem *p = s->p;
     for (int64_t b = 0; b < p->batch; b++) {
-        if (!is_dealt_out(s, b)) s->compute(s->call, b, p->engine->threads, scratch);
+        if (!is_dealt_out(s, b)) s->compute(s->call, b, 0, scratch);
     }
     if (s->slots == 1) return;
     attn_i_arena arena = {.base = scratch};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * verbs/sequences.h: the sequences of a ragged batch, each a call of its own. Short ones are dealt out to threads, whole;
- * long ones have all threads, one after the other. */
+ * verbs/sequences.h: the sequences of a ragged batch, each a call of its own. Short ones are dealt out to threads,
+ * whole; long ones have all threads, one after the other. */
 #ifndef ATTN_I_VERBS_SEQUENCES_H
 #define ATTN_I_VERBS_SEQUENCES_H
 
@@ -10,9 +10,10 @@
 typedef struct attn_i_sequences {
     const attn_i_problem *p;
     void *call;
-    /* What sequence b needs of scratch, by shape alone, for so many threads; and computing it there, with those. */
-    attn_status (*measure)(void *call, int64_t b, int64_t threads, int64_t *bytes);
-    void (*compute)(void *call, int64_t b, int64_t threads, void *scratch);
+    /* What sequence b needs of scratch, by shape, for one thread alone or for all; and computing it there, with those.
+     */
+    attn_status (*measure)(void *call, int64_t b, int alone, int64_t *bytes);
+    void (*compute)(void *call, int64_t b, int alone, void *scratch);
 
     int64_t slots;             /* how many are computed at once; 1: none are dealt out */
     int64_t slot_bytes, bytes; /* of scratch: of each slot; of what all threads compute together */

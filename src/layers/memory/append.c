@@ -24,7 +24,6 @@ attn_i_problem attn_i_memory_problem(const attn_memory *m, int64_t keys)
 {
     const attn_mechanism *mechanism = m->mechanism;
     return (attn_i_problem){.mechanism = mechanism,
-                            .threads = m->engine->threads,
                             .modifiers = &mechanism->modifiers,
                             .engine = m->engine,
                             .kernels = attn_i_engine_kernels(m->engine, m->computed),
@@ -124,8 +123,13 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
 /* Which row of a store position i past the end of sequence b, head h is. */
 static int64_t row_of(const append *a, int64_t b, int64_t h, int64_t i)
 {
-    const attn_memory *m = a->m;
-    return (b * m->key_heads + h) * m->capacity + m->lengths[b] + i;
+    return attn_i_memory_row(a->m, b, h, a->m->lengths[b] + i);
+}
+
+/* How many of the positions from the i-th on that are appended to sequence b lie one after the other. */
+static int64_t run_of(const append *a, int64_t b, int64_t i)
+{
+    return attn_i_memory_run(a->m, a->m->lengths[b] + i, count_of(a, b) - i);
 }
 
 static char *place(const append *a, const attn_i_store *store, int64_t b, int64_t h, int64_t i)
@@ -186,8 +190,11 @@ static void append_converted(append *a)
             const int64_t b = (first + i) / a->p.key_heads, h = (first + i) % a->p.key_heads;
             attn_i_kept rows;
             attn_i_source_kept(&a->sources, &a->sources.key, i, &rows);
-            if (count_of(a, b) == 0) continue;
-            memcpy(place(a, &a->m->keys, b, h, 0), rows.data, (size_t)(count_of(a, b) * width) * sizeof(float));
+            for (int64_t k = 0, n; k < count_of(a, b); k += n) {
+                n = run_of(a, b, k);
+                memcpy(place(a, &a->m->keys, b, h, k), attn_i_kept_from(&rows, k).data,
+                       (size_t)(n * width) * sizeof(float));
+            }
         }
     }
 }
@@ -227,10 +234,11 @@ static void append_prepared(append *a)
                 attn_i_operand_load(&a->key, a->p.kernels, a->p.size);
                 from = a->key.use;
             }
-            from.rows = count_of(a, b);
-            if (from.rows == 0) continue;
-            const attn_i_matrix to = attn_i_matrix_dense(place(a, &m->keys, b, h, 0), from.rows, m->keys.width);
-            attn_i_score_of(&a->p)->prepare_keys(&a->p, &a->state, from, to);
+            for (int64_t k = 0, n; k < count_of(a, b); k += n) {
+                n = run_of(a, b, k);
+                const attn_i_matrix to = attn_i_matrix_dense(place(a, &m->keys, b, h, k), n, m->keys.width);
+                attn_i_score_of(&a->p)->prepare_keys(&a->p, &a->state, attn_i_matrix_rows(from, k, n, a->p.size), to);
+            }
         }
     }
 }
@@ -252,12 +260,15 @@ static attn_status turn(const append *a)
     attn_status status = ATTN_OK;
     if (!m->turns || turns_first(a)) return a->status;
     for (int64_t b = 0; b < m->batch && status == ATTN_OK; b++) {
-        const attn_tensor keys = {place(a, &m->keys, b, 0, 0),
-                                  m->dtype,
-                                  3,
-                                  {m->key_heads, count_of(a, b), m->keys.width, 1},
-                                  {m->capacity * m->keys.width, m->keys.width, 1, 0}};
-        status = turn_rows(a, keys, m->lengths[b]);
+        for (int64_t i = 0, n; i < count_of(a, b) && status == ATTN_OK; i += n) {
+            n = run_of(a, b, i);
+            const attn_tensor keys = {place(a, &m->keys, b, 0, i),
+                                      m->dtype,
+                                      3,
+                                      {m->key_heads, n, m->keys.width, 1},
+                                      {attn_i_memory_head_rows(m) * m->keys.width, m->keys.width, 1, 0}};
+            status = turn_rows(a, keys, m->lengths[b] + i);
+        }
     }
     return status;
 }
@@ -359,17 +370,16 @@ static attn_status append_to(attn_memory *m, const attn_tensor *key, const attn_
     append a = {.m = m, .p = attn_i_memory_problem(m, 0)};
     attn_status status = check(&a, key, value, counts);
     if (status != ATTN_OK) return status;
-    int64_t most = 0, appended = 0; /* to any sequence */
+    int64_t appended = 0; /* to any sequence */
     for (int64_t b = 0; b < m->batch; b++) {
         int64_t length;
         if (!attn_i_add(m->lengths[b], count_of(&a, b), &length) || length > ATTN_I_MOST_POSITIONS) {
             return attn_i_fail(ATTN_ERR_OVERFLOW, "the positions of sequence %" PRId64 " cannot be counted", b);
         }
-        most = attn_i_max(most, length);
         appended = attn_i_max(appended, count_of(&a, b));
     }
     if (appended == 0) return ATTN_OK;
-    status = attn_i_memory_reserve(m, most);
+    status = attn_i_memory_reserve(m, &a.counts, a.p.keys);
     if (status == ATTN_OK) status = run(&a);
     if (status != ATTN_OK) return status;
     for (int64_t b = 0; b < m->batch; b++) attn_i_memory_set_length(m, b, m->lengths[b] + count_of(&a, b));

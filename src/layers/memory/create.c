@@ -11,6 +11,7 @@
 #include "score/score.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 
 /* What numbers that are kept so are computed in; 0 for what cannot be kept. */
 static attn_dtype kept_as(attn_dtype dtype)
@@ -41,7 +42,8 @@ static attn_status check_options(const attn_mechanism *mechanism, const attn_mem
                    {"key_heads", o->key_heads, 0},
                    {"key_dim", o->key_dim, reads_keys || alone},
                    {"value_dim", o->value_dim, !alone},
-                   {"capacity", o->capacity, 0}};
+                   {"capacity", o->capacity, 0},
+                   {"page", o->page, 0}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         if (numbers[i].value < numbers[i].least || numbers[i].value > ATTN_I_BLAS_LIMIT) {
             return attn_i_fail(ATTN_ERR_ARGUMENT, "%s is %" PRId64 ", but at least %" PRId64 " is needed",
@@ -104,7 +106,8 @@ static attn_status create(const attn_mechanism *mechanism, const attn_memory_opt
     if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
     if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "options is NULL");
     if (memory == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "memory is NULL");
-    attn_status status = attn_i_struct_read(&o, sizeof o, sizeof o, given, given->struct_size, "attn_memory_options");
+    attn_status status = attn_i_struct_read(&o, sizeof o, offsetof(attn_memory_options, page), given,
+                                            given->struct_size, "attn_memory_options");
     if (status == ATTN_OK) status = check_options(mechanism, &o);
     if (status != ATTN_OK) return status;
     attn_memory m = {.mechanism = mechanism, .engine = mechanism->engine, .dtype = o.dtype, .flags = o.flags};
@@ -115,7 +118,14 @@ static attn_status create(const attn_mechanism *mechanism, const attn_memory_opt
     set_widths(&m);
     status = set_rope(&m, o.rope);
     if (status != ATTN_OK) return status;
-    return attn_i_memory_make(&m, o.batch, o.capacity, memory);
+    if (o.page == 0) return attn_i_memory_make(&m, o.batch, o.capacity, memory);
+    const int64_t pages = attn_i_multiply_most(o.batch, attn_i_divide_up(o.capacity, o.page));
+    status = attn_i_page_pool_make(m.engine, &m.keys, &m.values, m.key_heads, o.page, pages,
+                                   (o.flags & ATTN_MEMORY_FIXED) != 0, &m.pool);
+    if (status != ATTN_OK) return status;
+    status = attn_i_memory_make(&m, o.batch, o.capacity, memory);
+    attn_i_page_pool_drop(m.pool); /* it is the memory's now */
+    return status;
 }
 
 attn_status attn_memory_create(const attn_mechanism *mechanism, const attn_memory_options *options,

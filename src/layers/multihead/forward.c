@@ -125,7 +125,7 @@ attn_status attn_multihead_forward(const attn_multihead *multihead, const attn_m
     attn_i_call call;
     attn_status status = prepare(multihead, args, &c, &call);
     if (status == ATTN_OK && c.memory != NULL && !c.args.attend_only) {
-        status = attn_i_memory_reserve(c.memory, c.memory->longest + c.keys);
+        status = attn_i_memory_reserve(c.memory, &(attn_i_view){.data = NULL}, c.keys);
         if (status == ATTN_OK) status = prepare(multihead, args, &c, &call); /* its rows lie elsewhere now */
     }
     if (status == ATTN_OK) {

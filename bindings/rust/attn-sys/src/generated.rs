@@ -418,8 +418,15 @@ impl Default for attn_rope_options {
 /// what is not finite is NaN as a whole. Any other memory takes its own dtype, and keeps it as it comes. Keys that the
 /// score function projects (additive, concat) are kept in float32 whatever the dtype, values are not.
 ///
+/// With options.page its sequences have pages, all from one pool, as many as they need. What attn_memory_reorder and
+/// attn_memory_fork make of a sequence shares its pages, so that neither copies any, and a prefix that many have is kept
+/// once; a page that is shared and appended to is copied first. What nobody has any more is used again. The pool grows
+/// as a memory does; with ATTN_MEMORY_FIXED it has the pages for the capacity of all sequences, whoever has how many of
+/// them, and forks live on the same ones. A call with it has the results of attn_forward's pages.
+///
 /// A mechanism reads it (attn_forward_args.memory) from any number of threads; what changes it must not run beside any
-/// other use of it. Every function that fails leaves it as it was.
+/// other use of it, nor, with pages, of one that was forked from it or that it was. Every function that fails leaves it
+/// as it was.
 /// ```
 #[repr(C)]
 pub struct attn_memory {
@@ -463,6 +470,8 @@ pub struct attn_memory_options {
     /// after it (additive, concat). NULL: they are not
     /// ```
     pub rope: *const attn_rope_options,
+    /// positions of a page, at least 1: see attn_memory. 0: each sequence lies by itself
+    pub page: i64,
 }
 
 /// Zeros, which are the defaults, and the size.
@@ -1487,7 +1496,7 @@ extern "C" {
     /// ```
     pub fn attn_memory_reorder(memory: *mut attn_memory, rows: *const attn_tensor) -> attn_status;
 
-    /// Makes a second memory with the same content, to go on by itself.
+    /// Makes a second memory with the same content, to go on by itself. With pages it takes but a table of them.
     pub fn attn_memory_fork(memory: *const attn_memory, copy: *mut *mut attn_memory) -> attn_status;
 
     /// ```text
@@ -1522,15 +1531,15 @@ extern "C" {
     /// whether a page has its positions or its heads outermost. Only the pages that hold the first key_lengths[b] positions
     /// are looked at, and of the last one only these positions. Several sequences may have the same page. There may be
     /// query_offsets, and there are no gradients. By tiles pages are read where they lie, or, where many queries read them,
-    /// copied once for a chunk of key heads; by the BLAS a sequence's keys and values are copied. Few queries get the result
-    /// of keys that lie together but for roundings, many its bits.
+    /// copied once for a chunk of key heads; by the BLAS a sequence's keys and values are copied. Many queries get the bits
+    /// of keys that lie together by tiles; otherwise the results differ by roundings.
     ///
     /// Dropout (Srivastava 2014; of attention weights, Vaswani 2017) draws from Philox4x32-10 (Salmon 2011), so that the
     /// same seed, offset and shape drop the same weights, in attn_backward too, whatever the threads: weight (b, h, i, j) is
     /// dropped if word j mod 4 of the block with key (seed low, seed high) and counter (j / 4 low, r low, r high, j / 4
     /// high), r = offset + (b Hq + h) Tq + i, is less than dropout 2^32; of ragged queries b is 0 and i the row. A caller
-    /// who draws again adds B Hq Tq to the offset. A dropped key contributes nothing, like one that is not seen; the weights that are written, as output or
-    /// stage of scores, are those that multiply the values; log-sum-exp is of all keys.
+    /// who draws again adds B Hq Tq to the offset. A dropped key contributes nothing, like one that is not seen; the weights
+    /// that are written, as output or stage of scores, are those that multiply the values; log-sum-exp is of all keys.
     ///
     /// Memory beside the arguments is a few megabytes, on the way of tiles for each thread; and copies: of parameters whose
     /// strides the BLAS cannot read; of keys and values where their strides want it, and of what scores project, for one key
@@ -1583,10 +1592,9 @@ extern "C" {
     ) -> attn_status;
 
     /// ```text
-    /// Computes. args: as the plan was made with, but for where tensors lie, the numbers in them (lengths too, and offsets of
-    /// ragged batches, which cost some hundreds of nanoseconds a sequence), query_start,
-    /// dropout_seed and dropout_offset, and another memory of the same sizes; they are remembered for the next run. NULL: as
-    /// they are remembered.
+    /// Computes. args: as the plan was made with, but for where tensors lie, the numbers in them (lengths too, and offsets
+    /// of ragged batches, which cost some hundreds of nanoseconds a sequence), query_start, dropout_seed and dropout_offset,
+    /// and another memory of the same sizes; they are remembered for the next run. NULL: as they are remembered.
     ///
     /// A run allocates nothing, unless its memory has grown since, the mechanism was changed (bind, set), or offsets are
     /// others, and it now needs more: such a run is planned anew, which takes some hundreds of nanoseconds.
