@@ -114,9 +114,9 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     scale, softcap (0: none), temperature, bias (broadcasts to [B, Hq, Tq, Tk]), mask (bool, True: may be seen),
     key_lengths [B] (int32, int64 or a list), normaliser ("softmax", "hardmax"): as attn.h says.
     query_offsets  [B + 1], whole numbers likewise: a ragged batch, without padding. Sequence b has rows query_offsets[b] to
-                query_offsets[b + 1] of query, [1, Hq, all of them, Dq], and what comes back has its results in these rows,
-                and 0 in rows of no sequence; key_offsets likewise of key and value. Weights have as many columns as the
-                longest sequence has keys.
+                query_offsets[b + 1] of query, [1, Hq, all of them, Dq], and what comes back has its results in these rows;
+                rows of no sequence are those of a query that sees no key. key_offsets likewise of key and value. Weights
+                have as many columns as the longest sequence has keys.
     mask_align  "bottom_right": mask is of the last keys of each sequence, [.., n], those before them being visible.
     page_table  [B, most]: the pages of each sequence; key and value are N pages [N, Hk, page, Dk], and there are
                 key_lengths. With page_offsets, [B + 1], it is [all], and sequence b has these entries. Not for gradients.

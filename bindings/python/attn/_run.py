@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from ctypes import c_uint64
 from typing import Any, NamedTuple
 
@@ -101,6 +101,17 @@ NOWHERE: tuple[None, ...] = (None,) * len(PLACES)
 _ZERO = 0  # what query_start is unless it is given
 
 
+# What stands in rows that no sequence has, which are not written to: what a query that sees no key gets.
+_UNSEEN = 0, 0, -np.inf, -np.inf, 0, -1, 0
+
+
+def _rooms(made: Sequence[Any], ragged: bool) -> tuple[Any, ...]:
+    """Arrays of these shapes and types, for the outputs."""
+    if not ragged:
+        return tuple([None if one is None else empty(*one) for one in made])
+    return tuple([None if one is None else np.full(one[0], unseen, one[1]) for one, unseen in zip(made, _UNSEEN)])
+
+
 class _Layout:
     """A call laid out for arrays of certain shapes, strides and types, whichever they are, and what its outputs are. For
     it is the views that take the time of a small call: they are laid out once, and told other addresses."""
@@ -112,7 +123,7 @@ class _Layout:
         self.inputs, self.outputs = ([(i, self.tensors[name]) for i, name in enumerate(names) if name in self.tensors]
                                      for names in (_INPUTS, _OUTPUTS))
         self.made: list[Any] = [None if array is None else (array.shape, array.dtype) for array in outs]
-        self.room = room_beside(arrays["query_offsets"])
+        self.ragged = arrays["query_offsets"] is not None
         self.call.args.kept = None  # other arrays come
         for tensor in self.tensors.values():
             tensor.array = None
@@ -120,7 +131,7 @@ class _Layout:
 
     def run(self, inputs: tuple[Any, ...], given: Array | None) -> tuple[Any, ...]:
         """Computes with other arrays of these forms, and returns the outputs, of which the context may be given."""
-        outs: tuple[Any, ...] = tuple([None if made is None else self.room(*made) for made in self.made])
+        outs = _rooms(self.made, self.ragged)
         if given is not None:
             outs = (given, *outs[1:])
         for i, tensor in self.inputs:
@@ -194,7 +205,7 @@ def _sums_shape(q: Array, k: Array | None, v: Array | None, columns: int, places
 
 
 def room_beside(offsets: Any) -> Any:
-    """What makes room for results: rows that no sequence has are not written to."""
+    """What makes room for a context: rows that no sequence has are not written to."""
     return np.empty if offsets is None else np.zeros
 
 
@@ -268,14 +279,16 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
     else:
         (width, keys), rows, dtype = _sizes(q, k, v, memory), q.shape[:-1], beside(q.dtype)
         keys = _columns(keys, lengths, where)
-        room = room_beside(where[0])
-        outs = (room((*rows, width), q.dtype) if given is None else given,
-                room((*rows, keys), dtype) if return_weights else None,
-                room(rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
-                None if return_scores is None else room((*rows, keys), dtype),
-                room(rows or (1,), dtype) if "entropy" in stats else None,
-                room(rows or (1,), np.int64) if "strongest" in stats else None,
-                room(_sums_shape(q, k, v, keys, where), dtype) if "key_sums" in stats else None)
+        made = (None if given is not None else ((*rows, width), q.dtype),
+                ((*rows, keys), dtype) if return_weights else None,
+                (rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
+                None if return_scores is None else ((*rows, keys), dtype),
+                (rows or (1,), dtype) if "entropy" in stats else None,
+                (rows or (1,), np.int64) if "strongest" in stats else None,
+                (_sums_shape(q, k, v, keys, where), dtype) if "key_sums" in stats else None)
+        outs = _rooms(made, where[0] is not None)
+        if given is not None:
+            outs = (given, *outs[1:])
         plain = [x is not None for x in inputs + outs] == [name in _Plain.TENSORS for name in _INPUTS + _OUTPUTS]
         layout = (_Plain if plain and IN_OBJECT else _Layout)(
             mechanism, inputs, outs, {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,

@@ -53,11 +53,12 @@ class Ragged(unittest.TestCase):
                     np.testing.assert_array_equal(got.stats.key_sums[:, :, slice(*KEY_OFFSETS[b:b + 2])],
                                                   want.stats.key_sums)
 
-    def test_rows_of_no_sequence_are_0(self):
+    def test_rows_of_no_sequence_see_no_key(self):
         for _ in range(3):  # the third has memory of the others
-            got = attn.attention(*self.given, **self.offsets, return_weights=True)
-            self.assertFalse(got.context[:, :, 11].any() or got.weights[:, :, 11].any())
-            got.context[:] = got.weights[:] = np.nan
+            got = attn.attention(*self.given, **self.offsets, return_weights=True, return_logsumexp=True, return_stats=True)
+            self.assertFalse(got.context[:, :, 11].any() or got.weights[:, :, 11].any() or got.stats.entropy[:, :, 11].any())
+            self.assertTrue((got.logsumexp[:, :, 11] == -np.inf).all() and (got.stats.strongest[:, :, 11] == -1).all())
+            got.context[:] = got.weights[:] = got.logsumexp[:] = np.nan
         gradients = attn.attention_grad(self.d_context, *self.given, **self.offsets)
         self.assertFalse(gradients.query[:, :, 11].any())
         self.assertFalse(gradients.key[:, :, [0, 17]].any() or gradients.value[:, :, [0, 17]].any())

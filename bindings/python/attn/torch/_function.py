@@ -144,7 +144,8 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
     cannot be differentiated again. Scores and stats have none. seed: None draws one from torch's generator. precision is
     that of the way forward; gradients are exact whichever it is.
 
-    key_scales and value_scales, of float32, are for keys and values of int8, where nothing requires grad.
+    query_offsets and key_offsets say where the sequences of a ragged batch lie, as for attn.attention(); gradients lie in
+    the same rows. key_scales and value_scales, of float32, are for keys and values of int8, where nothing requires grad.
 
     The context lies in the order of dimensions that the query lies in, and gradients as what they are of. Parameters,
     slopes, tables and sinks that are of 16 bits, as the query is, are read as float32. Where gradients are needed, torch
