@@ -102,7 +102,7 @@ attn_i_stored_rows fenced_stored(const attn_i_stored_kernels *type, int block, c
         if (type->store != NULL) type->store(width, from + i * from_stride, to, 1);
         for (int64_t d = 0; d < width && type->store == NULL; d++) to[d] = (char)(int)from[i * from_stride + d];
     }
-    return (attn_i_stored_rows){at, stride};
+    return (attn_i_stored_rows){at, stride, 0};
 }
 
 int64_t tile_elements(int64_t rows, attn_i_spans spans)

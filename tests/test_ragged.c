@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * test_ragged.c: ragged batches, forward and backward, beside calls with each sequence alone, whose tensors are cut out
- * here: every score function with every modifier, in every type; and what of such a call is refused.
+ * test_ragged.c: ragged batches, forward and backward, and keys in pages, forward, beside calls with each sequence
+ * alone, whose tensors are cut out here: every score function with every modifier, in every type.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -23,7 +23,8 @@ enum { OF_SUMS = 32 };
 
 /* What is ragged, and where the sequences are: sequence b has rows q[b] .. q[b + 1] - 1, of `rows` there are. */
 struct cut {
-    bool queries, keys;
+    bool queries, keys, paged;
+    int64_t n[MOST_SEQUENCES]; /* keys of each, in pages */
     int64_t batch, query_rows, key_rows;
     int64_t q[MOST_SEQUENCES + 1], k[MOST_SEQUENCES + 1], longest;
 };
@@ -37,16 +38,21 @@ static int64_t draw_offsets(struct rng *rng, int64_t batch, int64_t most, int64_
     return offsets[batch] + (rng_chance(rng, 0.3) ? rng_integer(rng, 1, 3) : 0);
 }
 
-static void cut_draw(struct cut *c, struct rng *rng, const struct scene_shape *n)
+static void cut_draw(struct cut *c, struct rng *rng, const struct scene_shape *n, bool pages)
 {
-    const int64_t which = rng_integer(rng, 0, 3);
+    const int64_t which = rng_integer(rng, 0, pages ? 5 : 3);
     memset(c, 0, sizeof *c);
-    c->queries = which != 1;
-    c->keys = which != 2;
+    c->queries = which != 1 && which != 5;
+    c->keys = which < 4 && which != 2;
+    c->paged = which >= 4;
     c->batch = n->batch;
     c->query_rows = c->queries ? draw_offsets(rng, n->batch, n->queries, c->q) : n->queries;
     c->key_rows = c->keys ? draw_offsets(rng, n->batch, n->keys, c->k) : n->keys;
-    c->longest = c->keys ? 0 : n->keys;
+    c->longest = c->keys || c->paged ? 0 : n->keys;
+    for (int64_t b = 0; b < n->batch && c->paged; b++) {
+        c->n[b] = rng_chance(rng, 0.2) ? 0 : rng_integer(rng, 0, n->keys);
+        if (c->n[b] > c->longest) c->longest = c->n[b];
+    }
     for (int64_t b = 0; b < n->batch && c->keys; b++) {
         if (c->k[b + 1] - c->k[b] > c->longest) c->longest = c->k[b + 1] - c->k[b];
     }
@@ -59,7 +65,7 @@ static int64_t queries_of(const struct cut *c, int64_t b)
 
 static int64_t keys_of(const struct cut *c, int64_t b)
 {
-    return c->keys ? c->k[b + 1] - c->k[b] : c->key_rows;
+    return c->paged ? c->n[b] : c->keys ? c->k[b + 1] - c->k[b] : c->key_rows;
 }
 
 /* ------------------------------------------------------------------------------------------------ tensors */
@@ -70,8 +76,8 @@ enum kind { OF_QUERIES, OF_QUERY_ROWS, OF_KEYS, OF_KEY_ROWS, OF_BOTH, BROADCAST,
 
 static void narrow(attn_tensor *t, int d, int64_t first, int64_t count)
 {
-    static const int64_t sizes[] = {[ATTN_F32] = 4,  [ATTN_F64] = 8,  [ATTN_I32] = 4, [ATTN_I64] = 8, [ATTN_BOOL] = 1,
-                                    [ATTN_BF16] = 2, [ATTN_F16] = 2, [ATTN_I8] = 1};
+    static const int64_t sizes[] = {[ATTN_F32] = 4,  [ATTN_F64] = 8,  [ATTN_I32] = 4, [ATTN_I64] = 8,
+                                    [ATTN_BOOL] = 1, [ATTN_BF16] = 2, [ATTN_F16] = 2, [ATTN_I8] = 1};
     t->data = (char *)t->data + first * t->stride[d] * sizes[t->dtype];
     t->shape[d] = count;
 }
@@ -79,17 +85,18 @@ static void narrow(attn_tensor *t, int d, int64_t first, int64_t count)
 /* Sequence b of a tensor of the ragged call. */
 static attn_tensor slice(const struct cut *c, enum kind kind, attn_tensor t, int64_t b)
 {
-    const int by_keys = kind == OF_KEYS || kind == OF_KEY_ROWS, is_rank_3 = kind == OF_QUERY_ROWS || kind == OF_KEY_ROWS;
-    const int row = is_rank_3 ? 2 : 2, ragged = by_keys ? c->keys : c->queries;
+    const int by_keys = kind == OF_KEYS || kind == OF_KEY_ROWS;
+    const int ragged = by_keys ? c->keys : c->queries;
     const int64_t *offsets = by_keys ? c->k : c->q;
     if (kind == WHOLE) return t;
     if (kind == BROADCAST) {
         if (t.shape[0] > 1) narrow(&t, 0, b, 1);
         if (c->queries && t.shape[2] > 1) narrow(&t, 2, offsets[b], offsets[b + 1] - offsets[b]);
     } else if (ragged) {
-        narrow(&t, row, offsets[b], offsets[b + 1] - offsets[b]);
+        narrow(&t, 2, offsets[b], offsets[b + 1] - offsets[b]);
     } else {
         narrow(&t, 0, b, 1);
+        if (by_keys && c->paged) narrow(&t, 2, 0, c->n[b]);
     }
     if (kind == OF_BOTH || (kind == BROADCAST && t.shape[3] > 1)) t.shape[3] = keys_of(c, b);
     return t;
@@ -99,10 +106,11 @@ static attn_tensor slice(const struct cut *c, enum kind kind, attn_tensor t, int
 struct part {
     enum kind kind;
     const attn_tensor **whole;
+    const attn_tensor *together; /* that which is in pages in the call; or NULL */
     attn_tensor of;
 };
 
-enum { MOST_PARTS = 40 };
+enum { MOST_PARTS = 40, MOST_FEW = 16 };
 
 /* One random problem, as a ragged call. */
 struct ragged {
@@ -111,6 +119,7 @@ struct ragged {
     struct scene_shape shape;
     struct array query_offsets, key_offsets;
     struct array query, key, value, key_scales, value_scales, mask, bias;
+    struct array pages[4], table, page_offsets, lengths; /* pages: of key, value and their scales */
     attn_forward_args args;
     attn_backward_args back;
     struct part part[MOST_PARTS];
@@ -118,8 +127,8 @@ struct ragged {
     char doing[120];
 };
 
-static void create(struct ragged *r, struct array *a, attn_dtype dtype, int32_t ndim, int64_t s0, int64_t s1, int64_t s2,
-                   int64_t s3)
+static void create(struct ragged *r, struct array *a, attn_dtype dtype, int32_t ndim, int64_t s0, int64_t s1,
+                   int64_t s2, int64_t s3)
 {
     const int64_t shape[4] = {s0, s1, s2, s3};
     array_create(a, dtype, ndim, shape, r->scene.layout & LAYOUT_OUTPUT, &r->scene.rng);
@@ -160,7 +169,7 @@ static void broadcast_create(struct ragged *r, struct array *a, attn_dtype dtype
     const struct cut *c = &r->cut;
     struct rng *rng = &r->scene.rng;
     const int64_t full[4] = {c->queries ? 1 : c->batch, r->shape.query_heads, c->query_rows,
-                             c->longest + (c->keys ? rng_integer(rng, 0, 2) : 0)};
+                             c->longest + (c->keys || c->paged ? rng_integer(rng, 0, 2) : 0)};
     int64_t shape[4];
     for (int d = 0; d < 4; d++) shape[d] = full[d] > 0 && rng_chance(rng, 0.3) ? 1 : full[d];
     if (rng_chance(rng, 0.3)) { /* by sequences alone */
@@ -174,8 +183,59 @@ static void broadcast_create(struct ragged *r, struct array *a, attn_dtype dtype
     }
 }
 
+/* Keys, values and scales are copied to pages in any order, of which some are nobody's; what nobody has is NaN. */
+static void put_in_pages(struct ragged *r)
+{
+    struct rng *rng = &r->scene.rng;
+    const struct cut *c = &r->cut;
+    const int64_t page = rng_chance(rng, 0.3) ? 1 : rng_integer(rng, 1, 40), most = c->longest / page + 1;
+    const int64_t spare = rng_integer(rng, 0, 3), count = c->batch * most + spare;
+    const bool packed = rng_chance(rng, 0.5);
+    const attn_tensor **slots[] = {&r->args.key, &r->args.value, &r->args.key_scales, &r->args.value_scales};
+    const struct array *from[] = {&r->key, &r->value, &r->key_scales, &r->value_scales};
+    int64_t *order = must_allocate((size_t)count * sizeof *order), used = 0;
+    for (int64_t i = 0; i < count; i++) order[i] = i;
+    rng_shuffle(rng, order, count);
+    for (int i = 0; i < 4; i++) {
+        if (*slots[i] == NULL) continue;
+        const attn_tensor *t = &from[i]->tensor;
+        const int64_t heads = t->shape[1], rows = t->shape[2], width = i < 2 ? t->shape[3] : 1;
+        create(r, &r->pages[i], t->dtype, t->ndim, count, heads, page, i < 2 ? width : 0);
+        array_fill(&r->pages[i], t->dtype == ATTN_I8 ? 127 : NAN);
+        for (int64_t b = 0; b < c->batch; b++) {
+            for (int64_t h = 0; h < heads; h++) {
+                for (int64_t j = 0; j < c->n[b] * width; j++) {
+                    const int64_t row = j / width, to = order[b * most + row / page];
+                    array_set(&r->pages[i], ((to * heads + h) * page + row % page) * width + j % width,
+                              array_get(from[i], ((b * heads + h) * rows + row) * width + j % width));
+                }
+            }
+        }
+        *slots[i] = &r->pages[i].tensor;
+    }
+    const attn_dtype dtype = rng_chance(rng, 0.5) ? ATTN_I32 : ATTN_I64;
+    int64_t offsets[MOST_SEQUENCES + 1] = {rng_integer(rng, 0, 2)};
+    for (int64_t b = 0; b < c->batch; b++) {
+        offsets[b + 1] = offsets[b] + (packed ? (c->n[b] + page - 1) / page + rng_integer(rng, 0, 1) : 0);
+    }
+    const int64_t dense[2] = {c->batch, most}, all = offsets[c->batch] + 1;
+    array_create(&r->table, dtype, packed ? 1 : 2, packed ? &all : dense, LAYOUT_OUTPUT, rng);
+    array_fill(&r->table, -7); /* which nobody may look at */
+    for (int64_t b = 0; b < c->batch; b++) {
+        for (int64_t k = 0; k * page < c->n[b]; k++, used++) {
+            array_set(&r->table, packed ? offsets[b] + k : b * most + k, (double)order[b * most + k]);
+        }
+    }
+    r->args.page_table = &r->table.tensor;
+    if (packed) r->page_offsets = offsets_array(r, offsets), r->args.page_offsets = &r->page_offsets.tensor;
+    array_create(&r->lengths, ATTN_I32, 1, &c->batch, LAYOUT_OUTPUT, rng);
+    for (int64_t b = 0; b < c->batch; b++) array_set(&r->lengths, b, (double)c->n[b]);
+    r->args.key_lengths = &r->lengths.tensor;
+    free(order);
+}
+
 static void ragged_create(struct ragged *r, enum twin_score score, attn_dtype dtype, unsigned modifiers, uint64_t seed,
-                          bool large)
+                          bool large, bool pages)
 {
     struct scene *s = &r->scene;
     memset(r, 0, sizeof *r);
@@ -186,10 +246,13 @@ static void ragged_create(struct ragged *r, enum twin_score score, attn_dtype dt
     if (modifiers & HAS_DROPOUT) r->shape.query_heads = r->shape.key_heads = 1; /* so that rows count alike */
     s->modifiers = modifiers & ~(unsigned)(HAS_BIAS | HAS_MASK | HAS_LENGTHS);
     scene_create(s, &r->shape);
-    cut_draw(&r->cut, &s->rng, &r->shape);
+    cut_draw(&r->cut, &s->rng, &r->shape, pages);
     snprintf(r->doing, sizeof r->doing, "%llu (%s, %s, modifiers %x, ragged %s)", (unsigned long long)seed,
              scene_score_names[score], dtype_name(dtype), modifiers,
-             !r->cut.keys ? "queries" : r->cut.queries ? "both" : "keys");
+             r->cut.paged     ? "pages"
+             : !r->cut.keys   ? "queries"
+             : r->cut.queries ? "both"
+                              : "keys");
     const struct twin_problem *t = &s->twin;
     const bool is_quantised = dtype != ATTN_F64 && !(modifiers & HAS_HARDMAX) && rng_chance(&s->rng, 0.15);
     const attn_dtype kept = is_quantised ? ATTN_I8 : dtype;
@@ -211,7 +274,9 @@ static void ragged_create(struct ragged *r, enum twin_score score, attn_dtype dt
     if (modifiers & HAS_BIAS) broadcast_create(r, &r->bias, dtype), a->bias = &r->bias.tensor;
     if (r->cut.queries) r->query_offsets = offsets_array(r, r->cut.q), a->query_offsets = &r->query_offsets.tensor;
     if (r->cut.keys) r->key_offsets = offsets_array(r, r->cut.k), a->key_offsets = &r->key_offsets.tensor;
-    if (modifiers & HAS_LENGTHS) {
+    if (r->cut.paged) {
+        put_in_pages(r);
+    } else if (modifiers & HAS_LENGTHS) {
         array_create(&s->lengths, ATTN_I64, 1, &r->cut.batch, LAYOUT_PLAIN, NULL);
         for (int64_t b = 0; b < r->cut.batch; b++) {
             array_set(&s->lengths, b, (double)rng_integer(&s->rng, 0, keys_of(&r->cut, b)));
@@ -219,18 +284,23 @@ static void ragged_create(struct ragged *r, enum twin_score score, attn_dtype dt
         a->key_lengths = &s->lengths.tensor;
     }
     add_part(r, OF_QUERIES, &a->query);
-    add_part(r, OF_KEYS, &a->key);
-    add_part(r, OF_KEYS, &a->value);
-    add_part(r, OF_KEY_ROWS, &a->key_scales);
-    add_part(r, OF_KEY_ROWS, &a->value_scales);
     add_part(r, BROADCAST, &a->mask);
     add_part(r, BROADCAST, &a->bias);
+    const attn_tensor **slots[] = {&a->key, &a->value, &a->key_scales, &a->value_scales};
+    const struct array *together[] = {&r->key, &r->value, &r->key_scales, &r->value_scales};
+    for (int i = 0; i < 4; i++) {
+        if (*slots[i] == NULL) continue;
+        add_part(r, i < 2 ? OF_KEYS : OF_KEY_ROWS, slots[i]);
+        if (r->cut.paged) r->part[r->parts - 1].together = &together[i]->tensor;
+    }
 }
 
 static void ragged_destroy(struct ragged *r)
 {
-    struct array *arrays[] = {&r->query_offsets, &r->key_offsets,  &r->query, &r->key, &r->value,
-                              &r->key_scales,    &r->value_scales, &r->mask,  &r->bias};
+    struct array *arrays[] = {&r->query_offsets, &r->key_offsets, &r->query,        &r->key,
+                              &r->value,         &r->key_scales,  &r->value_scales, &r->mask,
+                              &r->bias,          &r->pages[0],    &r->pages[1],     &r->pages[2],
+                              &r->pages[3],      &r->table,       &r->page_offsets, &r->lengths};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) array_destroy(arrays[i]);
     scene_destroy(&r->scene);
 }
@@ -242,10 +312,12 @@ static attn_forward_args begin_alone(struct ragged *r, int64_t b, int64_t *lengt
     attn_forward_args *a = &r->args;
     for (int i = 0; i < r->parts; i++) {
         struct part *p = &r->part[i];
-        p->of = slice(&r->cut, p->kind, **p->whole, b);
+        p->of = slice(&r->cut, p->kind, p->together != NULL ? *p->together : **p->whole, b);
     }
-    a->query_offsets = a->key_offsets = NULL;
-    if (a->key_lengths) {
+    a->query_offsets = a->key_offsets = a->page_table = a->page_offsets = NULL;
+    if (r->cut.paged) {
+        a->key_lengths = NULL;
+    } else if (a->key_lengths) {
         *length = (int64_t)array_get(&r->scene.lengths, b);
         *lengths = (attn_tensor){.data = length, .dtype = ATTN_I64, .ndim = 1, .shape = {1}, .stride = {1}};
         a->key_lengths = lengths;
@@ -268,7 +340,7 @@ static const enum kind kinds[OUTPUTS] = {OF_QUERIES,    OF_BOTH,       OF_BOTH, 
 
 static void place_outputs(struct ragged *r, struct outputs *o, const attn_tensor **slots[OUTPUTS])
 {
-    const attn_tensor **all[OUTPUTS] = {&r->args.context,   &r->args.weights,  &r->args.scores,    &r->args.logsumexp,
+    const attn_tensor **all[OUTPUTS] = {&r->args.context,  &r->args.weights,    &r->args.scores,   &r->args.logsumexp,
                                         &o->stats.entropy, &o->stats.strongest, &o->stats.key_sums};
     memcpy(slots, all, sizeof all);
 }
@@ -279,7 +351,7 @@ static void outputs_create(struct ragged *r, struct outputs *o, unsigned wanted,
     const struct cut *c = &r->cut;
     const attn_dtype computed = dtype_computed(r->scene.dtype);
     const int64_t qb = c->queries ? 1 : c->batch, kb = c->keys ? 1 : c->batch, heads = r->shape.query_heads;
-    const int64_t columns = c->longest + (c->keys ? extra : 0);
+    const int64_t columns = c->longest + (c->keys || c->paged ? extra : 0);
     const attn_tensor **slots[OUTPUTS];
     memset(o, 0, sizeof *o);
     o->stats = (attn_weights_stats)ATTN_WEIGHTS_STATS_INIT;
@@ -291,7 +363,7 @@ static void outputs_create(struct ragged *r, struct outputs *o, unsigned wanted,
         if (i == WEIGHTS || i == SCORES) create(r, a, computed, 4, qb, heads, c->query_rows, columns);
         if (i == LOGSUMEXP || i == ENTROPY) create(r, a, computed, 3, qb, heads, c->query_rows, 0);
         if (i == STRONGEST) create(r, a, ATTN_I32, 3, qb, heads, c->query_rows, 0);
-        if (i == KEY_SUMS) create(r, a, computed, 3, kb, heads, c->key_rows, 0);
+        if (i == KEY_SUMS) create(r, a, computed, 3, kb, heads, c->paged ? columns : c->key_rows, 0);
         *slots[i] = &a->tensor;
     }
     r->args.stats = wanted >> ENTROPY ? &o->stats : NULL;
@@ -300,6 +372,15 @@ static void outputs_create(struct ragged *r, struct outputs *o, unsigned wanted,
 static void outputs_destroy(struct outputs *o)
 {
     for (int i = 0; i < OUTPUTS; i++) array_destroy(&o->array[i]);
+}
+
+/* The same of sums by key. */
+static void fill_past_sums(const struct cut *c, struct array *a, int64_t b)
+{
+    const int64_t *n = a->tensor.shape;
+    for (int64_t h = 0; h < n[1] && c->paged; h++) {
+        for (int64_t j = c->n[b]; j < n[2]; j++) array_set(a, (b * n[1] + h) * n[2] + j, 0);
+    }
 }
 
 /* What the sequences' own calls leave of rows of scores: columns past their keys. */
@@ -313,6 +394,18 @@ static void fill_past(const struct cut *c, struct array *a, int64_t b, double x)
             }
         }
     }
+}
+
+/* In pages few queries go over keys in other runs, and what is multiplied by the BLAS is a copy. */
+static bool are_near(const struct ragged *r, const struct array *a, const struct array *e)
+{
+    for (int64_t x = 0; x < array_count(a); x++) {
+        const double is = array_get(a, x), want = array_get(e, x);
+        const double may = 256 * dtype_epsilon(dtype_computed(r->scene.dtype)) * (1 + fabs(want)) +
+                           2 * dtype_half_step(a->tensor.dtype, want);
+        if (!(is == want || (isnan(is) && isnan(want)) || fabs(is - want) <= may)) return false;
+    }
+    return true;
 }
 
 static void check_forward(struct ragged *r, unsigned wanted, bool by_plan)
@@ -349,12 +442,18 @@ static void check_forward(struct ragged *r, unsigned wanted, bool by_plan)
         if (wanted >> WEIGHTS & 1) fill_past(&r->cut, &want.array[WEIGHTS], b, 0);
         const double unseen = r->args.scores_stage == ATTN_SCORES_WEIGHTS ? 0 : -HUGE_VAL;
         if (wanted >> SCORES & 1) fill_past(&r->cut, &want.array[SCORES], b, unseen);
+        if (wanted >> KEY_SUMS & 1) fill_past_sums(&r->cut, &want.array[KEY_SUMS], b);
     }
     r->parts = parts;
+    const char *way = getenv("ATTN_WAY");
+    bool may_round = r->cut.paged && (r->scene.dtype == ATTN_F64 || (way != NULL && strcmp(way, "blas") == 0));
+    for (int64_t b = 0; b < r->cut.batch && r->cut.paged; b++) {
+        may_round |= r->shape.query_heads / r->shape.key_heads * queries_of(&r->cut, b) <= MOST_FEW;
+    }
     for (int i = 0; i < OUTPUTS; i++) {
         if (!(wanted >> i & 1)) continue;
         const struct array *a = &got.array[i], *e = &want.array[i];
-        if (!array_same_bits(a, e, 0, array_count(a))) {
+        if (!array_same_bits(a, e, 0, array_count(a)) && !(may_round && are_near(r, a, e))) {
             fail_msg("output %d of case %s is not that of each sequence alone", i, r->doing);
         }
         assert_true(array_gaps_intact(a));
@@ -547,7 +646,7 @@ static unsigned draw_modifiers(struct rng *rng)
     return modifiers;
 }
 
-static void each(enum twin_score score, void (*check)(struct ragged *r))
+static void each(enum twin_score score, bool pages, void (*check)(struct ragged *r))
 {
     const int cases = few_cases() ? 12 : 100;
     for (int i = 0; i < cases; i++) {
@@ -555,7 +654,7 @@ static void each(enum twin_score score, void (*check)(struct ragged *r))
         const unsigned single = i < HAS_MODIFIERS ? 1U << i : draw_modifiers(&rng);
         struct ragged r;
         ragged_create(&r, score, dtypes[i % 4 == 3 ? rng_integer(&rng, 0, 3) : i % 4], single,
-                      (uint64_t)(77000 + 1000 * (int)score + i), i % 5 == 4);
+                      (uint64_t)(77000 + 1000 * (int)score + i), i % 5 == 4, pages);
         check(&r);
         ragged_destroy(&r);
     }
@@ -585,12 +684,12 @@ static void backward_of(struct ragged *r)
     static void test_##name##_forward(void **state)                                                                    \
     {                                                                                                                  \
         (void)state;                                                                                                   \
-        each(score, forward_of);                                                                                       \
+        each(score, true, forward_of);                                                                                 \
     }                                                                                                                  \
     static void test_##name##_backward(void **state)                                                                   \
     {                                                                                                                  \
         (void)state;                                                                                                   \
-        each(score, backward_of);                                                                                      \
+        each(score, false, backward_of);                                                                               \
     }
 OF_SCORE(dot, TWIN_DOT)
 OF_SCORE(scaled_dot, TWIN_SCALED_DOT)
@@ -688,8 +787,10 @@ static void test_memory(void **state)
     options.key_heads = HEADS;
     options.key_dim = options.value_dim = DIM;
     MUST(attn_memory_create(m, &options, &memory));
-    attn_tensor lengths = {.data = (void *)(uintptr_t)counts, .dtype = ATTN_I64, .ndim = 1, .shape = {3}, .stride = {1}};
-    attn_tensor places = {.data = (void *)(uintptr_t)offsets, .dtype = ATTN_I64, .ndim = 1, .shape = {4}, .stride = {1}};
+    attn_tensor lengths = {
+        .data = (void *)(uintptr_t)counts, .dtype = ATTN_I64, .ndim = 1, .shape = {3}, .stride = {1}};
+    attn_tensor places = {
+        .data = (void *)(uintptr_t)offsets, .dtype = ATTN_I64, .ndim = 1, .shape = {4}, .stride = {1}};
     MUST(attn_memory_append(memory, &key.tensor, &value.tensor, &lengths));
     for (int i = 0; i < 2; i++) {
         attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
@@ -724,13 +825,20 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dot_forward),         cmocka_unit_test(test_dot_backward),
-        cmocka_unit_test(test_scaled_dot_forward),  cmocka_unit_test(test_scaled_dot_backward),
-        cmocka_unit_test(test_general_forward),     cmocka_unit_test(test_general_backward),
-        cmocka_unit_test(test_additive_forward),    cmocka_unit_test(test_additive_backward),
-        cmocka_unit_test(test_concat_forward),      cmocka_unit_test(test_concat_backward),
-        cmocka_unit_test(test_location_forward),    cmocka_unit_test(test_location_backward),
-        cmocka_unit_test(test_many),                cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_dot_forward),
+        cmocka_unit_test(test_dot_backward),
+        cmocka_unit_test(test_scaled_dot_forward),
+        cmocka_unit_test(test_scaled_dot_backward),
+        cmocka_unit_test(test_general_forward),
+        cmocka_unit_test(test_general_backward),
+        cmocka_unit_test(test_additive_forward),
+        cmocka_unit_test(test_additive_backward),
+        cmocka_unit_test(test_concat_forward),
+        cmocka_unit_test(test_concat_backward),
+        cmocka_unit_test(test_location_forward),
+        cmocka_unit_test(test_location_backward),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, setup, engine_teardown);
 }

@@ -23,6 +23,10 @@ static attn_status check_forward(const attn_mechanism *mechanism, const attn_bac
     if (forward.memory != NULL) {
         return attn_i_fail(ATTN_ERR_UNSUPPORTED, "forward->memory has no gradients: give key and value");
     }
+    if (forward.page_table != NULL) {
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "forward->page_table has no gradients: give key and value that lie "
+                                                 "together");
+    }
     forward.weights = forward.scores = NULL;
     forward.stats = NULL;
     forward.scores_stage = ATTN_SCORES_RAW;
@@ -131,7 +135,8 @@ static attn_status check_outputs(attn_i_gradient *g, const attn_backward_args *a
         status = attn_i_problem_stored_output(p, args->d_key, "d_key", "[B, Hk, Tk, Dk]", p->key.shape, &g->d_key);
     }
     if (status == ATTN_OK) {
-        status = attn_i_problem_stored_output(p, args->d_value, "d_value", "[B, Hk, Tk, Dv]", p->value.shape, &g->d_value);
+        status =
+            attn_i_problem_stored_output(p, args->d_value, "d_value", "[B, Hk, Tk, Dv]", p->value.shape, &g->d_value);
     }
     if (status == ATTN_OK) status = check_bias(g, args);
     if (status == ATTN_OK && args->d_alibi != NULL && p->modifiers->alibi == ATTN_ALIGN_NONE) {

@@ -4,6 +4,7 @@
  * found here, before anything is computed or written. */
 #include "call/problem.h"
 
+#include "call/pages.h"
 #include "call/ragged.h"
 #include "call/stats.h"
 #include "handles/lengths.h"
@@ -79,6 +80,7 @@ static attn_status check_memory(attn_i_problem *p, const attn_forward_args *args
                        : args->key_scales    ? "key_scales"
                        : args->value_scales  ? "value_scales"
                        : args->key_offsets   ? "key_offsets"
+                       : args->page_table    ? "page_table"
                                              : NULL;
     if (both != NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "there are both %s and memory", both);
     if (memory->mechanism != p->mechanism) {
@@ -152,7 +154,9 @@ static attn_status check_key_and_value(attn_i_problem *p, const attn_forward_arg
     p->key_heads = first->shape[1];
     p->keys = first->shape[2];
     p->key_dim = key != NULL ? p->key.shape[3] : 0;
-    if (p->offsets.keys.data != NULL) {
+    if (args->page_table != NULL) {
+        status = attn_i_pages_check(p, args, name, first->shape);
+    } else if (p->offsets.keys.data != NULL) {
         status = attn_i_ragged_check_keys(p, name, first->shape);
     } else if (first->shape[0] != p->batch) {
         status = attn_i_fail(ATTN_ERR_SHAPE, "%s has batch %" PRId64 ", but %s %" PRId64, name, first->shape[0],
@@ -275,7 +279,7 @@ static attn_status check_modifiers(attn_i_problem *p, const attn_forward_args *a
         broadcast_shape(p, args->bias, scores);
         status = attn_i_view_broadcast(&p->bias, "bias", score_layout, scores);
     }
-    if (status == ATTN_OK)
+    if (status == ATTN_OK && p->pages.table.data == NULL)
         status = attn_i_lengths_check(args->key_lengths, "key_lengths", p->batch, p->keys, &p->lengths);
     if (status == ATTN_OK && p->offsets.keys.data != NULL) status = attn_i_ragged_check_lengths(p);
     if (status != ATTN_OK) return status;
@@ -412,7 +416,9 @@ void attn_i_problem_row_shape(const attn_i_problem *p, int64_t shape[4])
 void attn_i_problem_score_shape(const attn_i_problem *p, const attn_tensor *tensor, int64_t shape[4])
 {
     attn_i_problem_query_shape(p, p->keys, shape);
-    if (p->offsets.keys.data == NULL || tensor == NULL || tensor->ndim < 1 || tensor->ndim > 4) return;
+    if ((p->offsets.keys.data == NULL && p->pages.table.data == NULL) || tensor == NULL || tensor->ndim < 1 ||
+        tensor->ndim > 4)
+        return;
     shape[3] = attn_i_max(p->keys, tensor->shape[tensor->ndim - 1]);
 }
 
@@ -439,6 +445,8 @@ int attn_i_problem_list(const attn_i_problem *p, attn_i_named_view list[ATTN_I_M
     count = attn_i_list_add(list, count, "", "key_lengths", &p->lengths);
     count = attn_i_list_add(list, count, "", "query_offsets", &p->offsets.queries);
     count = attn_i_list_add(list, count, "", "key_offsets", &p->offsets.keys);
+    count = attn_i_list_add(list, count, "", "page_table", &p->pages.table);
+    count = attn_i_list_add(list, count, "", "page_offsets", &p->pages.offsets);
     count = attn_i_list_add(list, count, "", "mask", &p->mask);
     count = attn_i_list_add(list, count, "", "bias", &p->bias);
     if (m->modifiers.alibi != ATTN_ALIGN_NONE) {
@@ -522,6 +530,12 @@ attn_status attn_i_problem_check_inner(const attn_mechanism *mechanism, const at
     *problem = (attn_i_problem){
         .mechanism = mechanism, .modifiers = &mechanism->modifiers, .engine = mechanism->engine, .given = given};
     if (args->reserved != 0) return attn_i_fail(ATTN_ERR_ARGUMENT, "reserved is %" PRId32 ", not 0", args->reserved);
+    if (args->page_offsets != NULL && args->page_table == NULL) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "there is page_offsets, but no page_table");
+    }
+    if (args->page_table != NULL && args->key_offsets != NULL) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "there are both key_offsets and page_table");
+    }
     attn_status status = attn_i_ragged_read(problem, args);
     if (status == ATTN_OK) status = check_query(problem, args->query);
     if (status == ATTN_OK) status = attn_i_ragged_check_queries(problem);

@@ -38,6 +38,13 @@ typedef struct attn_i_offsets {
     attn_i_view queries, keys;
 } attn_i_offsets;
 
+/* Where a sequence's keys and values are, if these lie in pages: see call/pages.h. */
+typedef struct attn_i_pages {
+    attn_i_view table;   /* of integers: of a slice [1, 1, 1, pages]; data NULL: there are none */
+    attn_i_view offsets; /* of the table's, [1, 1, 1, B + 1]; data NULL: the table is [1, 1, B, most] */
+    int64_t rows;        /* of a page */
+} attn_i_pages;
+
 typedef struct attn_i_problem {
     const attn_mechanism *mechanism;
     const attn_i_modifiers *modifiers;
@@ -51,11 +58,13 @@ typedef struct attn_i_problem {
     int64_t size;      /* of an element that is computed with, in bytes */
     const attn_i_view *params; /* of the mechanism, in dtype; NULL: as they are bound */
 
+    int is_slice;                                 /* one sequence of a ragged batch */
     int64_t batch, query_heads, key_heads, group; /* group = query_heads / key_heads */
     int64_t queries, keys;                        /* Tq, Tk; of a ragged batch: all queries, and the most keys of one */
     int64_t query_dim, key_dim, value_dim;        /* Dq, Dk, Dv; key_dim 0: there is no key */
 
-    attn_i_view query, key, value;
+    attn_i_view query, key, value; /* in pages: element (n, h, j, d) is of page n; of a slice, n is 0 and j of all keys,
+                                      which are where call/pages.h says */
     attn_i_view key_scales, value_scales; /* [1, B, Hk, Tk], of float32, of rows of integers; data NULL: none */
     int keys_are_values;                  /* there is no value: then the views are alike */
     attn_i_ready ready;                   /* what the rows of key are */
@@ -63,6 +72,7 @@ typedef struct attn_i_problem {
     int64_t mask_columns;                 /* as given: of the last keys, if the mask is aligned to these; else 0 */
     attn_i_view lengths;                  /* [1, 1, 1, B]; data NULL: none */
     attn_i_offsets offsets;
+    attn_i_pages pages;
     int64_t query_start;
     double scale;
     attn_i_dropout dropout;
@@ -123,7 +133,8 @@ static inline int attn_i_problem_is_narrow(const attn_i_problem *problem)
 /* 1 if sequences are computed one by one. */
 static inline int attn_i_problem_is_ragged(const attn_i_problem *problem)
 {
-    return problem->offsets.queries.data != NULL || problem->offsets.keys.data != NULL;
+    return problem->offsets.queries.data != NULL || problem->offsets.keys.data != NULL ||
+           (problem->pages.table.data != NULL && !problem->is_slice);
 }
 
 /* The shapes of what goes by queries and by keys: [.., Hq, Tq, columns], [1, .., Hq, Tq]; of what goes by both. Of a
@@ -138,7 +149,7 @@ int attn_i_problem_is_wanted(const attn_i_problem *problem);
 /* 1 if the rows and the scores of all heads can be counted. */
 int attn_i_countable(int64_t batch, int64_t heads, int64_t queries, int64_t keys);
 
-enum { ATTN_I_MOST_TENSORS = 21 + ATTN_I_MOST_PARAMS };
+enum { ATTN_I_MOST_TENSORS = 23 + ATTN_I_MOST_PARAMS };
 
 /* The tensors of a call that have elements, the outputs first, of which it tells how many. Returns the number of all.
  */

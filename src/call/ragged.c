@@ -3,6 +3,7 @@
  * call/ragged.c: batches whose sequences lie one behind the other: their offsets, and each as a problem of its own. */
 #include "call/ragged.h"
 
+#include "call/pages.h"
 #include "call/visible.h"
 #include "handles/lengths.h"
 #include "handles/status.h"
@@ -13,7 +14,7 @@
 
 /* ---------------------------------------------------------------------------------------------- checks */
 
-static attn_status read_offsets(const attn_tensor *tensor, const char *name, attn_i_view *view)
+attn_status attn_i_ragged_read_offsets(const attn_tensor *tensor, const char *name, attn_i_view *view)
 {
     if (tensor == NULL) return ATTN_OK;
     attn_status status = attn_i_integers_check(tensor, name, ATTN_I_MOST_POSITIONS, view);
@@ -32,8 +33,8 @@ static attn_status read_offsets(const attn_tensor *tensor, const char *name, att
 attn_status attn_i_ragged_read(attn_i_problem *p, const attn_forward_args *args)
 {
     const attn_i_view *queries = &p->offsets.queries, *keys = &p->offsets.keys;
-    attn_status status = read_offsets(args->query_offsets, "query_offsets", &p->offsets.queries);
-    if (status == ATTN_OK) status = read_offsets(args->key_offsets, "key_offsets", &p->offsets.keys);
+    attn_status status = attn_i_ragged_read_offsets(args->query_offsets, "query_offsets", &p->offsets.queries);
+    if (status == ATTN_OK) status = attn_i_ragged_read_offsets(args->key_offsets, "key_offsets", &p->offsets.keys);
     if (status != ATTN_OK) return status;
     if (queries->data != NULL) p->batch = queries->shape[3] - 1;
     if (queries->data != NULL && keys->data != NULL && queries->shape[3] != keys->shape[3]) {
@@ -131,7 +132,8 @@ static void take(attn_i_view *view, part p, int batch, int row)
     }
 }
 
-/* Of a tensor that is broadcast to [B, Hq, Tq, Tk], or of the gradient of one, whose dimensions of 1 are summed over. */
+/* Of a tensor that is broadcast to [B, Hq, Tq, Tk], or of the gradient of one, whose dimensions of 1 are summed over.
+ */
 static void take_broadcast(attn_i_view *view, part p)
 {
     if (view->shape[0] > 1) narrow(view, 0, p.b, 1);
@@ -153,11 +155,20 @@ double attn_i_ragged_work(const attn_i_problem *p, int64_t b)
     return (double)p->query_heads * (double)rows * (double)(attn_i_length(&p->lengths, b, most) + 1) * of_score;
 }
 
+/* Rows stay where they are: the slice's table says which are its own. */
+static void take_pages(attn_i_problem *p, int64_t b)
+{
+    attn_i_pages_slice(&p->pages, b);
+    p->key.shape[0] = p->value.shape[0] = p->key_scales.shape[1] = p->value_scales.shape[1] = 1;
+    p->key.shape[2] = p->value.shape[2] = p->key_scales.shape[3] = p->value_scales.shape[3] = p->keys;
+}
+
 void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int64_t threads, attn_i_problem *p)
 {
     const part queries = part_of(&whole->offsets.queries, b), keys = part_of(&whole->offsets.keys, b);
     *p = *whole;
     p->offsets.queries.data = p->offsets.keys.data = NULL;
+    p->is_slice = 1;
     p->batch = 1;
     p->threads = threads;
     if (queries.offsets->data != NULL) {
@@ -167,14 +178,20 @@ void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int64_t threads
         p->dropout.first_row = b * p->query_heads * p->queries;
     }
     if (keys.offsets->data != NULL) p->keys = keys.rows.end - keys.rows.first;
+    if (p->pages.table.data != NULL) p->keys = attn_i_integer(&p->lengths, b);
     attn_i_view *const by_queries[] = {&p->query, &p->context, &p->weights, &p->scores};
     attn_i_view *const by_query_rows[] = {&p->logsumexp, &p->stats.entropy, &p->stats.strongest};
     attn_i_view *const by_keys[] = {&p->key, &p->value}, *const by_key_rows[] = {&p->key_scales, &p->value_scales};
     for (int i = 0; i < 4; i++) take(by_queries[i], queries, 0, 2);
     for (int i = 0; i < 3; i++) take(by_query_rows[i], queries, 1, 3);
-    for (int i = 0; i < 2; i++) take(by_keys[i], keys, 0, 2);
-    for (int i = 0; i < 2; i++) take(by_key_rows[i], keys, 1, 3);
+    if (p->pages.table.data != NULL) {
+        take_pages(p, b);
+    } else {
+        for (int i = 0; i < 2; i++) take(by_keys[i], keys, 0, 2);
+        for (int i = 0; i < 2; i++) take(by_key_rows[i], keys, 1, 3);
+    }
     take(&p->stats.key_sums, keys, 1, 3);
+    take_columns(&p->stats.key_sums, p->keys);
     narrow(&p->lengths, 3, b, 1);
     take_broadcast(&p->mask, queries);
     take_broadcast(&p->bias, queries);
@@ -216,4 +233,10 @@ void attn_i_ragged_fill(const attn_i_problem *whole, const attn_i_problem *p)
 {
     fill(p, &whole->weights, p->weights, 0);
     fill(p, &whole->scores, p->scores, p->scores_stage == ATTN_SCORES_WEIGHTS ? 0 : -INFINITY);
+    const attn_i_view *sums = &p->stats.key_sums, *all = &whole->stats.key_sums;
+    const int64_t past = p->pages.table.data == NULL || sums->data == NULL ? 0 : all->shape[3] - p->keys;
+    for (int64_t h = 0; past > 0 && h < p->query_heads; h++) {
+        char *row = sums->data + (h * sums->stride[2] + p->keys * all->stride[3]) * sums->size;
+        p->kernels->fill(past, 0, row, all->stride[3]);
+    }
 }

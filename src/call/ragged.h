@@ -8,6 +8,9 @@
 #include "call/gradient.h"
 #include "call/problem.h"
 
+/* An optional tensor of offsets, in order; its argument is called `name`. */
+attn_status attn_i_ragged_read_offsets(const attn_tensor *tensor, const char *name, attn_i_view *view);
+
 /* Reads the offsets, which are where they are to be: in order. Sets the batch where there are any. */
 attn_status attn_i_ragged_read(attn_i_problem *problem, const attn_forward_args *args);
 

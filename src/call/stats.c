@@ -40,12 +40,18 @@ attn_status attn_i_stats_read(const attn_weights_stats *given, attn_weights_stat
 attn_status attn_i_stats_check(attn_i_problem *p, const attn_weights_stats *given)
 {
     attn_weights_stats args;
-    const int64_t keys[4] = {1, p->value.shape[0], p->query_heads, p->value.shape[2]};
+    int64_t keys[4] = {1, p->value.shape[0], p->query_heads, p->value.shape[2]};
     int64_t rows[4];
     attn_i_stats *s = &p->stats;
     attn_status status = attn_i_stats_read(given, &args);
     if (status != ATTN_OK) return status;
     attn_i_problem_row_shape(p, rows);
+    if (p->pages.table.data != NULL) {
+        int64_t scores[4];
+        attn_i_problem_score_shape(p, args.key_sums, scores);
+        keys[1] = p->batch;
+        keys[3] = scores[3];
+    }
     status = attn_i_problem_output(p, args.entropy, "stats->entropy", row_layout, rows, &s->entropy);
     if (status == ATTN_OK) status = check_strongest(p, args.strongest, rows, &s->strongest);
     if (status == ATTN_OK) {

@@ -21,6 +21,7 @@ typedef struct attn_i_wide {
     int count;
     struct {
         const attn_i_view *given, *scales; /* scales: of rows of integers, or NULL */
+        const attn_i_pages *pages;         /* that the rows lie in; or NULL */
         attn_i_view *computed;
         int use;          /* ATTN_I_READ, ATTN_I_WRITTEN, or both */
         attn_i_view copy; /* what `computed` is to be */

@@ -22,6 +22,12 @@ static inline int64_t ahead_of(int64_t row, int64_t stride)
     return stride == row || row == 0 ? FETCH : (FETCH / row + 1) * stride;
 }
 
+/* The same where whoever has the rows may know better. */
+static inline int64_t ahead_or(int64_t given, int64_t row, int64_t stride)
+{
+    return given != 0 ? given : ahead_of(row, stride);
+}
+
 /* So many rows, of `count` of so many bytes each, stay in the first-level cache while all queries go over them: all, or
  * a multiple of `least`. */
 static inline int64_t part_of(int64_t fits, int64_t count, int64_t row, int64_t least)

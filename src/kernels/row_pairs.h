@@ -56,12 +56,12 @@ static ALWAYS_INLINE void add_products(int rows, int count, int64_t from, int64_
 
 /* Of `count` keys, WIDTH / rows or one, as in kernels/row_products.c. */
 static ALWAYS_INLINE void sum_products(int rows, int count, int64_t depth, query_pairs queries, bytes keys,
-                                       int64_t stride, int64_t row, vec *acc)
+                                       int64_t stride, int64_t row, int64_t away, vec *acc)
 {
     enum { IN_LINE = LINE / ELEMENT };
     const int follow = stride == row;
     const int64_t next_key = follow ? LINE : stride, next_line = follow ? count * LINE : LINE;
-    bytes ahead = keys + ahead_of(row, stride);
+    bytes ahead = keys + away;
     int64_t d = 0;
     for (; d + IN_LINE <= depth; d += IN_LINE) {
         UNROLL for (int j = 0; j < count; j++) __builtin_prefetch(ahead + j * next_key, 0, SECOND_LEVEL);
@@ -84,8 +84,8 @@ static ALWAYS_INLINE void sum_products(int rows, int count, int64_t depth, query
 /* Products of elements first .. first + depth - 1, added to what is there if that is not the first of them. row: the
  * bytes of a whole key. */
 static ALWAYS_INLINE void product_rows(int rows, int64_t first, int64_t depth, query_pairs queries, const float *factor,
-                                       bytes keys, int64_t stride, int64_t row, int64_t keys_count, float *to,
-                                       int64_t to_stride)
+                                       bytes keys, int64_t stride, int64_t row, int64_t away, int64_t keys_count,
+                                       float *to, int64_t to_stride)
 {
     const int count = WIDTH / rows;
     float all_factors[WIDTH];
@@ -95,7 +95,7 @@ static ALWAYS_INLINE void product_rows(int rows, int64_t first, int64_t depth, q
         vec acc[WIDTH];
         float sums[WIDTH];
         UNROLL for (int i = 0; i < WIDTH; i++) acc[i] = splat(0);
-        sum_products(rows, count, depth, queries, keys + j * stride, stride, row, acc);
+        sum_products(rows, count, depth, queries, keys + j * stride, stride, row, away, acc);
         store(add_up(acc) * load(all_factors), sums);
         for (int r = 0; r < rows; r++) {
             float *place = to + r * to_stride + j;
@@ -106,7 +106,7 @@ static ALWAYS_INLINE void product_rows(int rows, int64_t first, int64_t depth, q
     for (; j < keys_count; j++) {
         vec acc[MOST_ROWS];
         UNROLL for (int r = 0; r < rows; r++) acc[r] = splat(0);
-        sum_products(rows, 1, depth, queries, keys + j * stride, stride, row, acc);
+        sum_products(rows, 1, depth, queries, keys + j * stride, stride, row, away, acc);
         for (int r = 0; r < rows; r++) {
             float *place = to + r * to_stride + j;
             *place = (first > 0 ? *place : 0) + factor[r] * add_up_one(acc[r]);
@@ -114,8 +114,8 @@ static ALWAYS_INLINE void product_rows(int rows, int64_t first, int64_t depth, q
     }
 }
 
-static void products_of(int rows, int64_t depth, attn_i_rows queries, bytes keys, int64_t stride, int64_t count,
-                        float *to, int64_t to_stride)
+static void products_of(int rows, int64_t depth, attn_i_rows queries, bytes keys, int64_t stride, int64_t away,
+                        int64_t count, float *to, int64_t to_stride)
 {
     query_pairs pairs;
     float factor[MOST_ROWS];
@@ -124,9 +124,9 @@ static void products_of(int rows, int64_t depth, attn_i_rows queries, bytes keys
         const int64_t row = depth * ELEMENT;
         n = depth - d < DEPTH ? depth - d : DEPTH;
         for (int r = 0; r < rows; r++) factor[r] = pair_row(n, queries.data + r * queries.stride + d, pairs[r]);
-        if (rows == 4) product_rows(4, d, n, pairs, factor, from, stride, row, count, to, to_stride);
-        if (rows == 2) product_rows(2, d, n, pairs, factor, from, stride, row, count, to, to_stride);
-        if (rows == 1) product_rows(1, d, n, pairs, factor, from, stride, row, count, to, to_stride);
+        if (rows == 4) product_rows(4, d, n, pairs, factor, from, stride, row, away, count, to, to_stride);
+        if (rows == 2) product_rows(2, d, n, pairs, factor, from, stride, row, away, count, to, to_stride);
+        if (rows == 1) product_rows(1, d, n, pairs, factor, from, stride, row, away, count, to, to_stride);
         if (depth == 0) return;
     }
 }
@@ -139,14 +139,14 @@ static int rows_of(int64_t left)
 static void row_products(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys, int64_t count,
                          float *to, int64_t to_stride)
 {
-    const int64_t stride = keys.stride * ELEMENT;
+    const int64_t stride = keys.stride * ELEMENT, away = ahead_or(keys.ahead, depth * ELEMENT, stride);
     const int64_t most = rows <= MOST_ROWS ? count : part_of(PART_BYTES, count, depth * ELEMENT, WIDTH);
     for (int64_t j = 0, part; j < count; j += part) {
         part = count - j < most ? count - j : most;
         for (int64_t i = 0, n; i < rows; i += n) {
             const attn_i_rows some = {queries.data + i * queries.stride, queries.stride};
             n = rows_of(rows - i);
-            products_of((int)n, depth, some, (bytes)keys.data + j * stride, stride, part, to + i * to_stride + j,
+            products_of((int)n, depth, some, (bytes)keys.data + j * stride, stride, away, part, to + i * to_stride + j,
                         to_stride);
         }
     }
@@ -156,13 +156,14 @@ static void row_products(int64_t depth, attn_i_rows queries, int64_t rows, attn_
 
 /* 2 `blocks` vectors, from element d on, of the contexts of `rows` queries. */
 static ALWAYS_INLINE void context_block(int rows, int blocks, int64_t d, int64_t count, weight_pairs weights,
-                                        const float *factor, bytes values, int64_t stride, float *context, int64_t dim)
+                                        const float *factor, bytes values, int64_t stride, int64_t away, float *context,
+                                        int64_t dim)
 {
     const int64_t some = blocks * ELEMENTS * ELEMENT;
     const int follow = stride == dim * ELEMENT;
     const int64_t next = follow ? some : stride;
     bytes at = values + d * ELEMENT;
-    bytes ahead = values + ahead_of(dim * ELEMENT, stride) + d * ELEMENT * (follow ? count : 1);
+    bytes ahead = values + away + d * ELEMENT * (follow ? count : 1);
     vec acc[MOST_ROWS][4];
     UNROLL for (int r = 0; r < rows; r++)
     {
@@ -223,17 +224,17 @@ static ALWAYS_INLINE void context_rest(int rows, int64_t d, int64_t n, int64_t c
 }
 
 static ALWAYS_INLINE void context_rows(int rows, int64_t count, attn_i_rows weights, bytes values, int64_t stride,
-                                       int64_t dim, float *context)
+                                       int64_t away, int64_t dim, float *context)
 {
     weight_pairs pairs;
     float factor[MOST_ROWS];
     int64_t d = 0;
     for (int r = 0; r < rows; r++) factor[r] = pair_row(count, weights.data + r * weights.stride, pairs[r]);
     for (; d + 2 * ELEMENTS <= dim; d += 2 * ELEMENTS) {
-        context_block(rows, 2, d, count, pairs, factor, values, stride, context, dim);
+        context_block(rows, 2, d, count, pairs, factor, values, stride, away, context, dim);
     }
     if (d + ELEMENTS <= dim) {
-        context_block(rows, 1, d, count, pairs, factor, values, stride, context, dim);
+        context_block(rows, 1, d, count, pairs, factor, values, stride, away, context, dim);
         d += ELEMENTS;
     }
     if (d < dim) context_rest(rows, d, dim - d, count, pairs, factor, values, stride, context, dim);
@@ -242,7 +243,7 @@ static ALWAYS_INLINE void context_rows(int rows, int64_t count, attn_i_rows weig
 static void row_context(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values, int64_t dim,
                         float *context)
 {
-    const int64_t stride = values.stride * ELEMENT;
+    const int64_t stride = values.stride * ELEMENT, away = ahead_or(values.ahead, dim * ELEMENT, stride);
     const int64_t fits = part_of(PART_BYTES, count, dim * ELEMENT, LEAST_PART), most = fits < KEYS ? fits : KEYS;
     for (int64_t j = 0, part; j < count; j += part) {
         bytes some = (bytes)values.data + j * stride;
@@ -251,9 +252,9 @@ static void row_context(int64_t count, attn_i_rows weights, int64_t rows, attn_i
             const attn_i_rows w = {weights.data + i * weights.stride + j, weights.stride};
             float *to = context + i * dim;
             n = rows_of(rows - i);
-            if (n == 4) context_rows(4, part, w, some, stride, dim, to);
-            if (n == 2) context_rows(2, part, w, some, stride, dim, to);
-            if (n == 1) context_rows(1, part, w, some, stride, dim, to);
+            if (n == 4) context_rows(4, part, w, some, stride, away, dim, to);
+            if (n == 2) context_rows(2, part, w, some, stride, away, dim, to);
+            if (n == 1) context_rows(1, part, w, some, stride, away, dim, to);
         }
     }
 }

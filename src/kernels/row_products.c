@@ -45,12 +45,12 @@ static ALWAYS_INLINE void add_products(stored_type type, int rows, int count, in
 
 /* All elements of some keys. Their lines, or those that lie as far ahead, are asked for as they are gone through. */
 static ALWAYS_INLINE void sum_products(stored_type type, int rows, int count, int step, int64_t depth,
-                                       attn_i_rows queries, bytes keys, int64_t stride, vec *acc)
+                                       attn_i_rows queries, bytes keys, int64_t stride, int64_t away, vec *acc)
 {
     const int64_t size = stored_size(type), in_line = LINE / size < WIDTH ? WIDTH : LINE / size, row = depth * size;
     const int follow = stride == row;
     const int64_t next_key = follow ? in_line * size : stride, next_line = in_line * size * (follow ? count : 1);
-    bytes ahead = keys + ahead_of(row, stride);
+    bytes ahead = keys + away;
     int64_t d = 0;
     for (; d + in_line <= depth; d += in_line) {
         UNROLL for (int j = 0; j < count; j++) __builtin_prefetch(ahead + j * next_key, 0, SECOND_LEVEL);
@@ -77,14 +77,14 @@ static ALWAYS_INLINE void sum_products(stored_type type, int rows, int count, in
 
 /* The products of `rows` queries with WIDTH / rows keys: WIDTH accumulators, whose sums fall out of a transpose. */
 static ALWAYS_INLINE void product_block(stored_type type, int rows, int64_t depth, attn_i_rows queries, bytes keys,
-                                        int64_t stride, float *to, int64_t to_stride)
+                                        int64_t stride, int64_t away, float *to, int64_t to_stride)
 {
     const int count = WIDTH / rows, together = at_once(type) / rows;
     vec acc[WIDTH];
     UNROLL for (int i = 0; i < WIDTH; i++) acc[i] = splat(0);
     UNROLL for (int j = 0; j < count; j += together)
     {
-        sum_products(type, rows, together, count, depth, queries, keys + j * stride, stride, acc + j);
+        sum_products(type, rows, together, count, depth, queries, keys + j * stride, stride, away, acc + j);
     }
     float sums[WIDTH];
     store(sums_of(acc), sums);
@@ -105,11 +105,12 @@ static ALWAYS_INLINE float product(stored_type type, int64_t depth, const float 
 
 /* `vectors` vectors, from vector `first` on, of the contexts of `rows` queries. */
 static ALWAYS_INLINE void context_block(stored_type type, int rows, int vectors, int64_t first, int64_t count,
-                                        attn_i_rows weights, bytes values, int64_t stride, float *context, int64_t dim)
+                                        attn_i_rows weights, bytes values, int64_t stride, int64_t away, float *context,
+                                        int64_t dim)
 {
     const int64_t size = stored_size(type), some = vectors * WIDTH * size;
     const int follow = stride == dim * size;
-    bytes ahead = values + ahead_of(dim * size, stride) + first * WIDTH * size * (follow ? count : 1);
+    bytes ahead = values + away + first * WIDTH * size * (follow ? count : 1);
     vec acc[MOST_ROWS][4];
     UNROLL for (int r = 0; r < rows; r++)
     {
@@ -178,13 +179,13 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
 
 /* Of so many queries, of values of a type. */
 #define ROWS(name, type, rows)                                                                                         \
-    static void products_##name##_##rows(int64_t depth, attn_i_rows queries, bytes keys, int64_t stride,               \
+    static void products_##name##_##rows(int64_t depth, attn_i_rows queries, bytes keys, int64_t stride, int64_t away, \
                                          int64_t count, float *to, int64_t to_stride)                                  \
     {                                                                                                                  \
         const int64_t step = WIDTH / rows;                                                                             \
         int64_t j = 0;                                                                                                 \
         for (; j + step <= count; j += step) {                                                                         \
-            product_block(type, rows, depth, queries, keys + j * stride, stride, to + j, to_stride);                   \
+            product_block(type, rows, depth, queries, keys + j * stride, stride, away, to + j, to_stride);             \
         }                                                                                                              \
         for (; j < count; j++) {                                                                                       \
             for (int64_t r = 0; r < rows; r++) {                                                                       \
@@ -193,7 +194,7 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
         }                                                                                                              \
     }                                                                                                                  \
     static void contexts_##name##_##rows(int64_t count, attn_i_rows weights, bytes values, int64_t stride,             \
-                                         int64_t dim, float *context)                                                  \
+                                         int64_t away, int64_t dim, float *context)                                    \
     {                                                                                                                  \
         const int64_t vectors = dim / WIDTH;                                                                           \
         int64_t v = 0;                                                                                                 \
@@ -206,9 +207,9 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
         }                                                                                                              \
         if (dim > WIDE) v = vectors;                                                                                   \
         for (; v + 4 <= vectors; v += 4) {                                                                             \
-            context_block(type, rows, 4, v, count, weights, values, stride, context, dim);                             \
+            context_block(type, rows, 4, v, count, weights, values, stride, away, context, dim);                       \
         }                                                                                                              \
-        for (; v < vectors; v++) context_block(type, rows, 1, v, count, weights, values, stride, context, dim);        \
+        for (; v < vectors; v++) context_block(type, rows, 1, v, count, weights, values, stride, away, context, dim);  \
         const int64_t d = vectors * WIDTH;                                                                             \
         if (d == dim) return;                                                                                          \
         context_rest(type, rows, count, weights, values + d * stored_size(type), stride, dim - d, context + d, dim);   \
@@ -223,6 +224,7 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
                                      int64_t count, float *to, int64_t to_stride)                                      \
     {                                                                                                                  \
         const int64_t stride = keys.stride * stored_size(type);                                                        \
+        const int64_t away = ahead_or(keys.ahead, depth * stored_size(type), stride);                                  \
         const int64_t most = rows <= MOST_ROWS ? count : part_of(PART_BYTES, count, depth * stored_size(type), WIDTH); \
         for (int64_t j = 0, part; j < count; j += part) {                                                              \
             bytes some = (bytes)keys.data + j * stride;                                                                \
@@ -230,9 +232,10 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
             for (int64_t i = 0, n; i < rows; i += n) {                                                                 \
                 const attn_i_rows q = {queries.data + i * queries.stride, queries.stride};                             \
                 n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;                                                         \
-                (n == 4   ? products_##name##_4                                                                        \
-                 : n == 2 ? products_##name##_2                                                                        \
-                          : products_##name##_1)(depth, q, some, stride, part, to + i * to_stride + j, to_stride);     \
+                (n == 4 ? products_##name##_4                                                                          \
+                 : n == 2                                                                                              \
+                     ? products_##name##_2                                                                             \
+                     : products_##name##_1)(depth, q, some, stride, away, part, to + i * to_stride + j, to_stride);    \
             }                                                                                                          \
         }                                                                                                              \
     }                                                                                                                  \
@@ -240,6 +243,7 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
                                     int64_t dim, float *context)                                                       \
     {                                                                                                                  \
         const int64_t stride = values.stride * stored_size(type);                                                      \
+        const int64_t away = ahead_or(values.ahead, dim * stored_size(type), stride);                                  \
         const int64_t most = part_of(PART_BYTES, count, dim * stored_size(type), LEAST_PART);                          \
         for (int64_t j = 0, part; j < count; j += part) {                                                              \
             bytes some = (bytes)values.data + j * stride;                                                              \
@@ -249,7 +253,7 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
                 n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;                                                         \
                 (n == 4   ? contexts_##name##_4                                                                        \
                  : n == 2 ? contexts_##name##_2                                                                        \
-                          : contexts_##name##_1)(part, w, some, stride, dim, context + i * dim);                       \
+                          : contexts_##name##_1)(part, w, some, stride, away, dim, context + i * dim);                 \
             }                                                                                                          \
         }                                                                                                              \
     }

@@ -14,6 +14,7 @@
 typedef struct attn_i_stored_rows {
     const void *data;
     int64_t stride;
+    int64_t ahead; /* bytes from a row to the one that is asked for meanwhile; 0: as many as suit rows without end */
 } attn_i_stored_rows;
 
 /* Few queries, for which lanes would stay empty: at most ATTN_I_FEW rows, a row of scores for each. */

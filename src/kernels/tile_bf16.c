@@ -154,7 +154,7 @@ static attn_i_stored_rows load_values(int64_t count, attn_i_stored_rows values, 
             if (j + 1 < count) memcpy((char *)(pairs + d) + ELEMENT, b + d * ELEMENT, ELEMENT);
         }
     }
-    return (attn_i_stored_rows){to, dim};
+    return (attn_i_stored_rows){to, dim, 0};
 }
 
 static attn_i_stored_rows load_floats(int64_t count, attn_i_rows values, int64_t dim, float *to)
@@ -167,7 +167,7 @@ static attn_i_stored_rows load_floats(int64_t count, attn_i_rows values, int64_t
             store_part(pair_of(a, b), dim - d, to + j / 2 * dim + d);
         }
     }
-    return (attn_i_stored_rows){to, dim};
+    return (attn_i_stored_rows){to, dim, 0};
 }
 
 /* Weights become pairs, in place; adds them up as they are and as they become. */

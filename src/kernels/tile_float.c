@@ -33,7 +33,7 @@ static int weights(int64_t depth, const float *queries, attn_i_stored_rows keys,
 static attn_i_stored_rows load_floats(int64_t count, attn_i_rows values, int64_t dim, float *to)
 {
     (void)count, (void)dim, (void)to;
-    return (attn_i_stored_rows){values.data, values.stride};
+    return (attn_i_stored_rows){values.data, values.stride, 0};
 }
 
 static void context(int64_t count, float *weights_, attn_i_stored_rows values, int64_t first, int64_t dim,

@@ -5,6 +5,7 @@
 #ifndef ATTN_I_TILES_KEPT_H
 #define ATTN_I_TILES_KEPT_H
 
+#include "call/pages.h"
 #include "kernels/arithmetic.h"
 #include "runtime/size.h"
 
@@ -14,15 +15,40 @@ typedef struct attn_i_kept {
     const attn_i_stored_kernels *type;
     const float *scales; /* what each row is to be multiplied by; NULL: by nothing */
     int64_t scale_stride;
+    const attn_i_pages *pages; /* that the rows lie in; NULL: they are evenly apart */
+    int64_t page_stride, scale_page_stride;
 } attn_i_kept;
 
-/* Rows from `first` on. */
+/* How many elements, or scales, row `first` is from row 0, or from that of page 0. */
+static inline int64_t attn_i_kept_place(const attn_i_kept *kept, int64_t first)
+{
+    if (kept->pages != NULL) return attn_i_page_row(kept->pages, first, kept->stride, kept->page_stride);
+    return first * kept->stride;
+}
+static inline int64_t attn_i_kept_scale_place(const attn_i_kept *kept, int64_t first)
+{
+    if (kept->pages != NULL) return attn_i_page_row(kept->pages, first, kept->scale_stride, kept->scale_page_stride);
+    return first * kept->scale_stride;
+}
+
+/* Of `count` rows from `first` on, how many there are that are evenly apart: at least one, if `count` is. */
+static inline int64_t attn_i_kept_run(const attn_i_kept *kept, int64_t first, int64_t count)
+{
+    if (kept->pages == NULL) return count;
+    return attn_i_min(count, kept->pages->rows - attn_i_remainder(first, kept->pages->rows));
+}
+
+/* Rows from `first` on, as many as are evenly apart. Nothing is asked for ahead of those in pages. */
 static inline attn_i_stored_rows attn_i_kept_from(const attn_i_kept *kept, int64_t first)
 {
     const char *data = kept->data;
-    if (first > 0) data += first * kept->stride * kept->type->size;
-    return (attn_i_stored_rows){data, kept->stride};
+    if (first > 0 || kept->pages != NULL) data += attn_i_kept_place(kept, first) * kept->type->size;
+    return (attn_i_stored_rows){data, kept->stride, kept->pages != NULL};
 }
+
+/* The same for kernels that ask for rows ahead of those that they go over, `width` elements each, of `end` there are.
+ */
+attn_i_stored_rows attn_i_kept_ahead(const attn_i_kept *kept, int64_t first, int64_t width, int64_t end);
 
 /* `count` rows of `width` elements, from `first` on, in float32: where they are, or in `room`, one after the other. */
 attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, float *room);
@@ -36,6 +62,7 @@ static inline void attn_i_kept_fetch(const attn_i_kept *kept, int64_t first, int
                                      attn_i_fetch *fetch)
 {
     const int64_t size = kept->type->size;
+    if (attn_i_kept_run(kept, first, count) < count) return; /* there is no entry for these */
     attn_i_fetch_add(fetch, (attn_i_fetched){.first = attn_i_kept_from(kept, first).data,
                                              .runs = 1,
                                              .rows = count,

@@ -124,18 +124,22 @@ static void score_converted(const rows *t, attn_i_span keys)
 static void score(const rows *t, attn_i_span keys)
 {
     const attn_i_kept *kept = &t->w->key_rows;
-    const attn_i_stored_rows from = attn_i_kept_from(kept, keys.first);
-    const int64_t n = keys.end - keys.first;
+    const int64_t n = keys.end - keys.first, depth = t->plan->depth;
     if (t->plan->lanes != NULL) {
         score_converted(t, keys);
         return;
     }
-    if (t->queries.data != NULL) {
-        kept->type->rows.products(t->plan->depth, t->queries, t->w->rows, from, n, t->s->scores, BLOCK_KEYS);
-    } else {
+    for (int64_t j = keys.first, run; j < keys.end; j += run) {
+        const attn_i_stored_rows from = attn_i_kept_ahead(kept, j, depth, t->w->keys.end);
+        float *to = t->s->scores + j - keys.first;
+        run = attn_i_kept_run(kept, j, keys.end - j);
+        if (t->queries.data != NULL) {
+            kept->type->rows.products(depth, t->queries, t->w->rows, from, run, to, BLOCK_KEYS);
+            continue;
+        }
         for (int64_t i = 0; i < t->w->rows; i++) {
-            kept->type->rows.products(t->plan->depth, (attn_i_rows){t->query[i], 0}, 1, from, n,
-                                      t->s->scores + i * BLOCK_KEYS, BLOCK_KEYS);
+            kept->type->rows.products(depth, (attn_i_rows){t->query[i], 0}, 1, from, run, to + i * BLOCK_KEYS,
+                                      BLOCK_KEYS);
         }
     }
     for (int64_t i = 0; i < t->w->rows && kept->scales != NULL; i++) {
@@ -246,8 +250,8 @@ static void add_context_cleaned(const rows *t, int64_t first, int64_t n)
         finite[j] = (unsigned char)t->p->kernels->gather_finite(dim, value.data, 1, cleaned, 1);
         if (cleaned == t->s->near) type->store(dim, cleaned, (char *)t->s->values + j * dim * type->size, 1);
     }
-    type->rows.context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, (attn_i_stored_rows){t->s->values, dim},
-                       dim, t->part->context);
+    type->rows.context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows,
+                       (attn_i_stored_rows){t->s->values, dim, 0}, dim, t->part->context);
     for (int64_t j = 0; j < n; j++) {
         if (finite[j]) continue;
         const attn_i_rows value = attn_i_kept_near(&t->w->value_rows, first + j, 1, dim, t->s->near);
@@ -265,8 +269,13 @@ static void add_context(const rows *t, int64_t first, int64_t n)
     for (int64_t i = 0; i < t->w->rows && kept->scales != NULL; i++) {
         attn_i_kept_scale(kept, first, n, t->s->scores + i * BLOCK_KEYS, 1);
     }
-    kept->type->rows.context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows, attn_i_kept_from(kept, first),
-                             context_dim(t->p), t->part->context);
+    const int64_t dim = context_dim(t->p);
+    for (int64_t j = 0, run; j < n; j += run) {
+        const attn_i_stored_rows from = attn_i_kept_ahead(kept, first + j, dim, t->w->keys.end);
+        run = attn_i_kept_run(kept, first + j, n - j);
+        kept->type->rows.context(run, (attn_i_rows){t->s->scores + j, BLOCK_KEYS}, t->w->rows, from, dim,
+                                 t->part->context);
+    }
 }
 
 static void modify(const rows *t, int64_t i, attn_i_span keys)

@@ -83,6 +83,8 @@ static attn_i_source make_keys(const attn_i_problem *p, const attn_i_score_state
     attn_i_source s = make_source(p, key_rows(p, state, 0), p->key.dtype, 1, width);
     s.rows_of = key_rows;
     s.scales = &p->key_scales;
+    if (p->pages.table.data != NULL) s.paged = &p->key;
+    s.gathered |= width > 0 && s.paged != NULL;
     return s;
 }
 
@@ -116,6 +118,7 @@ void attn_i_sources_find(attn_i_sources *sources, int converted)
         sources->value = make_source(p, value_rows(p, &sources->state, 0), p->value.dtype, 1, 0);
         sources->value.rows_of = value_rows;
         sources->value.scales = &p->value_scales;
+        if (p->pages.table.data != NULL) sources->value.paged = &p->value;
     }
 }
 
@@ -125,6 +128,7 @@ void attn_i_sources_widen(attn_i_sources *sources, const attn_i_tile_arithmetic 
     for (int i = 0; i < 2; i++) {
         const attn_i_stored_kernels *type = both[i]->type;
         both[i]->copied |= !attn_i_is_float32(type) && type->size != arithmetic->size;
+        both[i]->copied |= both[i]->paged != NULL && attn_i_is_float32(type);
     }
 }
 
@@ -138,10 +142,16 @@ static void lay_out(attn_i_source *s, int64_t heads, attn_i_arena *arena)
     if (s->gathered) s->raw = attn_i_carve_matrix(arena, rows, s->from_width, (int64_t)sizeof(float));
 }
 
+/* And its pages, if it has any. */
 static void find_scales(const attn_i_sources *sources, const attn_i_source *s, int64_t head, attn_i_kept *kept)
 {
     const attn_i_view *scales = s->scales;
     kept->scales = NULL;
+    kept->pages = s->paged != NULL ? &sources->p->pages : NULL;
+    if (s->paged != NULL) {
+        kept->page_stride = s->paged->stride[0];
+        kept->scale_page_stride = scales->stride[1];
+    }
     if (scales->data == NULL) return;
     const int64_t b = head / sources->p->key_heads, h = head % sources->p->key_heads;
     kept->scales = (const float *)(const void *)attn_i_view_element(scales, 0, b, h, 0);
@@ -153,14 +163,15 @@ static void gather(const attn_i_sources *sources, const attn_i_source *s, int64_
 {
     attn_i_matrix from = {0};
     if (s->rows_of != NULL) from = s->rows_of(sources->p, &sources->state, head);
-    attn_i_kept kept = {.data = from.data};
+    attn_i_kept kept = {.data = from.data, .stride = from.row_stride};
     find_scales(sources, s, head, &kept);
     for (int64_t x = 0; x < s->rows; x++) {
-        const attn_i_matrix row =
+        attn_i_matrix row =
             s->rows_of != NULL ? attn_i_matrix_rows(from, x, 1, s->type->size) : query_row(sources->p, head, x);
+        if (kept.pages != NULL) row.data = from.data + attn_i_kept_place(&kept, x) * s->type->size;
         s->type->load(row.columns, row.data, row.column_stride, to + x * width);
         if (kept.scales == NULL) continue;
-        const float scale = kept.scales[x * kept.scale_stride];
+        const float scale = kept.scales[attn_i_kept_scale_place(&kept, x)];
         for (int64_t d = 0; d < row.columns; d++) to[x * width + d] *= scale;
     }
 }
@@ -220,7 +231,7 @@ static void copy_rows(void *data, int64_t i)
     if (s->prepares == NULL) {
         attn_i_matrix rows = {0};
         if (s->converts != NULL) rows = s->rows_of(job->sources->p, &job->sources->state, job->sources->first_head + i);
-        if (rows.column_stride == 1 && attn_i_is_float32(s->type)) {
+        if (rows.column_stride == 1 && attn_i_is_float32(s->type) && s->paged == NULL) {
             from = (attn_i_rows){(const float *)(const void *)rows.data, rows.row_stride};
         } else {
             gather(job->sources, s, job->sources->first_head + i, to, s->width);
@@ -281,6 +292,7 @@ void attn_i_source_kept(const attn_i_sources *sources, const attn_i_source *s, i
     const int64_t head = sources->first_head + i;
     if (s->copied) {
         kept->scales = NULL;
+        kept->pages = NULL;
         kept->data = (const char *)(s->copy + i * s->rows * s->width);
         kept->stride = s->width;
         kept->type = attn_i_engine_stored_kernels(sources->p->engine, ATTN_F32);

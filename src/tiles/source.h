@@ -23,6 +23,7 @@ typedef struct attn_i_source {
     float *raw, *copy;
     const attn_i_stored_kernels *type; /* of the rows as they come, */
     const attn_i_view *scales;         /* [1, B, Hk, rows], what each is to be multiplied by; data NULL: by nothing */
+    const attn_i_view *paged;          /* the view of which they are, if they lie in pages; NULL: evenly apart */
 } attn_i_source;
 
 typedef struct attn_i_sources {
@@ -36,13 +37,14 @@ typedef struct attn_i_sources {
  * To be called once the state is laid out. */
 void attn_i_sources_find(attn_i_sources *sources, int converted);
 
-/* 1 if passes widen the rows as they read them. */
+/* 1 if passes copy the rows as they read them: widened, or from pages. */
 static inline int attn_i_source_is_widened(const attn_i_source *source)
 {
-    return !source->copied && !attn_i_is_float32(source->type);
+    return !source->copied && (!attn_i_is_float32(source->type) || source->paged != NULL);
 }
 
-/* Keys and values that the arithmetic does not take as they are kept are widened here, not by the passes. */
+/* Keys and values that the arithmetic does not take as they are kept are widened here, not by the passes; and those in
+ * pages are put together here. */
 void attn_i_sources_widen(attn_i_sources *sources, const attn_i_tile_arithmetic *arithmetic);
 
 /* The elements copied for one key head. */

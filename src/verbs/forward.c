@@ -24,7 +24,10 @@ static void widen(attn_i_forward_plan *f)
     f->in_float32.params = f->params;
     attn_i_wide_apply(&f->wide);
     if (f->problem.keys_are_values) f->in_float32.value = f->in_float32.key;
-    if (!f->by_tiles && !f->ragged) f->in_float32.key_scales.data = f->in_float32.value_scales.data = NULL; /* multiplied by */
+    if (!f->by_tiles && !f->ragged) { /* rows are multiplied by their scales, and lie together */
+        f->in_float32.key_scales.data = f->in_float32.value_scales.data = NULL;
+        f->in_float32.pages.table.data = NULL;
+    }
 }
 
 static void lay_out_wide(attn_i_forward_plan *f, attn_i_arena *arena)
@@ -81,8 +84,8 @@ static attn_status plan_ragged(attn_i_forward_plan *f)
 {
     attn_status status = plan_wide(f);
     if (status != ATTN_OK) return status;
-    f->sequences = (attn_i_sequences){
-        .p = &f->problem, .call = f, .measure = measure_sequence, .compute = compute_sequence};
+    f->sequences =
+        (attn_i_sequences){.p = &f->problem, .call = f, .measure = measure_sequence, .compute = compute_sequence};
     status = attn_i_sequences_plan(&f->sequences, 0, &f->scratch);
     return status == ATTN_OK ? attn_i_scratch_add(&f->scratch, f->wide_bytes) : status;
 }
@@ -103,7 +106,7 @@ attn_status attn_i_forward_plan_make(attn_i_forward_plan *f)
     f->local = attn_i_centres_wanted(p);
     f->by_tiles = !f->local && p->engine->way == ATTN_WAY_TILES && attn_i_tiles_takes(p, &f->tiles);
     attn_status status = ATTN_OK;
-    if (attn_i_problem_is_narrow(p)) {
+    if (attn_i_problem_is_narrow(p) || (p->pages.table.data != NULL && !f->by_tiles)) {
         status = plan_wide(f);
         p = f->computed;
         if (f->by_tiles) attn_i_tiles_takes(p, &f->tiles);

@@ -254,7 +254,7 @@ static void add_floats(const block *b, const column_block *c, attn_dtype dtype, 
             const void *piece = row + j * c->stride * type->size;
             if (c->stride != 1) type->load(count, piece, c->stride, widened);
             kernels->rows.context(1, (attn_i_rows){&weight, 1}, 1,
-                                  (attn_i_stored_rows){c->stride == 1 ? piece : widened, count}, count, sums + j);
+                                  (attn_i_stored_rows){c->stride == 1 ? piece : widened, count, 0}, count, sums + j);
         }
     }
 }
