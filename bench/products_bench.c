@@ -108,7 +108,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "products_bench: %s\n", attn_last_error());
         return 1;
     }
-    attn_i_problem p = {.engine = engine, .dtype = ATTN_F32, .size = sizeof(float)};
+    attn_i_problem p = {.engine = engine, .threads = threads, .dtype = ATTN_F32, .size = sizeof(float)};
     p.kernels = attn_i_engine_kernels(engine, ATTN_F32);
     printf("%s %s, core %s; our kernels: %s; %d thread%s\n", engine->blas.library, engine->blas.version,
            engine->blas.core, p.kernels->name, threads, threads == 1 ? "" : "s");

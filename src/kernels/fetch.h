@@ -6,13 +6,14 @@
 #ifndef ATTN_I_KERNELS_FETCH_H
 #define ATTN_I_KERNELS_FETCH_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum { ATTN_I_LINE = 64, ATTN_I_MOST_FETCHED = 3, ATTN_I_LINES_AT_ONCE = 8 };
 
-/* `runs` runs of `rows` rows each. */
+/* `runs` runs of `rows` rows each, a stride apart or each where `starts` says. */
 typedef struct attn_i_fetched {
-    const char *first;
+    const char *first, *const *starts; /* starts NULL: by stride from the first on */
     int64_t runs, run_stride; /* strides in bytes */
     int64_t rows, row_stride;
     int64_t lines; /* of a row */
@@ -45,8 +46,9 @@ static inline void attn_i_fetch_step(attn_i_fetch *fetch)
         const attn_i_fetched *entry = &fetch->list[fetch->at];
         const int64_t in_row = entry->lines - fetch->line;
         const int64_t n = in_row < ATTN_I_LINES_AT_ONCE ? in_row : ATTN_I_LINES_AT_ONCE;
-        const char *line =
-            entry->first + fetch->run * entry->run_stride + fetch->row * entry->row_stride + fetch->line * ATTN_I_LINE;
+        const char *run =
+            entry->starts != NULL ? entry->starts[fetch->run] : entry->first + fetch->run * entry->run_stride;
+        const char *line = run + fetch->row * entry->row_stride + fetch->line * ATTN_I_LINE;
         for (int64_t i = 0; i < n; i++) __builtin_prefetch(line + i * ATTN_I_LINE, 0, 2);
         left -= n;
         fetch->line += n;

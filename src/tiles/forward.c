@@ -270,7 +270,7 @@ static void fetch_share(const attn_i_tiles *way, int64_t pass, const attn_i_sour
     attn_i_kept rows;
     attn_i_source_kept(&way->sources, source, i, &rows);
     const int64_t first = keys * part / share;
-    attn_i_kept_fetch(&rows, first, keys * (part + 1) / share - first, width, fetch);
+    if (rows.pages == NULL) attn_i_kept_fetch(&rows, first, keys * (part + 1) / share - first, width, NULL, fetch);
 }
 
 static attn_i_row_stats *stats_of(const attn_i_tiles *way, int64_t pass)

@@ -5,16 +5,45 @@
 
 #include <string.h>
 
-attn_i_stored_rows attn_i_kept_ahead(const attn_i_kept *kept, int64_t first, int64_t width, int64_t end)
+int64_t attn_i_kept_next(const attn_i_kept *kept, int64_t first, int64_t end, int64_t width, int64_t all,
+                         attn_i_stored_rows *rows)
 {
     enum { AHEAD = 8192 }; /* bytes, as kernels/row_fetch.h has it of rows without end */
-    attn_i_stored_rows rows = attn_i_kept_from(kept, first);
-    if (kept->pages == NULL) return rows;
-    const int64_t size = kept->type->size, page = kept->pages->rows;
-    const int64_t pages = attn_i_divide_up(AHEAD, attn_i_max(page * width * size, 1)), later = first + pages * page;
-    if (later < end) rows.ahead = (attn_i_kept_place(kept, later) - attn_i_kept_place(kept, first)) * size;
-    if (rows.ahead == 0) rows.ahead = 1; /* the same page once more: it is near */
-    return rows;
+    const attn_i_pages *pages = kept->pages;
+    *rows = (attn_i_stored_rows){kept->data, kept->stride, 0};
+    if (pages == NULL) {
+        rows->data = kept->data + first * kept->stride * kept->type->size;
+        return end - first;
+    }
+    const int64_t size = kept->type->size, number = attn_i_quotient(first, pages->rows);
+    const int64_t row = first - number * pages->rows, page = attn_i_integer(&pages->table, number);
+    const int64_t bytes = attn_i_max(pages->rows * width * size, 1), away = attn_i_quotient(AHEAD + bytes - 1, bytes);
+    rows->data = kept->data + (page * kept->page_stride + row * kept->stride) * size;
+    if (first + away * pages->rows < all) {
+        rows->ahead = (attn_i_integer(&pages->table, number + away) - page) * kept->page_stride * size;
+    }
+    if (rows->ahead == 0) rows->ahead = 1; /* the same page once more: it is near */
+    return attn_i_min(end - first, pages->rows - row);
+}
+
+void attn_i_kept_fetch(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, const char **pages,
+                       attn_i_fetch *fetch)
+{
+    const int64_t size = kept->type->size, page = kept->pages == NULL ? count : kept->pages->rows;
+    attn_i_fetched entry = {
+        .runs = 1, .rows = count, .row_stride = kept->stride * size, .lines = attn_i_divide_up(width * size, ATTN_I_LINE)};
+    if (count <= 0) return;
+    entry.first = attn_i_kept_from(kept, first).data;
+    if (attn_i_kept_run(kept, first, count) < count) {
+        const int64_t before = attn_i_remainder(first, page);
+        entry.starts = pages;
+        entry.rows = page;
+        entry.runs = 0;
+        for (int64_t j = first - before; j < first + count; j += page) {
+            pages[entry.runs++] = attn_i_kept_from(kept, j).data;
+        }
+    }
+    attn_i_fetch_add(fetch, entry);
 }
 
 /* Row j as it is kept. */

@@ -46,9 +46,10 @@ static inline attn_i_stored_rows attn_i_kept_from(const attn_i_kept *kept, int64
     return (attn_i_stored_rows){data, kept->stride, kept->pages != NULL};
 }
 
-/* The same for kernels that ask for rows ahead of those that they go over, `width` elements each, of `end` there are.
- */
-attn_i_stored_rows attn_i_kept_ahead(const attn_i_kept *kept, int64_t first, int64_t width, int64_t end);
+/* Of rows first .. end - 1 those that are evenly apart, from the first on, for kernels that ask for rows ahead of those
+ * that they go over, `width` elements each, of `all` there are. Returns how many. */
+int64_t attn_i_kept_next(const attn_i_kept *kept, int64_t first, int64_t end, int64_t width, int64_t all,
+                         attn_i_stored_rows *rows);
 
 /* `count` rows of `width` elements, from `first` on, in float32: where they are, or in `room`, one after the other. */
 attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, float *room);
@@ -57,18 +58,10 @@ attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t cou
 attn_i_stored_rows attn_i_kept_for(const attn_i_tile_arithmetic *arithmetic, const attn_i_kept *kept, int64_t first,
                                    int64_t count, int64_t width, float *room);
 
-/* `count` of them, to be asked for. */
-static inline void attn_i_kept_fetch(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width,
-                                     attn_i_fetch *fetch)
-{
-    const int64_t size = kept->type->size;
-    if (attn_i_kept_run(kept, first, count) < count) return; /* there is no entry for these */
-    attn_i_fetch_add(fetch, (attn_i_fetched){.first = attn_i_kept_from(kept, first).data,
-                                             .runs = 1,
-                                             .rows = count,
-                                             .row_stride = kept->stride * size,
-                                             .lines = attn_i_divide_up(width * size, ATTN_I_LINE)});
-}
+/* At most a tile of them, to be asked for; of pages the first rows are put into `pages`, which must stay. */
+enum { ATTN_I_FETCHED_PAGES = ATTN_I_TILE_KEYS + 1 };
+void attn_i_kept_fetch(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, const char **pages,
+                       attn_i_fetch *fetch);
 
 /* row[j] *= the scale of row first + j, j < n; of weights, 0 stays 0 whatever the scale is. */
 void attn_i_kept_scale(const attn_i_kept *kept, int64_t first, int64_t n, float *row, int weights);

@@ -21,10 +21,16 @@ enum { LOOK_KEYS = 32 };
 
 typedef attn_i_tile_piece piece;
 
+/* Where the rows of the next tile are, in pages. */
+typedef struct next_pages {
+    const char *keys[ATTN_I_FETCHED_PAGES], *values[ATTN_I_FETCHED_PAGES];
+} next_pages;
+
 typedef struct pass {
     attn_i_tile_view v;
     attn_i_fetch *fetch;
-    attn_i_fetch next;        /* what it is where the next tile's keys and values are not near */
+    attn_i_fetch next; /* what it is where the next tile's keys and values are not near */
+    next_pages *next_pages;
     float base[ATTN_I_LANES]; /* the greatest exponent that was seen, less ALiBi's part */
     int referenced;           /* every lane has a reference that weights made with products can do with */
     int clean;                /* values that are not finite are kept apart */
@@ -315,8 +321,8 @@ static void fetch_next(pass *t, int64_t end)
 {
     const int64_t first = t->v.keys.end, now = first - t->v.keys.first, n = attn_i_min(end - first, ATTN_I_TILE_KEYS);
     t->next = (attn_i_fetch){.count = 0};
-    attn_i_kept_fetch(&t->v.w->key_rows, first, n, t->v.plan->depth, &t->next);
-    attn_i_kept_fetch(&t->v.w->value_rows, first, n, context_dim(t), &t->next);
+    attn_i_kept_fetch(&t->v.w->key_rows, first, n, t->v.plan->depth, t->next_pages->keys, &t->next);
+    attn_i_kept_fetch(&t->v.w->value_rows, first, n, context_dim(t), t->next_pages->values, &t->next);
     attn_i_fetch_begin(&t->next, now / ATTN_I_BLOCK_ROWS);
     t->fetch = &t->next;
 }
@@ -467,7 +473,8 @@ static void run_what_failed(pass *t, attn_i_span keys, attn_i_tile_plan *great)
 void attn_i_tile_pass(const attn_i_tile_plan *plan, const attn_i_tile_scratch *scratch, const attn_i_tile_work *work,
                       attn_i_fetch *fetch)
 {
-    pass t = {.fetch = fetch};
+    next_pages pages; /* not zeros, which take a while to write */
+    pass t = {.fetch = fetch, .next_pages = &pages};
     attn_i_span keys = attn_i_tile_view_begin(&t.v, plan, scratch, work);
     if (plan->writes_scores) keys = work->keys;
     attn_i_fetch_begin(fetch, (keys.end - keys.first - LOOK_KEYS) / ATTN_I_BLOCK_ROWS);

@@ -130,9 +130,9 @@ static void score(const rows *t, attn_i_span keys)
         return;
     }
     for (int64_t j = keys.first, run; j < keys.end; j += run) {
-        const attn_i_stored_rows from = attn_i_kept_ahead(kept, j, depth, t->w->keys.end);
+        attn_i_stored_rows from;
         float *to = t->s->scores + j - keys.first;
-        run = attn_i_kept_run(kept, j, keys.end - j);
+        run = attn_i_kept_next(kept, j, keys.end, depth, t->w->keys.end, &from);
         if (t->queries.data != NULL) {
             kept->type->rows.products(depth, t->queries, t->w->rows, from, run, to, BLOCK_KEYS);
             continue;
@@ -271,8 +271,8 @@ static void add_context(const rows *t, int64_t first, int64_t n)
     }
     const int64_t dim = context_dim(t->p);
     for (int64_t j = 0, run; j < n; j += run) {
-        const attn_i_stored_rows from = attn_i_kept_ahead(kept, first + j, dim, t->w->keys.end);
-        run = attn_i_kept_run(kept, first + j, n - j);
+        attn_i_stored_rows from;
+        run = attn_i_kept_next(kept, first + j, first + n, dim, t->w->keys.end, &from);
         kept->type->rows.context(run, (attn_i_rows){t->s->scores + j, BLOCK_KEYS}, t->w->rows, from, dim,
                                  t->part->context);
     }
