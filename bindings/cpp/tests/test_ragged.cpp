@@ -171,6 +171,47 @@ void a_mask_may_be_of_the_last_keys()
     CHECK_THROWS(attn::forward(mechanism, args), attn::status::argument, "mask_align");
 }
 
+void keys_and_values_may_be_in_pages()
+{
+    constexpr std::size_t pages = 6, page = 5;
+    const reals query = check::numbers(2 * heads * 3 * dim, 1), key = check::numbers(pages * key_heads * page * dim, 2);
+    const std::vector<std::int32_t> table = {4, 1, 5, 0, 1, 2}, listed = {4, 1, 5, 0, 1}, lengths = {12, 6};
+    const integers offsets = {0, 3, 5};
+    reals context(2 * heads * 3 * dim), other(context.size());
+    attn::engine engine;
+    attn::mechanism mechanism(engine, attn::scaled_dot{});
+    attn::forward_args args;
+    args.query = {query, {2, heads, 3, dim}};
+    args.key = {key, {pages, key_heads, page, dim}};
+    args.key_lengths = lengths;
+    args.page_table = {table, {2, 3}};
+    args.context = {context, {2, heads, 3, dim}};
+    attn::forward(mechanism, args);
+    for (std::size_t b = 0; b < 2; b++) {
+        const auto length = static_cast<std::size_t>(lengths[b]);
+        reals own(key_heads * length * dim), alone(heads * 3 * dim);
+        for (std::size_t h = 0; h < key_heads; h++) {
+            for (std::size_t j = 0; j < length; j++) {
+                const auto at = static_cast<std::size_t>(table[b * 3 + j / page]);
+                for (std::size_t d = 0; d < dim; d++) {
+                    own[(h * length + j) * dim + d] = key[((at * key_heads + h) * page + j % page) * dim + d];
+                }
+            }
+        }
+        attn::forward_args one;
+        one.query = {query.data() + b * heads * 3 * dim, {1, heads, 3, dim}};
+        one.key = {own, {1, key_heads, length, dim}};
+        one.context = {alone, {1, heads, 3, dim}};
+        attn::forward(mechanism, one);
+        for (std::size_t i = 0; i < alone.size(); i++) CHECK_NEAR(context[b * alone.size() + i], alone[i], 3e-6);
+    }
+    args.page_table = listed, args.page_offsets = offsets, args.context = {other, {2, heads, 3, dim}};
+    attn::forward(mechanism, args);
+    CHECK(context == other);
+    args.page_offsets = {};
+    CHECK_THROWS(attn::forward(mechanism, args), attn::status::shape, "page_table");
+}
+
 void wrong_offsets_are_refused()
 {
     scene s;
@@ -195,5 +236,6 @@ int main()
                        {"a_call_made_ready_takes_other_offsets", a_call_made_ready_takes_other_offsets},
                        {"either_may_be_ragged", either_may_be_ragged},
                        {"a_mask_may_be_of_the_last_keys", a_mask_may_be_of_the_last_keys},
+                       {"keys_and_values_may_be_in_pages", keys_and_values_may_be_in_pages},
                        {"wrong_offsets_are_refused", wrong_offsets_are_refused}});
 }

@@ -149,6 +149,37 @@ class Ragged(unittest.TestCase):
         with self.assertRaisesRegex(attn.ShapeError, "mask"):
             attn.attention(query, *self.given[1:], mask=tree)
 
+    def test_keys_and_values_may_be_in_pages(self):
+        draw = np.random.default_rng(12)
+        query, key, value = (draw.standard_normal(shape).astype("f4") for shape in (
+            (2, HEADS, 3, DIM), (6, KEY_HEADS, 5, DIM), (6, KEY_HEADS, 5, VALUES)))  # 6 pages of 5 positions
+        table, lengths = np.array([[4, 1, 5], [0, 1, 2]]), [12, 6]  # the second of each is the same
+        wants = {"return_weights": True, "return_stats": True}
+        got = attn.attention(query, key, value, page_table=table, key_lengths=lengths, **wants)
+        self.assertEqual((got.context.shape, got.weights.shape), ((2, HEADS, 3, VALUES), (2, HEADS, 3, 12)))
+        for b, length in enumerate(lengths):
+            own = [np.concatenate(list(pages[table[b]]), 1)[None, :, :length] for pages in (key, value)]
+            want = attn.attention(query[b:b + 1], *own, **wants)
+            for one, other in ((got.context[b], want.context[0]), (got.weights[b, :, :, :length], want.weights[0]),
+                               (got.stats.key_sums[b, :, :length], want.stats.key_sums[0])):
+                np.testing.assert_allclose(one, other, atol=3e-6)
+        packed = {"page_table": np.array([4, 1, 5, 0, 1], "i4"), "page_offsets": [0, 3, 5], "key_lengths": lengths}
+        np.testing.assert_allclose(attn.attention(query, key, value, **packed), got.context, atol=3e-6)
+        ragged = query.swapaxes(0, 1).reshape(1, HEADS, 6, DIM)
+        np.testing.assert_allclose(attn.attention(ragged, key, value, **packed, query_offsets=[0, 3, 6])[0],
+                                   got.context.swapaxes(0, 1).reshape(HEADS, 6, VALUES), atol=3e-6)
+        context, rule = np.zeros_like(got.context), attn.Mechanism()
+        call = rule.call(query, key, value, page_table=table, key_lengths=np.array(lengths), context=context)
+        for _ in range(2):
+            call.run()
+            np.testing.assert_allclose(context, rule(query, key, value, page_table=table, key_lengths=lengths), atol=3e-6)
+            table[:] = [[0, 2, 3], [5, 5, 9]]  # of which the last is not needed
+        for wrong, words in (({"page_table": table + 4}, "pages"), ({"key_lengths": None}, "key_lengths is NULL"),
+                             ({"key_lengths": [16, 6]}, "16"), ({"page_table": table.astype("f4")}, "page_table is float32"),
+                             ({"page_table": None, "page_offsets": [0, 3, 5]}, "page")):
+            with self.subTest(words), self.assertRaisesRegex(attn.Error, words):
+                attn.attention(query, key, value, **{"page_table": table, "key_lengths": lengths, **wrong})
+
     def test_what_is_wrong_is_refused(self):
         wrong = [(attn.ArgumentError, r"query_offsets\[2\] is 2, less than", {"query_offsets": [0, 3, 2, 4, 9, 11]}),
                  (attn.ArgumentError, "ends with 13", {"query_offsets": [0, 3, 3, 4, 9, 13]}),

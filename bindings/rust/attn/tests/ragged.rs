@@ -268,6 +268,60 @@ fn a_mask_may_be_of_the_last_keys() {
 }
 
 #[test]
+fn keys_and_values_may_be_in_pages() {
+    const PAGES: usize = 6;
+    const PAGE: usize = 5;
+    let mechanism = Mechanism::scaled_dot(&Engine::new().unwrap()).unwrap();
+    let (query, pages) = (numbers(2 * 3 * DIM, 1), numbers(PAGES * PAGE * DIM, 2));
+    let (table, lengths) = ([4, 1, 5, 0, 1, 2], [12, 6]);
+    let shape = [2, 1, 3, DIM];
+    let inputs = Inputs::new(Tensor::new(&query, &shape).unwrap())
+        .key(Tensor::new(&pages, &[PAGES, 1, PAGE, DIM]).unwrap())
+        .key_lengths(&lengths);
+    let tabled = inputs.page_table(Tensor::new(&table, &[2, 3]).unwrap());
+    let mut context = vec![0.0; 2 * 3 * DIM];
+    let outputs = Outputs::new().context(TensorMut::new(&mut context, &shape).unwrap());
+    mechanism.forward(&tabled, outputs).unwrap();
+    for (b, &length) in lengths.iter().enumerate() {
+        let own: Vec<f64> = (0..length as usize)
+            .flat_map(|j| {
+                let first = (table[b * 3 + j / PAGE] as usize * PAGE + j % PAGE) * DIM;
+                pages[first..first + DIM].to_vec()
+            })
+            .collect();
+        let mut alone = [0.0; 3 * DIM];
+        let queries = &query[b * 3 * DIM..(b + 1) * 3 * DIM];
+        let inputs = Inputs::new(Tensor::new(queries, &[3, DIM]).unwrap())
+            .key(Tensor::new(&own, &[length as usize, DIM]).unwrap());
+        let outputs = Outputs::new().context(TensorMut::new(&mut alone, &[3, DIM]).unwrap());
+        mechanism.forward(&inputs, outputs).unwrap();
+        for (got, wanted) in context[b * 3 * DIM..].iter().zip(alone) {
+            assert!((got - wanted).abs() < 1e-12);
+        }
+    }
+    let mut made = vec![0.0; 2 * 3 * DIM];
+    let outputs = Outputs::new().context(TensorMut::new(&mut made, &shape).unwrap());
+    let listed = inputs
+        .page_table(&[4i64, 1, 5, 0, 1])
+        .page_offsets(&[0i64, 3, 5]);
+    let mut call = mechanism.prepare(&listed, outputs).unwrap();
+    for entries in [[4i64, 1, 5, 0, 1], [4, 1, 99, 0, 1], [4, 1, 5, 0, 1]] {
+        let slices = Slices {
+            query: &query,
+            key: &pages,
+            key_lengths: Some((&lengths).into()),
+            page_table: Some((&entries).into()),
+            page_offsets: Some((&[0i64, 3, 5]).into()),
+            context: &mut made,
+            ..Default::default()
+        };
+        let ran = call.run(&mechanism, slices);
+        assert_eq!(ran.is_err(), entries[2] == 99);
+        assert_eq!(made, context);
+    }
+}
+
+#[test]
 fn wrong_offsets_are_refused() {
     let scene = scene();
     let refused = |query_offsets: &[i32], status: Status, words: &str| {
