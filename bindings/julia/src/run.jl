@@ -21,11 +21,12 @@ exactness(wanted::Symbol, type) =
 # The most columns of a sequence. The library judges the offsets.
 longest_of(offsets) = foldl(max, (offsets[b + 1] - offsets[b] for b in 1:length(offsets) - 1); init = 0)
 
-# How many rows weights have: as many as the longest sequence has keys.
+# How many rows weights have: as many as the longest sequence has keys. count: columns of key, or of a page; what reaches past
+# them is refused.
 function key_count(count, key_lengths, key_offsets, page_table)
-    key_offsets === nothing || return longest_of(lengths_of(key_offsets, "key_offsets"))
+    key_offsets === nothing || return min(longest_of(lengths_of(key_offsets, "key_offsets")), count)
     page_table === nothing && return count
-    return key_lengths === nothing ? 0 : foldl(max, key_lengths; init = 0)
+    return key_lengths === nothing ? 0 : min(foldl(max, key_lengths; init = 0), length(page_table) * count)
 end
 
 # The size of key_sums.

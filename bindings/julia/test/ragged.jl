@@ -104,5 +104,7 @@ end
         @test status(() -> attention(query, key; query_offsets = wrong, key_offsets = KEY_OFFSETS, return_weights = more,
                                      return_stats = more)) == code
     end
+    @test status(() -> attention(query, key; query_offsets = QUERY_OFFSETS, key_offsets = [0, 6, 8, 8, 15, 1 << 62],
+                                 return_weights = true)) == :ATTN_ERR_ARGUMENT
     @test status(() -> attention(query, key; query_offsets = QUERY_OFFSETS)) == :ATTN_ERR_SHAPE
 end

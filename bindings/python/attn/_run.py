@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 from ctypes import c_uint64
 from typing import Any, NamedTuple
@@ -183,12 +184,14 @@ def _longest(offsets: Array) -> int:
 
 
 def _columns(keys: int, lengths: Array | None, places: tuple[Array | None, ...]) -> int:
-    """How many columns weights have: as many as the longest sequence has keys."""
+    """How many columns weights have: as many as the longest sequence has keys. keys: rows of key, or of a page; what reaches
+    past them is refused."""
     _, key_offsets, table, _ = places
     if key_offsets is not None:
-        return _longest(key_offsets)
-    if table is not None:
-        return max(0, int(lengths.max())) if lengths is not None and lengths.size else 0
+        return min(_longest(key_offsets), keys)
+    if table is not None and table.ndim:
+        longest = max(0, int(lengths.max())) if lengths is not None and lengths.size else 0
+        return min(longest, table.shape[-1] * keys)
     return keys
 
 
@@ -258,7 +261,7 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
         choose(MASK_ALIGNMENTS, mask_align, "mask_align")
         where = tuple([lengths_of(place, name) for name, place in zip(PLACES, places)])
         if more:  # which have other shapes where offsets are others
-            columns = _columns(-1, lengths, where)
+            columns = _columns(sys.maxsize, lengths, where)
         others = others, *map(_form, where), columns, mask_align
     inputs = q, k, v, m, b, lengths, of_keys, of_values, *where
     what = (q.shape, q.flags.c_contiguous or q.strides, q.dtype,

@@ -184,6 +184,8 @@ class Ragged(unittest.TestCase):
         wrong = [(attn.ArgumentError, r"query_offsets\[2\] is 2, less than", {"query_offsets": [0, 3, 2, 4, 9, 11]}),
                  (attn.ArgumentError, "ends with 13", {"query_offsets": [0, 3, 3, 4, 9, 13]}),
                  (attn.ArgumentError, "query_offsets", {"query_offsets": [-1, 3, 3, 4, 9, 11]}),
+                 (attn.ArgumentError, "key_offsets", {"key_offsets": [0, 6, 8, 8, 15, 1 << 62]}),
+                 (attn.ArgumentError, "key_offsets", {"key_offsets": [-(1 << 63), 6, 8, 8, 15, 17]}),
                  (attn.ShapeError, "key_offsets has 6", {"query_offsets": [0, 3]}),
                  (attn.ShapeError, "query_offsets", {"query_offsets": []}),
                  (attn.ShapeError, "query_offsets", {"query_offsets": [[0, 3, 3], [4, 9, 11]]}),

@@ -1522,15 +1522,15 @@ extern "C" {
     /// whether a page has its positions or its heads outermost. Only the pages that hold the first key_lengths[b] positions
     /// are looked at, and of the last one only these positions. Several sequences may have the same page. There may be
     /// query_offsets, and there are no gradients. By tiles pages are read where they lie, or, where many queries read them,
-    /// copied once for a chunk of key heads; by the BLAS a sequence's keys and values are copied. Few queries get the result
-    /// of keys that lie together but for roundings, many its bits.
+    /// copied once for a chunk of key heads; by the BLAS a sequence's keys and values are copied. Many queries get the bits
+    /// of keys that lie together by tiles; otherwise the results differ by roundings.
     ///
     /// Dropout (Srivastava 2014; of attention weights, Vaswani 2017) draws from Philox4x32-10 (Salmon 2011), so that the
     /// same seed, offset and shape drop the same weights, in attn_backward too, whatever the threads: weight (b, h, i, j) is
     /// dropped if word j mod 4 of the block with key (seed low, seed high) and counter (j / 4 low, r low, r high, j / 4
     /// high), r = offset + (b Hq + h) Tq + i, is less than dropout 2^32; of ragged queries b is 0 and i the row. A caller
-    /// who draws again adds B Hq Tq to the offset. A dropped key contributes nothing, like one that is not seen; the weights that are written, as output or
-    /// stage of scores, are those that multiply the values; log-sum-exp is of all keys.
+    /// who draws again adds B Hq Tq to the offset. A dropped key contributes nothing, like one that is not seen; the weights
+    /// that are written, as output or stage of scores, are those that multiply the values; log-sum-exp is of all keys.
     ///
     /// Memory beside the arguments is a few megabytes, on the way of tiles for each thread; and copies: of parameters whose
     /// strides the BLAS cannot read; of keys and values where their strides want it, and of what scores project, for one key
@@ -1583,10 +1583,9 @@ extern "C" {
     ) -> attn_status;
 
     /// ```text
-    /// Computes. args: as the plan was made with, but for where tensors lie, the numbers in them (lengths too, and offsets of
-    /// ragged batches, which cost some hundreds of nanoseconds a sequence), query_start,
-    /// dropout_seed and dropout_offset, and another memory of the same sizes; they are remembered for the next run. NULL: as
-    /// they are remembered.
+    /// Computes. args: as the plan was made with, but for where tensors lie, the numbers in them (lengths too, and offsets
+    /// of ragged batches, which cost some hundreds of nanoseconds a sequence), query_start, dropout_seed and dropout_offset,
+    /// and another memory of the same sizes; they are remembered for the next run. NULL: as they are remembered.
     ///
     /// A run allocates nothing, unless its memory has grown since, the mechanism was changed (bind, set), or offsets are
     /// others, and it now needs more: such a run is planned anew, which takes some hundreds of nanoseconds.
