@@ -98,7 +98,7 @@ def stats_names(wanted: bool | Collection[str]) -> tuple[str, ...]:
 _INPUTS = "query", "key", "value", "mask", "bias", "key_lengths", "key_scales", "value_scales", *PLACES
 _OUTPUTS = ("context", "weights", "logsumexp", "scores", *STATS)
 _MOST_LAYOUTS = 64
-NOWHERE: tuple[None, ...] = (None,) * len(PLACES)
+NOWHERE: tuple[Any, ...] = (None,) * len(PLACES)
 _ZERO = 0  # what query_start is unless it is given
 
 
@@ -191,7 +191,7 @@ def _columns(keys: int, lengths: Array | None, places: tuple[Array | None, ...])
         return min(_longest(key_offsets), keys)
     if table is not None and table.ndim:
         longest = max(0, int(lengths.max())) if lengths is not None and lengths.size else 0
-        return min(longest, table.shape[-1] * keys)
+        return min(longest, int(table.shape[-1]) * keys)
     return keys
 
 
