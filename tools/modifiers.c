@@ -18,6 +18,7 @@ const request_option modifiers_options[] = {{.name = "scale"},
                                             {.name = "max-distance", .needs = "relative"},
                                             {.name = "sinks"},
                                             {.name = "mask"},
+                                            {.name = "mask-align", .needs = "mask"},
                                             {.name = "lengths"},
                                             {.name = "causal"},
                                             {.name = "window"},
@@ -35,6 +36,7 @@ const request_option modifiers_options[] = {{.name = "scale"},
 
 static const option_word aligns[] = {
     {"top-left", ATTN_ALIGN_TOP_LEFT}, {"bottom-right", ATTN_ALIGN_BOTTOM_RIGHT}, {NULL, 0}};
+static const option_word mask_aligns[] = {{"bottom-right", ATTN_ALIGN_BOTTOM_RIGHT}, {NULL, 0}};
 static const option_word locals[] = {{"monotonic", ATTN_LOCAL_MONOTONIC},
                                      {"predictive", ATTN_LOCAL_PREDICTIVE},
                                      {"predictive-floor", ATTN_LOCAL_PREDICTIVE_FLOOR},
@@ -124,6 +126,9 @@ void modifiers_set(attn_mechanism *mechanism, request *r, int64_t query_dim)
 void modifiers_fill(request *r, attn_forward_args *args)
 {
     args->mask = request_tensor(r, "mask");
+    if (request_word(r, "mask-align", mask_aligns, &args->mask_align) && request_get(r, "incremental") != NULL) {
+        fail("--mask-align does not go with --incremental");
+    }
     args->bias = request_tensor(r, "bias");
     args->key_lengths = request_tensor(r, "lengths");
     (void)request_integer(r, "query-start", &args->query_start);

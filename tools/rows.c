@@ -41,9 +41,12 @@ static less less_keys(int32_t ndim, const int64_t *shape)
 }
 
 void rows_add(results *all, request *r, attn_forward_args *args, attn_weights_stats *stats, attn_dtype dtype,
-              int32_t ndim, const int64_t *shape, bool needs_logsumexp)
+              int32_t ndim, const int64_t *shape, int32_t sums_ndim, const int64_t *sums, bool needs_logsumexp)
 {
-    const less rows = less_keys(ndim, shape), keys = less_queries(ndim, shape);
+    const less rows = less_keys(ndim, shape);
+    less keys = less_queries(ndim, shape);
+    if (sums_ndim > 0) keys.ndim = sums_ndim;
+    if (sums_ndim > 0) memcpy(keys.shape, sums, (size_t)sums_ndim * sizeof *sums);
     dtype = number_beside(dtype);
     (void)request_tagged(r, "scores", "STAGE=FILE", stages, &args->scores_stage);
     args->weights = results_add_asked(all, r, "weights", dtype, ndim, shape);

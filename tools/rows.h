@@ -15,9 +15,10 @@
 extern const request_option rows_options[];
 
 /* Makes those that were asked for, weights being of that shape, numbers of a query of the same without its last
- * dimension (one number stays where there is no other), and those of a key of the same without the queries; the
- * log-sum-exp also where it is needed. *stats is what args->stats will be, if at all. */
+ * dimension (one number stays where there is no other), and those of a key of the same without the queries, or of the
+ * shape sums, if that has dimensions; the log-sum-exp also where it is needed. *stats is what args->stats will be, if
+ * at all. */
 void rows_add(results *all, request *r, attn_forward_args *args, attn_weights_stats *stats, attn_dtype dtype,
-              int32_t ndim, const int64_t *shape, bool needs_logsumexp);
+              int32_t ndim, const int64_t *shape, int32_t sums_ndim, const int64_t *sums, bool needs_logsumexp);
 
 #endif

@@ -9,6 +9,7 @@
 #include "inner_gradients.h"
 #include "mechanism.h"
 #include "modifiers.h"
+#include "ragged.h"
 #include "results.h"
 #include "rotary.h"
 #include "rows.h"
@@ -56,12 +57,13 @@ static void read_inputs(call *c)
     c->args.value_scales = request_tensor(c->r, "value-scales");
     tensor_check_real(c->query, request_get(c->r, "query"));
     modifiers_fill(c->r, &c->args);
+    ragged_fill(c->r, &c->args);
 }
 
 /* Outputs have the shape of the query with another last dimension. */
 static void add_outputs(call *c, const attn_tensor *keyed, const attn_tensor *valued)
 {
-    int64_t shape[4];
+    int64_t shape[4], sums[4], rows = keyed->ndim > 1 ? keyed->shape[keyed->ndim - 2] : 1;
     memcpy(shape, c->query->shape, sizeof shape);
     int64_t *last = &shape[c->query->ndim - 1];
     const char *context = request_get(c->r, "context");
@@ -69,9 +71,12 @@ static void add_outputs(call *c, const attn_tensor *keyed, const attn_tensor *va
     if (context != NULL || c->step.wanted || request_get(c->r, "d-context") != NULL) {
         c->args.context = results_add(&c->results, context, c->query->dtype, c->query->ndim, shape);
     }
-    *last = keyed->ndim > 1 ? keyed->shape[keyed->ndim - 2] : 1;
+    *last = ragged_columns(&c->args, rows);
     attentional_add(&c->step, &c->results, c->r, c->query, c->args.context);
-    rows_add(&c->results, c->r, &c->args, &c->stats, c->query->dtype, c->query->ndim, shape, c->directory != NULL);
+    const int32_t sums_ndim = ragged_sums(&c->args, c->query->ndim, shape, rows, sums);
+    rows_add(&c->results, c->r, &c->args, &c->stats, c->query->dtype, c->query->ndim, shape, sums_ndim, sums,
+             c->directory != NULL);
+    ragged_clear(&c->args);
 }
 
 /* The turned copies take the places of query and key; values do not turn, also where they are the keys. */
@@ -109,6 +114,7 @@ static void add_gradients(call *c)
     c->backward.d_relative = inner.d_relative;
     c->backward.d_sinks = inner.d_sinks;
     c->backward.d_params = c->d_params = inner.d_params;
+    if (c->args.query_offsets != NULL || c->args.key_offsets != NULL) ragged_clear_gradients(&c->backward);
     attentional_add_gradients(&c->step, all, directory, c->r);
 }
 
@@ -162,17 +168,10 @@ static void run(request *r, attn_engine *engine)
     free(c.d_params);
 }
 
-static const request_option *const options[] = {mechanism_options,
-                                                modifiers_options,
-                                                rotary_options,
-                                                incremental_options,
-                                                attentional_options,
-                                                rows_options,
-                                                attention_options,
-                                                inner_gradients_options,
-                                                run_engine_options,
-                                                run_file_options,
-                                                NULL};
+static const request_option *const options[] = {mechanism_options,  modifiers_options,   ragged_options,
+                                                rotary_options,     incremental_options, attentional_options,
+                                                rows_options,       attention_options,   inner_gradients_options,
+                                                run_engine_options, run_file_options,    NULL};
 const run_call run_attention = {.options = options, .run = run};
 
 const char run_attention_help[] =
@@ -195,6 +194,9 @@ const char run_attention_help[] =
     "  --max-distance N      of --relative: the greatest distance that is told from others\n"
     "  --mask FILE           bool, true may be seen: broadcasts to [B, Hq, Tq, Tk]\n"
     "  --lengths FILE        i4 or i8 [B]: the valid keys of each sequence\n"
+    "  --mask-align bottom-right  the mask is of the last keys of each sequence, [B, Hq, Tq, n]; others may be seen\n"
+    "  --query-offsets FILE  i4 or i8 [B + 1]: sequence b has these rows of the queries, [1, Hq, all of them, Dq];\n"
+    "  --key-offsets FILE    and of the keys and values. Either, or both\n"
     "  --causal ALIGN        a query sees keys up to its position: top-left (query i stands at the query start\n"
     "                        + i) or bottom-right (the last query stands at the last valid key)\n"
     "  --window LEFT,RIGHT   and so many before and after its position; -1 is unbounded\n"

@@ -81,7 +81,7 @@ static void add_outputs(call *c)
     heads[ndim - 3] = c->shape.query_heads;
     heads[ndim - 2] = query->ndim > 1 ? query->shape[query->ndim - 2] : 1;
     heads[ndim - 1] = keyed->ndim > 1 ? keyed->shape[keyed->ndim - 2] : 1;
-    rows_add(&c->results, c->r, &c->attention, &c->stats, query->dtype, ndim, heads, false);
+    rows_add(&c->results, c->r, &c->attention, &c->stats, query->dtype, ndim, heads, 0, NULL, false);
 }
 
 static void add_gradients(call *c, const char *directory)

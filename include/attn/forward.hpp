@@ -33,22 +33,29 @@ struct weights_stats {
 
 /* attn_forward_args: what is left out is not wanted, or has its default. */
 struct forward_args {
-    const_tensor query = {};          /* [B, Hq, Tq, Dq]; missing leading dimensions are 1, here and below */
-    const_tensor key = {};            /* [B, Hk, Tk, Dk] */
-    const_tensor value = {};          /* [B, Hk, Tk, Dv]; left out: the keys are the values */
-    const_tensor key_scales = {};     /* [B, Hk, Tk], float: of keys of std::int8_t, what each row is multiplied by */
-    const_tensor value_scales = {};   /* likewise of values */
-    const attn::memory *memory = {};  /* instead of key, value, their scales and key_lengths */
-    const_tensor mask = {};           /* bool, true: may be seen; broadcasts to [B, Hq, Tq, Tk] */
-    const_tensor bias = {};           /* broadcasts to [B, Hq, Tq, Tk] */
-    const_tensor key_lengths = {};    /* [B], std::int32_t or std::int64_t */
-    std::int64_t query_start = 0;     /* position of query 0 */
-    double dropout = 0;               /* probability */
-    std::uint64_t dropout_seed = 0;   /* which weights are dropped, */
-    std::uint64_t dropout_offset = 0; /* and where among them these begin */
-    tensor context = {};              /* out [B, Hq, Tq, Dv] */
-    tensor weights = {};              /* out [B, Hq, Tq, Tk] */
-    tensor scores = {};               /* out [B, Hq, Tq, Tk], */
+    const_tensor query = {};         /* [B, Hq, Tq, Dq]; missing leading dimensions are 1, here and below */
+    const_tensor key = {};           /* [B, Hk, Tk, Dk] */
+    const_tensor value = {};         /* [B, Hk, Tk, Dv]; left out: the keys are the values */
+    const_tensor key_scales = {};    /* [B, Hk, Tk], float: of keys of std::int8_t, what each row is multiplied by */
+    const_tensor value_scales = {};  /* likewise of values */
+    const attn::memory *memory = {}; /* instead of key, value, their scales and key_lengths */
+    const_tensor mask = {};          /* bool, true: may be seen; broadcasts to [B, Hq, Tq, Tk] */
+    const_tensor bias = {};          /* broadcasts to [B, Hq, Tq, Tk] */
+    const_tensor key_lengths = {};   /* [B], std::int32_t or std::int64_t */
+    const_tensor query_offsets = {}; /* [B + 1], likewise: sequence b has rows [b] .. [b + 1] - 1 of query [1, Hq, all
+                                        of them, Dq], and of what is said of them; */
+    const_tensor key_offsets = {};   /* likewise of key and value */
+    const_tensor page_table = {};    /* [B, most], likewise: the pages of each sequence, of which there are N in key and
+                                        value [N, Hk, page, Dk]; */
+    const_tensor page_offsets = {};  /* [B + 1]: page_table is [all] then, and these entries of it are sequence b's */
+    attn::align mask_align = attn::align::none; /* bottom_right: mask is [.., n], of the last n keys of each sequence */
+    std::int64_t query_start = 0;               /* position of query 0 */
+    double dropout = 0;                         /* probability */
+    std::uint64_t dropout_seed = 0;             /* which weights are dropped, */
+    std::uint64_t dropout_offset = 0;           /* and where among them these begin */
+    tensor context = {};                        /* out [B, Hq, Tq, Dv] */
+    tensor weights = {};                        /* out [B, Hq, Tq, Tk] */
+    tensor scores = {};                         /* out [B, Hq, Tq, Tk], */
     attn::scores_stage stage = attn::scores_stage::raw; /* of this stage */
     tensor logsumexp = {};                              /* out [B, Hq, Tq] */
     weights_stats stats = {};
@@ -91,6 +98,11 @@ inline attn_forward_args lower(const forward_args &args) noexcept
     c.memory = args.memory != nullptr ? args.memory->get() : nullptr;
     c.key_scales = args.key_scales.get();
     c.value_scales = args.value_scales.get();
+    c.query_offsets = args.query_offsets.get();
+    c.key_offsets = args.key_offsets.get();
+    c.mask_align = static_cast<attn_align>(args.mask_align);
+    c.page_table = args.page_table.get();
+    c.page_offsets = args.page_offsets.get();
     return c;
 }
 

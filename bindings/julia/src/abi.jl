@@ -109,6 +109,12 @@ mutable struct ForwardArgs <: Sized
     stats::Ptr{WeightsStats}
     key_scales::TensorPtr
     value_scales::TensorPtr
+    query_offsets::TensorPtr
+    key_offsets::TensorPtr
+    mask_align::Int32
+    reserved::Int32
+    page_table::TensorPtr
+    page_offsets::TensorPtr
     ForwardArgs() = blank!(new())
 end
 

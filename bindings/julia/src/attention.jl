@@ -30,6 +30,14 @@ where that has 16 bits.
   be multiplied by. Not beside a `query` of `Float64`, nor for gradients
 - `bias`: added to the scores; `mask`: `Bool`, true: may be seen. Both broadcast to `[Tk, Tq, Hq, B]`, where a size of 1, or a
   dimension that is missing at the end, stands for any. A `BitArray` has no bytes to look at: `Array{Bool}(mask)`
+- `query_offsets`: `[B + 1]`, a ragged batch, without padding: the columns of `query` that come before each sequence, and in the
+  end all of them, so that sequence `b` is `query[:, query_offsets[b] + 1 : query_offsets[b + 1], :]`, and what is said of it
+  lies in the same columns; those of no sequence are those of a query that sees no key. `[0; cumsum(lengths)]` makes them.
+  `key_offsets` likewise of `key` and `value`: weights have as many rows as the longest sequence has keys
+- `mask_align`: `:bottom_right`: `mask` is `[n, Tq, Hq, B]`, of the last `n` keys of each sequence, those before being visible
+- `page_table`: `[most, B]`, the pages of each sequence, counted from 0: `key` and `value` are `[Dk, page, Hk, N]`, `N` pages, and
+  there are `key_lengths`. With `page_offsets`, `[B + 1]`, it is `[all]`, and sequence `b` has the entries
+  `page_offsets[b] + 1 : page_offsets[b + 1]`. Not for gradients
 - `key_lengths`: `[B]`, the valid keys of each sequence; `query_start`: the position of the first query, from 0
 - `dropout`: the probability with which a weight becomes 0; `seed` and `offset` say which
 - `return_weights` and `return_scores` (`:raw`, `:capped`, `:masked` or `:weights`, the stage): `[Tk, Tq, Hq, B]`;
@@ -44,13 +52,17 @@ Raises an [`AttnError`](@ref) where something is refused; `out` is as it was the
 """
 attention(query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing; score::Symbol = :scaled_dot,
           threads::Integer = 0, key_scales::MaybeArray = nothing, value_scales::MaybeArray = nothing,
-          mask::MaybeArray = nothing, bias::MaybeArray = nothing,
-          key_lengths::Union{Nothing,Lengths} = nothing, query_start::Integer = 0, dropout::Real = 0, seed::Integer = 0,
+          mask::MaybeArray = nothing, mask_align::Union{Nothing,Symbol} = nothing, bias::MaybeArray = nothing,
+          key_lengths::Union{Nothing,Lengths} = nothing, query_offsets::Union{Nothing,Lengths} = nothing,
+          key_offsets::Union{Nothing,Lengths} = nothing, page_table::Union{Nothing,Lengths} = nothing,
+          page_offsets::Union{Nothing,Lengths} = nothing, query_start::Integer = 0, dropout::Real = 0, seed::Integer = 0,
           offset::Integer = 0, return_weights::Bool = false, return_logsumexp::Wanted = false,
           return_scores::Union{Nothing,Symbol} = nothing, return_stats::Bool = false, out::MaybeArray = nothing, rule...) =
     borrow(query, key, score, threads, rule) do mechanism
-        forward(mechanism, query, key, value; key_scales = key_scales, value_scales = value_scales, mask = mask, bias = bias,
-                key_lengths = key_lengths, query_start = query_start, dropout = dropout, seed = seed, offset = offset,
+        forward(mechanism, query, key, value; key_scales = key_scales, value_scales = value_scales, mask = mask,
+                mask_align = mask_align, bias = bias, key_lengths = key_lengths, query_offsets = query_offsets,
+                key_offsets = key_offsets, page_table = page_table, page_offsets = page_offsets,
+                query_start = query_start, dropout = dropout, seed = seed, offset = offset,
                 return_weights = return_weights, return_logsumexp = return_logsumexp, return_scores = return_scores,
                 return_stats = return_stats, out = out)
     end
@@ -75,12 +87,13 @@ are exact whichever it is.
 attention_grad(d_context::MaybeArray, query::AbstractArray, key::MaybeArray = nothing, value::MaybeArray = nothing;
                score::Symbol = :scaled_dot, threads::Integer = 0, d_weights::MaybeArray = nothing,
                d_logsumexp::MaybeArray = nothing, result::Union{Nothing,NamedTuple} = nothing, wanted = nothing,
-               mask::MaybeArray = nothing, bias::MaybeArray = nothing, key_lengths::Union{Nothing,Lengths} = nothing,
-               query_start::Integer = 0, dropout::Real = 0, seed::Integer = 0, offset::Integer = 0, rule...) =
+               mask::MaybeArray = nothing, mask_align::Union{Nothing,Symbol} = nothing, bias::MaybeArray = nothing,
+               key_lengths::Union{Nothing,Lengths} = nothing, query_offsets::Union{Nothing,Lengths} = nothing,
+               key_offsets::Union{Nothing,Lengths} = nothing, query_start::Integer = 0, dropout::Real = 0, seed::Integer = 0, offset::Integer = 0, rule...) =
     borrow(query, key, score, threads, rule) do mechanism
         backward(mechanism, d_context, query, key, value; d_weights = d_weights, d_logsumexp = d_logsumexp,
-                 result = result, wanted = wanted, mask = mask, bias = bias, key_lengths = key_lengths,
-                 query_start = query_start, dropout = dropout, seed = seed, offset = offset)
+                 result = result, wanted = wanted, mask = mask, mask_align = mask_align, bias = bias,
+                 key_lengths = key_lengths, query_offsets = query_offsets, key_offsets = key_offsets, query_start = query_start, dropout = dropout, seed = seed, offset = offset)
     end
 
 """

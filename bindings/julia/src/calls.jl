@@ -6,8 +6,10 @@ function forward_args(kept::Vector{Any}; query = nothing, key = nothing, value =
                       value_scales = nothing, mask = nothing, bias = nothing, key_lengths = nothing, context = nothing,
                       weights = nothing, scores = nothing, logsumexp = nothing,
                       entropy = nothing, strongest = nothing, key_sums = nothing,
-                      memory::Union{Nothing,Memory} = nothing, query_start::Integer = 0, dropout::Real = 0,
-                      seed::Integer = 0, offset::Integer = 0, stage::Union{Nothing,Symbol} = nothing)
+                      query_offsets = nothing, key_offsets = nothing, mask_align::Union{Nothing,Symbol} = nothing,
+                      page_table = nothing, page_offsets = nothing, memory::Union{Nothing,Memory} = nothing,
+                      query_start::Integer = 0, dropout::Real = 0, seed::Integer = 0, offset::Integer = 0,
+                      stage::Union{Nothing,Symbol} = nothing)
     args = ForwardArgs()
     lay!(args, kept, :query, query)
     lay!(args, kept, :key, key)
@@ -17,6 +19,11 @@ function forward_args(kept::Vector{Any}; query = nothing, key = nothing, value =
     lay!(args, kept, :mask, mask)
     lay!(args, kept, :bias, bias)
     lay!(args, kept, :key_lengths, lengths_of(key_lengths, "key_lengths"))
+    lay!(args, kept, :query_offsets, lengths_of(query_offsets, "query_offsets"))
+    lay!(args, kept, :key_offsets, lengths_of(key_offsets, "key_offsets"))
+    lay!(args, kept, :page_table, lengths_of(page_table, "page_table"))
+    lay!(args, kept, :page_offsets, lengths_of(page_offsets, "page_offsets"))
+    args.mask_align = choose(MASK_ALIGNMENTS, mask_align, "mask_align")
     lay!(args, kept, :context, context)
     lay!(args, kept, :weights, weights)
     lay!(args, kept, :scores, scores)
@@ -38,7 +45,8 @@ end
 
 """
     Call(mechanism, query, key = nothing, value = nothing; context, weights, scores, stage, logsumexp, entropy, strongest,
-         key_sums, memory, key_scales, value_scales, mask, bias, key_lengths, query_start, dropout, seed, offset)
+         key_sums, memory, key_scales, value_scales, mask, mask_align, bias, key_lengths, query_offsets, key_offsets,
+         page_table, page_offsets, query_start, dropout, seed, offset)
 
 A forward call on arrays that stay where they are: [`run!`](@ref) computes, and writes into those that were given for
 `context` `[Dv, Tq, Hq, B]`, `weights` and `scores` (of the `stage`) `[Tk, Tq, Hq, B]`, `logsumexp` `[Tq, Hq, B]`, and what is

@@ -92,7 +92,7 @@ function forward(layer::MultiHead, query::AbstractArray, key::MaybeArray = nothi
     weights, scores = make(return_weights, count, heads...), make(return_scores !== nothing, count, heads...)
     exact = exactness(return_logsumexp, wide)
     logsumexp = exact === nothing ? nothing : Array{exact}(undef, heads...)
-    room = stats_room(return_stats, wide, count, heads)
+    room = stats_room(return_stats, wide, (count, heads[2:end]...), heads, false)
     output = out === nothing ? Array{type}(undef, param_shapes(layer).W_o[1], behind(query)...) : out
     args = multihead_args(kept, query, key, value; weights = weights, scores = scores, logsumexp = logsumexp,
                           stage = return_scores, room..., keywords...)

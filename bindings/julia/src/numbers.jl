@@ -14,7 +14,7 @@ whole(type::Type{<:Integer}, value::Integer, name) =
     return setfield!(args, name, type <: Integer ? whole(type, value, name) : convert(type, value))
 end
 
-# Lengths, positions or rows, as Int32 or Int64 in memory; of what has no memory, new ones.
+# Lengths, offsets, pages, positions or rows, as Int32 or Int64 in memory; of what has no memory, new ones.
 lengths_of(::Nothing, name) = nothing
 lengths_of(given::Union{StridedArray{Int32},StridedArray{Int64}}, name) = given
 lengths_of(given, name) = Int64[whole(Int64, no_bool(number, name), name) for number in given]

@@ -16,6 +16,7 @@ const ALIGNMENTS = Words("ATTN_ALIGN_", :top_left, :bottom_right; nothing_is = "
 const NORMALISERS = Words("ATTN_", :softmax, :hardmax)
 const PRECISIONS = Words("ATTN_PRECISION_", :exact, :fast)
 const STAGES = Words("ATTN_SCORES_", :raw, :capped, :masked, :weights; nothing_is = "RAW")
+const MASK_ALIGNMENTS = Words("ATTN_ALIGN_", :bottom_right; nothing_is = "NONE")
 const LOCALS = Words("ATTN_LOCAL_", :monotonic, :predictive, :predictive_floor; nothing_is = "NONE")
 const RELATIVES = Words("ATTN_RELATIVE_", :clipped, :t5, :t5_causal; nothing_is = "NONE")
 const LAYOUTS = Words("ATTN_ROPE_", :interleaved, :halves)
@@ -24,7 +25,7 @@ const MEMORY_FLAGS = Words("ATTN_MEMORY_", :fixed, :keys_alone)
 const MULTIHEAD_FLAGS = Words("ATTN_MULTIHEAD_", :bias, :packed)
 
 function load_words()
-    for table in (WAYS, ALIGNMENTS, NORMALISERS, PRECISIONS, STAGES, LOCALS, RELATIVES, LAYOUTS, ADDITIVE_FLAGS,
+    for table in (WAYS, ALIGNMENTS, MASK_ALIGNMENTS, NORMALISERS, PRECISIONS, STAGES, LOCALS, RELATIVES, LAYOUTS, ADDITIVE_FLAGS,
                   MEMORY_FLAGS, MULTIHEAD_FLAGS)
         for word in table.words
             table.values[word] = constant(table.prefix * uppercase(string(word)))

@@ -52,7 +52,8 @@ class ForwardArgs(Structure):
                 *_tensors("context", "weights", "scores", "logsumexp"), ("workspace", c_void_p),
                 ("workspace_size", c_size_t), ("dropout", c_double), ("dropout_seed", c_uint64),
                 ("dropout_offset", c_uint64), ("memory", c_void_p), ("stats", POINTER(WeightsStats)),
-                *_tensors("key_scales", "value_scales")]
+                *_tensors("key_scales", "value_scales", "query_offsets", "key_offsets"), ("mask_align", c_int32),
+                ("reserved", c_int32), *_tensors("page_table", "page_offsets")]
 
 
 class BackwardArgs(Structure):

@@ -11,10 +11,10 @@ from typing import Any
 from . import _run
 from ._handles import engine_of
 from ._rule import Rule, aligned, local_of, sizes_of, window_of
-from ._run import Gradients, Result
+from ._run import NOWHERE, Gradients, Result
 from ._tensors import Array, ArrayLike, Lengths, array_of, dimensions, maybe
 from ._values import integer, mapping
-from ._words import Align, Exact, Normaliser, Precision, Score, Stage
+from ._words import Align, Exact, MaskAlign, Normaliser, Precision, Score, Stage
 
 _MOST = 32
 _plain: dict[Any, Rule] = {}                         # to which nothing is bound: they are everybody's
@@ -94,7 +94,9 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
               key_scales: ArrayLike | None = None, value_scales: ArrayLike | None = None, score: Score = "scaled_dot",
               params: Mapping[str, ArrayLike] | None = None, scale: float | None = None, softcap: float = 0.0,
               temperature: float = 1.0, bias: ArrayLike | None = None, mask: ArrayLike | None = None,
-              key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None, alibi: Any = None,
+              key_lengths: Lengths | None = None, query_offsets: Lengths | None = None,
+              key_offsets: Lengths | None = None, mask_align: MaskAlign | None = None, page_table: Lengths | None = None,
+              page_offsets: Lengths | None = None, causal: Align | None = None, window: Any = None, alibi: Any = None,
               relative: Any = None, sinks: ArrayLike | None = None, local: Any = None, query_start: int = 0,
               normaliser: Normaliser = "softmax", precision: Precision = "exact", dropout: float = 0.0, seed: int = 0,
               offset: int = 0, return_weights: bool = False, return_logsumexp: bool | Exact = False,
@@ -111,6 +113,13 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
                 additive has a bias with b, is normalised with g, and takes projected inputs without W or U.
     scale, softcap (0: none), temperature, bias (broadcasts to [B, Hq, Tq, Tk]), mask (bool, True: may be seen),
     key_lengths [B] (int32, int64 or a list), normaliser ("softmax", "hardmax"): as attn.h says.
+    query_offsets  [B + 1], whole numbers likewise: a ragged batch, without padding. Sequence b has rows query_offsets[b] to
+                query_offsets[b + 1] of query, [1, Hq, all of them, Dq], and what comes back has its results in these rows;
+                rows of no sequence are those of a query that sees no key. key_offsets likewise of key and value. Weights
+                have as many columns as the longest sequence has keys.
+    mask_align  "bottom_right": mask is of the last keys of each sequence, [.., n], those before them being visible.
+    page_table  [B, most]: the pages of each sequence; key and value are N pages [N, Hk, page, Dk], and there are
+                key_lengths. With page_offsets, [B + 1], it is [all], and sequence b has these entries. Not for gradients.
     causal      "top_left" or "bottom_right", the alignment.
     window      (left, right, alignment), -1 is unbounded; alibi (slopes, alignment), slopes [Hq];
     relative    (table, "clipped", "t5" or "t5_causal", max_distance, alignment). Where causal is given these three may
@@ -128,6 +137,8 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
     threads     of the engine; None is one for each CPU.
     out         an array for the context, for 16 bits also one of float32: then it is not rounded, which gradients are more
                 exact from."""
+    places = (NOWHERE if query_offsets is None and key_offsets is None and page_table is None and page_offsets is None
+              else (query_offsets, key_offsets, page_table, page_offsets))
     if (params is None or type(params) is dict and not params) and alibi is None and relative is None and sinks is None:
         # A rule is found by what equals it, and 1.0 equals 1: what is not whole must not get there.
         if window is not None and not (type(window) is tuple and len(window) > 1 and type(window[0]) is int
@@ -144,13 +155,14 @@ def attention(query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None =
             mechanism = _add_plain(rule)
         return _run.forward(mechanism, query, key, value, None, mask, bias, key_lengths, query_start, dropout, seed,
                             offset, return_weights, return_logsumexp, return_scores, return_stats, out, key_scales,
-                            value_scales)
+                            value_scales, places, mask_align)
     q, k = array_of(query, "query"), maybe(key, "key")
     what, mechanism = _borrow(q, k, score, params, threads, scale, softcap, temperature, normaliser, precision, causal,
                               window, alibi, relative, sinks, local)
     try:
         return _run.forward(mechanism, query, k, value, None, mask, bias, key_lengths, query_start, dropout, seed, offset,
-                            return_weights, return_logsumexp, return_scores, return_stats, out, key_scales, value_scales)
+                            return_weights, return_logsumexp, return_scores, return_stats, out, key_scales, value_scales,
+                            places, mask_align)
     finally:
         _give_back(what, mechanism)
 
@@ -160,9 +172,10 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
                    result: Result | None = None, wanted: Collection[str] | None = None, score: Score = "scaled_dot",
                    params: Mapping[str, ArrayLike] | None = None, scale: float | None = None, softcap: float = 0.0,
                    temperature: float = 1.0, bias: ArrayLike | None = None, mask: ArrayLike | None = None,
-                   key_lengths: Lengths | None = None, causal: Align | None = None, window: Any = None,
-                   alibi: Any = None, relative: Any = None, sinks: ArrayLike | None = None, local: Any = None,
-                   query_start: int = 0, normaliser: Normaliser = "softmax", precision: Precision = "exact",
+                   key_lengths: Lengths | None = None, query_offsets: Lengths | None = None,
+                   key_offsets: Lengths | None = None, mask_align: MaskAlign | None = None,
+                   causal: Align | None = None, window: Any = None, alibi: Any = None, relative: Any = None,
+                   sinks: ArrayLike | None = None, local: Any = None, query_start: int = 0, normaliser: Normaliser = "softmax", precision: Precision = "exact",
                    dropout: float = 0.0, seed: int = 0, offset: int = 0, threads: int | None = None) -> Gradients:
     """Gradients of a loss by what attention() read: query, key, value, bias, params (a dict by name), alibi (the
     slopes), relative (the table), sinks; each of the type of what it is of. Where value is None, the gradient of key is
@@ -181,6 +194,7 @@ def attention_grad(d_context: ArrayLike | None, query: ArrayLike, key: ArrayLike
     try:
         return _run.backward(mechanism, d_context, query, k, value, d_weights=d_weights, d_logsumexp=d_logsumexp,
                              result=result, wanted=wanted, mask=mask, bias=bias, key_lengths=key_lengths,
+                             query_offsets=query_offsets, key_offsets=key_offsets, mask_align=mask_align,
                              query_start=query_start, dropout=dropout, seed=seed, offset=offset)
     finally:
         _give_back(rule, mechanism)

@@ -16,9 +16,10 @@ from ._memory import Memory
 from ._rule import Rule
 from ._tensors import ArrayLike, Lengths, array_of, lay, lengths_of, maybe, writable
 from ._values import fill, flag, integer, mapping
-from ._words import STAGES, Stage, choose
+from ._words import MASK_ALIGNMENTS, STAGES, MaskAlign, Stage, choose
 
 STATS = "entropy", "strongest", "key_sums"  # what a call can tell of its weights
+PLACES = "query_offsets", "key_offsets", "page_table", "page_offsets"  # where sequences lie, if not each by itself
 
 run_forward = lib["attn_forward"]  # another one than lib.attn_forward: its arguments are not looked at again
 run_plan = lib["attn_plan_run"]    # likewise
@@ -26,12 +27,14 @@ run_forward.restype = run_plan.restype = c_int32
 
 
 def forward_args(mechanism: Rule | None = None, *, query_start: int = 0, stage: str = "raw", dropout: float = 0.0,
-                 seed: int = 0, offset: int = 0, memory: Memory | None = None, **tensors: Any) -> ForwardArgs:
+                 seed: int = 0, offset: int = 0, memory: Memory | None = None, mask_align: MaskAlign | None = None,
+                 **tensors: Any) -> ForwardArgs:
     """attn_forward_args. What they point to lives as long as they do, and so do the arrays."""
     args = fill(ForwardArgs, scores_stage=choose(STAGES, stage, "the stage of scores"), query_start=query_start,
                 dropout=dropout, dropout_seed=integer(seed, "seed", c_uint64),
                 dropout_offset=integer(offset, "offset", c_uint64),
-                memory=None if memory is None else instance(memory, Memory, "memory").handle)
+                memory=None if memory is None else instance(memory, Memory, "memory").handle,
+                mask_align=choose(MASK_ALIGNMENTS, mask_align, "mask_align"))
     of_weights = {name: tensors.pop(name) for name in STATS if tensors.get(name) is not None}
     args.tensors = lay(args, tensors)
     if of_weights:
@@ -52,19 +55,24 @@ class Laid(Unique):
     def __init__(self, mechanism: Rule, *, query: ArrayLike, key: ArrayLike | None = None,
                  value: ArrayLike | None = None, key_scales: ArrayLike | None = None,
                  value_scales: ArrayLike | None = None, memory: Memory | None = None, mask: ArrayLike | None = None,
-                 bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
+                 bias: ArrayLike | None = None, key_lengths: Lengths | None = None,
+                 query_offsets: Lengths | None = None, key_offsets: Lengths | None = None,
+                 mask_align: MaskAlign | None = None, page_table: Lengths | None = None,
+                 page_offsets: Lengths | None = None, query_start: int = 0,
                  dropout: float = 0.0, seed: int = 0, offset: int = 0, stage: Stage = "raw",
                  context: ArrayLike | None = None, weights: ArrayLike | None = None, scores: ArrayLike | None = None,
                  logsumexp: ArrayLike | None = None, entropy: ArrayLike | None = None,
                  strongest: ArrayLike | None = None, key_sums: ArrayLike | None = None):
         outputs = {"context": context, "weights": weights, "scores": scores, "logsumexp": logsumexp, "entropy": entropy,
                    "strongest": strongest, "key_sums": key_sums}
+        places = dict(zip(PLACES, (query_offsets, key_offsets, page_table, page_offsets)))
         self.args = forward_args(
             instance(mechanism, Rule, "mechanism"), memory=memory, query_start=query_start, dropout=dropout, seed=seed,
-            offset=offset, stage=stage,
+            offset=offset, stage=stage, mask_align=mask_align,
             query=array_of(query, "query"), key=maybe(key, "key"), value=maybe(value, "value"),
             key_scales=maybe(key_scales, "key_scales"), value_scales=maybe(value_scales, "value_scales"),
             mask=maybe(mask, "mask"), bias=maybe(bias, "bias"), key_lengths=lengths_of(key_lengths, "key_lengths"),
+            **{name: lengths_of(given, name) for name, given in places.items() if given is not None},
             **{name: self._output(given, name) for name, given in outputs.items() if given is not None})
         self.mechanism, self.tensors = mechanism, self.args.tensors
         self._handle, self._reference = mechanism.handle, byref(self.args)

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Sequence
 from ctypes import c_uint64
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import empty, ndarray
 
-from ._calls import STATS, Computed, Gradient, Laid, run_forward
+from ._calls import PLACES, STATS, Computed, Gradient, Laid, run_forward
 from ._dtypes import beside
 from ._handles import instance
 from ._library import ArgumentError, DTypeError, UnsupportedError, check
@@ -19,7 +20,7 @@ from ._rule import Rule
 from ._tensors import (HEAD, IN_OBJECT, Array, ArrayLike, Lengths, address, array_of, dimensions, lengths_of, like, maybe,
                        pointer_at, writable)
 from ._values import chosen, flag, integer, only, real, shown
-from ._words import STAGES, Exact, Stage, choose
+from ._words import MASK_ALIGNMENTS, STAGES, Exact, MaskAlign, Stage, choose
 
 
 class Stats(NamedTuple):
@@ -27,7 +28,7 @@ class Stats(NamedTuple):
 
     entropy: Any = None    # [B, Hq, Tq], in nats
     strongest: Any = None  # [B, Hq, Tq], the key of the greatest weight; -1 where no key is seen
-    key_sums: Any = None   # [B, Hq, Tk], over all queries
+    key_sums: Any = None   # [B, Hq, Tk], over all queries; with key_offsets [1, Hq, rows of key]
 
     @property
     def effective_keys(self) -> Any:
@@ -94,10 +95,22 @@ def stats_names(wanted: bool | Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in STATS if name in names)
 
 
-_INPUTS = "query", "key", "value", "mask", "bias", "key_lengths", "key_scales", "value_scales"
+_INPUTS = "query", "key", "value", "mask", "bias", "key_lengths", "key_scales", "value_scales", *PLACES
 _OUTPUTS = ("context", "weights", "logsumexp", "scores", *STATS)
 _MOST_LAYOUTS = 64
+NOWHERE: tuple[Any, ...] = (None,) * len(PLACES)
 _ZERO = 0  # what query_start is unless it is given
+
+
+# What stands in rows that no sequence has, which are not written to: what a query that sees no key gets.
+_UNSEEN = 0, 0, -np.inf, -np.inf, 0, -1, 0
+
+
+def _rooms(made: Sequence[Any], ragged: bool) -> tuple[Any, ...]:
+    """Arrays of these shapes and types, for the outputs."""
+    if not ragged:
+        return tuple([None if one is None else empty(*one) for one in made])
+    return tuple([None if one is None else np.full(one[0], unseen, one[1]) for one, unseen in zip(made, _UNSEEN)])
 
 
 class _Layout:
@@ -111,6 +124,7 @@ class _Layout:
         self.inputs, self.outputs = ([(i, self.tensors[name]) for i, name in enumerate(names) if name in self.tensors]
                                      for names in (_INPUTS, _OUTPUTS))
         self.made: list[Any] = [None if array is None else (array.shape, array.dtype) for array in outs]
+        self.ragged = arrays["query_offsets"] is not None
         self.call.args.kept = None  # other arrays come
         for tensor in self.tensors.values():
             tensor.array = None
@@ -118,7 +132,7 @@ class _Layout:
 
     def run(self, inputs: tuple[Any, ...], given: Array | None) -> tuple[Any, ...]:
         """Computes with other arrays of these forms, and returns the outputs, of which the context may be given."""
-        outs: tuple[Any, ...] = tuple([None if made is None else empty(*made) for made in self.made])
+        outs = _rooms(self.made, self.ragged)
         if given is not None:
             outs = (given, *outs[1:])
         for i, tensor in self.inputs:
@@ -141,7 +155,7 @@ class _Plain(_Layout):
         self.handle, self.reference = self.call._handle, self.call._reference
 
     def run(self, inputs: tuple[Any, ...], given: Array | None) -> tuple[Any, ...]:
-        q, k, v, _, _, _, _, _ = inputs
+        q, k, v = inputs[:3]
         context = empty(self.shape, self.dtype) if given is None else given
         self.query.data, self.key.data = pointer_at(id(q) + HEAD).value, pointer_at(id(k) + HEAD).value
         self.value.data, self.context.data = pointer_at(id(v) + HEAD).value, pointer_at(id(context) + HEAD).value
@@ -164,6 +178,45 @@ def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) ->
     return values.shape[-1], dimensions(counted, "key").shape[-2] if counted.ndim > 1 else 1
 
 
+def _longest(offsets: Array) -> int:
+    """The most rows of a sequence. The library judges the offsets."""
+    return max(0, int(np.diff(offsets.ravel()).max())) if offsets.size > 1 else 0
+
+
+def _columns(keys: int, lengths: Array | None, places: tuple[Array | None, ...]) -> int:
+    """How many columns weights have: as many as the longest sequence has keys. keys: rows of key, or of a page; what reaches
+    past them is refused."""
+    _, key_offsets, table, _ = places
+    if key_offsets is not None:
+        return min(_longest(key_offsets), keys)
+    if table is not None and table.ndim:
+        longest = max(0, int(lengths.max())) if lengths is not None and lengths.size else 0
+        return min(longest, int(table.shape[-1]) * keys)
+    return keys
+
+
+def _sums_shape(q: Array, k: Array | None, v: Array | None, columns: int, places: tuple[Array | None, ...]
+                ) -> tuple[int, ...]:
+    """[B, Hq, Tk], that of key_sums."""
+    query_offsets, key_offsets, _, _ = places
+    heads, keyed = q.shape[-3:-2], v if k is None else k
+    if key_offsets is not None and keyed is not None:
+        return (*(1,) * (q.ndim - 3), *heads, keyed.shape[-2] if keyed.ndim > 1 else 1)
+    if query_offsets is not None:
+        return query_offsets.size - 1, *(heads or (1,)), columns
+    return (*q.shape[:-2], columns)
+
+
+def room_beside(offsets: Any) -> Any:
+    """What makes room for a context: rows that no sequence has are not written to."""
+    return np.empty if offsets is None else np.zeros
+
+
+def _form(array: Array | None) -> Any:
+    """What a layout is found by."""
+    return None if array is None else (array.shape, array.strides, array.dtype)
+
+
 def _look_at(query_start: Any, dropout: Any, seed: Any, offset: Any) -> tuple[int, float, int, int]:
     if (type(query_start) is int and type(dropout) is float and type(seed) is int and type(offset) is int
             and not seed >> 64 and not offset >> 64):
@@ -177,8 +230,9 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
             query_start: int, dropout: float, seed: int, offset: int, return_weights: bool,
             return_logsumexp: bool | Exact, return_scores: Stage | None,
             return_stats: bool | Collection[str], out: ArrayLike | None, key_scales: ArrayLike | None = None,
-            value_scales: ArrayLike | None = None) -> Any:
-    """As attn.attention(), by this rule."""
+            value_scales: ArrayLike | None = None, places: tuple[Lengths | None, ...] = NOWHERE,
+            mask_align: MaskAlign | None = None) -> Any:
+    """As attn.attention(), by this rule. places: arrays of PLACES, or None."""
     # A layout is found by what equals it, and 1.0 equals 1: what is not of the right type must not get there.
     if query_start is not _ZERO and type(query_start) is not int or dropout != 0 or seed != 0 or offset != 0:
         query_start, dropout, seed, offset = _look_at(query_start, dropout, seed, offset)
@@ -193,7 +247,7 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
     q = query if type(query) is ndarray else array_of(query, "query")
     k = key if type(key) is ndarray else maybe(key, "key")
     v = value if type(value) is ndarray else maybe(value, "value")
-    m, b, lengths, given, of_keys, of_values, others = None, None, None, None, None, None, None
+    m, b, lengths, given, of_keys, of_values, others, where = None, None, None, None, None, None, None, NOWHERE
     if not (mask is None and bias is None and key_lengths is None and out is None and key_scales is None
             and value_scales is None):
         m = None if mask is None else mask if type(mask) is ndarray else array_of(mask, "mask")
@@ -201,13 +255,15 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
         lengths = None if key_lengths is None else lengths_of(key_lengths, "key_lengths")
         given = None if out is None else writable(out, "out")
         of_keys, of_values = maybe(key_scales, "key_scales"), maybe(value_scales, "value_scales")
-        others = (None if m is None else (m.shape, m.strides, m.dtype),
-                  None if b is None else (b.shape, b.strides, b.dtype),
-                  None if lengths is None else (lengths.shape, lengths.strides, lengths.dtype),
-                  None if given is None else (given.shape, given.strides, given.dtype),
-                  None if of_keys is None else (of_keys.shape, of_keys.strides, of_keys.dtype),
-                  None if of_values is None else (of_values.shape, of_values.strides, of_values.dtype))
-    inputs = q, k, v, m, b, lengths, of_keys, of_values
+        others = _form(m), _form(b), _form(lengths), _form(given), _form(of_keys), _form(of_values)
+    columns = None
+    if places is not NOWHERE or mask_align is not None:
+        choose(MASK_ALIGNMENTS, mask_align, "mask_align")
+        where = tuple([lengths_of(place, name) for name, place in zip(PLACES, places)])
+        if more:  # which have other shapes where offsets are others
+            columns = _columns(sys.maxsize, lengths, where)
+        others = others, *map(_form, where), columns, mask_align
+    inputs = q, k, v, m, b, lengths, of_keys, of_values, *where
     what = (q.shape, q.flags.c_contiguous or q.strides, q.dtype,
             None if k is None else (k.shape, k.flags.c_contiguous or k.strides, k.dtype),
             None if v is None else (v.shape, v.flags.c_contiguous or v.strides, v.dtype),
@@ -225,17 +281,22 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
         free.append(layout)  # type: ignore[union-attr]
     else:
         (width, keys), rows, dtype = _sizes(q, k, v, memory), q.shape[:-1], beside(q.dtype)
-        outs = (np.empty((*rows, width), q.dtype) if given is None else given,
-                np.empty((*rows, keys), dtype) if return_weights else None,
-                np.empty(rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
-                None if return_scores is None else np.empty((*rows, keys), dtype),
-                np.empty(rows or (1,), dtype) if "entropy" in stats else None,
-                np.empty(rows or (1,), np.int64) if "strongest" in stats else None,
-                np.empty((*rows[:-1], keys), dtype) if "key_sums" in stats else None)
+        keys = _columns(keys, lengths, where)
+        made = (None if given is not None else ((*rows, width), q.dtype),
+                ((*rows, keys), dtype) if return_weights else None,
+                (rows or (1,), logsumexp_dtype(return_logsumexp, dtype)) if return_logsumexp else None,
+                None if return_scores is None else ((*rows, keys), dtype),
+                (rows or (1,), dtype) if "entropy" in stats else None,
+                (rows or (1,), np.int64) if "strongest" in stats else None,
+                (_sums_shape(q, k, v, keys, where), dtype) if "key_sums" in stats else None)
+        outs = _rooms(made, where[0] is not None)
+        if given is not None:
+            outs = (given, *outs[1:])
         plain = [x is not None for x in inputs + outs] == [name in _Plain.TENSORS for name in _INPUTS + _OUTPUTS]
         layout = (_Plain if plain and IN_OBJECT else _Layout)(
             mechanism, inputs, outs, {"memory": memory, "query_start": query_start, "dropout": dropout, "seed": seed,
-                                      "offset": offset, "stage": "raw" if return_scores is None else return_scores})
+                                      "offset": offset, "stage": "raw" if return_scores is None else return_scores,
+                                      "mask_align": mask_align})
         layout.call.run()
         if memory is None:
             if len(layouts) >= _MOST_LAYOUTS:
@@ -256,24 +317,27 @@ def backward(mechanism: Rule, d_context: ArrayLike | None, query: ArrayLike, key
              value: ArrayLike | None, *, d_weights: ArrayLike | None = None, d_logsumexp: ArrayLike | None = None,
              result: Result | None = None, wanted: Collection[str] | None = None, mask: ArrayLike | None = None,
              bias: ArrayLike | None = None, key_lengths: Lengths | None = None, query_start: int = 0,
-             dropout: float = 0.0, seed: int = 0, offset: int = 0) -> Gradients:
+             dropout: float = 0.0, seed: int = 0, offset: int = 0, query_offsets: Lengths | None = None,
+             key_offsets: Lengths | None = None, mask_align: MaskAlign | None = None) -> Gradients:
     q, k, v, b = array_of(query, "query"), maybe(key, "key"), maybe(value, "value"), maybe(bias, "bias")
     if any(array is not None and array.dtype == np.int8 for array in (k, v)):
         raise UnsupportedError("key or value is int8, which has no gradients")
     args: dict[str, Any] = {"mask": mask, "bias": b, "key_lengths": key_lengths, "query_start": query_start,
-                            "dropout": dropout, "seed": seed, "offset": offset}
+                            "dropout": dropout, "seed": seed, "offset": offset, "query_offsets": query_offsets,
+                            "key_offsets": key_offsets, "mask_align": mask_align}
     if result is None:
         wide, exact = beside(q.dtype), None
         if wide != q.dtype:  # a context that is not rounded
-            exact = np.empty((*q.shape[:-1], _sizes(q, k, v, None)[0]), wide)
+            exact = room_beside(query_offsets)((*q.shape[:-1], _sizes(q, k, v, None)[0]), wide)
         result = forward(mechanism, q, k, v, None, mask, b, key_lengths, query_start, dropout, seed, offset, False, "exact",
-                         None, False, exact)
+                         None, False, exact, places=(query_offsets, key_offsets, None, None), mask_align=mask_align)
     elif not isinstance(result, Result) or result.logsumexp is None:
         raise DTypeError(f"result is a {type(result).__name__}, but what comes with return_logsumexp is needed")
     given = {"query": q, "key": k, "value": v, "bias": b, **mechanism.tables()}
     known = [name for name, array in given.items() if array is not None] + list(mechanism._shapes)
     names = chosen(wanted, known)
-    made = {name: np.empty_like(array, subok=False) for name, array in given.items()  # laid alike
+    room = np.empty_like if query_offsets is None and key_offsets is None else np.zeros_like
+    made = {name: room(array, subok=False) for name, array in given.items()  # laid alike
             if array is not None and name in names}
     params = mechanism._gradients(names, beside(q.dtype))
     call = Computed(mechanism, query=q, key=k, value=v, context=result.context,

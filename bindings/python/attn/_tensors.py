@@ -34,8 +34,8 @@ Lengths = Union[ArrayLike, Sequence[int]]
 
 _BITS = np.dtype("u2"), np.dtype("i2")
 _TAKEN = {"mask": TRUTH, **dict.fromkeys(("key", "value"), STORED), **dict.fromkeys(("key_scales", "value_scales"), SCALE),
-          **dict.fromkeys(("key_lengths", "a_lengths", "b_lengths", "counts", "lengths", "rows",
-                                          "positions", "strongest"), WHOLE)}
+          **dict.fromkeys(("key_lengths", "query_offsets", "key_offsets", "page_table", "page_offsets", "a_lengths",
+                          "b_lengths", "counts", "lengths", "rows", "positions", "strongest"), WHOLE)}
 
 
 _NOT_LOOKED_AT = AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError

@@ -10,6 +10,7 @@ from ._library import ArgumentError, DTypeError, constant
 from ._values import shown
 
 Align = Literal["top_left", "bottom_right"]
+MaskAlign = Literal["bottom_right"]
 Normaliser = Literal["softmax", "hardmax"]
 Precision = Literal["exact", "fast"]
 Score = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
@@ -24,6 +25,7 @@ def _named(prefix: str, *words: str) -> dict[str | None, int]:
 
 WAYS = {None: constant("ATTN_WAY_AUTOMATIC"), **_named("WAY", "automatic", "blas", "tiles")}
 ALIGNMENTS = {None: constant("ATTN_ALIGN_NONE"), **_named("ALIGN", "top_left", "bottom_right")}
+MASK_ALIGNMENTS = {None: constant("ATTN_ALIGN_NONE"), **_named("ALIGN", "bottom_right")}
 NORMALISERS: dict[str | None, int] = {"softmax": constant("ATTN_SOFTMAX"), "hardmax": constant("ATTN_HARDMAX")}
 PRECISIONS = _named("PRECISION", "exact", "fast")
 STAGES = _named("SCORES", "raw", "capped", "masked", "weights")

@@ -219,6 +219,58 @@ class Functions(unittest.TestCase):
         self.assertFalse(torch.equal(draws[0], draws[2]))
 
 
+class Ragged(unittest.TestCase):
+    """Sequences one behind the other: 3, 0, 2 queries of 4, 1, 0 keys; the last rows are nobody's."""
+
+    offsets = {"query_offsets": torch.tensor([0, 3, 3, 5], dtype=torch.int32), "key_offsets": [0, 4, 5, 5]}
+
+    def drawn(self, dtype=torch.float64):
+        torch.manual_seed(3)
+        return [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in ((1, 4, 6, 8), (1, 2, 6, 8), (1, 2, 6, 3))]
+
+    def test_gradients(self):
+        params = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((5, 8), (5, 8), (5,))]
+        for score, own in (("scaled_dot", ()), ("additive", params)):
+            def run(query, key, value, *own):
+                result = attn.torch.attention(query, key, value, score=score, params=dict(zip("WUv", own)), **self.offsets,
+                                              causal="bottom_right", return_weights=True, return_logsumexp=True)
+                return result.context, result.weights, result.logsumexp[:, :, :3]  # others see no key
+
+            self.assertTrue(torch.autograd.gradcheck(run, (*self.drawn(), *own), atol=1e-6))
+
+    def test_each_sequence_is_what_it_is_alone(self):
+        for dtype in (torch.float32, torch.bfloat16):
+            query, key, value = self.drawn(dtype)
+            strided = query.detach().transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
+            for given in (query, strided):
+                got = attn.torch.attention(given, key, value, **self.offsets)
+                flow = torch.randn_like(got)
+                made = torch.autograd.grad(got, (given, key, value), flow)
+                first = given[:, :, :3].detach().requires_grad_()
+                own = attn.torch.attention(first, key[:, :, :4], value[:, :, :4])
+                want = torch.autograd.grad(own, (first, key, value), flow[:, :, :3])
+                self.assertTrue(torch.equal(got[:, :, :3], own) and not got[:, :, 3:].any())
+                self.assertTrue(close(made[0][:, :, :3], want[0]) and not made[0][:, :, 3:].any())
+                self.assertTrue(all(close(a[:, :, :4], b[:, :, :4]) and not a[:, :, 4:].any()
+                                    for a, b in zip(made[1:], want[1:])))
+
+    def test_offsets_that_are_changed_before_the_way_back_are_noticed(self):
+        query, key, value = self.drawn()
+        offsets = torch.tensor([0, 3, 6])
+        loss = attn.torch.attention(query, key, value, query_offsets=offsets, key_offsets=offsets).sum()
+        offsets[1] = 2
+        with self.assertRaisesRegex(RuntimeError, "modified by an inplace operation"):
+            loss.backward()
+
+    def test_a_mask_may_be_of_the_last_keys(self):
+        query, key, value = self.drawn()
+        tree, whole = torch.ones(6, 2, dtype=torch.bool).tril(), torch.ones(6, 6, dtype=torch.bool)
+        whole[:, 4:] = tree
+        results = [torch.autograd.grad(attn.torch.attention(query, key, value, **mask).square().sum(), (query, key, value))
+                   for mask in ({"mask": tree, "mask_align": "bottom_right"}, {"mask": whole})]
+        self.assertTrue(all(torch.equal(a, b) for a, b in zip(*results)))
+
+
 class Saved(unittest.TestCase):
     """What was read on the way forward is what is gone back through."""
 

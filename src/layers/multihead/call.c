@@ -188,7 +188,8 @@ attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_m
     c->dtype = attn_i_dtype_computed(c->given);
     c->size = attn_i_dtype_size(c->dtype);
     c->storage = attn_i_storage_of(multihead->engine, c->given);
-    c->means = (attn_i_problem){.engine = multihead->engine,
+    c->means = (attn_i_problem){.threads = multihead->engine->threads,
+                                .engine = multihead->engine,
                                 .kernels = c->storage.kernels,
                                 .dtype = c->dtype,
                                 .stored = c->dtype,

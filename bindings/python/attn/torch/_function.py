@@ -11,12 +11,12 @@ import torch
 
 from .. import _attention, _dtypes
 from .._library import UnsupportedError
-from .._run import Result, Stats
-from .._words import Align, Normaliser, Precision, Score, Stage
+from .._run import Result, Stats, room_beside
+from .._words import Align, MaskAlign, Normaliser, Precision, Score, Stage
 from . import _once, _projected
 from ._tensors import array_of, beside, lengths, outside_graphs, plain, tensor_of
 
-_ARRAYS = "query", "key", "value", "mask", "bias", "key_lengths"
+_ARRAYS = "query", "key", "value", "mask", "bias", "key_lengths", "query_offsets", "key_offsets"
 _SCALES = "key_scales", "value_scales"  # of integers, which have no gradients
 _USED = "alibi", "relative"  # arrays too, each with the words for how it is used
 _BARE = "sinks",             # and without any
@@ -32,12 +32,13 @@ def _arguments(rule: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, 
     return {**rule, **given, **scales, **used, **bare, "params": params}
 
 
-def _room(query: Any, width: int, dtype: Any) -> Any:
+def _room(query: Any, width: int, dtype: Any, offsets: Any) -> Any:
     """Room for the context, in the order of dimensions that the query lies in, as torch's kernels leave it: whoever has
     split heads with a view and a transpose joins them again without a copy."""
+    room = np.empty_like if offsets is None else np.zeros_like  # rows of no sequence are not written to
     if query.shape[-1] == width:
-        return np.empty_like(query, dtype)
-    return np.empty_like(np.lib.stride_tricks.as_strided(query, (*query.shape[:-1], width)), dtype)
+        return room(query, dtype)
+    return room(np.lib.stride_tricks.as_strided(query, (*query.shape[:-1], width)), dtype)
 
 
 def _forward(rule: Mapping[str, Any], arrays: Mapping[str, Any], laid: bool, exact: bool, **returns: Any) -> Any:
@@ -48,9 +49,9 @@ def _forward(rule: Mapping[str, Any], arrays: Mapping[str, Any], laid: bool, exa
     out = None
     if values is not None and values.ndim and query.ndim:
         if laid and query.ndim > 2 and not query.flags.c_contiguous:
-            out = _room(query, values.shape[-1], dtype)
+            out = _room(query, values.shape[-1], dtype, arrays.get("query_offsets"))
         elif dtype != query.dtype:
-            out = np.empty((*query.shape[:-1], values.shape[-1]), dtype)
+            out = room_beside(arrays.get("query_offsets"))((*query.shape[:-1], values.shape[-1]), dtype)
     return _attention.attention(**_arguments(rule, arrays), **returns, out=out)
 
 
@@ -131,8 +132,9 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
               key_scales: torch.Tensor | None = None, value_scales: torch.Tensor | None = None,
               score: Score = "scaled_dot", params: Mapping[str, torch.Tensor] | None = None, scale: float | None = None,
               softcap: float = 0.0, temperature: float = 1.0, bias: torch.Tensor | None = None,
-              mask: torch.Tensor | None = None, key_lengths: Any = None, causal: Align | None = None, window: Any = None,
-              alibi: Any = None, relative: Any = None, sinks: torch.Tensor | None = None, local: Any = None,
+              mask: torch.Tensor | None = None, key_lengths: Any = None, query_offsets: Any = None,
+              key_offsets: Any = None, mask_align: MaskAlign | None = None, causal: Align | None = None,
+              window: Any = None, alibi: Any = None, relative: Any = None, sinks: torch.Tensor | None = None, local: Any = None,
               query_start: int = 0, normaliser: Normaliser = "softmax", precision: Precision = "exact",
               dropout: float = 0.0, seed: int | None = None, offset: int = 0, return_weights: bool = False,
               return_logsumexp: bool = False, return_scores: Stage | None = None,
@@ -142,7 +144,8 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
     cannot be differentiated again. Scores and stats have none. seed: None draws one from torch's generator. precision is
     that of the way forward; gradients are exact whichever it is.
 
-    key_scales and value_scales, of float32, are for keys and values of int8, where nothing requires grad.
+    query_offsets and key_offsets say where the sequences of a ragged batch lie, as for attn.attention(); gradients lie in
+    the same rows. key_scales and value_scales, of float32, are for keys and values of int8, where nothing requires grad.
 
     The context lies in the order of dimensions that the query lies in, and gradients as what they are of. Parameters,
     slopes, tables and sinks that are of 16 bits, as the query is, are read as float32. Where gradients are needed, torch
@@ -152,7 +155,9 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
         keys = torch.nn.functional.linear(states, U)
         for query in ...: attention(query, keys, states, score="additive", params={"W": W, "v": v})"""
     given = {"query": query, "key": key, "value": value, "key_scales": key_scales, "value_scales": value_scales,
-             "mask": mask, "bias": bias, "key_lengths": lengths(key_lengths, "key_lengths"), "sinks": sinks,
+             "mask": mask, "bias": bias, "key_lengths": lengths(key_lengths, "key_lengths"),
+             "query_offsets": lengths(query_offsets, "query_offsets"),
+             "key_offsets": lengths(key_offsets, "key_offsets"), "sinks": sinks,
              **(params or {})}
     used: dict[str, Any] = {}
     for name, of in (("alibi", alibi), ("relative", relative)):
@@ -174,7 +179,7 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
         "score": score, "scale": scale, "softcap": softcap, "temperature": temperature, "causal": causal,
         "window": tuple(window) if isinstance(window, list) else window,
         "local": tuple(local) if isinstance(local, list) else local,
-        "query_start": query_start, "normaliser": normaliser, "precision": precision, "dropout": dropout, "offset": offset,
+        "mask_align": mask_align, "query_start": query_start, "normaliser": normaliser, "precision": precision, "dropout": dropout, "offset": offset,
         "threads": threads,
         "seed": seed if seed is not None else int(torch.randint(1 << 62, (), device="cpu")) if dropout else 0, **used}
     return attend(rule, tensors, True, {"return_weights": return_weights, "return_scores": return_scores,

@@ -44,8 +44,16 @@ pub struct Slices<'a, T: Float> {
     pub mask: &'a [bool],
     /// Read.
     pub bias: &'a [T],
-    /// Read; as many as were laid out, and of their type.
+    /// Read; as many as were laid out, and of their type. So all that follow.
     pub key_lengths: Option<Indices<'a>>,
+    /// Read.
+    pub query_offsets: Option<Indices<'a>>,
+    /// Read.
+    pub key_offsets: Option<Indices<'a>>,
+    /// Read.
+    pub page_table: Option<Indices<'a>>,
+    /// Read.
+    pub page_offsets: Option<Indices<'a>>,
     /// Written.
     pub context: &'a mut [T],
     /// Written.
@@ -73,6 +81,10 @@ impl<T: Float> Default for Slices<'_, T> {
             mask: &[],
             bias: &[],
             key_lengths: None,
+            query_offsets: None,
+            key_offsets: None,
+            page_table: None,
+            page_offsets: None,
             context: &mut [],
             weights: &mut [],
             scores: &mut [],
@@ -83,6 +95,15 @@ impl<T: Float> Default for Slices<'_, T> {
 }
 
 impl<T: Float> Slices<'_, T> {
+    /// Whether any of them says where sequences lie.
+    #[inline(always)]
+    fn has_places(&self) -> bool {
+        self.query_offsets.is_some()
+            || self.key_offsets.is_some()
+            || self.page_table.is_some()
+            || self.page_offsets.is_some()
+    }
+
     #[cold]
     fn lengths(&self) -> [usize; SLOTS] {
         [
@@ -111,7 +132,7 @@ struct Slot {
     offset: usize,
 }
 
-/// The tensors of a call; the slots of all but the last.
+/// The tensors of a call; the slots of all but whole numbers, which come last.
 #[derive(Clone, Copy)]
 enum At {
     Query,
@@ -129,9 +150,14 @@ enum At {
     LogSumExp,
     ExactLogSumExp,
     KeyLengths,
+    QueryOffsets,
+    KeyOffsets,
+    PageTable,
+    PageOffsets,
 }
 
 const SLOTS: usize = At::KeyLengths as usize;
+const TENSORS: usize = At::PageOffsets as usize + 1;
 
 /// The arguments and what they point to, which is in the same place.
 #[repr(align(64))]
@@ -139,10 +165,11 @@ struct Laid {
     args: sys::attn_forward_args,
     takes_memory: bool,
     takes_lengths: bool,
-    there: u32,  // a bit for each tensor that there is, but lengths
-    needed: u32, // those that have elements
+    takes_places: bool, // offsets, or pages
+    there: u32,         // a bit for each tensor that there is, but whole numbers
+    needed: u32,        // those that have elements
     slots: [Slot; SLOTS],
-    tensors: [sys::attn_tensor; SLOTS + 1],
+    tensors: [sys::attn_tensor; TENSORS],
 }
 
 impl Laid {
@@ -189,6 +216,10 @@ impl Laid {
             mask: to(args.mask, At::Mask),
             bias: to(args.bias, At::Bias),
             key_lengths: to(args.key_lengths, At::KeyLengths),
+            query_offsets: to(args.query_offsets, At::QueryOffsets),
+            key_offsets: to(args.key_offsets, At::KeyOffsets),
+            page_table: to(args.page_table, At::PageTable),
+            page_offsets: to(args.page_offsets, At::PageOffsets),
             context: to(args.context, At::Context),
             weights: to(args.weights, At::Weights),
             scores: to(args.scores, At::Scores),
@@ -220,24 +251,52 @@ impl Laid {
         true
     }
 
-    /// Lengths in place of those that were laid out; whether they are as many.
+    /// Whole numbers in place of those that were laid out, if any were; whether they are as many.
     ///
     /// # Safety
     ///
     /// There must be one at this address.
     #[inline(always)]
-    unsafe fn put_lengths(this: *mut Self, given: &Option<Indices<'_>>) -> bool {
-        let to = ptr::addr_of_mut!((*this).tensors[At::KeyLengths as usize]);
+    unsafe fn put_indices(
+        this: *mut Self,
+        at: At,
+        takes: bool,
+        given: &Option<Indices<'_>>,
+    ) -> bool {
+        let to = ptr::addr_of_mut!((*this).tensors[at as usize]);
         match given {
-            None => !(*this).takes_lengths,
+            None => !takes,
             Some(from) => {
-                let fits = (*this).takes_lengths && (*to).shape[0] == from.raw.shape[0];
+                let fits = takes && (*to).shape[0] == from.raw.shape[0];
                 if fits {
                     *to = from.raw;
                 }
                 fits
             }
         }
+    }
+
+    /// Where sequences lie, likewise; otherwise the name of what does not fit.
+    ///
+    /// # Safety
+    ///
+    /// There must be one at this address.
+    unsafe fn put_places<T: Float>(
+        this: *mut Self,
+        slices: &Slices<'_, T>,
+    ) -> std::result::Result<(), &'static str> {
+        for (at, name, given) in [
+            (At::QueryOffsets, "query_offsets", &slices.query_offsets),
+            (At::KeyOffsets, "key_offsets", &slices.key_offsets),
+            (At::PageTable, "page_table", &slices.page_table),
+            (At::PageOffsets, "page_offsets", &slices.page_offsets),
+        ] {
+            let takes = (*this).tensors[at as usize].ndim > 0;
+            if !Self::put_indices(this, at, takes, given) {
+                return Err(name);
+            }
+        }
+        Ok(())
     }
 
     /// Why slices of these lengths are not those that were laid out.
@@ -385,6 +444,7 @@ impl Mechanism {
             args,
             takes_memory: inputs.memory.is_some(),
             takes_lengths: inputs.key_lengths.is_some(),
+            takes_places: inputs.has_places(),
             there: 0,
             needed: 0,
             slots: Default::default(),
@@ -418,8 +478,16 @@ impl Mechanism {
             };
             laid.take(exactness, Some((logsumexp.raw, logsumexp.reach)));
         }
-        if let Some(lengths) = inputs.key_lengths {
-            laid.tensors[At::KeyLengths as usize] = lengths.raw;
+        for (at, given) in [
+            (At::KeyLengths, inputs.key_lengths),
+            (At::QueryOffsets, inputs.query_offsets),
+            (At::KeyOffsets, inputs.key_offsets),
+            (At::PageTable, inputs.page_table),
+            (At::PageOffsets, inputs.page_offsets),
+        ] {
+            if let Some(given) = given {
+                laid.tensors[at as usize] = given.raw;
+            }
         }
         let laid = NonNull::from(Box::leak(laid));
         // SAFETY: it was just made, and stays where it is.
@@ -484,8 +552,13 @@ impl<T: Float> Call<T> {
         if !fit {
             return Err(unsafe { (*laid).refuse(slices.lengths()) });
         }
-        if !unsafe { Laid::put_lengths(laid, &slices.key_lengths) } {
+        let takes_lengths = unsafe { (*laid).takes_lengths };
+        if !unsafe { Laid::put_indices(laid, At::KeyLengths, takes_lengths, &slices.key_lengths) } {
             return Err(mismatch(Status::Shape, "key_lengths"));
+        }
+        if unsafe { (*laid).takes_places } || slices.has_places() {
+            unsafe { Laid::put_places(laid, &slices) }
+                .map_err(|name| mismatch(Status::Shape, name))?;
         }
         if unsafe { (*laid).takes_memory } != slices.memory.is_some() {
             return Err(mismatch(Status::Argument, "memory"));

@@ -28,6 +28,11 @@ pub struct Inputs<'a, T: Float> {
     pub(crate) mask: Option<Tensor<'a, bool>>,
     pub(crate) bias: Option<Tensor<'a, T>>,
     pub(crate) key_lengths: Option<Indices<'a>>,
+    pub(crate) query_offsets: Option<Indices<'a>>,
+    pub(crate) key_offsets: Option<Indices<'a>>,
+    pub(crate) page_table: Option<Indices<'a>>,
+    pub(crate) page_offsets: Option<Indices<'a>>,
+    mask_align: sys::attn_align,
     pub(crate) memory: Option<MemoryRef<'a>>,
     query_start: i64,
     dropout: f64,
@@ -47,6 +52,11 @@ impl<'a, T: Float> Inputs<'a, T> {
             mask: None,
             bias: None,
             key_lengths: None,
+            query_offsets: None,
+            key_offsets: None,
+            page_table: None,
+            page_offsets: None,
+            mask_align: sys::ATTN_ALIGN_NONE,
             memory: None,
             query_start: 0,
             dropout: 0.0,
@@ -102,7 +112,14 @@ impl<'a, T: Float> Inputs<'a, T> {
 
     /// Which keys may be seen: true may. Broadcasts to [B, Hq, Tq, Tk].
     pub fn mask(mut self, mask: Tensor<'a, bool>) -> Self {
-        self.mask = Some(mask);
+        (self.mask, self.mask_align) = (Some(mask), sys::ATTN_ALIGN_NONE);
+        self
+    }
+
+    /// Which of the last n keys of each sequence may be seen, those before them being visible: a tree of guesses. Broadcasts
+    /// to [B, Hq, Tq, n]. In place of [`mask`](Self::mask).
+    pub fn mask_of_last_keys(mut self, mask: Tensor<'a, bool>) -> Self {
+        (self.mask, self.mask_align) = (Some(mask), sys::ATTN_ALIGN_BOTTOM_RIGHT);
         self
     }
 
@@ -115,6 +132,48 @@ impl<'a, T: Float> Inputs<'a, T> {
     /// The valid keys of each sequence \[B\], 0 to Tk.
     pub fn key_lengths(mut self, key_lengths: impl Into<Indices<'a>>) -> Self {
         self.key_lengths = Some(key_lengths.into());
+        self
+    }
+
+    /// A ragged batch, without padding \[B + 1\]: the queries lie one behind the other [1, Hq, all of them, Dq], and sequence
+    /// b has rows `offsets[b]` to `offsets[b + 1]`, as what is said of them has. It gets the bits that it would get alone.
+    ///
+    /// ```
+    /// # fn main() -> attn::Result<()> {
+    /// # use attn::*;
+    /// let mechanism = Mechanism::dot(&Engine::new()?)?;
+    /// let (query, keys) = ([0.0f32, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0, 5.0]);
+    /// let mut context = [0.0; 3];
+    /// let inputs = Inputs::new(Tensor::new(&query, &[3, 1])?)
+    ///     .key(Tensor::new(&keys, &[5, 1])?)
+    ///     .query_offsets(&[0, 1, 3]) // 1 query of 2 keys, 2 queries of 3
+    ///     .key_offsets(&[0, 2, 5]);
+    /// mechanism.forward(&inputs, Outputs::new().context(TensorMut::new(&mut context, &[3, 1])?))?;
+    /// assert!((context[0] - 1.5).abs() < 1e-6);
+    /// # Ok(()) }
+    /// ```
+    pub fn query_offsets(mut self, offsets: impl Into<Indices<'a>>) -> Self {
+        self.query_offsets = Some(offsets.into());
+        self
+    }
+
+    /// Likewise of the keys and values \[B + 1\], [1, Hk, all of them, Dk]; columns of a mask, a bias, weights or scores count
+    /// from each sequence's own first key.
+    pub fn key_offsets(mut self, offsets: impl Into<Indices<'a>>) -> Self {
+        self.key_offsets = Some(offsets.into());
+        self
+    }
+
+    /// The pages of each sequence [B, most]: keys and values are N pages [N, Hk, page, Dk] then, and there are lengths. Not for
+    /// gradients.
+    pub fn page_table(mut self, table: impl Into<Indices<'a>>) -> Self {
+        self.page_table = Some(table.into());
+        self
+    }
+
+    /// Which entries of the page table, \[all\] then, are whose \[B + 1\].
+    pub fn page_offsets(mut self, offsets: impl Into<Indices<'a>>) -> Self {
+        self.page_offsets = Some(offsets.into());
         self
     }
 
@@ -133,12 +192,25 @@ impl<'a, T: Float> Inputs<'a, T> {
         self
     }
 
+    /// Whether any of them says where sequences lie.
+    pub(crate) fn has_places(&self) -> bool {
+        self.query_offsets.is_some()
+            || self.key_offsets.is_some()
+            || self.page_table.is_some()
+            || self.page_offsets.is_some()
+    }
+
     /// What is asked of the heads of a layer, or of attention itself but for query, key, value and memory.
     pub(crate) fn lay_modifiers(&self) -> sys::attn_forward_args {
         sys::attn_forward_args {
             mask: pointer(&self.mask),
             bias: pointer(&self.bias),
             key_lengths: pointer(&self.key_lengths),
+            query_offsets: pointer(&self.query_offsets),
+            key_offsets: pointer(&self.key_offsets),
+            mask_align: self.mask_align,
+            page_table: pointer(&self.page_table),
+            page_offsets: pointer(&self.page_offsets),
             query_start: self.query_start,
             dropout: self.dropout,
             dropout_seed: self.seed,

@@ -136,7 +136,7 @@ over_slices!(Tensor, &'a [T], as_ptr);
 over_slices!(TensorMut, &'a mut [T], as_mut_ptr);
 
 view! {
-    /// Lengths, counts, rows or positions: whole numbers, `i32` or `i64`, from a slice, an array, a vector, or a [`Tensor`].
+    /// Lengths, offsets, pages, counts, rows or positions: whole numbers, `i32` or `i64`, from a slice, an array, a vector, or a [`Tensor`].
     #[derive(Clone, Copy)]
     Indices<'a>: &'a [i64]
 }
