@@ -189,6 +189,7 @@ attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_m
     c->size = attn_i_dtype_size(c->dtype);
     c->storage = attn_i_storage_of(multihead->engine, c->given);
     c->means = (attn_i_problem){.engine = multihead->engine,
+                                .threads = multihead->engine->threads,
                                 .kernels = c->storage.kernels,
                                 .dtype = c->dtype,
                                 .stored = c->dtype,
