@@ -19,6 +19,7 @@
 /* ---------------------------------------------------------------------------------------------- the call */
 
 enum { B = 2, HQ = 4, HK = 2, TQ = 3, TK = 5, DQ = 3, DK = 4, DV = 6, A = 4, TAIL = 4096 };
+enum { PAGE = 2, PAGES = B * TK / PAGE, MOST_PAGES = 3 }; /* of a sequence */
 
 struct call {
     attn_forward_args args;
@@ -30,13 +31,20 @@ struct call {
     attn_tensor query, key, value, mask, bias, key_lengths, context, weights, scores, logsumexp;
     attn_tensor param, slopes, sinks, made_tensor; /* param fits W of general */
 
+    /* The same numbers as ragged batches; as pages; and as a padded batch whose mask is of the last keys. */
+    attn_forward_args ragged, paged, tree;
+    attn_tensor rows_query, rows_key, rows_value, rows_context, rows_weights, rows_logsumexp, query_offsets,
+        key_offsets, pages_key, pages_value, page_table, packed_table, page_offsets, tree_mask;
+
     /* Handles: general is what most calls use. location was made for 4 keys; narrow for keys of 3 dimensions. */
     attn_engine *engine, *made_engine;
     attn_mechanism *mechanism, *made, *general, *dot, *location, *narrow, *causal, *sloped, *sloped_double, *sunk,
         *sunk_double, *unbound, *doubles;
 
     /* Arguments by value, and pointers that are passed on. */
-    attn_forward_args *forward_args;
+    attn_forward_args *forward_args, *to_ragged, *to_paged, *to_tree;
+    attn_tensor *to_key_offsets, *to_packed_table, *to_page_offsets, *to_tree_mask;
+    attn_memory *memory, *three_memory; /* of B sequences, and of 3 */
     attn_engine_options *engine_options;
     attn_engine **engine_out;
     attn_mechanism **mechanism_out;
@@ -62,7 +70,8 @@ struct call {
         weights_data[B * HQ * TQ * TK], scores_data[B * HQ * TQ * TK], logsumexp_data[B * HQ * TQ], param_data[DQ * DK],
         slopes_data[HQ], sinks_data[HQ];
     double double_data[DQ * DK + HQ];
-    int64_t lengths_data[B];
+    int64_t lengths_data[B], query_offsets_data[B + 1], key_offsets_data[B + 1], table_data[B * MOST_PAGES],
+        page_offsets_data[B + 1];
     unsigned char mask_data[TQ * TK], workspace[1 << 18];
     char json_data[8192];
 };
@@ -115,6 +124,58 @@ static void view_all(struct call *c)
     view(&c->slopes, c->slopes_data, ATTN_F32, 1, 0, 0, 0, HQ);
     view(&c->sinks, c->sinks_data, ATTN_F32, 1, 0, 0, 0, HQ);
     view(&c->made_tensor, c->param_data, ATTN_F32, 1, 0, 0, 0, 1);
+    view(&c->rows_query, c->query_data, ATTN_F32, 4, 1, HQ, B * TQ, DQ);
+    view(&c->rows_key, c->key_data, ATTN_F32, 4, 1, HK, B * TK, DK);
+    view(&c->rows_value, c->value_data, ATTN_F32, 4, 1, HK, B * TK, DV);
+    view(&c->rows_context, c->context_data, ATTN_F32, 4, 1, HQ, B * TQ, DV);
+    view(&c->rows_weights, c->weights_data, ATTN_F32, 4, 1, HQ, B * TQ, TK);
+    view(&c->rows_logsumexp, c->logsumexp_data, ATTN_F32, 3, 0, 1, HQ, B * TQ);
+    view(&c->query_offsets, c->query_offsets_data, ATTN_I64, 1, 0, 0, 0, B + 1);
+    view(&c->key_offsets, c->key_offsets_data, ATTN_I64, 1, 0, 0, 0, B + 1);
+    view(&c->pages_key, c->key_data, ATTN_F32, 4, PAGES, HK, PAGE, DK);
+    view(&c->pages_value, c->value_data, ATTN_F32, 4, PAGES, HK, PAGE, DV);
+    view(&c->page_table, c->table_data, ATTN_I64, 2, 0, 0, B, MOST_PAGES);
+    view(&c->packed_table, c->table_data, ATTN_I64, 1, 0, 0, 0, B * MOST_PAGES);
+    view(&c->page_offsets, c->page_offsets_data, ATTN_I64, 1, 0, 0, 0, B + 1);
+    view(&c->tree_mask, c->mask_data, ATTN_BOOL, 4, 1, 1, TQ, TQ);
+}
+
+/* Each with a sequence whose last page, or whose last keys, it has only a part of. */
+static void make_layouts(struct call *c)
+{
+    for (int b = 0; b <= B; b++) {
+        c->query_offsets_data[b] = TQ * b;
+        c->key_offsets_data[b] = TK * b;
+        c->page_offsets_data[b] = MOST_PAGES * b;
+    }
+    for (int k = 0; k < B * MOST_PAGES; k++) c->table_data[k] = (2 * k + 1) % PAGES;
+    c->table_data[MOST_PAGES + 1] = INT64_MIN; /* past what 2 keys have */
+    c->table_data[MOST_PAGES + 2] = INT64_MAX;
+    c->ragged = c->paged = c->tree = (attn_forward_args)ATTN_FORWARD_ARGS_INIT;
+    c->ragged.query = &c->rows_query, c->ragged.key = &c->rows_key, c->ragged.value = &c->rows_value;
+    c->ragged.query_offsets = &c->query_offsets, c->ragged.key_offsets = &c->key_offsets;
+    c->ragged.key_lengths = &c->key_lengths, c->ragged.context = &c->rows_context;
+    c->ragged.weights = &c->rows_weights, c->ragged.logsumexp = &c->rows_logsumexp;
+    c->paged.query = &c->query, c->paged.key = &c->pages_key, c->paged.value = &c->pages_value;
+    c->paged.key_lengths = &c->key_lengths, c->paged.page_table = &c->page_table;
+    c->paged.context = &c->context, c->paged.weights = &c->weights, c->paged.logsumexp = &c->logsumexp;
+    c->tree.query = &c->query, c->tree.key = &c->key, c->tree.value = &c->value;
+    c->tree.mask = &c->tree_mask, c->tree.mask_align = ATTN_ALIGN_BOTTOM_RIGHT;
+    c->tree.context = &c->context, c->tree.logsumexp = &c->logsumexp;
+    c->to_ragged = &c->ragged, c->to_paged = &c->paged, c->to_tree = &c->tree;
+    c->to_key_offsets = &c->key_offsets, c->to_packed_table = &c->packed_table;
+    c->to_page_offsets = &c->page_offsets, c->to_tree_mask = &c->tree_mask;
+}
+
+static attn_memory *make_memory(struct call *c, int64_t batch)
+{
+    attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+    attn_memory *memory;
+    options.dtype = ATTN_F32, options.batch = batch, options.key_heads = HK;
+    options.key_dim = DK, options.value_dim = DV;
+    MUST(attn_memory_create(c->general, &options, &memory));
+    if (batch == B) MUST(attn_memory_append(memory, &c->key, &c->value, NULL));
+    return memory;
 }
 
 static void make_mechanisms(struct call *c)
@@ -186,6 +247,8 @@ static void create(struct call *c)
     c->args.mask = &c->mask, c->args.bias = &c->bias, c->args.key_lengths = &c->key_lengths;
     c->args.context = &c->context, c->args.weights = &c->weights;
     c->args.scores = &c->scores, c->args.logsumexp = &c->logsumexp;
+    make_layouts(c);
+    c->memory = make_memory(c, B), c->three_memory = make_memory(c, 3);
     c->info = (attn_param_info)ATTN_PARAM_INFO_INIT;
     c->forward_args = &c->args, c->engine_options = &c->options, c->info_out = &c->info;
     c->engine_out = &c->made_engine, c->mechanism_out = &c->made, c->tensor_out = &c->made_tensor;
@@ -205,9 +268,11 @@ static void create(struct call *c)
 
 static void destroy(struct call *c)
 {
-    attn_mechanism *all[] = {c->general, c->dot,           c->location, c->narrow, c->causal,
-                             c->sloped,  c->sloped_double, c->unbound,  c->doubles};
+    attn_mechanism *all[] = {c->general, c->dot,           c->location, c->narrow,  c->causal,     c->sloped,
+                             c->sunk,    c->sloped_double, c->unbound,  c->doubles, c->sunk_double};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) attn_mechanism_destroy(all[i]);
+    attn_memory_destroy(c->memory);
+    attn_memory_destroy(c->three_memory);
     attn_engine_destroy(c->engine);
     if (blocks_alive != 0 || bytes_alive != 0) fail_msg("%lld blocks leaked", (long long)blocks_alive);
 }

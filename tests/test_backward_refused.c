@@ -27,6 +27,13 @@ struct call {
     attn_tensor query, key, value, mask, bias, key_lengths, context, logsumexp, W, slopes;
     attn_tensor d_context, d_weights, d_logsumexp, d_query, d_key, d_value, d_bias, d_alibi, d_W;
     const attn_tensor *d_params[1];
+    /* The same numbers as a ragged batch; and a table of pages. */
+    attn_backward_args ragged;
+    attn_forward_args ragged_forward;
+    attn_tensor rows_query, rows_key, rows_value, rows_context, rows_logsumexp, rows_d_context, rows_d_query,
+        rows_d_key, rows_d_value, query_offsets, key_offsets, page_table;
+    attn_backward_args *to_ragged;
+    attn_tensor *to_page_table, *to_query_offsets, *to_key_offsets;
     attn_mechanism *mechanism, *without_alibi, *unbound, *hardmax, *doubles;
     attn_backward_args *passed;
     size_t bytes, *bytes_out;
@@ -38,7 +45,7 @@ struct call {
         d_logsumexp_data[ROWS], d_query_data[ROWS * DQ], d_key_data[B * HK * TK * DK], d_value_data[B * HK * TK * DV],
         d_bias_data[TQ * TK], d_alibi_data[HQ], d_W_data[DQ * DK];
     double W_doubles[DQ * DK];
-    int64_t lengths_data[B];
+    int64_t lengths_data[B], query_offsets_data[B + 1], key_offsets_data[B + 1];
     unsigned char mask_data[TQ * TK], workspace[1 << 18];
 };
 
@@ -72,6 +79,37 @@ static void view_all(struct call *c)
     view(&c->d_bias, c->d_bias_data, ATTN_F32, 4, 1, 1, TQ, TK);
     view(&c->d_alibi, c->d_alibi_data, ATTN_F32, 1, 0, 0, 0, HQ);
     view(&c->d_W, c->d_W_data, ATTN_F32, 2, 0, 0, DQ, DK);
+    view(&c->rows_query, c->query_data, ATTN_F32, 4, 1, HQ, B * TQ, DQ);
+    view(&c->rows_key, c->key_data, ATTN_F32, 4, 1, HK, B * TK, DK);
+    view(&c->rows_value, c->value_data, ATTN_F32, 4, 1, HK, B * TK, DV);
+    view(&c->rows_context, c->context_data, ATTN_F32, 4, 1, HQ, B * TQ, DV);
+    view(&c->rows_logsumexp, c->logsumexp_data, ATTN_F32, 3, 0, 1, HQ, B * TQ);
+    view(&c->rows_d_context, c->d_context_data, ATTN_F32, 4, 1, HQ, B * TQ, DV);
+    view(&c->rows_d_query, c->d_query_data, ATTN_F32, 4, 1, HQ, B * TQ, DQ);
+    view(&c->rows_d_key, c->d_key_data, ATTN_F32, 4, 1, HK, B * TK, DK);
+    view(&c->rows_d_value, c->d_value_data, ATTN_F32, 4, 1, HK, B * TK, DV);
+    view(&c->query_offsets, c->query_offsets_data, ATTN_I64, 1, 0, 0, 0, B + 1);
+    view(&c->key_offsets, c->key_offsets_data, ATTN_I64, 1, 0, 0, 0, B + 1);
+    view(&c->page_table, c->query_offsets_data, ATTN_I64, 2, 0, 0, B, 1);
+}
+
+static void make_ragged(struct call *c)
+{
+    for (int b = 0; b <= B; b++) {
+        c->query_offsets_data[b] = TQ * b;
+        c->key_offsets_data[b] = TK * b;
+    }
+    c->ragged_forward = (attn_forward_args)ATTN_FORWARD_ARGS_INIT;
+    c->ragged_forward.query = &c->rows_query, c->ragged_forward.key = &c->rows_key;
+    c->ragged_forward.value = &c->rows_value, c->ragged_forward.key_lengths = &c->key_lengths;
+    c->ragged_forward.query_offsets = &c->query_offsets, c->ragged_forward.key_offsets = &c->key_offsets;
+    c->ragged_forward.context = &c->rows_context, c->ragged_forward.logsumexp = &c->rows_logsumexp;
+    c->ragged = (attn_backward_args)ATTN_BACKWARD_ARGS_INIT;
+    c->ragged.forward = &c->ragged_forward, c->ragged.d_context = &c->rows_d_context;
+    c->ragged.d_query = &c->rows_d_query, c->ragged.d_key = &c->rows_d_key, c->ragged.d_value = &c->rows_d_value;
+    c->ragged.d_params = c->d_params, c->ragged.d_alibi = &c->d_alibi;
+    c->to_ragged = &c->ragged, c->to_page_table = &c->page_table;
+    c->to_query_offsets = &c->query_offsets, c->to_key_offsets = &c->key_offsets;
 }
 
 static attn_mechanism *general(const attn_tensor *W, const attn_tensor *slopes)
@@ -127,6 +165,7 @@ static void create(struct call *c)
     c->args.d_query = &c->d_query, c->args.d_key = &c->d_key, c->args.d_value = &c->d_value;
     c->args.d_bias = &c->d_bias, c->args.d_alibi = &c->d_alibi, c->args.d_params = c->d_params;
     c->d_params[0] = &c->d_W;
+    make_ragged(c);
     c->passed = &c->args;
     c->bytes_out = &c->bytes;
     c->scratch = c->workspace;
@@ -233,7 +272,7 @@ static void check_refused(attn_status status, const char *word, const struct cha
 struct row {
     attn_status status;
     const char *word; /* that the sentence holds */
-    struct change changes[3];
+    struct change changes[4];
 };
 
 #define REFUSED(status, word, ...)                                                                                     \
@@ -243,6 +282,8 @@ struct row {
             __VA_ARGS__                                                                                                \
         }                                                                                                              \
     }
+
+#define RAGGED COPY(passed, to_ragged)
 
 static const struct row rows[] = {
     REFUSED(ARGUMENT, "mechanism", SET(mechanism, 0)),
@@ -283,6 +324,30 @@ static const struct row rows[] = {
     REFUSED(OVERLAP, "workspace", COPY(args.workspace, d_query.data), SET(args.workspace_size, 1 << 24)),
     REFUSED(OVERLAP, "workspace", COPY(args.workspace, context.data), SET(args.workspace_size, 1 << 24)),
     REFUSED(OVERLAP, "workspace", COPY(args.workspace, d_context.data), SET(args.workspace_size, 1 << 24)),
+    REFUSED(UNSUPPORTED, "page_table", COPY(forward.page_table, to_page_table)),
+    REFUSED(UNSUPPORTED, "page_table", RAGGED, COPY(ragged_forward.page_table, to_page_table),
+            SET(ragged_forward.key_offsets, 0)),
+    REFUSED(ARGUMENT, "page_offsets", COPY(forward.page_offsets, to_query_offsets)),
+    REFUSED(ARGUMENT, "reserved", SET(forward.reserved, 1)),
+    REFUSED(ARGUMENT, "mask_align", SET(forward.mask_align, ATTN_ALIGN_TOP_LEFT)),
+    REFUSED(ARGUMENT, "mask_align", SET(forward.mask_align, ATTN_ALIGN_BOTTOM_RIGHT), SET(forward.mask, 0)),
+    REFUSED(SHAPE, "query", COPY(forward.query_offsets, to_query_offsets)),
+    REFUSED(SHAPE, "key", COPY(forward.key_offsets, to_key_offsets)),
+    REFUSED(ARGUMENT, "query_offsets", RAGGED, SET(query_offsets_data[B], B *TQ + 1)),
+    REFUSED(ARGUMENT, "key_offsets[1]", RAGGED, SET(key_offsets_data[0], TK + 1)),
+    REFUSED(ARGUMENT, "key_lengths[1]", RAGGED, SET(key_offsets_data[1], B *TK - 1)),
+    REFUSED(SHAPE, "context", RAGGED, COPY(ragged_forward.context, forward.context)),
+    REFUSED(SHAPE, "logsumexp", RAGGED, COPY(ragged_forward.logsumexp, forward.logsumexp)),
+    REFUSED(SHAPE, "d_context", RAGGED, COPY(ragged.d_context, args.d_context)),
+    REFUSED(SHAPE, "d_query", RAGGED, COPY(ragged.d_query, args.d_query)),
+    REFUSED(SHAPE, "d_key", RAGGED, COPY(ragged.d_key, args.d_key)),
+    REFUSED(SHAPE, "d_value", RAGGED, COPY(ragged.d_value, args.d_value)),
+    REFUSED(SHAPE, "d_weights", RAGGED, COPY(ragged.d_weights, args.d_weights)),
+    REFUSED(OVERLAP, "query_offsets", RAGGED, COPY(d_alibi.data, query_offsets.data)),
+    REFUSED(OVERLAP, "key_offsets", RAGGED, COPY(d_alibi.data, key_offsets.data)),
+    REFUSED(OVERLAP, "workspace", RAGGED, COPY(ragged.workspace, query_offsets.data),
+            SET(ragged.workspace_size, 1 << 24)),
+    REFUSED(BUFFER, "workspace_size", RAGGED, COPY(ragged.workspace, scratch), SET(ragged.workspace_size, 1)),
 };
 
 static void wrong_calls_are_refused_in_words_and_change_nothing(void **state)
@@ -290,7 +355,7 @@ static void wrong_calls_are_refused_in_words_and_change_nothing(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int count = 0;
-        while (count < 3 && rows[i].changes[count].text != NULL) count++;
+        while (count < 4 && rows[i].changes[count].text != NULL) count++;
         check_refused(rows[i].status, rows[i].word, rows[i].changes, count);
     }
 }

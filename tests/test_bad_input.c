@@ -44,7 +44,7 @@ struct row {
     const struct function *function;
     attn_status status;
     const char *word; /* that the sentence holds */
-    struct change changes[9];
+    struct change changes[10];
 };
 
 #define IN(function, status, word, ...)                                                                                \
@@ -121,6 +121,13 @@ static void check_refused(const struct function *function, attn_status status, c
 }
 
 /* ------------------------------------------------------------------------------------------------- rows */
+
+/* The calls of other layouts. */
+#define RAGGED COPY(forward_args, to_ragged)
+#define PAGED  COPY(forward_args, to_paged)
+#define TREE   COPY(forward_args, to_tree)
+#define PACKED PAGED, COPY(paged.page_table, to_packed_table), COPY(paged.page_offsets, to_page_offsets)
+#define MEMORY PAGED, COPY(paged.memory, memory), SET(paged.key, 0), SET(paged.value, 0), SET(paged.key_lengths, 0)
 
 static const struct row rows[] = {
     IN(forward, ARGUMENT, "mechanism", SET(mechanism, 0)),
@@ -221,6 +228,128 @@ static const struct row rows[] = {
     IN(forward, OVERLAP, "workspace", COPY(args.workspace, context.data), SET(args.workspace_size, 1 << 24)),
     IN(forward, OVERLAP, "workspace", COPY(args.workspace, bias.data), SET(args.workspace_size, 1 << 24)),
     IN(forward, OVERLAP, "workspace", COPY(args.workspace, param.data), SET(args.workspace_size, 1 << 24)),
+    IN(forward, ARGUMENT, "reserved", SET(args.reserved, 1)),
+    IN(forward, ARGUMENT, "reserved", SET(args.reserved, INT32_MIN)),
+    IN(forward, STRUCT_SIZE, "struct_size", SET(args.struct_size, offsetof(attn_forward_args, page_offsets))),
+    IN(forward, ARGUMENT, "mask_align", SET(args.mask_align, ATTN_ALIGN_TOP_LEFT)),
+    IN(forward, ARGUMENT, "mask_align", SET(args.mask_align, 3)),
+    IN(forward, ARGUMENT, "mask_align", SET(args.mask_align, -1)),
+    IN(forward, ARGUMENT, "mask_align", SET(args.mask_align, ATTN_ALIGN_BOTTOM_RIGHT), SET(args.mask, 0)),
+    IN(forward, ARGUMENT, "mask_align", SET(args.mask_align, 7), SET(args.mask, 0)),
+    IN(forward, SHAPE, "mask", TREE, SET(tree.mask_align, 0)),
+    IN(forward, SHAPE, "mask", TREE, SET(tree_mask.shape[3], 0)),
+    IN(forward, SHAPE, "mask", TREE, SET(tree_mask.shape[2], TQ - 1)),
+    IN(forward, DTYPE, "mask", TREE, SET(tree_mask.dtype, ATTN_I8)),
+    IN(forward, OVERLAP, "mask", TREE, COPY(logsumexp.data, tree_mask.data)),
+    IN(forward, DTYPE, "query_offsets", RAGGED, SET(query_offsets.dtype, ATTN_F64)),
+    IN(forward, DTYPE, "query_offsets", RAGGED, SET(query_offsets.dtype, 77)),
+    IN(forward, DTYPE, "key_offsets", RAGGED, SET(key_offsets.dtype, ATTN_I8)),
+    IN(forward, SHAPE, "query_offsets", RAGGED, SET(query_offsets.ndim, 2)),
+    IN(forward, SHAPE, "key_offsets", RAGGED, SET(key_offsets.ndim, 0)),
+    IN(forward, SHAPE, "query_offsets", RAGGED, SET(query_offsets.shape[0], 0)),
+    IN(forward, SHAPE, "key_offsets", RAGGED, SET(key_offsets.shape[0], 0)),
+    IN(forward, SHAPE, "query_offsets", RAGGED, SET(query_offsets.shape[0], INT64_MIN)),
+    IN(forward, SHAPE, "key_offsets", RAGGED, SET(key_offsets.shape[0], B)),
+    IN(forward, SHAPE, "query_offsets", RAGGED, SET(query_offsets.shape[0], B)),
+    IN(forward, SHAPE, "key_offsets", RAGGED, SET(query_offsets.shape[0], 1)),
+    IN(forward, ARGUMENT, "query_offsets", RAGGED, SET(query_offsets.data, 0)),
+    IN(forward, ARGUMENT, "aligned", RAGGED, SET(query_offsets.data, 12)),
+    IN(forward, OVERFLOW, "query_offsets", RAGGED, SET(query_offsets.stride[0], INT64_MAX)),
+    IN(forward, OVERFLOW, "key_offsets", RAGGED, SET(key_offsets.stride[0], INT64_MIN)),
+    IN(forward, ARGUMENT, "query_offsets[0]", RAGGED, SET(query_offsets_data[0], -1)),
+    IN(forward, ARGUMENT, "query_offsets[0]", RAGGED, SET(query_offsets_data[0], INT64_MIN)),
+    IN(forward, ARGUMENT, "query_offsets[1]", RAGGED, SET(query_offsets_data[0], TQ + 1)),
+    IN(forward, ARGUMENT, "query_offsets[2]", RAGGED, SET(query_offsets_data[2], TQ - 1)),
+    IN(forward, ARGUMENT, "query_offsets", RAGGED, SET(query_offsets_data[2], B *TQ + 1)),
+    IN(forward, ARGUMENT, "query_offsets[2]", RAGGED, SET(query_offsets_data[2], INT64_MAX)),
+    IN(forward, ARGUMENT, "query_offsets[1]", RAGGED, SET(query_offsets_data[1], INT64_MAX)),
+    IN(forward, ARGUMENT, "query_offsets", RAGGED, SET(query_offsets_data[2], INT64_C(1) << 60)),
+    IN(forward, ARGUMENT, "query_offsets", RAGGED, SET(rows_query.shape[2], B *TQ - 1)),
+    IN(forward, ARGUMENT, "key_offsets[0]", RAGGED, SET(key_offsets_data[0], -1)),
+    IN(forward, ARGUMENT, "key_offsets[1]", RAGGED, SET(key_offsets_data[1], -1)),
+    IN(forward, ARGUMENT, "key_offsets[2]", RAGGED, SET(key_offsets_data[1], B *TK + 1)),
+    IN(forward, ARGUMENT, "key_offsets", RAGGED, SET(key_offsets_data[2], B *TK + 1)),
+    IN(forward, ARGUMENT, "key_offsets", RAGGED, SET(key_offsets_data[2], INT64_C(1) << 60)),
+    IN(forward, ARGUMENT, "key_offsets[1]", RAGGED, SET(key_offsets_data[1], INT64_MIN)),
+    IN(forward, ARGUMENT, "key_offsets[2]", RAGGED, SET(key_offsets_data[2], INT64_MAX)),
+    IN(forward, SHAPE, "query", RAGGED, COPY(ragged.query, args.query)),
+    IN(forward, SHAPE, "key", RAGGED, COPY(ragged.key, args.key), COPY(ragged.value, args.value)),
+    IN(forward, SHAPE, "value", RAGGED, COPY(ragged.value, args.value)),
+    IN(forward, SHAPE, "key", RAGGED, SET(ragged.key_offsets, 0)),
+    IN(forward, SHAPE, "key_offsets", RAGGED, SET(ragged.query_offsets, 0)),
+    IN(forward, SHAPE, "context", RAGGED, COPY(ragged.context, args.context)),
+    IN(forward, SHAPE, "logsumexp", RAGGED, COPY(ragged.logsumexp, args.logsumexp)),
+    IN(forward, SHAPE, "weights", RAGGED, SET(rows_weights.shape[3], TK - 1)),
+    IN(forward, SHAPE, "weights", RAGGED, SET(rows_weights.ndim, 0)),
+    IN(forward, SHAPE, "mask", RAGGED, COPY(ragged.mask, args.mask)),
+    IN(forward, SHAPE, "bias", RAGGED, COPY(ragged.bias, args.bias)),
+    IN(forward, SHAPE, "key_lengths", RAGGED, SET(key_lengths.shape[0], 1)),
+    IN(forward, ARGUMENT, "key_lengths[1]", RAGGED, SET(key_offsets_data[1], B *TK - 1)),
+    IN(forward, ARGUMENT, "key_lengths[0]", RAGGED, SET(key_offsets_data[1], TK - 1)),
+    IN(forward, ARGUMENT, "key_lengths[1]", RAGGED, SET(lengths_data[1], INT64_MAX)),
+    IN(forward, ARGUMENT, "key_lengths[0]", RAGGED, SET(lengths_data[0], -1)),
+    IN(forward, OVERLAP, "query_offsets", RAGGED, COPY(rows_logsumexp.data, query_offsets.data)),
+    IN(forward, OVERLAP, "key_offsets", RAGGED, COPY(rows_logsumexp.data, key_offsets.data)),
+    IN(forward, OVERLAP, "workspace", RAGGED, COPY(ragged.workspace, query_offsets.data),
+       SET(ragged.workspace_size, 1 << 24)),
+    IN(forward, OVERLAP, "workspace", RAGGED, COPY(ragged.workspace, key_offsets.data),
+       SET(ragged.workspace_size, 1 << 24)),
+    IN(forward, ARGUMENT, "key_lengths", PAGED, SET(paged.key_lengths, 0)),
+    IN(forward, ARGUMENT, "page_offsets", PAGED, SET(paged.page_table, 0), COPY(paged.page_offsets, to_page_offsets)),
+    IN(forward, ARGUMENT, "key_offsets and page_table", PAGED, COPY(paged.key_offsets, to_key_offsets)),
+    IN(forward, DTYPE, "page_table", PAGED, SET(page_table.dtype, ATTN_F32)),
+    IN(forward, DTYPE, "page_table", PAGED, SET(page_table.dtype, -1)),
+    IN(forward, SHAPE, "page_table", PAGED, SET(page_table.ndim, 3)),
+    IN(forward, SHAPE, "page_table", PAGED, SET(page_table.ndim, 0)),
+    IN(forward, SHAPE, "page_table", PAGED, SET(page_table.ndim, 1)),
+    IN(forward, SHAPE, "page_table", PAGED, SET(page_table.shape[0], 1)),
+    IN(forward, SHAPE, "page_table", PAGED, SET(page_table.shape[0], B + 1)),
+    IN(forward, SHAPE, "page_table", PAGED, SET(page_table.shape[1], -1)),
+    IN(forward, ARGUMENT, "key_lengths[0]", PAGED, SET(page_table.shape[1], MOST_PAGES - 1)),
+    IN(forward, ARGUMENT, "key_lengths[0]", PAGED, SET(page_table.shape[1], 0)),
+    IN(forward, ARGUMENT, "page_table", PAGED, SET(page_table.data, 0)),
+    IN(forward, OVERFLOW, "page_table", PAGED, SET(page_table.stride[0], INT64_MAX)),
+    IN(forward, OVERFLOW, "page_table", PAGED, SET(page_table.stride[1], INT64_MIN)),
+    IN(forward, ARGUMENT, "page 0 of sequence 0", PAGED, SET(table_data[0], -1)),
+    IN(forward, ARGUMENT, "page 2 of sequence 0", PAGED, SET(table_data[2], PAGES)),
+    IN(forward, ARGUMENT, "page 0 of sequence 1", PAGED, SET(table_data[MOST_PAGES], INT64_MAX)),
+    IN(forward, ARGUMENT, "page 0 of sequence 1", PAGED, SET(table_data[MOST_PAGES], INT64_MIN)),
+    IN(forward, ARGUMENT, "page 1 of sequence 1", PAGED, SET(lengths_data[1], PAGE + 1)),
+    IN(forward, ARGUMENT, "key_lengths[1]", PAGED, SET(lengths_data[1], MOST_PAGES *PAGE + 1)),
+    IN(forward, ARGUMENT, "key_lengths[1]", PAGED, SET(lengths_data[1], INT64_MAX)),
+    IN(forward, ARGUMENT, "key_lengths[1]", PAGED, SET(lengths_data[1], INT64_C(1) << 60)),
+    IN(forward, ARGUMENT, "key_lengths[0]", PAGED, SET(lengths_data[0], INT64_MIN)),
+    IN(forward, SHAPE, "key_lengths", PAGED, SET(key_lengths.shape[0], 1)),
+    IN(forward, SHAPE, "pages of 0 positions", PAGED, SET(pages_key.shape[2], 0), SET(pages_value.shape[2], 0)),
+    IN(forward, SHAPE, "value", PAGED, SET(pages_value.shape[2], PAGE - 1)),
+    IN(forward, SHAPE, "value", PAGED, SET(pages_value.shape[0], PAGES - 1)),
+    IN(forward, ARGUMENT, "of sequence 0", PAGED, SET(pages_key.shape[0], 0), SET(pages_value.shape[0], 0)),
+    IN(forward, SHAPE, "heads", PAGED, SET(pages_key.shape[1], 0)),
+    IN(forward, SHAPE, "weights", PAGED, SET(weights.shape[3], TK - 1)),
+    IN(forward, SHAPE, "context", PAGED, COPY(paged.context, ragged.context)),
+    IN(forward, SHAPE, "page_offsets", PACKED, SET(page_offsets.shape[0], B)),
+    IN(forward, SHAPE, "page_offsets", PACKED, SET(page_offsets.shape[0], B + 2)),
+    IN(forward, SHAPE, "page_offsets", PACKED, SET(page_offsets.shape[0], 0)),
+    IN(forward, SHAPE, "page_offsets", PACKED, SET(page_offsets.ndim, 2)),
+    IN(forward, DTYPE, "page_offsets", PACKED, SET(page_offsets.dtype, ATTN_BOOL)),
+    IN(forward, ARGUMENT, "page_offsets[0]", PACKED, SET(page_offsets_data[0], -1)),
+    IN(forward, ARGUMENT, "page_offsets[1]", PACKED, SET(page_offsets_data[0], MOST_PAGES + 1)),
+    IN(forward, ARGUMENT, "page_offsets", PACKED, SET(page_offsets_data[B], B *MOST_PAGES + 1)),
+    IN(forward, ARGUMENT, "page_offsets[2]", PACKED, SET(page_offsets_data[B], INT64_MAX)),
+    IN(forward, ARGUMENT, "key_lengths[0]", PACKED, SET(page_offsets_data[1], MOST_PAGES - 1)),
+    IN(forward, ARGUMENT, "key_lengths[1]", PACKED, SET(page_offsets_data[1], B *MOST_PAGES)),
+    IN(forward, SHAPE, "page_table", PAGED, COPY(paged.page_offsets, to_page_offsets)),
+    IN(forward, OVERLAP, "page_table", PAGED, COPY(logsumexp.data, page_table.data)),
+    IN(forward, OVERLAP, "page_offsets", PACKED, COPY(logsumexp.data, page_offsets.data)),
+    IN(forward, OVERLAP, "key", PAGED, COPY(logsumexp.data, pages_key.data)),
+    IN(forward, OVERLAP, "workspace", PAGED, COPY(paged.workspace, page_table.data),
+       SET(paged.workspace_size, 1 << 24)),
+    IN(forward, ARGUMENT, "page_table and memory", MEMORY),
+    IN(forward, ARGUMENT, "key_offsets and memory", MEMORY, SET(paged.page_table, 0),
+       COPY(paged.key_offsets, to_key_offsets)),
+    IN(forward, SHAPE, "memory has batch 3", MEMORY, SET(paged.page_table, 0), COPY(paged.memory, three_memory)),
+    IN(forward, SHAPE, "query_offsets", MEMORY, SET(paged.page_table, 0), COPY(paged.query, ragged.query),
+       COPY(paged.query_offsets, ragged.query_offsets), SET(query_offsets.shape[0], B)),
     IN(forward_workspace, ARGUMENT, "bytes", SET(bytes_out, 0)),
     IN(forward_workspace, ARGUMENT, "args", SET(forward_args, 0)),
     IN(constant, ARGUMENT, "name", SET(constant, 0)),
@@ -347,7 +476,7 @@ static void every_wrong_call_is_refused_in_words_and_changes_nothing(void **stat
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int count = 0;
-        while (count < 9 && rows[i].changes[count].text != NULL) count++;
+        while (count < 10 && rows[i].changes[count].text != NULL) count++;
         check_refused(rows[i].function, rows[i].status, rows[i].word, rows[i].changes, count);
         check_refused(rows[i].function, rows[i].status, rows[i].word, rows[i].changes, count);
     }
@@ -475,6 +604,56 @@ static void environment_with_an_unknown_way_is_refused(void **state)
     assert_int_equal(unsetenv("ATTN_WAY"), 0);
 }
 
+/* In a workspace of what is asked for, and not of less. */
+static void other_layouts_take_the_workspace_that_they_ask_for(void **state)
+{
+    enum { GUARD = 64 };
+    attn_forward_args *const all[] = {&pristine->args, &pristine->ragged, &pristine->paged, &pristine->tree};
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        attn_forward_args *args = all[i % 4];
+        size_t bytes;
+        if (i == 4) {
+            args = &pristine->paged;
+            args->page_table = &pristine->packed_table;
+            args->page_offsets = &pristine->page_offsets;
+        }
+        MUST(attn_forward(pristine->mechanism, args));
+        memcpy(before, pristine, sizeof *before);
+        memset(pristine->context_data, 0xA5, sizeof pristine->context_data);
+        MUST(attn_forward_workspace(pristine->mechanism, args, &bytes));
+        assert_in_range(bytes, 1, sizeof pristine->workspace - 2 * GUARD);
+        memset(pristine->workspace, 0x5A, sizeof pristine->workspace);
+        args->workspace = pristine->workspace + GUARD + 1; /* any alignment will do */
+        args->workspace_size = bytes - 1;
+        assert_int_equal(attn_forward(pristine->mechanism, args), ATTN_ERR_BUFFER);
+        for (size_t k = 0; k < sizeof pristine->workspace; k++) assert_int_equal(pristine->workspace[k], 0x5A);
+        args->workspace_size = bytes;
+        MUST(attn_forward(pristine->mechanism, args));
+        for (size_t k = 0; k < sizeof pristine->workspace; k++) {
+            if (k <= GUARD || k > GUARD + bytes) assert_int_equal(pristine->workspace[k], 0x5A);
+        }
+        assert_memory_equal(pristine->context_data, before->context_data, sizeof before->context_data);
+        memcpy(pristine, original, sizeof *pristine);
+    }
+}
+
+/* Offsets that are the same everywhere: the sequences are empty, and the first or the last row is nobody's. */
+static void offsets_may_be_broadcast(void **state)
+{
+    (void)state;
+    pristine->query_offsets.stride[0] = pristine->key_offsets.stride[0] = 0;
+    pristine->query_offsets_data[0] = B * TQ;
+    pristine->key_offsets_data[0] = B * TK;
+    pristine->ragged.key_lengths = NULL;
+    memcpy(before, pristine, sizeof *before);
+    MUST(attn_forward(pristine->mechanism, &pristine->ragged));
+    assert_memory_equal(pristine, before, sizeof *before);
+    pristine->lengths_data[0] = 1;
+    pristine->ragged.key_lengths = &pristine->key_lengths;
+    assert_int_equal(attn_forward(pristine->mechanism, &pristine->ragged), ATTN_ERR_ARGUMENT);
+}
+
 /* Broadcast values of any width are no reason to fail while no context is asked for. */
 static void values_that_nobody_reads_may_be_of_any_width(void **state)
 {
@@ -530,6 +709,8 @@ int main(void)
         AFRESH(the_first_version_of_a_struct_is_taken),
         AFRESH(environment_with_an_unknown_way_is_refused),
         AFRESH(one_shared_element_is_an_overlap_and_none_is_not),
+        AFRESH(other_layouts_take_the_workspace_that_they_ask_for),
+        AFRESH(offsets_may_be_broadcast),
         AFRESH(values_that_nobody_reads_may_be_of_any_width),
         AFRESH(data_is_aligned_to_its_elements),
     };

@@ -193,6 +193,12 @@ CHANGE(unbound_inside, MUST(attn_mechanism_bind_param(c->l.mechanism, "W", NULL)
 CHANGE(attention_size, c->l.attention.struct_size = 4)
 CHANGE(attention_query, c->l.attention.query = c->l.args.query)
 CHANGE(attention_context, c->l.attention.context = c->l.args.output)
+CHANGE(attention_query_offsets, c->l.attention.query_offsets = &c->l.lengths.tensor)
+CHANGE(attention_key_offsets, c->l.attention.key_offsets = &c->l.lengths.tensor)
+CHANGE(attention_page_table, c->l.attention.page_table = &c->l.lengths.tensor)
+CHANGE(attention_page_offsets, c->l.attention.page_offsets = &c->l.lengths.tensor)
+CHANGE(attention_mask_align, c->l.attention.mask_align = ATTN_ALIGN_TOP_LEFT)
+CHANGE(attention_reserved, c->l.attention.reserved = 1)
 CHANGE(query_beyond_count,
        OTHER(c->l.args.query, c->l.input[0], (c->other.shape[1] = INT64_C(1) << 60, c->other.stride[1] = 0)))
 CHANGE(mask_shape, OTHER(c->l.attention.mask, c->l.mask, c->other.shape[3] = 3))
@@ -338,6 +344,12 @@ static const struct refusal inputs[] = {
     {"attention: struct_size", ATTN_ERR_STRUCT_SIZE, attention_size},
     {"attention->query is not NULL", ATTN_ERR_ARGUMENT, attention_query},
     {"attention->context is not NULL", ATTN_ERR_ARGUMENT, attention_context},
+    {"attention->query_offsets is not NULL", ATTN_ERR_UNSUPPORTED, attention_query_offsets},
+    {"attention->key_offsets is not NULL", ATTN_ERR_UNSUPPORTED, attention_key_offsets},
+    {"attention->page_table is not NULL", ATTN_ERR_UNSUPPORTED, attention_page_table},
+    {"attention->page_offsets is not NULL", ATTN_ERR_UNSUPPORTED, attention_page_offsets},
+    {"mask_align is 1", ATTN_ERR_ARGUMENT, attention_mask_align},
+    {"reserved is 1", ATTN_ERR_ARGUMENT, attention_reserved},
     {"cannot be counted", ATTN_ERR_OVERFLOW, query_beyond_count},
     {"mask has shape", ATTN_ERR_SHAPE, mask_shape},
     {"key_lengths[1] is 5", ATTN_ERR_ARGUMENT, long_keys},

@@ -78,7 +78,7 @@ static void narrow(attn_tensor *t, int d, int64_t first, int64_t count)
 {
     static const int64_t sizes[] = {[ATTN_F32] = 4,  [ATTN_F64] = 8,  [ATTN_I32] = 4, [ATTN_I64] = 8,
                                     [ATTN_BOOL] = 1, [ATTN_BF16] = 2, [ATTN_F16] = 2, [ATTN_I8] = 1};
-    t->data = (char *)t->data + first * t->stride[d] * sizes[t->dtype];
+    if (t->data != NULL) t->data = (char *)t->data + first * t->stride[d] * sizes[t->dtype];
     t->shape[d] = count;
 }
 

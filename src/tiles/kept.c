@@ -17,9 +17,10 @@ int64_t attn_i_kept_next(const attn_i_kept *kept, int64_t first, int64_t end, in
     }
     const int64_t size = kept->type->size, number = attn_i_quotient(first, pages->rows);
     const int64_t row = first - number * pages->rows, page = attn_i_integer(&pages->table, number);
-    const int64_t bytes = attn_i_max(pages->rows * width * size, 1), away = attn_i_quotient(AHEAD + bytes - 1, bytes);
+    const int64_t bytes = attn_i_max(attn_i_multiply_most(pages->rows, width * size), 1); /* one may be of any length */
+    const int64_t away = 1 + attn_i_quotient(AHEAD - 1, bytes);
     rows->data = kept->data + (page * kept->page_stride + row * kept->stride) * size;
-    if (first + away * pages->rows < all) {
+    if (attn_i_multiply_most(away, pages->rows) < all - first) {
         rows->ahead = (attn_i_integer(&pages->table, number + away) - page) * kept->page_stride * size;
     }
     if (rows->ahead == 0) rows->ahead = 1; /* the same page once more: it is near */

@@ -93,6 +93,18 @@ static attn_status check_attention(attn_i_multihead_call *c, int backward)
         if (ours[i].tensor == NULL) continue;
         return attn_i_fail(ATTN_ERR_ARGUMENT, "attention->%s is not NULL, but the layer makes it", ours[i].name);
     }
+    const struct {
+        const char *name;
+        const void *tensor;
+    } nobodys[] = {{"query_offsets", c->attention.query_offsets}, /* rows of no sequence would be projected, too */
+                   {"key_offsets", c->attention.key_offsets},
+                   {"page_table", c->attention.page_table},
+                   {"page_offsets", c->attention.page_offsets}};
+    for (size_t i = 0; i < sizeof nobodys / sizeof *nobodys; i++) {
+        if (nobodys[i].tensor == NULL) continue;
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "attention->%s is not NULL, but a layer's batch is padded",
+                           nobodys[i].name);
+    }
     if (backward) {
         c->attention.weights = c->attention.scores = c->attention.logsumexp = NULL;
         c->attention.scores_stage = ATTN_SCORES_RAW;
@@ -188,8 +200,7 @@ attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_m
     c->dtype = attn_i_dtype_computed(c->given);
     c->size = attn_i_dtype_size(c->dtype);
     c->storage = attn_i_storage_of(multihead->engine, c->given);
-    c->means = (attn_i_problem){.threads = multihead->engine->threads,
-                                .engine = multihead->engine,
+    c->means = (attn_i_problem){.engine = multihead->engine,
                                 .kernels = c->storage.kernels,
                                 .dtype = c->dtype,
                                 .stored = c->dtype,
