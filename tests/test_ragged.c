@@ -239,7 +239,12 @@ static void ragged_create(struct ragged *r, enum twin_score score, attn_dtype dt
 {
     struct scene *s = &r->scene;
     memset(r, 0, sizeof *r);
-    *s = (struct scene){.score = score, .dtype = dtype, .rng = {seed}, .layout = LAYOUT_INPUT, .without_twin = true};
+    *s = (struct scene){.score = score,
+                        .dtype = dtype,
+                        .rng = {seed},
+                        .layout = LAYOUT_INPUT,
+                        .without_twin = true,
+                        .may_be_fast = dtype == ATTN_BF16};
     r->shape = scene_any_shape(&s->rng);
     r->shape.batch = rng_integer(&s->rng, 1, MOST_SEQUENCES);
     if (large) r->shape.queries *= 6, r->shape.keys *= 9;
@@ -813,6 +818,61 @@ static void test_memory(void **state)
     attn_mechanism_destroy(m);
 }
 
+/* Products of numbers as they are kept, over pages of any size and over rows that lie together: the same bits by tiles
+ * of queries, and by few of them but for roundings. */
+static void test_fast_pages(void **state)
+{
+    enum { LENGTH = 300, DIM = 80, GROUP = 2 };
+    static const int64_t pages[] = {1, 7, 16, 128, 301}, queries[] = {40, 150, 3};
+    (void)state;
+    for (size_t i = 0; i < 5 * 3; i++) {
+        const int64_t page = pages[i % 5], count = queries[i / 5], most = (LENGTH + page - 1) / page;
+        const int64_t of_keys[4] = {1, 1, LENGTH, DIM}, of_pages[4] = {most, 1, page, DIM},
+                      of_queries[4] = {1, GROUP, count, DIM};
+        struct rng rng = {i};
+        struct array query, context[2], rows[2], paged[2], table, length;
+        const int64_t one = 1, dense[2] = {1, most};
+        attn_mechanism *m;
+        MUST(attn_mechanism_create_scaled_dot(engine, &m));
+        MUST(attn_mechanism_set_precision(m, ATTN_PRECISION_FAST));
+        array_create(&query, ATTN_BF16, 4, of_queries, LAYOUT_PLAIN, NULL);
+        array_fill_normal(&query, &rng, 1);
+        array_create(&table, ATTN_I32, 2, dense, LAYOUT_PLAIN, NULL);
+        array_create(&length, ATTN_I32, 1, &one, LAYOUT_PLAIN, NULL);
+        array_set(&length, 0, LENGTH);
+        for (int64_t k = 0; k < most; k++) array_set(&table, k, (double)(most - 1 - k));
+        for (int k = 0; k < 2; k++) {
+            array_create(&rows[k], ATTN_BF16, 4, of_keys, LAYOUT_PLAIN, NULL);
+            array_create(&paged[k], ATTN_BF16, 4, of_pages, LAYOUT_PLAIN, NULL);
+            array_create(&context[k], ATTN_F32, 4, of_queries, LAYOUT_PLAIN, NULL);
+            array_fill_normal(&rows[k], &rng, 1);
+            array_fill(&paged[k], NAN);
+            for (int64_t x = 0; x < LENGTH * DIM; x++) {
+                const int64_t row = x / DIM, to = most - 1 - row / page;
+                array_set(&paged[k], (to * page + row % page) * DIM + x % DIM, array_get(&rows[k], x));
+            }
+        }
+        for (int k = 0; k < 2; k++) {
+            attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+            args.query = &query.tensor;
+            args.key = k == 0 ? &rows[0].tensor : &paged[0].tensor;
+            args.value = k == 0 ? &rows[1].tensor : &paged[1].tensor;
+            if (k == 1) args.page_table = &table.tensor, args.key_lengths = &length.tensor;
+            args.context = &context[k].tensor;
+            MUST(attn_forward(m, &args));
+        }
+        for (int64_t x = 0; x < array_count(&context[0]); x++) {
+            const double off = fabs(array_get(&context[0], x) - array_get(&context[1], x));
+            if (!(off <= (GROUP * count > MOST_FEW ? 0 : 1e-5)))
+                fail_msg("%lld queries, pages of %lld: off by %g", (long long)count, (long long)page, off);
+        }
+        struct array *all[] = {&query,    &context[0], &context[1], &rows[0], &rows[1],
+                               &paged[0], &paged[1],   &table,      &length};
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++) array_destroy(all[k]);
+        attn_mechanism_destroy(m);
+    }
+}
+
 /* Three threads, so that sequences are dealt out. */
 static int setup(void **state)
 {
@@ -837,6 +897,7 @@ int main(void)
         cmocka_unit_test(test_concat_backward),
         cmocka_unit_test(test_location_forward),
         cmocka_unit_test(test_location_backward),
+        cmocka_unit_test(test_fast_pages),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_memory),
     };

@@ -249,7 +249,9 @@ void attn_i_tile_view_near(attn_i_tile_view *t)
     const int wants_values = t->p->context.data != NULL && !t->plan->sums_only;
     t->near_keys = attn_i_kept_for(a, &t->w->key_rows, first, n, t->plan->depth, t->s->near_keys);
     if (!wants_values && a->size != t->w->value_rows.type->size) return;
-    t->near_values = attn_i_kept_for(a, &t->w->value_rows, first, n, dim, t->s->near_values);
+    /* What is loaded from there must not lie where it is loaded to. */
+    float *room = a->load_values != NULL ? t->s->values : t->s->near_values;
+    t->near_values = attn_i_kept_for(a, &t->w->value_rows, first, n, dim, room);
     if (!wants_values || a->load_values == NULL) return;
     t->near_values = a->load_values(n, t->near_values, dim, t->s->near_values);
 }
