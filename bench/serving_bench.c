@@ -277,6 +277,7 @@ static attn_tensor table_of(int32_t *pages, int64_t batch, int64_t most)
     return t;
 }
 
+/* Pages of 16, in any order, with their heads outermost and with their positions, each beside rows that lie so. */
 static void paged_beside_contiguous(const char *title, bool causal, int64_t batch, int64_t queries, int64_t keys)
 {
     int32_t *lengths = take((size_t)batch * sizeof *lengths);
@@ -300,10 +301,19 @@ static void paged_beside_contiguous(const char *title, bool causal, int64_t batc
     }
     outer.key = &by_positions[0];
     outer.value = &by_positions[1];
-    entrant e[3] = {planned("pages of 16", causal, &in_pages), planned("contiguous", causal, &together),
-                    planned("pages of positions", causal, &outer)};
-    measure(e, 3);
-    report(title, e, 3);
+    attn_tensor in_rows[2] = {*key, *value}; /* [B, T, heads, D] */
+    for (int i = 0; i < 2; i++) {
+        in_rows[i].stride[1] = LLAMA_DIM;
+        in_rows[i].stride[2] = KEY_HEADS * LLAMA_DIM;
+    }
+    attn_forward_args rows = call_over(query, &in_rows[0], &in_rows[1], context);
+    char second[40];
+    entrant e[4] = {planned("pages", causal, &in_pages), planned("rows of heads", causal, &together),
+                    planned("pages", causal, &outer), planned("rows of positions", causal, &rows)};
+    measure(e, 4);
+    report(title, e, 2);
+    snprintf(second, sizeof second, "%s, [page, H]", title);
+    report(second, e + 2, 2);
 }
 
 static void pages(void)

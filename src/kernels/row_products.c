@@ -177,6 +177,22 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
     }
 }
 
+/* `vectors` vectors of a mixture of rows, from element d on. */
+static ALWAYS_INLINE void mix_block(stored_type type, int vectors, int64_t d, int64_t count, const void *const *rows,
+                                    const float *weights, int begins, float *to)
+{
+    const int64_t size = stored_size(type), some = vectors * WIDTH * size;
+    vec acc[4];
+    UNROLL for (int v = 0; v < vectors; v++) acc[v] = begins ? splat(0) : load(to + d + v * WIDTH);
+    for (int64_t k = 0; k < count; k++) {
+        bytes row = (bytes)rows[k] + d * size;
+        const vec w = splat(weights[k]);
+        UNROLL for (int64_t line = 0; line < some; line += LINE) __builtin_prefetch(row + FETCH + line, 0, SECOND_LEVEL);
+        UNROLL for (int v = 0; v < vectors; v++) acc[v] += w * load_stored(type, row + v * WIDTH * size);
+    }
+    UNROLL for (int v = 0; v < vectors; v++) store(acc[v], to + d + v * WIDTH);
+}
+
 /* Of so many queries, of values of a type. */
 #define ROWS(name, type, rows)                                                                                         \
     static void products_##name##_##rows(int64_t depth, attn_i_rows queries, bytes keys, int64_t stride, int64_t away, \
@@ -257,6 +273,26 @@ static ALWAYS_INLINE void context_rest(stored_type type, int64_t rows, int64_t c
             }                                                                                                          \
         }                                                                                                              \
     }
+/* Of rows of a type. */
+#define MIX(name, type)                                                                                                \
+    void KERNEL(mix_##name)(int64_t n, int64_t count, const void *const *rows, const float *weights, int begins,       \
+                            float *to)                                                                                 \
+    {                                                                                                                  \
+        int64_t d = 0;                                                                                                 \
+        for (; d + 4 * WIDTH <= n; d += 4 * WIDTH) mix_block(type, 4, d, count, rows, weights, begins, to);            \
+        for (; d + WIDTH <= n; d += WIDTH) mix_block(type, 1, d, count, rows, weights, begins, to);                    \
+        if (d == n) return;                                                                                            \
+        vec acc = begins ? splat(0) : load_part(to + d, n - d, 0);                                                     \
+        for (int64_t k = 0; k < count; k++) {                                                                          \
+            acc += splat(weights[k]) * load_stored_part(type, (bytes)rows[k] + d * stored_size(type), n - d);          \
+        }                                                                                                              \
+        store_part(acc, n - d, to + d);                                                                                \
+    }
+MIX(f32, STORED_F32)
+MIX(f16, STORED_F16)
+MIX(bf16, STORED_BF16)
+MIX(i8, STORED_I8)
+
 TYPE(f32, STORED_F32)
 TYPE(f16, STORED_F16)
 TYPE(bf16, STORED_BF16)

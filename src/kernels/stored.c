@@ -133,6 +133,7 @@ static void store_f32(int64_t n, const float *from, void *to, int64_t stride)
 }
 
 #define TABLE(type)                                                                                                    \
+    KERNEL(mix_##type),                                                                                                \
     {                                                                                                                  \
         KERNEL(row_products_##type), KERNEL(row_context_##type), NULL                                                  \
     }

@@ -40,6 +40,9 @@ typedef struct attn_i_stored_kernels {
      * some is not finite; and to[j] = from[j] / scale, to the nearest of -127 .. 127, of two to the even one. */
     float (*greatest)(int64_t n, const float *from);
     void (*quantise)(int64_t n, const float *from, float scale, void *to);
+    /* to[j] += sum over k of weights[k] rows[k][j], k < count, j < n, in the order of k; from 0 if `begins`. The rows
+     * are of memory that others like them follow in. */
+    void (*mix)(int64_t n, int64_t count, const void *const *rows, const float *weights, int begins, float *to);
     attn_i_row_kernels rows;
 } attn_i_stored_kernels;
 

@@ -231,42 +231,20 @@ static void make_weights(const block *b, int64_t k, double *weights)
     }
 }
 
-/* A part's context, columns of which are added to sums. */
+/* Some columns of a part's context. */
 typedef struct column_block {
     steps from; /* to the first of them in each row */
-    int64_t stride, n;
-    char *sums; /* rows of n */
+    int64_t stride;
 } column_block;
 
-/* Rows are taken in pieces, also where their elements lie side by side, so that strides change no bit. */
-static void add_floats(const block *b, const column_block *c, attn_dtype dtype, const double *weights)
-{
-    const attn_i_stored_kernels *type = attn_i_engine_stored_kernels(b->merge->engine, dtype);
-    const attn_i_stored_kernels *kernels =
-        c->stride == 1 ? type : attn_i_engine_stored_kernels(b->merge->engine, ATTN_F32);
-    float *sums = (float *)(void *)c->sums, widened[PIECE];
-    for (int64_t r = 0; r < b->rows; r++, sums += c->n) {
-        const char *row = element_at(&c->from, b->places[r]);
-        const float weight = (float)weights[r];
-        if (is_unseen(weights[r])) continue;
-        for (int64_t j = 0; j < c->n; j += PIECE) {
-            const int64_t count = attn_i_min(c->n - j, PIECE);
-            const void *piece = row + j * c->stride * type->size;
-            if (c->stride != 1) type->load(count, piece, c->stride, widened);
-            kernels->rows.context(1, (attn_i_rows){&weight, 1}, 1,
-                                  (attn_i_stored_rows){c->stride == 1 ? piece : widened, count, 0}, count, sums + j);
-        }
-    }
-}
-
-static void add_doubles(const block *b, const column_block *c, const double *weights)
+static void add_doubles(const block *b, const column_block *c, int64_t n, const double *weights, char *to)
 {
     const attn_i_kernels *kernels = b->merge->doubles;
-    double *sums = (double *)(void *)c->sums, gathered[PIECE];
-    for (int64_t r = 0; r < b->rows; r++, sums += c->n) {
+    double *sums = (double *)(void *)to, gathered[PIECE];
+    for (int64_t r = 0; r < b->rows; r++, sums += n) {
         const double *row = element_at(&c->from, b->places[r]);
-        for (int64_t j = 0; j < c->n; j += PIECE) { /* the kernel passes over the unseen */
-            const int64_t count = attn_i_min(c->n - j, PIECE);
+        for (int64_t j = 0; j < n; j += PIECE) { /* the kernel passes over the unseen */
+            const int64_t count = attn_i_min(n - j, PIECE);
             const double *piece = row + j * c->stride;
             if (c->stride != 1) kernels->gather(count, piece, c->stride, gathered);
             kernels->add_rows(1, &weights[r], c->stride == 1 ? piece : gathered, count, count, sums + j);
@@ -274,25 +252,78 @@ static void add_doubles(const block *b, const column_block *c, const double *wei
     }
 }
 
-/* Adds columns first .. first + n - 1 of a part's rows. */
-static void add_part(const block *b, int64_t k, int64_t first, int64_t n, char *sums)
+static column_block columns_of(const block *b, int64_t k, int64_t first, int64_t n)
 {
     const attn_tensor *context = b->merge->args.contexts[k];
     const int64_t stride = context->stride[context->ndim - 1];
-    column_block c = {.from = steps_of(context, 1), .stride = n == 1 ? 1 : stride, .n = n, .sums = sums};
-    double weights[MOST_ROWS];
+    column_block c = {.from = steps_of(context, 1), .stride = n == 1 ? 1 : stride};
     if (first > 0) c.from.data += first * stride * attn_i_dtype_size(context->dtype);
-    make_weights(b, k, weights);
-    if (context->dtype == ATTN_F64) {
-        add_doubles(b, &c, weights);
-    } else {
-        add_floats(b, &c, context->dtype, weights);
+    return c;
+}
+
+/* Some parts, whose rows are added up at once: those of one type where they lie, others widened, which changes no bit.
+ */
+typedef struct some_parts {
+    int64_t first, count;
+    column_block part[KEPT];
+    double weights[KEPT][MOST_ROWS];
+    const attn_i_stored_kernels *type[KEPT], *mixed; /* of each; of all, or, where they differ, NULL */
+} some_parts;
+
+static void mix_row(const block *b, const some_parts *s, int64_t r, int64_t n, float *sums)
+{
+    const attn_i_stored_kernels *floats = attn_i_engine_stored_kernels(b->merge->engine, ATTN_F32);
+    const int64_t size = s->mixed != NULL ? n : PIECE;
+    float widened[KEPT][PIECE], weights[KEPT];
+    for (int64_t j = 0, count; j < n; j += count) {
+        const void *rows[KEPT];
+        int64_t seen = 0;
+        count = attn_i_min(n - j, size);
+        for (int64_t k = 0; k < s->count; k++) {
+            const column_block *c = &s->part[k];
+            if (is_unseen(s->weights[k][r])) continue;
+            rows[seen] = (const char *)element_at(&c->from, b->places[r]) + j * c->stride * s->type[k]->size;
+            if (s->mixed == NULL) {
+                s->type[k]->load(count, rows[seen], c->stride, widened[seen]);
+                rows[seen] = widened[seen];
+            }
+            weights[seen++] = (float)s->weights[k][r];
+        }
+        (s->mixed != NULL ? s->mixed : floats)->mix(count, seen, rows, weights, s->first == 0, sums + j);
     }
 }
 
+static void add_some_parts(const block *b, int64_t first_part, int64_t first, int64_t n, char *sums)
+{
+    some_parts s; /* not zeros, which take a while to write */
+    s.first = first_part;
+    s.count = attn_i_min(b->merge->args.parts - first_part, KEPT);
+    for (int64_t k = 0; k < s.count; k++) {
+        s.part[k] = columns_of(b, first_part + k, first, n);
+        s.type[k] = attn_i_engine_stored_kernels(b->merge->engine, b->merge->args.contexts[first_part + k]->dtype);
+        s.mixed = (k == 0 || s.mixed == s.type[k]) && s.part[k].stride == 1 ? s.type[k] : NULL;
+        make_weights(b, first_part + k, s.weights[k]);
+    }
+    for (int64_t r = 0; r < b->rows; r++) {
+        if (b->share[r] != 0) mix_row(b, &s, r, n, (float *)(void *)sums + r * n);
+    }
+}
+
+/* Adds up columns first .. first + n - 1 of the rows of all parts whose share is not 0; those of numbers in float64 to
+ * what is there, others from nothing. */
 static void add_parts(const block *b, int64_t first, int64_t n, char *sums)
 {
-    for (int64_t k = 0; k < b->merge->args.parts; k++) add_part(b, k, first, n, sums);
+    const int is_double = b->merge->storage.size == (int64_t)sizeof(double);
+    for (int64_t k = 0; k < b->merge->args.parts; k += is_double ? 1 : KEPT) {
+        if (is_double) {
+            double weights[MOST_ROWS];
+            column_block c = columns_of(b, k, first, n);
+            make_weights(b, k, weights);
+            add_doubles(b, &c, n, weights, sums);
+        } else {
+            add_some_parts(b, k, first, n, sums);
+        }
+    }
 }
 
 /* Rows whose sums are not finite, which those of numbers at the end of their type may become by roundings alone, are to
@@ -377,7 +408,7 @@ static void run_item(void *data, int64_t item)
     sum_exponentials(&b);
     for (int64_t d = 0; d < columns; d += m->columns) {
         const int64_t n = attn_i_min(columns - d, m->columns);
-        memset(sums, 0, (size_t)(b.rows * n * m->storage.size));
+        if (m->storage.size == (int64_t)sizeof(double)) memset(sums, 0, (size_t)(b.rows * n) * sizeof(double));
         for (int64_t r = 0; r < b.rows; r++) b.share[r] = 1;
         add_parts(&b, d, n, sums);
         if (take_again(&b, n, sums)) {
