@@ -190,6 +190,70 @@ static void memory(const struct every_call *around, attn_dtype dtype)
     }
 }
 
+/* Sequences that are dealt out to threads, and one that all of them compute; without keys, and without queries. */
+static void sequences(const struct every_call *around, attn_dtype dtype)
+{
+    enum { MANY = 12, HQ = 4, HK = 2, DIM = 40, HIDDEN = 33, ROWS = 700, PAGE = 16, PAGES = 64, MOST = 44 };
+    for (int kind = RULE_SCALED_DOT; kind <= RULE_ADDITIVE; kind++) {
+        struct array w = filled(dtype, 2, HIDDEN, DIM, 0, 0), u = filled(dtype, 2, HIDDEN, DIM, 1, 0);
+        struct array v = filled(dtype, 1, HIDDEN, 0, 0, 0), square = filled(dtype, 2, DIM, DIM, 0, 0);
+        struct array query = filled(dtype, 4, 1, HQ, ROWS, DIM), context = filled(dtype, 4, 1, HQ, ROWS, DIM);
+        struct array key = filled(dtype, 4, 1, HK, ROWS, DIM), value = filled(dtype, 4, 1, HK, ROWS, DIM);
+        struct array key_pages = filled(dtype, 4, PAGES, HK, PAGE, DIM);
+        struct array value_pages = filled(dtype, 4, PAGES, HK, PAGE, DIM);
+        struct array logsumexp = filled(dtype, 3, 1, HQ, ROWS, 0), d_query = filled(dtype, 4, 1, HQ, ROWS, DIM);
+        struct array d_key = filled(dtype, 4, 1, HK, ROWS, DIM), d_value = filled(dtype, 4, 1, HK, ROWS, DIM);
+        int64_t places[2][MANY + 1] = {{0}}, lengths[MANY], pages[MANY * MOST];
+        for (int64_t b = 0; b < MANY; b++) {
+            places[0][b + 1] = places[0][b] + (b == 3 ? 0 : b == 4 ? 300 : 30);
+            places[1][b + 1] = places[1][b] + (b == 2 ? 0 : b == 4 ? 300 : 30);
+            lengths[b] = places[1][b + 1] - places[1][b];
+        }
+        for (int64_t k = 0; k < MANY * MOST; k++) pages[k] = 7 * k % PAGES;
+        attn_tensor offsets[2], of_keys, table;
+        MUST(attn_tensor_init(&offsets[0], places[0], ATTN_I64, 1, (const int64_t[]){MANY + 1}));
+        MUST(attn_tensor_init(&offsets[1], places[1], ATTN_I64, 1, (const int64_t[]){MANY + 1}));
+        MUST(attn_tensor_init(&of_keys, lengths, ATTN_I64, 1, (const int64_t[]){MANY}));
+        MUST(attn_tensor_init(&table, pages, ATTN_I64, 2, (const int64_t[]){MANY, MOST}));
+        attn_mechanism *mechanism;
+        if (kind == RULE_SCALED_DOT) MUST(attn_mechanism_create_scaled_dot(engine, &mechanism));
+        if (kind == RULE_GENERAL) {
+            MUST(attn_mechanism_create_general(engine, DIM, DIM, &mechanism));
+            MUST(attn_mechanism_bind_param(mechanism, "W", &square.tensor));
+        }
+        if (kind == RULE_ADDITIVE) {
+            MUST(attn_mechanism_create_additive(engine, DIM, DIM, HIDDEN, 0, &mechanism));
+            MUST(attn_mechanism_bind_param(mechanism, "W", &w.tensor));
+            MUST(attn_mechanism_bind_param(mechanism, "U", &u.tensor));
+            MUST(attn_mechanism_bind_param(mechanism, "v", &v.tensor));
+        }
+        MUST(attn_mechanism_set_causal(mechanism, ATTN_ALIGN_BOTTOM_RIGHT));
+        attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
+        args.query = &query.tensor, args.key = &key.tensor, args.value = &value.tensor;
+        args.query_offsets = &offsets[0], args.key_offsets = &offsets[1];
+        args.context = &context.tensor, args.logsumexp = &logsumexp.tensor;
+        begin(around, "attn_forward of ragged batches");
+        MUST(attn_forward(mechanism, &args));
+        end(around, "attn_forward of ragged batches");
+        attn_backward_args back = ATTN_BACKWARD_ARGS_INIT;
+        back.forward = &args;
+        back.d_context = &query.tensor;
+        back.d_query = &d_query.tensor, back.d_key = &d_key.tensor, back.d_value = &d_value.tensor;
+        begin(around, "attn_backward of ragged batches");
+        MUST(attn_backward(mechanism, &back));
+        end(around, "attn_backward of ragged batches");
+        args.key = &key_pages.tensor, args.value = &value_pages.tensor, args.key_offsets = NULL;
+        args.key_lengths = &of_keys, args.page_table = &table;
+        begin(around, "attn_forward with pages");
+        MUST(attn_forward(mechanism, &args));
+        end(around, "attn_forward with pages");
+        attn_mechanism_destroy(mechanism);
+        struct array *const all[] = {&w,     &u,         &v,           &square,    &query,   &context, &key,
+                                     &value, &key_pages, &value_pages, &logsumexp, &d_query, &d_key,   &d_value};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_destroy(all[i]);
+    }
+}
+
 static void decomposable(const struct every_call *around, attn_dtype dtype)
 {
     enum { TA = 70, TB = 133, D = 20, DA = 7, DB = 18 };
@@ -289,7 +353,7 @@ static void merge(const struct every_call *around, attn_dtype dtype)
 
 void every_call_run(const struct every_call *around)
 {
-    static void (*const all[])(const struct every_call *, attn_dtype) = {rope,  memory,       layer,       attention,
-                                                                         merge, decomposable, attentional, positions};
+    static void (*const all[])(const struct every_call *, attn_dtype) = {
+        rope, memory, layer, attention, sequences, merge, decomposable, attentional, positions};
     for (size_t i = 0; i < sizeof all / sizeof *all * 2; i++) all[i / 2](around, i % 2 ? ATTN_F64 : ATTN_F32);
 }

@@ -281,18 +281,19 @@ static void add_context(pass *t)
     }
     for (int i = 0; i < t->v.count; i++) {
         const piece *one = &t->v.pieces[i];
+        const int64_t from = dim > 0 ? one->first : 0; /* of sums alone there may be no values */
         const attn_i_tile_arithmetic *a = t->v.plan->arithmetic;
         float *weights = t->v.s->tile + one->first * ATTN_I_LANES;
         float *sum = t->v.lanes->sum, unused[ATTN_I_LANES] = {0};
         if (t->v.p->dropout.keep != 0) { /* the sum is of all weights */
-            a->context(one->count, weights, t->v.near_values, one->first, 0, one->spans, t->v.s->context, sum);
+            a->context(one->count, weights, t->v.near_values, from, 0, one->spans, t->v.s->context, sum);
             attn_i_tile_view_drop(&t->v, one, t->v.s->tile);
             sum = unused;
         }
         if (t->clean) {
             add_context_cleaned(t, one, weights, dim, sum);
         } else {
-            a->context(one->count, weights, t->v.near_values, one->first, dim, one->spans, t->v.s->context, sum);
+            a->context(one->count, weights, t->v.near_values, from, dim, one->spans, t->v.s->context, sum);
         }
     }
 }

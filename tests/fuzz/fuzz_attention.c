@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * fuzz_attention.c: attn_forward, attn_backward and their workspaces, with any mechanism, modifiers, layouts and
- * outputs; and, with what is left of an input, the same problem in numbers of 16 and 8 bits, exactly and fast. What is
- * checked of a call is in attention_checks.c, what of calls that must be refused in spoil.c.
+ * outputs; with what is left of an input, the same problem in numbers of 16 and 8 bits, exactly and fast; and with what
+ * is left of that, batches of sequences. What is checked of a call is in attention_checks.c and sequences_checks.c,
+ * what of calls that must be refused in spoil.c.
  */
 #include "attention_checks.h"
+#include "sequences_checks.h"
 #include "spoil.h"
 #include "store.h"
 
@@ -46,5 +48,6 @@ void fuzz_one(struct bytes *b)
         problem_make_fast(&p);
         call(&p, &again);
     }
+    check_sequences(&p, b);
     problem_destroy(&p);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * fuzz_rest.c: what is not attention by a mechanism: the decomposable stage (decomposable_checks.c), the attentional
- * step, sinusoids, slopes and rotary positions. What is left of an input is another such call, in 16 bits.
+ * step, sinusoids, slopes and rotary positions. What is left of an input is another such call, in 16 bits, and parts
+ * that are merged.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -332,6 +333,129 @@ static void check_rope(struct bytes *b, attn_dtype dtype, enum fuzz_engine on)
     free(before);
 }
 
+/* ----------------------------------------------------------------------------------------------- merging */
+
+enum { MOST_PARTS = 5 };
+
+/* Joined in float64 here, part by part, as the header has it. */
+static void check_merged(const struct array *contexts, const struct array *logsumexps, int64_t parts, int64_t row,
+                         int64_t width, const struct array *context, const struct array *logsumexp)
+{
+    double most = -INFINITY, sum = 0, lost = 0;
+    bool is_number = true;
+    for (int64_t k = 0; k < parts; k++) {
+        const double lse = array_get(&logsumexps[k], row);
+        is_number &= !(isnan(lse) || lse == INFINITY);
+        most = fmax(most, lse);
+    }
+    if (!is_number || most == -INFINITY) {
+        for (int64_t d = 0; d < width; d++) {
+            const double got = array_get(context, row * width + d);
+            CHECK(is_number ? got == 0 : isnan(got), "context %g of no sum", got);
+        }
+        if (logsumexp == NULL) return;
+        const double got = array_get(logsumexp, row);
+        CHECK(is_number ? got == -INFINITY : isnan(got), "log-sum-exp %g of no sum", got);
+        return;
+    }
+    for (int64_t k = 0; k < parts; k++) sum += exp(array_get(&logsumexps[k], row) - most);
+    for (int64_t d = 0; d < width; d++) {
+        double want = 0, size = 0;
+        for (int64_t k = 0; k < parts; k++) {
+            const double weight = exp(array_get(&logsumexps[k], row) - most) / sum;
+            const double part = array_get(&contexts[k], row * width + d);
+            if (weight == 0) continue;
+            want += weight * part;
+            size += weight * fabs(part);
+        }
+        const attn_dtype dtype = context->tensor.dtype;
+        const double got = array_get(context, row * width + d);
+        lost = 8 * dtype_epsilon(dtype_computed(dtype)) * size + 1e-37 + dtype_half_step(dtype, want);
+        if (dtype == ATTN_F16 && fabs(want) + lost >= 65504) continue;
+        CHECK((isnan(got) && isnan(want)) || got == want || fabs(got - want) <= lost, "context %.9g, wanted %.9g", got,
+              want);
+    }
+    if (logsumexp == NULL) return;
+    const double got = array_get(logsumexp, row), want = most + log(sum);
+    CHECK(fabs(got - want) <= 4 * dtype_epsilon(logsumexp->tensor.dtype) * (1 + fabs(want)), "%.17g, wanted %.17g", got,
+          want);
+}
+
+static void check_merge(struct bytes *b, enum fuzz_engine on)
+{
+    static const double odd[] = {-INFINITY, INFINITY, NAN, 1e30, -1e30, 0, 700, -700};
+    static const attn_dtype narrow[] = {ATTN_F32, ATTN_F16, ATTN_BF16, ATTN_F32};
+    const unsigned choice = take(b);
+    if (choice == 0) return;
+    struct rng rng = take_rng(b);
+    struct array contexts[MOST_PARTS], logsumexps[MOST_PARTS], context, logsumexp, again[2];
+    const attn_tensor *to_contexts[MOST_PARTS], *to_logsumexps[MOST_PARTS];
+    const int64_t parts = 1 + choice % MOST_PARTS;
+    const bool doubles = choice / 8 % 4 == 3, has_logsumexp = choice / 32 % 2 == 0;
+    const int64_t shape[4] = {1 + take(b) % 2, 1 + take(b) % 3, take_range(b, 0, 80), take_range(b, 0, 70)};
+    const int64_t rows = shape[0] * shape[1] * shape[2];
+    for (int64_t k = 0; k < parts; k++) {
+        const unsigned part = take(b);
+        fuzz_array(&contexts[k], b, doubles ? ATTN_F64 : narrow[part % 4], 4, shape,
+                   part >= 128 ? LAYOUT_OUTPUT : LAYOUT_INPUT); /* where no two rows are one, nothing may be seen */
+        fuzz_array(&logsumexps[k], b, part / 4 % 2 == 0 ? ATTN_F32 : ATTN_F64, 3, shape, LAYOUT_INPUT);
+        for (int64_t i = 0; i < array_count(&logsumexps[k]); i++) {
+            array_set(&logsumexps[k], i,
+                      rng_chance(&rng, part >= 128 ? 0.2 : 0) ? odd[rng_integer(&rng, 0, 7)] : 4 * rng_normal(&rng));
+        }
+        for (int64_t i = 0; i < array_count(&contexts[k]); i++) array_set(&contexts[k], i, rng_normal(&rng));
+        to_contexts[k] = &contexts[k].tensor;
+        to_logsumexps[k] = &logsumexps[k].tensor;
+    }
+    for (int64_t k = 0; k < parts; k++) { /* of a part in which nothing was seen anything may be there */
+        for (int64_t i = 0; i < array_count(&contexts[k]); i++) {
+            if (array_get(&logsumexps[k], i / shape[3]) == -INFINITY)
+                array_set(&contexts[k], i, i % 2 ? NAN : INFINITY);
+        }
+    }
+    fuzz_array(&context, b, doubles ? ATTN_F64 : narrow[take(b) % 4], 4, shape, LAYOUT_OUTPUT);
+    fuzz_array(&logsumexp, b, take(b) % 2 == 0 ? ATTN_F32 : ATTN_F64, 3, shape, LAYOUT_OUTPUT);
+    attn_merge_args args = ATTN_MERGE_ARGS_INIT;
+    args.parts = parts;
+    args.contexts = to_contexts;
+    args.logsumexps = to_logsumexps;
+    args.context = &context.tensor;
+    args.logsumexp = has_logsumexp ? &logsumexp.tensor : NULL;
+    fuzz_count_allocations(0);
+    OK(attn_merge(fuzz_engine(on), &args));
+    CHECK(fuzz_allocations().asked == 0, "attn_merge has allocated");
+    fuzz_count_allocations(-1);
+    CHECK(fuzz_gaps_untouched(&context) && fuzz_gaps_untouched(&logsumexp), "written outside of what is merged");
+    for (int64_t row = 0; row < rows; row++) {
+        check_merged(contexts, logsumexps, parts, row, shape[3], &context, has_logsumexp ? &logsumexp : NULL);
+    }
+    fuzz_array_again(&again[0], &context);
+    fuzz_array_again(&again[1], &logsumexp);
+    args.context = &again[0].tensor;
+    if (has_logsumexp) args.logsumexp = &again[1].tensor;
+    OK(attn_merge(fuzz_engine(fuzz_engine_alike(on, choice / 64)), &args));
+    CHECK(fuzz_same(&again[0], &context), "other bits with other threads");
+    CHECK(!has_logsumexp || fuzz_same(&again[1], &logsumexp), "other bits of log-sum-exps");
+    attn_tensor wrong = context.tensor;
+    if (spoil_tensor_of(wrong.dtype, &wrong, take(b)) && (doubles || wrong.dtype != ATTN_F16)) {
+        fuzz_wipe(&again[0]);
+        fuzz_wipe(&again[1]);
+        args.context = &wrong;
+        fuzz_wipe(&context);
+        const attn_status status = attn_merge(fuzz_engine(on), &args);
+        CHECK(status != ATTN_OK && fuzz_untouched(&context) && fuzz_untouched(&again[1]), "a spoilt call: %s",
+              attn_status_string(status));
+        fuzz_check_sentence(status);
+    }
+}
+
+static void check_stored(struct bytes *b, unsigned which, attn_dtype narrow, enum fuzz_engine on)
+{
+    if (which % 8 < 5) check_decomposable(b, narrow, on);
+    if (which % 8 == 5) check_attentional(b, narrow, on);
+    if (which % 8 == 7) check_rope(b, narrow, on);
+}
+
 void fuzz_one(struct bytes *b)
 {
     const unsigned which = take(b), choice = take(b);
@@ -342,9 +466,7 @@ void fuzz_one(struct bytes *b)
     if (which % 8 == 6) check_sinusoids(b, dtype, on);
     if (which % 8 == 7) check_rope(b, dtype, on);
     const unsigned stored = take(b) % 4;
-    if (stored == 0) return;
     const attn_dtype narrow = stored == 1 ? ATTN_BF16 : ATTN_F16;
-    if (which % 8 < 5) check_decomposable(b, narrow, on);
-    if (which % 8 == 5) check_attentional(b, narrow, on);
-    if (which % 8 == 7) check_rope(b, narrow, on);
+    if (stored != 0) check_stored(b, which, narrow, on);
+    check_merge(b, on);
 }
