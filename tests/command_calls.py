@@ -327,11 +327,11 @@ class Incremental(InAnEmptyFolder):
     STATS = {"entropy": "entropy", "strongest": "strongest", "key-sums": "key-sums"}
     OUTPUTS = {"context": "context", "weights": "weights", "scores": "masked=scores", "logsumexp": "logsumexp", **STATS}
 
-    def same(self, run, options=(), outputs=OUTPUTS, tolerance=1e-11):
+    def same(self, run, options=(), outputs=OUTPUTS, tolerance=1e-11, steps=()):
         at_once, by_step = ([*run, *options, *(x for name, file in outputs.items() for x in ("--" + name, file + end))]
                             for end in (".npy", ".step.npy"))
         self.good(*at_once)
-        self.good(*by_step, "--incremental")
+        self.good(*by_step, "--incremental", *steps)
         for name in outputs:
             want, got = np.load(name + ".npy"), np.load(name + ".step.npy")
             self.assertEqual((got.dtype, got.shape), (want.dtype, want.shape))
@@ -353,6 +353,7 @@ class Incremental(InAnEmptyFolder):
                 run = self.run_of(score, value)
                 self.same(run)
                 self.same(run, ("--causal", "bottom-right"))
+                self.same(run, ("--causal", "bottom-right"), steps=("--page", "3"))
                 self.same(self.run_of(score, value, dtype="f4"), ("--causal", "top-left"), tolerance=1e-5)
         self.same(("run", "--score", "location", "--query", "query.npy", "--value", "value.npy", "--param", "W=W.npy"),
                   tolerance=1e-5) # sums by key are added up in another order
@@ -399,6 +400,7 @@ class Incremental(InAnEmptyFolder):
             outputs = {"output": "output", **{name: self.OUTPUTS[name] for name in self.OUTPUTS if name != "context"}}
             for options in ((), ("--causal", "bottom-right"), ("--causal", "top-left", "--query-start", "1", "--window", "2,0")):
                 self.same(run, options, outputs)
+            self.same(run, ("--causal", "bottom-right"), outputs, steps=("--page", "2"))
         shapes = Layers.shapes(rank=2, mechanism={"W": (3, 3)})
         self.make(**shapes)
         self.same(Layers.command(shapes, score="general"), ("--causal", "bottom-right"), outputs)
@@ -445,6 +447,7 @@ class Incremental(InAnEmptyFolder):
         alone = ("run", "--score", "scaled-dot", "--query", "query.npy", "--key", "i1.npy", "--context", "c.npy")
         self.refuse_all([
             ((*run, "--memory-dtype", "int8"), "--memory-dtype needs --incremental"),
+            ((*run, "--page", "4"), "--page needs --incremental"), ((*run, "--incremental", "--page", "0"), "at least 1"),
             ((*run, "--incremental", "--memory-dtype", "i8"), "float32, float64, float16, bfloat16, int8"),
             ((*run, "--incremental", "--memory-dtype", "bfloat16"), "ATTN_BF16"),
             ((*run, "--key-scales", "scales.npy"), "there is key_scales, but key is ATTN_F32"),

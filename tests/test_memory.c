@@ -786,6 +786,28 @@ static void turns_that_no_position_makes_right_are_refused_at_once(void **state)
     world_destroy(&w);
 }
 
+/* A program that was compiled before there were pages has none, whatever lies past its struct. */
+static void options_from_before_pages_are_taken(void **state)
+{
+    (void)state;
+    struct world w;
+    world_create(&w, engine, RULE_ADDITIVE, ATTN_F32);
+    attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+    attn_memory *memory;
+    options.struct_size = (uint32_t)offsetof(attn_memory_options, page);
+    options.dtype = ATTN_F32;
+    options.batch = B;
+    options.key_heads = HK;
+    options.key_dim = D;
+    options.value_dim = DV;
+    options.page = -7;
+    MUST(attn_memory_create(w.mechanism, &options, &memory));
+    const attn_tensor key = part(&w.key, 0, 5), value = part(&w.value, 0, 5);
+    MUST(attn_memory_append(memory, &key, &value, NULL));
+    attn_memory_destroy(memory);
+    world_destroy(&w);
+}
+
 static void wrong_calls_are_refused_in_words(void **state)
 {
     (void)state;
@@ -821,6 +843,16 @@ static void wrong_calls_are_refused_in_words(void **state)
     refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_UNSUPPORTED, "rope");
     o = good, o.capacity = -1;
     refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_ARGUMENT, "capacity");
+    o = good, o.page = -1;
+    refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_ARGUMENT, "page is -1");
+    o = good, o.page = INT64_MAX;
+    refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_ARGUMENT, "page");
+    o = good, o.page = 1, o.capacity = INT32_MAX - 2000, o.batch = INT32_MAX - 2000;
+    refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_OVERFLOW, "addressed");
+    o = good, o.page = INT32_MAX - 2000, o.capacity = 1, o.batch = INT32_MAX - 2000;
+    refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_OVERFLOW, "addressed");
+    o = good, o.page = 1, o.struct_size = (uint32_t)sizeof o - 1;
+    refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_STRUCT_SIZE, "struct_size");
     o = good, o.capacity = INT32_MAX - 2000, o.batch = INT32_MAX - 2000;
     refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_OVERFLOW, "addressed");
     assert_null(made);
@@ -890,6 +922,7 @@ int main(void)
         cmocka_unit_test(many_heads_are_made_ready_by_and_by),
         cmocka_unit_test(a_memory_keeps_its_mechanism_and_that_its_engine),
         cmocka_unit_test(a_fixed_memory_that_is_full_takes_no_more),
+        cmocka_unit_test(options_from_before_pages_are_taken),
         cmocka_unit_test(wrong_calls_are_refused_in_words),
     };
     return cmocka_run_group_tests(tests, engine_setup, engine_teardown);

@@ -14,8 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-const request_option incremental_options[] = {
-    {.name = "incremental", .flag = true}, {.name = "memory-dtype", .needs = "incremental"}, {.name = NULL}};
+const request_option incremental_options[] = {{.name = "incremental", .flag = true},
+                                              {.name = "memory-dtype", .needs = "incremental"},
+                                              {.name = "page", .needs = "incremental"},
+                                              {.name = NULL}};
 /* i8 is another type to NumPy, and to the files of this command. */
 static const option_word dtypes[] = {{"float32", ATTN_F32},   {"float64", ATTN_F64}, {"float16", ATTN_F16},
                                      {"bfloat16", ATTN_BF16}, {"int8", ATTN_I8},     {NULL, 0}};
@@ -50,6 +52,7 @@ incremental incremental_read(const request *r)
     positions p = modifiers_positions(r);
     check(r, p);
     (void)request_word(r, "memory-dtype", dtypes, &way.kept);
+    if (request_integer(r, "page", &way.page) && way.page < 1) fail("--page needs at least 1 position");
     way.causal = p.causal;
     return way;
 }
@@ -179,6 +182,7 @@ static attn_memory *create_memory(const incremental *way, const attn_mechanism *
     options.key_heads = any->shape[1];
     options.key_dim = key != NULL ? key->shape[3] : 0;
     options.value_dim = value != NULL ? value->shape[3] : 0;
+    options.page = way->page;
     attn_memory *memory;
     require(attn_memory_create(mechanism, &options, &memory));
     return memory;
@@ -263,6 +267,7 @@ void incremental_layer(const incremental *way, const attn_multihead *layer, cons
     options.key_heads = shape->key_heads;
     options.key_dim = shape->head_dim;
     options.value_dim = shape->value_head_dim;
+    options.page = way->page;
     attn_memory *memory;
     require(attn_memory_create(mechanism, &options, &memory));
     walk w = start_walk(way, whole->attention, x.shape[0], x.shape[1], y.shape[1]);

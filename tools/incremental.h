@@ -18,6 +18,7 @@ typedef struct incremental {
     attn_align causal; /* the memory grows with the queries, up to their positions; ATTN_ALIGN_NONE: all keys are
                           there from the beginning */
     attn_dtype kept;   /* what the memory keeps keys and values in; 0: what they come in */
+    int64_t page;      /* positions of a page of the memory; 0: it has none */
 } incremental;
 
 /* Fails unless every other option means the same query by query. */

@@ -30,6 +30,7 @@ struct memory_options {
     bool fixed = false;      /* the capacity does not grow */
     bool keys_alone = false; /* the keys are the values */
     std::optional<rope_options> rope = {};
+    std::int64_t page = 0; /* positions of a page, of a pool that forks share; 0: each sequence lies by itself */
 };
 
 /* attn_memory. It keeps the mechanism that it is made for alive, and what is bound to that stays borrowed. */
@@ -53,6 +54,7 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
         c.value_dim = options.value_dim;
         c.capacity = options.capacity;
         c.rope = options.rope ? &rope : nullptr;
+        c.page = options.page;
         return detail::told<memory, attn_memory *>(
             [&](attn_memory **made) { return attn_memory_create(rule.get(), &c, made); });
     }

@@ -3,16 +3,18 @@
  * fuzz_memory.c: sequences of operations on a memory, beside plain arrays that the same is done to. Attention over the
  * memory must be what the twin makes of the arrays, and a plan that meets the memory now and then does the same; failed
  * operations change nothing. What is left of an input is another such sequence, of numbers of 16 and 8 bits, by a
- * mechanism that is exact and by one that is fast.
+ * mechanism that is exact and by one that is fast. What is left of that may tell pages: then all of it happens again to
+ * memories in pages of so many positions.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_array.h"
 #include "fuzz_twin.h"
 #include "store.h"
 
-enum { MOST_ROWS = 4, MOST_KEYS = 48, MOST_HEADS = 2, MOST_DIM = 24 };
+enum { MOST_ROWS = 4, MOST_KEYS = 48, MOST_HEADS = 2, MOST_DIM = 24, MOST_PAGE = 20 };
 
 typedef double all_rows[MOST_ROWS][MOST_HEADS][MOST_KEYS][MOST_DIM];
 
@@ -35,6 +37,7 @@ struct world {
     attn_memory_options options;
     attn_rope_options rope;
     attn_memory *memory;
+    int64_t pages; /* of a fixed pool */
     struct planned planned;
     struct plain plain;
 };
@@ -161,6 +164,19 @@ static void check_lengths(const struct world *w)
         check_lengths(w);                                                                                              \
     }
 
+/* True if it has room for so many more of each sequence; in pages, if it has even where none is shared. */
+static bool has_room(const struct world *w, const int64_t *counts)
+{
+    const int64_t page = w->options.page;
+    int64_t pages = 0;
+    for (int64_t r = 0; r < w->plain.batch; r++) {
+        const int64_t length = w->plain.length[r] + counts[r];
+        if (page == 0 && length > w->options.capacity) return false;
+        if (page > 0) pages += (length + page - 1) / page;
+    }
+    return pages <= w->pages;
+}
+
 static attn_tensor integers(int64_t *numbers, int64_t count)
 {
     return (attn_tensor){.data = numbers, .dtype = ATTN_I64, .ndim = 1, .shape = {count}, .stride = {1}};
@@ -177,12 +193,11 @@ static void append(struct world *w, struct bytes *b)
     struct array key = {0}, value = {0};
     const int64_t key_shape[4] = {rows, t->key_heads, n, t->key_dim};
     const int64_t value_shape[4] = {rows, t->key_heads, n, t->value_dim};
-    bool fits = true, fixed_fits = true;
+    bool fits = true;
 
     for (int64_t r = 0; r < rows; r++) {
         counts[r] = choice & 1 ? take_range(b, 0, n) : n;
         fits &= plain->length[r] + counts[r] <= MOST_KEYS;
-        fixed_fits &= plain->length[r] + counts[r] <= w->options.capacity;
     }
     if (!fits) return;
     static const attn_dtype dtypes[] = {ATTN_F32, ATTN_F16, ATTN_BF16};
@@ -208,7 +223,7 @@ static void append(struct world *w, struct bytes *b)
         counts[rows - 1] = right;
     }
     WITH_FAILURES(status, choice & 8, attn_memory_append(w->memory, of_key, of_value, choice & 1 ? &tensor : NULL));
-    if (w->options.flags & ATTN_MEMORY_FIXED && !fixed_fits) {
+    if (w->options.flags & ATTN_MEMORY_FIXED && !has_room(w, counts) && (w->options.page == 0 || status != ATTN_OK)) {
         CHECK(status == ATTN_ERR_BUFFER, "a full memory took more: %s", attn_status_string(status));
         return;
     }
@@ -482,7 +497,7 @@ static void attend(struct world *w, struct bytes *b)
 
 /* ----------------------------------------------------------------------------------------------- whole */
 
-static void operate(struct bytes *b, struct stored stored, attn_precision precision)
+static void operate(struct bytes *b, struct stored stored, attn_precision precision, int64_t page)
 {
     enum { MOST_OPERATIONS = 14 };
     static struct world w;
@@ -500,6 +515,8 @@ static void operate(struct bytes *b, struct stored stored, attn_precision precis
     if (stored.dtype != 0) problem_store(&w.problem, b, stored);
     if (precision == ATTN_PRECISION_FAST) problem_make_fast(&w.problem);
     take_options(&w, b);
+    w.options.page = page;
+    if (page > 0) w.pages = w.options.batch * ((w.options.capacity + page - 1) / page);
     OK(attn_memory_create(mechanism(&w), &w.options, &w.memory));
     for (int i = 0; i < MOST_OPERATIONS && b->left > 0; i++) {
         const unsigned operation = take(b) % 8;
@@ -518,10 +535,19 @@ static void operate(struct bytes *b, struct stored stored, attn_precision precis
 
 void fuzz_one(struct bytes *b)
 {
-    operate(b, stored_of(0), ATTN_PRECISION_EXACT);
+    struct bytes first = *b;
+    operate(b, stored_of(0), ATTN_PRECISION_EXACT, 0);
     const struct stored stored = stored_of(take(b));
+    struct bytes second = *b, fast = *b, paged_fast = *b;
+    if (stored.dtype != 0) {
+        operate(b, stored, ATTN_PRECISION_EXACT, 0);
+        operate(&fast, stored, ATTN_PRECISION_FAST, 0);
+    }
+    const int64_t page = take_range(b, 0, MOST_PAGE);
+    if (page == 0) return;
+    fuzz_arrays_begin();
+    operate(&first, stored_of(0), ATTN_PRECISION_EXACT, page);
     if (stored.dtype == 0) return;
-    struct bytes again = *b;
-    operate(b, stored, ATTN_PRECISION_EXACT);
-    operate(&again, stored, ATTN_PRECISION_FAST);
+    operate(&second, stored, ATTN_PRECISION_EXACT, page);
+    operate(&paged_fast, stored, ATTN_PRECISION_FAST, page);
 }

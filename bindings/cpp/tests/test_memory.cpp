@@ -70,6 +70,47 @@ void memories_are_cut_forked_and_reordered()
     CHECK_THROWS(attn::memory(mechanism, options), attn::status::argument, "key_dim");
 }
 
+/* A prefix is kept once, and forks go on by themselves, in a pool that has no page for a second one. */
+void a_memory_in_pages_shares_them()
+{
+    const attn::engine engine;
+    const attn::mechanism mechanism(engine, attn::scaled_dot{});
+    attn::memory_options options;
+    options.dtype = attn::dtype::f64;
+    options.key_dim = dim;
+    options.keys_alone = options.fixed = true;
+    options.capacity = 8;
+    options.page = 2;
+    attn::memory memory(mechanism, options);
+    const std::vector<double> key = check::numbers<double>(length * dim, 1), more = check::numbers<double>(3 * dim, 2);
+    const std::vector<double> query = check::numbers<double>(2 * dim, 3);
+    memory.append({key, {length, dim}});
+    const std::vector<std::int64_t> both = {0, 0}, one = {1, 0};
+    memory.reorder(both); /* 3 pages of 4: the last one has a copy when one of the two goes on */
+    memory.append({more, {2, 1, 1, dim}}, {}, one);
+    attn::memory fork = memory.fork();
+    CHECK_THROWS(fork.append({more, {2, 1, 1, dim}}), attn::status::buffer, "pages are needed");
+    CHECK(memory.lengths() == std::vector<std::int64_t>({6, 5}) && fork.lengths() == memory.lengths());
+
+    std::vector<double> all = key, context(2 * dim), wanted(2 * dim);
+    all.insert(all.end(), more.begin(), more.begin() + dim);
+    attn::forward_args args;
+    args.query = {query, {2, 1, 1, dim}};
+    args.memory = &fork;
+    args.context = {context, {2, 1, 1, dim}};
+    const std::vector<std::int64_t> none = {0, 0}, lengths = {6, 5};
+    memory.truncate(none);
+    attn::forward(mechanism, args);
+    args.memory = nullptr;
+    args.key = {all, {2, 1, 6, dim}, {0, 0, dim, 1}};
+    args.key_lengths = lengths;
+    args.context = {wanted, {2, 1, 1, dim}};
+    attn::forward(mechanism, args);
+    for (std::size_t i = 0; i < context.size(); i++) CHECK_NEAR(context[i], wanted[i], 1e-13);
+    options.page = -1;
+    CHECK_THROWS(attn::memory(mechanism, options), attn::status::argument, "page is -1");
+}
+
 /* One word after another through a memory is the causal sentence at once. */
 void a_layer_decodes_from_a_memory()
 {
@@ -334,6 +375,7 @@ int main()
 {
     return check::run({{"a_memory_is_what_was_appended", a_memory_is_what_was_appended},
                        {"memories_are_cut_forked_and_reordered", memories_are_cut_forked_and_reordered},
+                       {"a_memory_in_pages_shares_them", a_memory_in_pages_shares_them},
                        {"a_layer_decodes_from_a_memory", a_layer_decodes_from_a_memory},
                        {"a_memory_that_was_moved_from_is_not_one_that_was_left_out",
                         a_memory_that_was_moved_from_is_not_one_that_was_left_out},

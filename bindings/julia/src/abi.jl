@@ -74,6 +74,7 @@ mutable struct MemoryOptions <: Sized
     value_dim::Int64
     capacity::Int64
     rope::Ptr{RopeOptions}
+    page::Int64
     MemoryOptions() = blank!(new())
 end
 

@@ -3,8 +3,8 @@
 
 """
     Attn.Memory(mechanism; key_dim, value_dim = nothing, batch = 1, key_heads = 1, capacity = 0, fixed = false,
-                type = Float32, rope = nothing)
-    Attn.Memory(mechanism, key, value = nothing; capacity, fixed, type = eltype(key), rope)
+                type = Float32, rope = nothing, page = 0)
+    Attn.Memory(mechanism, key, value = nothing; capacity, fixed, type = eltype(key), rope, page)
 
 Keys and values made ready for many queries of one mechanism: an empty memory, or one that holds `key` `[Dk, n, Hk, B]` and
 `value` `[Dv, n, Hk, B]` already, which it copies. Keys are projected when they are appended, with the parameters that are
@@ -15,6 +15,8 @@ bound then. (Not exported: Julia's own `Memory` has been in Base since 1.11.)
 - `capacity`: positions of each sequence that there is room for from the beginning; `fixed`: nor ever more
 - `type`: what it is kept in: `Float32`, `Float64`, `Float16`, [`Attn.BFloat16`](@ref) or `Int8`
 - `rope`: a [`Rope`](@ref) turns keys by their positions as they are appended
+- `page`: positions of a page: the sequences have pages of one pool, which those that `reorder!` and `copy` make share until one
+  of them is appended to. What changes a memory must not run beside a use of its copies then. 0: each sequence lies by itself
 
 `append!`, [`truncate!`](@ref), [`reorder!`](@ref) and `copy` work on it, [`lengths`](@ref) tells how much it holds. What
 changes it must not run beside any other use of it. It keeps its mechanism alive.
@@ -32,12 +34,12 @@ end
 
 function Memory(mechanism::Mechanism; key_dim::Integer, value_dim::Union{Nothing,Integer} = nothing, batch::Integer = 1,
                 key_heads::Integer = 1, capacity::Integer = 0, fixed::Bool = false, type::Type = Float32,
-                rope::Union{Nothing,Rope} = nothing)
+                rope::Union{Nothing,Rope} = nothing, page::Integer = 0)
     options, turn = MemoryOptions(), rope === nothing ? nothing : options_of(rope)
     options.flags = (fixed ? choose(MEMORY_FLAGS, :fixed, "") : 0) |
                     (value_dim === nothing ? choose(MEMORY_FLAGS, :keys_alone, "") : 0)
     options.dtype, options.batch, options.key_heads, options.key_dim = dtype_of(type, "a memory"), batch, key_heads, key_dim
-    options.value_dim, options.capacity = value_dim === nothing ? 0 : value_dim, capacity
+    options.value_dim, options.capacity, options.page = value_dim === nothing ? 0 : value_dim, capacity, page
     GC.@preserve turn begin
         turn === nothing || (options.rope = Base.unsafe_convert(Ptr{RopeOptions}, turn))
         owned = create(at -> attn_memory_create(mechanism, options, at), attn_memory_destroy, mechanism.owned)
@@ -46,10 +48,11 @@ function Memory(mechanism::Mechanism; key_dim::Integer, value_dim::Union{Nothing
 end
 
 function Memory(mechanism::Mechanism, key::AbstractArray, value::MaybeArray = nothing; capacity::Integer = 0,
-                fixed::Bool = false, type::Type = eltype(key), rope::Union{Nothing,Rope} = nothing)
+                fixed::Bool = false, type::Type = eltype(key), rope::Union{Nothing,Rope} = nothing,
+                page::Integer = 0)
     memory = Memory(mechanism; batch = size(key, 4), key_heads = size(key, 3), key_dim = size(key, 1),
                     value_dim = value === nothing ? nothing : size(value, 1), capacity = max(capacity, size(key, 2)),
-                    fixed = fixed, type = type, rope = rope)
+                    fixed = fixed, type = type, rope = rope, page = page)
     return append!(memory, key, value)
 end
 
@@ -94,7 +97,7 @@ end
 """
     copy(memory)
 
-A second memory with the same content, to go on by itself.
+A second memory with the same content, to go on by itself. With pages it shares them.
 """
 Base.copy(memory::Memory) =
     Memory(create(at -> attn_memory_fork(memory, at), attn_memory_destroy, memory.owned.stands_on), memory.mechanism,

@@ -46,13 +46,14 @@ param_info(layer::MultiHead, index, info) = attn_multihead_param_info(layer, ind
 bind_param(layer::MultiHead, name, view, array) = GC.@preserve array attn_multihead_bind_param(layer, name, view)
 
 """
-    Attn.Memory(layer; batch = 1, capacity = 0, fixed = false, type = Float32)
+    Attn.Memory(layer; batch = 1, capacity = 0, fixed = false, type = Float32, page = 0)
 
 An empty memory for decoding with a layer of heads.
 """
-Memory(layer::MultiHead; batch::Integer = 1, capacity::Integer = 0, fixed::Bool = false, type::Type = Float32) =
+Memory(layer::MultiHead; batch::Integer = 1, capacity::Integer = 0, fixed::Bool = false, type::Type = Float32,
+       page::Integer = 0) =
     Memory(layer.mechanism; batch = batch, key_heads = layer.key_heads, key_dim = layer.head_dim,
-           value_dim = layer.value_head_dim, capacity = capacity, fixed = fixed, type = type)
+           value_dim = layer.value_head_dim, capacity = capacity, fixed = fixed, type = type, page = page)
 
 function multihead_args(kept, query, key, value; attention...)
     args, inner = MultiheadArgs(), forward_args(kept; attention...)

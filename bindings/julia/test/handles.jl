@@ -199,6 +199,28 @@ end
     @test status(() -> Attn.Memory(mechanism; key_dim = 6, type = Int64)) == :ATTN_ERR_DTYPE
 end
 
+# It gives what its copy in rows gives, through all that may be done with it; a prefix is kept once.
+@testset "a memory in pages" begin
+    mechanism = Mechanism(causal = :bottom_right)
+    query, key, value = normal(6, 2, 4, 3), normal(6, 9, 2, 3), normal(5, 9, 2, 3)
+    memory = Attn.Memory(mechanism; key_heads = 2, key_dim = 6, value_dim = 5, type = Float64, page = 4, capacity = 20,
+                         fixed = true)
+    append!(memory, key[:, 1:6, :, 1:1], value[:, 1:6, :, 1:1])
+    reorder!(memory, [1, 1, 1]) # 2 pages; without sharing 6, and there are 5
+    append!(memory, key[:, 7:9, :, :], value[:, 7:9, :, :]; counts = [1, 0, 2])
+    other = copy(memory)
+    @test status(() -> append!(memory, key[:, 1:8, :, :], value[:, 1:8, :, :])) == :ATTN_ERR_BUFFER
+    @test lengths(memory) == [7, 6, 8]
+    whole(x) = cat(repeat(x[:, 1:6, :, 1:1], 1, 1, 1, 3), x[:, 7:9, :, :]; dims = 2)
+    wanted = mechanism(query, whole(key), whole(value); key_lengths = [7, 6, 8])
+    @test near(mechanism(query; memory = memory), wanted)
+    truncate!(memory, [0, 0, 0])
+    @test near(mechanism(query; memory = other), wanted)
+    paged = Attn.Memory(mechanism, key, value; page = 3)
+    @test near(mechanism(query; memory = paged), mechanism(query, key, value))
+    @test status(() -> Attn.Memory(mechanism; key_dim = 6, page = -1)) == :ATTN_ERR_ARGUMENT
+end
+
 @testset "a memory that turns its keys" begin
     mechanism = Mechanism()
     query, key, value = normal(8, 3, 2), normal(8, 5, 2), normal(8, 5, 2)

@@ -39,7 +39,7 @@ class RopeOptions(Structure):
 class MemoryOptions(Structure):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("dtype", c_int32), ("reserved", c_int32),
                 ("batch", c_int64), ("key_heads", c_int64), ("key_dim", c_int64), ("value_dim", c_int64),
-                ("capacity", c_int64), ("rope", POINTER(RopeOptions))]
+                ("capacity", c_int64), ("rope", POINTER(RopeOptions)), ("page", c_int64)]
 
 
 class WeightsStats(Structure):

@@ -27,20 +27,23 @@ class Memory(Handle):
     capacity    positions of each sequence that there is room for from the beginning; fixed: nor ever more
     dtype       what keys and values are stored as: NumPy's or torch's type, or a word: "f32", "f64", "f16", "bf16" or
                 "i8", or the whole of it, as "bfloat16"
-    rope        turns keys by their positions as they are appended"""
+    rope        turns keys by their positions as they are appended
+    page        positions of a page: the sequences have pages of one pool, which those that reorder() and fork() make
+                share until one of them is appended to. What changes a memory must not run beside a use of its forks then.
+                0: each sequence lies by itself"""
 
     kind = "memory"
     copying = "append its keys and values to a new one; copy.copy() and fork() copy it within a process"
 
     def __init__(self, mechanism: Rule, *, batch: int = 1, key_heads: int = 1, key_dim: int,
                  value_dim: int | None = None, capacity: int = 0, fixed: bool = False,
-                 dtype: npt.DTypeLike = np.float32, rope: Rope | None = None):
+                 dtype: npt.DTypeLike = np.float32, rope: Rope | None = None, page: int = 0):
         super().__init__()
         flags = sum(MEMORY_FLAGS[name] for name, given in (("fixed", flag(fixed, "fixed")),
                                                            ("keys_alone", value_dim is None)) if given)
         stored = STORED[same(dtype_of(dtype, "dtype", STORED))]
         options = fill(MemoryOptions, flags=flags, dtype=stored, batch=batch, key_heads=key_heads, key_dim=key_dim,
-                       value_dim=0 if value_dim is None else value_dim, capacity=capacity)
+                       value_dim=0 if value_dim is None else value_dim, capacity=capacity, page=page)
         if rope is not None:
             options.rope = pointer(instance(rope, Rope, "rope").options())
         self.mechanism = instance(mechanism, Rule, "mechanism")
@@ -50,12 +53,12 @@ class Memory(Handle):
 
     @classmethod
     def of(cls, mechanism: Rule, key: ArrayLike, value: ArrayLike | None = None, *, capacity: int = 0,
-           fixed: bool = False, dtype: npt.DTypeLike | None = None, rope: Rope | None = None) -> Memory:
+           fixed: bool = False, dtype: npt.DTypeLike | None = None, rope: Rope | None = None, page: int = 0) -> Memory:
         """A memory that holds these keys [B, Hk, n, Dk] and values, which may lack leading dimensions. dtype: what they are
         stored as; None: as they are."""
         keys, values = dimensions(array_of(key, "key"), "key"), maybe(value, "value")
         batch, heads, length, dim = (1,) * (4 - keys.ndim) + keys.shape
-        made = cls(mechanism, batch=batch, key_heads=heads, key_dim=dim, fixed=fixed, rope=rope,
+        made = cls(mechanism, batch=batch, key_heads=heads, key_dim=dim, fixed=fixed, rope=rope, page=page,
                    dtype=keys.dtype if dtype is None else dtype, capacity=max(integer(capacity, "capacity"), length),
                    value_dim=None if values is None else dimensions(values, "value").shape[-1])
         made.append(keys, values)
@@ -79,7 +82,7 @@ class Memory(Handle):
         check(lib.attn_memory_reorder(self.handle, None if array is None else byref(view(array, "rows"))))
 
     def fork(self) -> Memory:
-        """A second memory with the same content, to go on by itself."""
+        """A second memory with the same content, to go on by itself; with pages it shares them."""
         copy = object.__new__(Memory)
         Handle.__init__(copy)
         copy.mechanism, copy.value_dim = self.mechanism, self.value_dim

@@ -82,10 +82,11 @@ class MultiHead(Parameters):
         self.value_head_dim = int(options.value_head_dim or self.head_dim)
         self._bind(mapping(params, "params"))
 
-    def memory(self, *, batch: int = 1, capacity: int = 0, fixed: bool = False, dtype: Any = np.float32) -> Memory:
+    def memory(self, *, batch: int = 1, capacity: int = 0, fixed: bool = False, dtype: Any = np.float32,
+               page: int = 0) -> Memory:
         """An empty memory for decoding with this layer."""
         return Memory(self.mechanism, batch=batch, key_heads=self.key_heads, key_dim=self.head_dim,
-                      value_dim=self.value_head_dim, capacity=capacity, fixed=fixed, dtype=dtype)
+                      value_dim=self.value_head_dim, capacity=capacity, fixed=fixed, dtype=dtype, page=page)
 
     def _arrays(self, query: ArrayLike, key: ArrayLike | None, value: ArrayLike | None) -> dict[str, Array | None]:
         return {"query": array_of(query, "query"), "key": maybe(key, "key"), "value": maybe(value, "value")}

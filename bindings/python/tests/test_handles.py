@@ -158,6 +158,28 @@ class Handles(unittest.TestCase):
             fixed.append(key[:1, :1, :1])
         self.assertEqual((caught.exception.status, fixed.lengths), ("ATTN_ERR_BUFFER", [2]))
 
+    def test_a_memory_in_pages(self):
+        """It gives what its copy in rows gives, through all that may be done with it; a prefix is kept once."""
+        mechanism = attn.Mechanism(causal="bottom_right")
+        query, key, value = self.normal(3, 4, 2, 6), self.normal(3, 2, 9, 6), self.normal(3, 2, 9, 5)
+        shape = {"batch": 1, "key_heads": 2, "key_dim": 6, "value_dim": 5, "dtype": "f8", "page": 4}
+        memory = attn.Memory(mechanism, **shape, capacity=20, fixed=True)
+        memory.append(key[:1, :, :6], value[:1, :, :6])
+        memory.reorder([0, 0, 0])  # 2 pages; without sharing 6, and there are 5
+        memory.append(key[:, :, 6:], value[:, :, 6:], counts=[1, 0, 2])
+        other = memory.fork()
+        with self.assertRaises(attn.Error) as caught:
+            memory.append(key[:, :, :8], value[:, :, :8])
+        self.assertEqual((caught.exception.status, memory.lengths), ("ATTN_ERR_BUFFER", [7, 6, 8]))
+        all_keys, all_values = (np.concatenate([x[:1, :, :6].repeat(3, 0), x[:, :, 6:]], 2) for x in (key, value))
+        wanted = mechanism(query, all_keys, all_values, key_lengths=[7, 6, 8])
+        self.same(mechanism(query, memory=memory), wanted)
+        memory.truncate([0, 0, 0])
+        self.same(mechanism(query, memory=other), wanted)
+        self.same(mechanism(query, memory=attn.Memory.of(mechanism, key, value, page=3)), mechanism(query, key, value))
+        with self.assertRaisesRegex(attn.Error, "page is -1"):
+            attn.Memory(mechanism, key_dim=6, page=-1)
+
     def test_a_memory_that_turns_its_keys(self):
         mechanism, rope = attn.Mechanism(), attn.Rope("halves", base=500.0)
         query, key, value = self.normal(1, 2, 3, 8), self.normal(1, 2, 5, 8), self.normal(1, 2, 5, 8)

@@ -5,6 +5,7 @@ use crate::element::Float;
 use crate::error::{Error, Result, Status};
 use crate::forward::Inputs;
 use crate::mechanism::Mechanism;
+use crate::memory::MemoryRef;
 use crate::param::ParamInfo;
 use crate::tensor::{pointer, LogSumExp, ParamViewMut, Tensor, TensorMut};
 use crate::workspace::{self, Workspace};
@@ -263,6 +264,7 @@ impl Mechanism {
         let params = ordered(self.name(), &gradients.params, || self.params())?;
         args.d_params = pointers(&params);
         let workspace = gradients.workspace.take();
+        let _turn = inputs.memory.and_then(MemoryRef::read);
         // SAFETY: as in forward; there is a pointer for each parameter.
         workspace::with(
             workspace,

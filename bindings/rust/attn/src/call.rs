@@ -438,6 +438,7 @@ impl Mechanism {
         }
         let mut args = inputs.lay();
         outputs.lay(&mut args);
+        let _turn = inputs.memory.and_then(MemoryRef::read);
         // SAFETY: as in forward.
         let plan = unsafe { Plan::make(self, &args) }?;
         let mut laid = Box::new(Laid {
@@ -564,6 +565,7 @@ impl<T: Float> Call<T> {
             return Err(mismatch(Status::Argument, "memory"));
         }
         let memory = slices.memory.map_or(ptr::null(), MemoryRef::raw);
+        let _turn = slices.memory.and_then(MemoryRef::read);
         // SAFETY: every tensor has the slice that it was checked against; these are borrowed for the call, and so is what is
         // bound to the mechanism, whose plan it is.
         unsafe {

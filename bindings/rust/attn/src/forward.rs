@@ -481,6 +481,7 @@ impl Mechanism {
         let mut args = inputs.lay();
         outputs.lay(&mut args);
         let workspace = outputs.workspace.take();
+        let _turn = inputs.memory.and_then(MemoryRef::read);
         // SAFETY: the arguments point to views of slices that are borrowed for the call, those that are written mutably;
         // a workspace is as large as it says.
         workspace::with(

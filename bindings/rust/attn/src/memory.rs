@@ -3,7 +3,6 @@
 
 use crate::element::{Float, Stored};
 use crate::error::{check, Result};
-use crate::handle::handle;
 use crate::layout::size;
 use crate::mechanism::Mechanism;
 use crate::position::Rope;
@@ -11,8 +10,8 @@ use crate::tensor::{pointer, Indices, Tensor};
 use attn_sys as sys;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ptr;
-use std::sync::Arc;
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// What a memory is to be made for.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +23,7 @@ pub struct MemoryOptions {
     capacity: usize,
     fixed: bool,
     rope: Option<Rope>,
+    page: usize,
 }
 
 impl MemoryOptions {
@@ -37,6 +37,7 @@ impl MemoryOptions {
             capacity: 0,
             fixed: false,
             rope: None,
+            page: 0,
         }
     }
 
@@ -73,6 +74,13 @@ impl MemoryOptions {
     /// Keys are turned by their positions as they are appended.
     pub fn rope(mut self, rope: Rope) -> Self {
         self.rope = Some(rope);
+        self
+    }
+
+    /// The sequences have pages of so many positions, all from one pool, which those that [`reorder`](Memory::reorder) and
+    /// [`fork`](Memory::fork) make share until one of them is appended to. 0: each sequence lies by itself.
+    pub fn page(mut self, page: usize) -> Self {
+        self.page = page;
         self
     }
 }
@@ -152,7 +160,45 @@ pub struct Memory<T: Stored> {
     element: PhantomData<T>,
 }
 
-handle!(Raw, attn_memory, attn_memory_destroy);
+/// The handle, and with pages the turn that its forks take at their pool.
+struct Raw {
+    handle: NonNull<sys::attn_memory>,
+    turn: Option<Arc<Turn>>,
+}
+
+// SAFETY: attn.h: a handle belongs to no thread, and any number of threads may use it at once, but for what changes it,
+// which takes a &mut of what this is in, and the turn.
+unsafe impl Send for Raw {}
+unsafe impl Sync for Raw {}
+
+impl Raw {
+    /// To change it, and what it shares.
+    fn change(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.turn.as_deref().map(Turn::change)
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _turn = self.change();
+        // SAFETY: nobody else has it.
+        unsafe { sys::attn_memory_destroy(self.handle.as_ptr()) }
+    }
+}
+
+/// What a memory in pages and its forks wait for: any number of them may be read, or one changed.
+#[derive(Default)]
+pub(crate) struct Turn(RwLock<()>);
+
+impl Turn {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.read().unwrap_or_else(|of| of.into_inner())
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.write().unwrap_or_else(|of| of.into_inner())
+    }
+}
 
 impl<T: Stored> fmt::Debug for Memory<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -188,18 +234,26 @@ impl<T: Stored> Memory<T> {
             value_dim: size(options.value_dim.unwrap_or(0)),
             capacity: size(options.capacity),
             rope: rope.as_ref().map_or(ptr::null(), |rope| rope),
+            page: size(options.page),
             ..Default::default()
         };
         let mut handle = ptr::null_mut();
         // SAFETY: the mechanism is kept until the memory is destroyed.
         check(unsafe { sys::attn_memory_create(mechanism.raw(), &given, &mut handle) })?;
         let value_dim = options.value_dim.unwrap_or(options.key_dim);
-        Ok(Self::own(handle, value_dim, mechanism.clone()))
+        let turn = (options.page > 0).then(Arc::default);
+        Ok(Self::own(handle, turn, value_dim, mechanism.clone()))
     }
 
-    fn own(handle: *mut sys::attn_memory, value_dim: usize, mechanism: Arc<Mechanism>) -> Self {
+    fn own(
+        handle: *mut sys::attn_memory,
+        turn: Option<Arc<Turn>>,
+        value_dim: usize,
+        mechanism: Arc<Mechanism>,
+    ) -> Self {
+        let handle = NonNull::new(handle).expect("a created handle");
         Self {
-            raw: Raw::own(handle),
+            raw: Raw { handle, turn },
             value_dim,
             mechanism,
             element: PhantomData,
@@ -215,10 +269,11 @@ impl<T: Stored> Memory<T> {
     /// not bound. `DType`: a type that it does not take. `Buffer`: the capacity is fixed, and full. `Overflow`,
     /// `OutOfMemory`.
     pub fn append_converted<A: Float>(&mut self, rows: Append<'_, A>) -> Result<()> {
+        let _turn = self.raw.change();
         // SAFETY: tensors are views of slices that are borrowed for the call.
         check(unsafe {
             sys::attn_memory_append(
-                self.raw.0.as_ptr(),
+                self.raw.handle.as_ptr(),
                 pointer(&rows.key),
                 pointer(&rows.value),
                 pointer(&rows.counts),
@@ -233,8 +288,9 @@ impl<T: Stored> Memory<T> {
     /// `Shape`, `Argument`.
     pub fn truncate<'a>(&mut self, lengths: impl Into<Indices<'a>>) -> Result<()> {
         let lengths = lengths.into();
+        let _turn = self.raw.change();
         // SAFETY: as above.
-        check(unsafe { sys::attn_memory_truncate(self.raw.0.as_ptr(), &lengths.raw) })
+        check(unsafe { sys::attn_memory_truncate(self.raw.handle.as_ptr(), &lengths.raw) })
     }
 
     /// Makes sequence b a copy of what sequence rows\[b\] was: the survivors of a beam. There are as many sequences as rows
@@ -245,20 +301,25 @@ impl<T: Stored> Memory<T> {
     /// `Argument`: no such sequence. `Shape`: no rows. `OutOfMemory`.
     pub fn reorder<'a>(&mut self, rows: impl Into<Indices<'a>>) -> Result<()> {
         let rows = rows.into();
+        let _turn = self.raw.change();
         // SAFETY: as above.
-        check(unsafe { sys::attn_memory_reorder(self.raw.0.as_ptr(), &rows.raw) })
+        check(unsafe { sys::attn_memory_reorder(self.raw.handle.as_ptr(), &rows.raw) })
     }
 
-    /// A second memory with the same content, to go on by itself.
+    /// A second memory with the same content, to go on by itself. With [pages](MemoryOptions::page) it shares them, and what
+    /// changes one of the two waits for calls with the other.
     ///
     /// # Errors
     ///
     /// `OutOfMemory`.
     pub fn fork(&self) -> Result<Self> {
         let mut handle = ptr::null_mut();
-        // SAFETY: it is only read.
+        let turn = self.raw.change();
+        // SAFETY: it is only read, but for how many have its pages.
         check(unsafe { sys::attn_memory_fork(self.raw(), &mut handle) })?;
-        Ok(Self::own(handle, self.value_dim, self.mechanism.clone()))
+        drop(turn);
+        let (turn, mechanism) = (self.raw.turn.clone(), self.mechanism.clone());
+        Ok(Self::own(handle, turn, self.value_dim, mechanism))
     }
 
     /// How many positions each sequence has.
@@ -289,12 +350,13 @@ impl<T: Stored> Memory<T> {
 
     #[inline]
     pub(crate) fn raw(&self) -> *const sys::attn_memory {
-        self.raw.0.as_ptr()
+        self.raw.handle.as_ptr()
     }
 
+    /// To be changed as long as nobody else has the turn.
     #[inline]
-    pub(crate) fn raw_mut(&mut self) -> *mut sys::attn_memory {
-        self.raw.0.as_ptr()
+    pub(crate) fn raw_mut(&mut self) -> (*mut sys::attn_memory, Option<RwLockWriteGuard<'_, ()>>) {
+        (self.raw.handle.as_ptr(), self.raw.change())
     }
 }
 
@@ -313,7 +375,7 @@ impl<T: Float> Memory<T> {
 #[derive(Clone, Copy)]
 pub struct MemoryRef<'a> {
     raw: *const sys::attn_memory,
-    memory: PhantomData<&'a ()>,
+    turn: Option<&'a Turn>,
 }
 
 // SAFETY: it is a memory, which is Sync, borrowed.
@@ -331,14 +393,20 @@ impl<'a, T: Stored> From<&'a Memory<T>> for MemoryRef<'a> {
     fn from(memory: &'a Memory<T>) -> Self {
         Self {
             raw: memory.raw(),
-            memory: PhantomData,
+            turn: memory.raw.turn.as_deref(),
         }
     }
 }
 
-impl MemoryRef<'_> {
+impl<'a> MemoryRef<'a> {
     #[inline]
     pub(crate) fn raw(self) -> *const sys::attn_memory {
         self.raw
+    }
+
+    /// What a call over it holds while it runs.
+    #[inline]
+    pub(crate) fn read(self) -> Option<RwLockReadGuard<'a, ()>> {
+        self.turn.map(Turn::read)
     }
 }

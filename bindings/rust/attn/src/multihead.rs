@@ -8,7 +8,7 @@ use crate::forward::{Inputs, Outputs};
 use crate::handle::handle;
 use crate::layout::size;
 use crate::mechanism::Mechanism;
-use crate::memory::{Memory, MemoryOptions};
+use crate::memory::{Memory, MemoryOptions, MemoryRef};
 use crate::param::{parametric, Bound};
 use crate::saved::Saved;
 use crate::tensor::{pointer, Tensor};
@@ -269,6 +269,7 @@ impl MultiHead {
     /// As [`Mechanism::forward`]. `Unsupported`: a memory that is not of dot, scaled dot or general, or turns its keys.
     pub fn forward<T: Float>(&self, inputs: &Inputs<'_, T>, outputs: Outputs<'_, T>) -> Result<()> {
         let mut attention = inputs.lay_modifiers();
+        let _turn = inputs.memory.and_then(MemoryRef::read);
         self.run(&mut attention, outputs, |attention| lay(inputs, attention))
     }
 
@@ -290,7 +291,7 @@ impl MultiHead {
             return Err(Error::new(Status::Argument, sentence));
         }
         let mut attention = inputs.lay_modifiers();
-        let memory = memory.raw_mut();
+        let (memory, _turn) = memory.raw_mut();
         let args = |attention: &sys::attn_forward_args| sys::attn_multihead_args {
             memory,
             ..lay(inputs, attention)
@@ -339,6 +340,7 @@ impl MultiHead {
     pub fn saved<T: Float>(&self, inputs: &Inputs<'_, T>) -> Result<Saved> {
         let attention = inputs.lay_modifiers();
         let (args, mut size) = (lay(inputs, &attention), 0);
+        let _turn = inputs.memory.and_then(MemoryRef::read);
         // SAFETY: as in run.
         check(unsafe { sys::attn_multihead_saved(self.raw(), &args, &mut size) })?;
         Saved::of(size)
@@ -384,6 +386,7 @@ impl MultiHead {
             d_mechanism_params: pointers(&inner),
             ..Default::default()
         };
+        let _turn = inputs.memory.and_then(MemoryRef::read);
         // SAFETY: as in run; there is a pointer for each parameter.
         workspace::with(
             workspace,

@@ -238,6 +238,83 @@ fn memories_append_truncate_reorder_and_fork() {
     assert_eq!(memory.reorder(&[2]).unwrap_err().status(), Status::Argument);
 }
 
+/// Of each sequence of keys, which are the values too, the context of one query.
+fn contexts(mechanism: &Mechanism, memory: &Memory<f64>, q: &[f64]) -> Vec<f64> {
+    let (batch, mut context) = (q.len() / DIM, vec![0.0; q.len()]);
+    let shape = [batch, 1, 1, DIM];
+    let outputs = Outputs::new().context(TensorMut::new(&mut context, &shape).unwrap());
+    let inputs = Inputs::new(Tensor::new(q, &shape).unwrap()).memory(memory);
+    mechanism.forward(&inputs, outputs).unwrap();
+    context
+}
+
+#[test]
+fn memories_in_pages_share_them() {
+    let mechanism = Arc::new(Mechanism::dot(&Engine::new().unwrap()).unwrap());
+    let (k, more, q) = (
+        numbers(T * DIM, 1),
+        numbers(2 * DIM, 2),
+        numbers(2 * DIM, 3),
+    );
+    let options = MemoryOptions::new(DIM).capacity(8).fixed().page(2);
+    let mut memory = Memory::<f64>::new(&mechanism, options).unwrap();
+    memory
+        .append(Append::keys(Tensor::new(&k, &[T, DIM]).unwrap()))
+        .unwrap();
+    memory.reorder(&[0, 0]).unwrap(); // 3 pages of 4: the last one has a copy when one of the two goes on
+    let rows = Append::keys(Tensor::new(&more, &[2, 1, 1, DIM]).unwrap());
+    memory.append(rows.counts(&[1, 0])).unwrap();
+    let mut fork = memory.fork().unwrap();
+    assert_eq!(fork.append(rows).unwrap_err().status(), Status::Buffer);
+    assert_eq!(memory.lengths().unwrap(), [6, 5]);
+    memory.truncate(&[0, 0]).unwrap();
+    assert_eq!(fork.lengths().unwrap(), [6, 5]);
+    let all = [&k[..], &more[..DIM]].concat();
+    let got = contexts(&mechanism, &fork, &q);
+    for (b, length) in [6, 5].iter().enumerate() {
+        let score = |_, j: usize| dot(&q[b * DIM..][..DIM], &all[j * DIM..][..DIM]);
+        let want = attend(1, &all[..length * DIM], DIM, score).context;
+        same(&got[b * DIM..][..DIM], &want);
+    }
+    let options = MemoryOptions::new(DIM).page(usize::MAX);
+    assert!(Memory::<f64>::new(&mechanism, options).is_err());
+}
+
+/// What one thread does to a fork is nothing to the others', though the pool grows under them.
+#[test]
+fn forks_in_pages_go_their_ways_on_threads() {
+    let mechanism = Arc::new(Mechanism::dot(&Engine::new().unwrap()).unwrap());
+    let options = MemoryOptions::new(DIM).page(3);
+    let mut memory = Memory::<f64>::new(&mechanism, options).unwrap();
+    let (k, q) = (numbers(T * DIM, 1), numbers(DIM, 2));
+    memory
+        .append(Append::keys(Tensor::new(&k, &[T, DIM]).unwrap()))
+        .unwrap();
+    std::thread::scope(|scope| {
+        for seed in 3..6 {
+            let (memory, mechanism, k, q) = (&memory, &mechanism, &k, &q);
+            scope.spawn(move || {
+                let (mut fork, mut all) = (memory.fork().unwrap(), k.clone());
+                for round in 0..60 {
+                    let more = numbers((1 + round % 4) * DIM, seed * 100 + round as u64);
+                    let rows = Tensor::new(&more, &[more.len() / DIM, DIM]).unwrap();
+                    fork.append(Append::keys(rows)).unwrap();
+                    all.extend(&more);
+                    let score = |_, j: usize| dot(q, &all[j * DIM..][..DIM]);
+                    let want = attend(1, &all, DIM, score).context;
+                    same(&contexts(mechanism, &fork, q), &want);
+                    fork = fork.fork().unwrap(); // and the other one goes
+                }
+            });
+        }
+    });
+    let score = |_, j: usize| dot(&q, &k[j * DIM..][..DIM]);
+    same(
+        &contexts(&mechanism, &memory, &q),
+        &attend(1, &k, DIM, score).context,
+    );
+}
+
 #[test]
 fn memories_may_be_full() {
     let mechanism = Arc::new(Mechanism::dot(&Engine::new().unwrap()).unwrap());
