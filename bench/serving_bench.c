@@ -461,8 +461,8 @@ int main(int argc, char **argv)
     for (; first < argc && argv[first][0] == '-'; first++) {
         if (strcmp(argv[first], "--bf16") == 0) {
             dtype = ATTN_BF16;
-        } else if (strcmp(argv[first], "--threads") == 0 && first + 1 < argc && atoi(argv[first + 1]) > 0) {
-            threads = atoi(argv[++first]);
+        } else if (strcmp(argv[first], "--threads") == 0 && first + 1 < argc && strtol(argv[first + 1], NULL, 10) > 0) {
+            threads = (int)strtol(argv[++first], NULL, 10);
         } else {
             fprintf(stderr, "serving_bench: \"%s\" is no option; there are --threads N and --bf16\n", argv[first]);
             return 2;

@@ -57,7 +57,8 @@ static const char engine_help[] = "\n"
                                   "  --way WAY             automatic, blas or tiles\n"
                                   "  --u2-is-bf16          files of u2 (uint16) hold the bits of bfloat16\n";
 
-static const char *const help[] = {usage, run_attention_help, run_layer_help, run_decomposable_help, engine_help, NULL};
+static const char *const help[] = {
+    usage, run_attention_help, run_attention_outputs_help, run_layer_help, run_decomposable_help, engine_help, NULL};
 
 const command command_run = {
     .name = "run",

@@ -216,7 +216,8 @@ const char run_attention_help[] =
     "  --memory-dtype NAME   of --incremental: what the memory keeps keys and values in, float32, float64, float16,\n"
     "                        bfloat16 or int8, the last with a scale for each; as the query is without it\n"
     "  --page N              of --incremental: in pages of N\n"
-    "\n"
+    "\n";
+const char run_attention_outputs_help[] =
     "  --context FILE        outputs; the context goes to standard output if none is named\n"
     "  --weights FILE\n"
     "  --scores STAGE=FILE   the scores: raw, capped, masked or weights\n"

@@ -146,8 +146,9 @@ static void take_columns(attn_i_view *view, int64_t keys)
     if (view->shape[3] > keys && view->shape[3] > 1) narrow(view, 3, 0, keys);
 }
 
-double attn_i_ragged_work(const attn_i_problem *p, int64_t b)
+double attn_i_ragged_work(const attn_i_problem *whole, int64_t b)
 {
+    const attn_i_problem *p = whole;
     const part queries = part_of(&p->offsets.queries, b), keys = part_of(&p->offsets.keys, b);
     const int64_t rows = queries.offsets->data != NULL ? queries.rows.end - queries.rows.first : p->queries;
     const int64_t most = keys.offsets->data != NULL ? keys.rows.end - keys.rows.first : p->keys;
@@ -163,8 +164,9 @@ static void take_pages(attn_i_problem *p, int64_t b)
     p->key.shape[2] = p->value.shape[2] = p->key_scales.shape[3] = p->value_scales.shape[3] = p->keys;
 }
 
-void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int alone, attn_i_problem *p)
+void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int alone, attn_i_problem *slice)
 {
+    attn_i_problem *p = slice;
     const part queries = part_of(&whole->offsets.queries, b), keys = part_of(&whole->offsets.keys, b);
     *p = *whole;
     p->offsets.queries.data = p->offsets.keys.data = NULL;
@@ -201,9 +203,10 @@ void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int alone, attn
     if (p->mask_columns == 0) take_columns(&p->mask, p->keys);
 }
 
-void attn_i_ragged_slice_gradient(const attn_i_gradient *whole, int64_t b, int alone, attn_i_gradient *g)
+void attn_i_ragged_slice_gradient(const attn_i_gradient *whole, int64_t b, int alone, attn_i_gradient *slice)
 {
     const attn_i_problem *all = &whole->problem;
+    attn_i_gradient *g = slice;
     const part queries = part_of(&all->offsets.queries, b), keys = part_of(&all->offsets.keys, b);
     *g = *whole;
     attn_i_ragged_slice(all, b, alone, &g->problem);
@@ -229,8 +232,9 @@ static void fill(const attn_i_problem *p, const attn_i_view *whole, attn_i_view 
     }
 }
 
-void attn_i_ragged_fill(const attn_i_problem *whole, const attn_i_problem *p)
+void attn_i_ragged_fill(const attn_i_problem *whole, const attn_i_problem *slice)
 {
+    const attn_i_problem *p = slice;
     fill(p, &whole->weights, p->weights, 0);
     fill(p, &whole->scores, p->scores, p->scores_stage == ATTN_SCORES_WEIGHTS ? 0 : -INFINITY);
     const attn_i_view *sums = &p->stats.key_sums, *all = &whole->stats.key_sums;

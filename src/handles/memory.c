@@ -9,6 +9,7 @@
 #include "handles/status.h"
 #include "runtime/size.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -223,6 +224,7 @@ static attn_status reserve_pages(attn_memory *m, const attn_i_view *counts, int6
             *page = attn_i_page_copy(m->pool, before);
             attn_i_page_release(m->pool, before);
         }
+        assert(own != NULL); /* the table has room for what is appended */
         while (m->held[b] < pages_of(m, m->lengths[b] + n)) own[m->held[b]++] = attn_i_page_take(m->pool);
     }
     return status;

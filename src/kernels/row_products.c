@@ -187,7 +187,8 @@ static ALWAYS_INLINE void mix_block(stored_type type, int vectors, int64_t d, in
     for (int64_t k = 0; k < count; k++) {
         bytes row = (bytes)rows[k] + d * size;
         const vec w = splat(weights[k]);
-        UNROLL for (int64_t line = 0; line < some; line += LINE) __builtin_prefetch(row + FETCH + line, 0, SECOND_LEVEL);
+        UNROLL for (int64_t line = 0; line < some; line += LINE)
+            __builtin_prefetch(row + FETCH + line, 0, SECOND_LEVEL);
         UNROLL for (int v = 0; v < vectors; v++) acc[v] += w * load_stored(type, row + v * WIDTH * size);
     }
     UNROLL for (int v = 0; v < vectors; v++) store(acc[v], to + d + v * WIDTH);

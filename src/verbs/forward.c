@@ -33,9 +33,8 @@ static void widen(attn_i_forward_plan *f)
 static void lay_out_wide(attn_i_forward_plan *f, attn_i_arena *arena)
 {
     attn_i_wide_begin(&f->wide, f->problem.engine, f->problem.given);
-    if (f->ragged) { /* its sequences do the rest for themselves */
-        attn_i_wide_add_mechanism(&f->wide, &f->problem, f->params);
-    } else if (f->by_tiles) { /* they read and write numbers of any type where they lie, but for parameters */
+    if (f->ragged || f->by_tiles) { /* sequences do the rest for themselves; tiles read and write numbers of any type
+                                       where they lie, but for parameters */
         attn_i_wide_add_mechanism(&f->wide, &f->problem, f->params);
     } else {
         attn_i_wide_add_problem(&f->wide, &f->problem, &f->in_float32, f->params);

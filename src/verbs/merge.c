@@ -10,6 +10,7 @@
 #include "runtime/parallel.h"
 #include "runtime/size.h"
 
+#include <assert.h>
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -281,6 +282,7 @@ static void mix_row(const block *b, const some_parts *s, int64_t r, int64_t n, f
         count = attn_i_min(n - j, size);
         for (int64_t k = 0; k < s->count; k++) {
             const column_block *c = &s->part[k];
+            assert(s->type[k] != NULL); /* all types are kept that contexts may have */
             if (is_unseen(s->weights[k][r])) continue;
             rows[seen] = (const char *)element_at(&c->from, b->places[r]) + j * c->stride * s->type[k]->size;
             if (s->mixed == NULL) {

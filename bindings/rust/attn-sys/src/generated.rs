@@ -1524,8 +1524,9 @@ extern "C" {
     /// of key and value, and columns of a mask, a bias, weights or scores count from the sequence's own first key. There may
     /// be either alone: a padded memory, or key_lengths, with ragged queries. Any sequence may have no queries, or no keys.
     /// A mask or a bias broadcasts to [B, Hq, Tq, Tk], whose rows are those of query and each sequence reads matrix b of.
-    /// Each sequence gets the bits that a call with it alone would give it. What lies past a sequence's keys in a row of
-    /// weights is 0, of scores minus infinity. Rows that no sequence has are not looked at, nor written to.
+    /// Each sequence gets the bits that a call with it alone, for the same outputs, would give it. What lies past a
+    /// sequence's keys in a row of weights is 0, of scores minus infinity. Rows that no sequence has are not looked at, nor
+    /// written to.
     ///
     /// Pages. With page_table position j of sequence b is place j mod page of page page_table[b][j / page]; strides say
     /// whether a page has its positions or its heads outermost. Only the pages that hold the first key_lengths[b] positions
@@ -1570,8 +1571,9 @@ extern "C" {
 
     /// ```text
     /// The bytes of workspace that attn_forward needs for these arguments (those that it would refuse are refused here
-    /// with the same status; workspace and workspace_size are not looked at, and key_lengths are read). The answer depends
-    /// on the mechanism as it is now, its engine, shapes, strides, dtype and which outputs are asked for, not on data. Any
+    /// with the same status; workspace and workspace_size are not looked at, and key_lengths, offsets and page_table are
+    /// read). The answer depends on the mechanism as it is now, its engine, shapes, strides, dtype, which outputs are asked
+    /// for, and how long the sequences of a ragged batch, or of pages, are; not on other data. Any
     /// alignment will do. Since 0.1.
     /// ```
     pub fn attn_forward_workspace(
