@@ -448,6 +448,7 @@ class Incremental(InAnEmptyFolder):
         self.refuse_all([
             ((*run, "--memory-dtype", "int8"), "--memory-dtype needs --incremental"),
             ((*run, "--page", "4"), "--page needs --incremental"), ((*run, "--incremental", "--page", "0"), "at least 1"),
+            ((*run, "--incremental", "--page", "3000000000"), "page is 3000000000"),
             ((*run, "--incremental", "--memory-dtype", "i8"), "float32, float64, float16, bfloat16, int8"),
             ((*run, "--incremental", "--memory-dtype", "bfloat16"), "ATTN_BF16"),
             ((*run, "--key-scales", "scales.npy"), "there is key_scales, but key is ATTN_F32"),

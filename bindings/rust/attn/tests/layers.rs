@@ -315,6 +315,29 @@ fn forks_in_pages_go_their_ways_on_threads() {
     );
 }
 
+/// Forks that come and go on threads leave the pages that they found.
+#[test]
+fn forks_in_pages_give_back_what_they_took() {
+    const THREADS: usize = 3;
+    let mechanism = Arc::new(Mechanism::dot(&Engine::new().unwrap()).unwrap());
+    let options = MemoryOptions::new(DIM).capacity(5 * 3).fixed().page(3); // 2 pages, and one for each thread
+    let mut memory = Memory::<f64>::new(&mechanism, options).unwrap();
+    let k = numbers(10 * DIM, 1);
+    let rows = |n: usize| Append::keys(Tensor::new(&k[..n * DIM], &[n, DIM]).unwrap());
+    memory.append(rows(T)).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..20000 {
+                    memory.fork().unwrap().append(rows(1)).unwrap();
+                }
+            });
+        }
+    });
+    memory.append(rows(10)).unwrap();
+    assert_eq!(memory.append(rows(1)).unwrap_err().status(), Status::Buffer);
+}
+
 #[test]
 fn memories_may_be_full() {
     let mechanism = Arc::new(Mechanism::dot(&Engine::new().unwrap()).unwrap());
