@@ -5,6 +5,7 @@
  * once; nothing is left behind.
  */
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -22,10 +23,12 @@ struct pair {
 };
 
 static int64_t outstanding; /* bytes, of the engine below */
+static int64_t allocations_left = INT64_MAX;
 
 static void *count_allocation(void *data, size_t bytes, size_t alignment)
 {
     (void)data;
+    if (allocations_left-- <= 0) return NULL;
     outstanding += (int64_t)bytes;
     return aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
 }
@@ -316,6 +319,101 @@ static void a_prefix_is_kept_once(void **state)
     attn_mechanism_destroy(m);
 }
 
+/* Whichever allocation of an append fails, the pages of a fixed pool are there for the next one. */
+static void a_failed_append_keeps_no_page(void **state)
+{
+    (void)state;
+    attn_engine *own;
+    attn_mechanism *m;
+    attn_memory *memory;
+    struct life l = {.rng = {6}};
+    attn_engine_options options = ATTN_ENGINE_OPTIONS_INIT;
+    options.threads = 1;
+    options.allocate = count_allocation;
+    options.release = count_release;
+    MUST(attn_engine_create(&options, &own));
+    MUST(attn_mechanism_create_dot(own, &m));
+    attn_rope_options rope = ATTN_ROPE_OPTIONS_INIT;
+    rope.layout = ATTN_ROPE_HALVES;
+    attn_memory_options kept = ATTN_MEMORY_OPTIONS_INIT;
+    kept.flags = ATTN_MEMORY_FIXED;
+    kept.dtype = ATTN_I8; /* which turning has scratch for */
+    kept.batch = 2;
+    kept.key_heads = HEADS;
+    kept.key_dim = kept.value_dim = 256;
+    kept.capacity = kept.page = 8;
+    kept.rope = &rope;
+    MUST(attn_memory_create(m, &kept, &memory));
+    struct array rows = normal(&l, ATTN_F32, 2, HEADS, 16, 256);
+    const int64_t to_first[2] = {16, 0}, to_second[2] = {0, 16}, nobody[2] = {0, 0};
+    struct array first = integers(to_first, 2), second = integers(to_second, 2), none = integers(nobody, 2);
+    int failures = 0;
+    for (int64_t left = 0;; left++) {
+        allocations_left = left;
+        const attn_status status = attn_memory_append(memory, &rows.tensor, &rows.tensor, &first.tensor);
+        allocations_left = INT64_MAX;
+        if (status == ATTN_OK) break;
+        assert_int_equal(status, ATTN_ERR_NOMEM);
+        failures++;
+        MUST(attn_memory_append(memory, &rows.tensor, &rows.tensor, &second.tensor)); /* all pages */
+        MUST(attn_memory_truncate(memory, &none.tensor));
+    }
+    assert_true(failures > 0);
+    array_destroy(&rows);
+    array_destroy(&first);
+    array_destroy(&second);
+    array_destroy(&none);
+    attn_memory_destroy(memory);
+    attn_mechanism_destroy(m);
+    attn_engine_destroy(own);
+    assert_int_equal(outstanding, 0);
+}
+
+struct forker {
+    attn_memory *memory;
+    pthread_t thread;
+};
+
+static void *fork_and_destroy(void *data)
+{
+    const struct forker *f = data;
+    for (int i = 0; i < 2000; i++) {
+        attn_memory *fork;
+        if (attn_memory_fork(f->memory, &fork) == ATTN_OK) attn_memory_destroy(fork);
+    }
+    return NULL;
+}
+
+/* As collectors of garbage do. */
+static void forks_come_and_go_on_any_thread(void **state)
+{
+    enum { THREADS = 3 };
+    (void)state;
+    attn_mechanism *m;
+    attn_memory *memory;
+    struct life l = {.rng = {6}};
+    struct forker forkers[THREADS];
+    MUST(attn_mechanism_create_dot(engine, &m));
+    attn_memory_options kept = ATTN_MEMORY_OPTIONS_INIT;
+    kept.dtype = ATTN_F32;
+    kept.batch = 2;
+    kept.key_heads = HEADS;
+    kept.key_dim = kept.value_dim = 8;
+    kept.page = 4;
+    MUST(attn_memory_create(m, &kept, &memory));
+    struct array rows = normal(&l, ATTN_F32, 2, HEADS, 10, 8);
+    MUST(attn_memory_append(memory, &rows.tensor, &rows.tensor, NULL));
+    for (int i = 0; i < THREADS; i++) {
+        forkers[i].memory = memory;
+        assert_int_equal(pthread_create(&forkers[i].thread, NULL, fork_and_destroy, &forkers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) pthread_join(forkers[i].thread, NULL);
+    MUST(attn_memory_append(memory, &rows.tensor, &rows.tensor, NULL)); /* in its own pages still */
+    array_destroy(&rows);
+    attn_memory_destroy(memory);
+    attn_mechanism_destroy(m);
+}
+
 /* A layer that appends to pages, a few positions at a time, beside one that appends to rows. */
 static void a_layer_decodes_over_pages(void **state)
 {
@@ -383,8 +481,8 @@ static void a_layer_decodes_over_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pages_live_as_memories_do),
-        cmocka_unit_test(a_prefix_is_kept_once),
+        cmocka_unit_test(pages_live_as_memories_do),     cmocka_unit_test(a_prefix_is_kept_once),
+        cmocka_unit_test(a_failed_append_keeps_no_page), cmocka_unit_test(forks_come_and_go_on_any_thread),
         cmocka_unit_test(a_layer_decodes_over_pages),
     };
     return cmocka_run_group_tests(tests, engine_setup, engine_teardown);

@@ -40,6 +40,16 @@ static attn_status measure_blocks(const attn_memory *m, const contents *c, int64
     return attn_i_store_bytes(&m->values, c->batch, m->key_heads, c->capacity, values, &scales);
 }
 
+static void lock(const attn_memory *m)
+{
+    if (m->pool != NULL) pthread_mutex_lock(&m->pool->lock);
+}
+
+static void unlock(const attn_memory *m)
+{
+    if (m->pool != NULL) pthread_mutex_unlock(&m->pool->lock);
+}
+
 /* Sequence b has its first pages alone, so many. */
 static void release_pages(const attn_memory *m, const contents *c, int64_t b, int64_t keep)
 {
@@ -176,9 +186,11 @@ static attn_status grow(attn_memory *m, int64_t capacity)
     }
     attn_status status = make_contents(m, m->batch, attn_i_max(capacity, 2 * m->capacity), &more);
     if (status != ATTN_OK) return status;
+    lock(m);
     for (int64_t b = 0; b < m->batch; b++) copy_sequence(m, b, b, &more);
     take_contents(m, &more);
     release(m, &old);
+    unlock(m);
     return ATTN_OK;
 }
 
@@ -236,10 +248,21 @@ attn_status attn_i_memory_reserve(attn_memory *m, const attn_i_view *counts, int
     for (int64_t b = 0; b < m->batch; b++) most = attn_i_max(most, m->lengths[b] + count_of(counts, each, b));
     attn_status status = grow(m, most);
     if (m->pool == NULL || status != ATTN_OK) return status;
+    lock(m);
     status = reserve_pages(m, counts, each);
+    unlock(m);
     m->keys = m->pool->keys; /* which a fork may have moved, too */
     m->values = m->pool->values;
     return status;
+}
+
+void attn_i_memory_trim(attn_memory *m)
+{
+    const contents c = contents_of(m);
+    if (m->pool == NULL) return;
+    lock(m);
+    for (int64_t b = 0; b < m->batch; b++) release_pages(m, &c, b, pages_of(m, m->lengths[b]));
+    unlock(m);
 }
 
 void attn_i_memory_lengthen(attn_memory *m, int64_t by)
@@ -349,7 +372,9 @@ attn_status attn_i_memory_make(const attn_memory *like, int64_t batch, int64_t c
     memset(c.lengths, 0, (size_t)batch * sizeof *c.lengths);
     *made = *like;
     take_contents(made, &c);
+    lock(made);
     if (made->pool != NULL) made->pool->owners++;
+    unlock(made);
     attn_i_mechanism_take(made->mechanism);
     *memory = made;
     return ATTN_OK;
@@ -360,8 +385,11 @@ void attn_memory_destroy(attn_memory *memory)
     if (memory == NULL) return;
     const attn_mechanism *mechanism = memory->mechanism;
     const contents c = contents_of(memory);
+    lock(memory);
     release(memory, &c);
-    if (memory->pool != NULL) attn_i_page_pool_drop(memory->pool);
+    const int is_last = memory->pool != NULL && --memory->pool->owners == 0;
+    unlock(memory);
+    if (is_last) attn_i_page_pool_destroy(memory->pool);
     attn_i_release(&mechanism->engine->allocator, memory, sizeof *memory);
     attn_i_mechanism_drop(mechanism);
 }
@@ -384,11 +412,8 @@ static attn_status truncate_to(attn_memory *m, const attn_tensor *lengths)
                            "lengths[%" PRId64 "] is %" PRId64 ", but the sequence has %" PRId64 " positions", b,
                            attn_i_integer(&view, b), m->lengths[b]);
     }
-    const contents c = contents_of(m);
-    for (int64_t b = 0; b < m->batch; b++) {
-        m->lengths[b] = attn_i_integer(&view, b);
-        if (m->pool != NULL) release_pages(m, &c, b, pages_of(m, m->lengths[b]));
-    }
+    for (int64_t b = 0; b < m->batch; b++) m->lengths[b] = attn_i_integer(&view, b);
+    attn_i_memory_trim(m);
     measure(m);
     return ATTN_OK;
 }
@@ -414,9 +439,11 @@ static attn_status reorder(attn_memory *m, const attn_tensor *rows)
     status = make_contents(m, batch, m->capacity, &c);
     if (status != ATTN_OK) return status;
     const contents old = contents_of(m);
+    lock(m);
     for (int64_t b = 0; b < batch; b++) copy_sequence(m, attn_i_integer(&view, b), b, &c);
     take_contents(m, &c);
     release(m, &old);
+    unlock(m);
     return ATTN_OK;
 }
 
@@ -434,7 +461,9 @@ static attn_status copy_memory(const attn_memory *m, attn_memory **copy)
     attn_status status = attn_i_memory_make(m, m->batch, m->capacity, &made);
     if (status != ATTN_OK) return status;
     contents c = contents_of(made);
+    lock(m);
     for (int64_t b = 0; b < m->batch; b++) copy_sequence(m, b, b, &c);
+    unlock(m);
     measure(made);
     *copy = made;
     return ATTN_OK;

@@ -72,6 +72,9 @@ attn_i_view attn_i_memory_table(const attn_memory *memory);
  */
 attn_status attn_i_memory_reserve(attn_memory *memory, const attn_i_view *counts, int64_t each);
 
+/* No more pages than its sequences fill: what was reserved and is not wanted is anybody's. */
+void attn_i_memory_trim(attn_memory *memory);
+
 /* Every sequence becomes so much longer, or shorter: what is there stays. */
 void attn_i_memory_lengthen(attn_memory *memory, int64_t by);
 

@@ -90,7 +90,7 @@ attn_status attn_i_page_pool_make(attn_engine *engine, const attn_i_store *keys,
 {
     contents c;
     attn_i_page_pool p = {
-        .engine = engine, .owners = 1, .heads = heads, .rows = rows, .fixed = fixed, .keys = *keys, .values = *values};
+        .engine = engine, .heads = heads, .rows = rows, .fixed = fixed, .keys = *keys, .values = *values};
     attn_status status = make_contents(&p, count, &c);
     if (status != ATTN_OK) return status;
     attn_i_page_pool *made = allocate(&p, (int64_t)sizeof *made, &status);
@@ -99,15 +99,16 @@ attn_status attn_i_page_pool_make(attn_engine *engine, const attn_i_store *keys,
         return status;
     }
     *made = p;
+    pthread_mutex_init(&made->lock, NULL);
     take_contents(made, &c);
     *pool = made;
     return ATTN_OK;
 }
 
-void attn_i_page_pool_drop(attn_i_page_pool *pool)
+void attn_i_page_pool_destroy(attn_i_page_pool *pool)
 {
-    if (--pool->owners > 0) return;
     const attn_i_allocator *allocator = &pool->engine->allocator;
+    pthread_mutex_destroy(&pool->lock);
     const contents c = contents_of(pool);
     release(pool, &c);
     attn_i_release(allocator, pool, sizeof *pool);

@@ -8,8 +8,12 @@
 #include "handles/engine.h"
 #include "handles/store.h"
 
+#include <pthread.h>
+
+/* Forks come and go on any thread, where languages have finalizers: whoever counts pages or owners holds the lock. */
 typedef struct attn_i_page_pool {
     attn_engine *engine;
+    pthread_mutex_t lock;
     int64_t owners;      /* memories */
     int64_t heads, rows; /* of a page */
     int64_t count, free; /* pages, and those of them that nobody has: */
@@ -22,8 +26,8 @@ typedef struct attn_i_page_pool {
 /* A pool with so many pages, that keeps what these stores do. */
 attn_status attn_i_page_pool_make(attn_engine *engine, const attn_i_store *keys, const attn_i_store *values,
                                   int64_t heads, int64_t rows, int64_t count, int fixed, attn_i_page_pool **pool);
-/* One owner less; the last one takes it along. */
-void attn_i_page_pool_drop(attn_i_page_pool *pool);
+/* Gives it back. */
+void attn_i_page_pool_destroy(attn_i_page_pool *pool);
 
 /* At least so many pages that nobody has. ATTN_ERR_BUFFER: it is fixed. */
 attn_status attn_i_page_pool_reserve(attn_i_page_pool *pool, int64_t pages);

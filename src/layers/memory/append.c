@@ -381,7 +381,10 @@ static attn_status append_to(attn_memory *m, const attn_tensor *key, const attn_
     if (appended == 0) return ATTN_OK;
     status = attn_i_memory_reserve(m, &a.counts, a.p.keys);
     if (status == ATTN_OK) status = run(&a);
-    if (status != ATTN_OK) return status;
+    if (status != ATTN_OK) {
+        attn_i_memory_trim(m);
+        return status;
+    }
     for (int64_t b = 0; b < m->batch; b++) attn_i_memory_set_length(m, b, m->lengths[b] + count_of(&a, b));
     return ATTN_OK;
 }

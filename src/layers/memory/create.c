@@ -124,7 +124,7 @@ static attn_status create(const attn_mechanism *mechanism, const attn_memory_opt
                                    (o.flags & ATTN_MEMORY_FIXED) != 0, &m.pool);
     if (status != ATTN_OK) return status;
     status = attn_i_memory_make(&m, o.batch, o.capacity, memory);
-    attn_i_page_pool_drop(m.pool); /* it is the memory's now */
+    if (status != ATTN_OK) attn_i_page_pool_destroy(m.pool);
     return status;
 }
 

@@ -123,8 +123,10 @@ attn_status attn_multihead_forward(const attn_multihead *multihead, const attn_m
 {
     attn_i_multihead_call c;
     attn_i_call call;
+    attn_memory *grown = NULL;
     attn_status status = prepare(multihead, args, &c, &call);
     if (status == ATTN_OK && c.memory != NULL && !c.args.attend_only) {
+        grown = c.memory;
         status = attn_i_memory_reserve(c.memory, &(attn_i_view){.data = NULL}, c.keys);
         if (status == ATTN_OK) status = prepare(multihead, args, &c, &call); /* its rows lie elsewhere now */
     }
@@ -133,6 +135,7 @@ attn_status attn_multihead_forward(const attn_multihead *multihead, const attn_m
         status = attn_i_call_run(&call);
         if (status != ATTN_OK) lengthen(&c, -1);
     }
+    if (status != ATTN_OK && grown != NULL) attn_i_memory_trim(grown);
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_multihead_forward", status);
 }
 

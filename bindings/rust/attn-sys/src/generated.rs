@@ -425,8 +425,8 @@ impl Default for attn_rope_options {
 /// them, and forks live on the same ones. A call with it has the results of attn_forward's pages.
 ///
 /// A mechanism reads it (attn_forward_args.memory) from any number of threads; what changes it must not run beside any
-/// other use of it, nor, with pages, of one that was forked from it or that it was. Every function that fails leaves it
-/// as it was.
+/// other use of it. With pages an append must not run beside any use of its forks either, since it may move all pages;
+/// they may be made, and given back, on any thread. Every function that fails leaves it as it was.
 /// ```
 #[repr(C)]
 pub struct attn_memory {
