@@ -348,6 +348,8 @@ static void a_failed_append_keeps_no_page(void **state)
     const int64_t to_first[2] = {16, 0}, to_second[2] = {0, 16}, nobody[2] = {0, 0};
     struct array first = integers(to_first, 2), second = integers(to_second, 2), none = integers(nobody, 2);
     int failures = 0;
+    MUST(attn_memory_append(memory, &rows.tensor, &rows.tensor, &first.tensor)); /* the table has room from now on */
+    MUST(attn_memory_truncate(memory, &none.tensor));
     for (int64_t left = 0;; left++) {
         allocations_left = left;
         const attn_status status = attn_memory_append(memory, &rows.tensor, &rows.tensor, &first.tensor);
