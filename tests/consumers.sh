@@ -47,6 +47,12 @@ check "pkg-config, C" "$scratch/c"
 check "pkg-config, C++" "$scratch/cpp"
 check "pkg-config, static" "$scratch/static"
 
+# The guide's programs, by the line that it has for them.
+# shellcheck disable=SC2016 # the line is
+line=$(sed -n 's/^cc guide\.c \($(pkg-config .*)\)$/\1/p' "$SOURCE/docs/guide.md")
+[ -n "$line" ] || { echo "the guide does not say how its programs are built" >&2; exit 1; }
+FLAGS=$(eval "echo $line") sh "$SOURCE/tests/documents.sh" "$libraries" "$SOURCE/docs/guide.md"
+
 configure() {
     directory=$1
     shift
