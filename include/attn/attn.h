@@ -744,7 +744,8 @@ ATTN_API attn_status attn_plan_create(const attn_mechanism *mechanism, const att
 
 /* Computes. args: as the plan was made with, but for where tensors lie, the numbers in them (lengths too, and offsets
  * of ragged batches, which cost some hundreds of nanoseconds a sequence), query_start, dropout_seed and dropout_offset,
- * and another memory of the same sizes; they are remembered for the next run. NULL: as they are remembered.
+ * and another memory of the same sizes; they are remembered for the next run. NULL: as they are remembered. Offsets may
+ * end before the rows do: a plan for as many rows as there will ever be serves batches of any sequences.
  *
  * A run allocates nothing, unless its memory has grown since, the mechanism was changed (bind, set), or offsets are
  * others, and it now needs more: such a run is planned anew, which takes some hundreds of nanoseconds.
