@@ -92,6 +92,7 @@ static attn_status make_contents(const attn_memory *m, int64_t batch, int64_t ca
                                                    !attn_i_multiply(entries, (int64_t)sizeof *c->table, &entries))))) {
         status = attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " sequences cannot be addressed", batch);
     }
+    if (status != ATTN_OK) return status;
     c->lengths = allocate(m, lengths, &status);
     c->keys = allocate(m, keys, &status);
     c->values = allocate(m, values, &status);

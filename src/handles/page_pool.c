@@ -40,9 +40,8 @@ static attn_status make_contents(const attn_i_page_pool *p, int64_t count, conte
 {
     int64_t keys = 0, values = 0, scales;
     *c = (contents){.count = count};
-    attn_status status = ATTN_OK;
-    if (count > INT32_MAX) status = attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " pages cannot be counted", count);
-    if (status == ATTN_OK) status = attn_i_store_bytes(&p->keys, count, p->heads, p->rows, &keys, &scales);
+    if (count > INT32_MAX) return attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " pages cannot be counted", count);
+    attn_status status = attn_i_store_bytes(&p->keys, count, p->heads, p->rows, &keys, &scales);
     if (status == ATTN_OK) status = attn_i_store_bytes(&p->values, count, p->heads, p->rows, &values, &scales);
     c->unused = allocate(p, count * (int64_t)sizeof *c->unused, &status);
     c->references = allocate(p, count * (int64_t)sizeof *c->references, &status);
