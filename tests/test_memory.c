@@ -848,7 +848,7 @@ static void wrong_calls_are_refused_in_words(void **state)
     o = good, o.page = INT64_MAX;
     refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_ARGUMENT, "page");
     o = good, o.page = 1, o.capacity = INT32_MAX - 2000, o.batch = INT32_MAX - 2000;
-    refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_OVERFLOW, "addressed");
+    refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_OVERFLOW, "counted");
     o = good, o.page = INT32_MAX - 2000, o.capacity = 1, o.batch = INT32_MAX - 2000;
     refused(attn_memory_create(w.mechanism, &o, &made), ATTN_ERR_OVERFLOW, "addressed");
     o = good, o.page = 1, o.struct_size = (uint32_t)sizeof o - 1;
