@@ -72,14 +72,6 @@ static void release(const attn_memory *m, const contents *c)
     attn_i_release(allocator, c->values, (size_t)values);
 }
 
-static void *allocate(const attn_memory *m, int64_t bytes, attn_status *status)
-{
-    if (*status != ATTN_OK || bytes == 0) return NULL;
-    void *block = attn_i_allocate(&m->engine->allocator, (size_t)bytes);
-    if (block == NULL) *status = attn_i_fail(ATTN_ERR_NOMEM, "no memory for %" PRId64 " bytes", bytes);
-    return block;
-}
-
 /* In pages the capacity is whole pages. */
 static attn_status make_contents(const attn_memory *m, int64_t batch, int64_t capacity, contents *c)
 {
@@ -93,12 +85,12 @@ static attn_status make_contents(const attn_memory *m, int64_t batch, int64_t ca
         status = attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " sequences cannot be addressed", batch);
     }
     if (status != ATTN_OK) return status;
-    c->lengths = allocate(m, lengths, &status);
-    c->keys = allocate(m, keys, &status);
-    c->values = allocate(m, values, &status);
+    c->lengths = attn_i_store_allocate(&m->engine->allocator, lengths, &status);
+    c->keys = attn_i_store_allocate(&m->engine->allocator, keys, &status);
+    c->values = attn_i_store_allocate(&m->engine->allocator, values, &status);
     if (m->pool != NULL) {
-        c->table = allocate(m, entries, &status);
-        c->held = allocate(m, lengths, &status);
+        c->table = attn_i_store_allocate(&m->engine->allocator, entries, &status);
+        c->held = attn_i_store_allocate(&m->engine->allocator, lengths, &status);
         if (c->held != NULL) memset(c->held, 0, (size_t)lengths);
     }
     if (status != ATTN_OK) release(m, c);
@@ -130,6 +122,7 @@ static void share_pages(const attn_memory *from, int64_t row, int64_t b, content
 {
     const int32_t *pages = from->table + row * pages_of(from, from->capacity);
     int32_t *to = c->table + b * pages_of(from, c->capacity);
+    assert(c->held != NULL && c->table != NULL); /* contents in pages were made with both */
     c->held[b] = pages_of(from, from->lengths[row]);
     for (int64_t k = 0; k < c->held[b]; k++) {
         to[k] = pages[k];
@@ -365,7 +358,7 @@ attn_status attn_i_memory_make(const attn_memory *like, int64_t batch, int64_t c
     contents c;
     attn_status status = make_contents(like, batch, capacity, &c);
     if (status != ATTN_OK) return status;
-    attn_memory *made = allocate(like, (int64_t)sizeof *made, &status);
+    attn_memory *made = attn_i_store_allocate(&like->engine->allocator, (int64_t)sizeof *made, &status);
     if (status != ATTN_OK) {
         release(like, &c);
         return status;

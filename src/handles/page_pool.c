@@ -28,14 +28,6 @@ static void release(const attn_i_page_pool *p, const contents *c)
     attn_i_release(allocator, c->values, (size_t)values);
 }
 
-static void *allocate(const attn_i_page_pool *p, int64_t bytes, attn_status *status)
-{
-    if (*status != ATTN_OK || bytes == 0) return NULL;
-    void *block = attn_i_allocate(&p->engine->allocator, (size_t)bytes);
-    if (block == NULL) *status = attn_i_fail(ATTN_ERR_NOMEM, "no memory for %" PRId64 " bytes", bytes);
-    return block;
-}
-
 static attn_status make_contents(const attn_i_page_pool *p, int64_t count, contents *c)
 {
     int64_t keys = 0, values = 0, scales;
@@ -43,10 +35,10 @@ static attn_status make_contents(const attn_i_page_pool *p, int64_t count, conte
     if (count > INT32_MAX) return attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " pages cannot be counted", count);
     attn_status status = attn_i_store_bytes(&p->keys, count, p->heads, p->rows, &keys, &scales);
     if (status == ATTN_OK) status = attn_i_store_bytes(&p->values, count, p->heads, p->rows, &values, &scales);
-    c->unused = allocate(p, count * (int64_t)sizeof *c->unused, &status);
-    c->references = allocate(p, count * (int64_t)sizeof *c->references, &status);
-    c->keys = allocate(p, keys, &status);
-    c->values = allocate(p, values, &status);
+    c->unused = attn_i_store_allocate(&p->engine->allocator, count * (int64_t)sizeof *c->unused, &status);
+    c->references = attn_i_store_allocate(&p->engine->allocator, count * (int64_t)sizeof *c->references, &status);
+    c->keys = attn_i_store_allocate(&p->engine->allocator, keys, &status);
+    c->values = attn_i_store_allocate(&p->engine->allocator, values, &status);
     if (status != ATTN_OK) release(p, c);
     return status;
 }
@@ -92,7 +84,7 @@ attn_status attn_i_page_pool_make(attn_engine *engine, const attn_i_store *keys,
         .engine = engine, .heads = heads, .rows = rows, .fixed = fixed, .keys = *keys, .values = *values};
     attn_status status = make_contents(&p, count, &c);
     if (status != ATTN_OK) return status;
-    attn_i_page_pool *made = allocate(&p, (int64_t)sizeof *made, &status);
+    attn_i_page_pool *made = attn_i_store_allocate(&p.engine->allocator, (int64_t)sizeof *made, &status);
     if (status != ATTN_OK) {
         release(&p, &c);
         return status;

@@ -4,7 +4,6 @@
 #include "handles/store.h"
 
 #include "handles/status.h"
-#include "runtime/memory.h"
 #include "runtime/size.h"
 
 #include <inttypes.h>
@@ -22,6 +21,14 @@ attn_status attn_i_store_bytes(const attn_i_store *store, int64_t pieces, int64_
         if (attn_i_multiply(all, (int64_t)sizeof(float), &all) && attn_i_add(*bytes, all, bytes)) return ATTN_OK;
     }
     return attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " times %" PRId64 " positions cannot be addressed", pieces, rows);
+}
+
+void *attn_i_store_allocate(const attn_i_allocator *allocator, int64_t bytes, attn_status *status)
+{
+    if (*status != ATTN_OK || bytes == 0) return NULL;
+    void *block = attn_i_allocate(allocator, (size_t)bytes);
+    if (block == NULL) *status = attn_i_fail(ATTN_ERR_NOMEM, "no memory for %" PRId64 " bytes", bytes);
+    return block;
 }
 
 float *attn_i_store_scales(const attn_i_store *store, int64_t pieces, int64_t heads, int64_t rows, char *block)

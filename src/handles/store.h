@@ -7,6 +7,7 @@
 
 #include "attn/attn.h"
 #include "handles/tensor.h"
+#include "runtime/memory.h"
 
 typedef struct attn_i_store {
     char *data;    /* NULL: there are none, or no room yet */
@@ -19,6 +20,10 @@ typedef struct attn_i_store {
 /* The bytes of so many pieces of so many heads and rows, and those before its scales. ATTN_ERR_OVERFLOW. */
 attn_status attn_i_store_bytes(const attn_i_store *store, int64_t pieces, int64_t heads, int64_t rows, int64_t *bytes,
                                int64_t *scales);
+
+/* A block of so many bytes; NULL for none, or after an earlier failure. *status becomes ATTN_ERR_NOMEM if it cannot be
+ * had. */
+void *attn_i_store_allocate(const attn_i_allocator *allocator, int64_t bytes, attn_status *status);
 
 /* The scales in such a block; NULL where there are none. */
 float *attn_i_store_scales(const attn_i_store *store, int64_t pieces, int64_t heads, int64_t rows, char *block);

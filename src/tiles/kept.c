@@ -49,12 +49,6 @@ void attn_i_kept_fetch(const attn_i_kept *kept, int64_t first, int64_t count, in
     attn_i_fetch_add(fetch, entry);
 }
 
-/* Row j as it is kept. */
-static const char *row_at(const attn_i_kept *kept, int64_t j)
-{
-    return kept->data + attn_i_kept_place(kept, j) * kept->type->size;
-}
-
 attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, float *room)
 {
     if (attn_i_is_float32(kept->type) && attn_i_kept_run(kept, first, count) == count) {
@@ -63,7 +57,7 @@ attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t cou
     }
     for (int64_t j = 0; j < count; j++) {
         float *to = room + j * width;
-        kept->type->load(width, row_at(kept, first + j), 1, to);
+        kept->type->load(width, attn_i_kept_from(kept, first + j).data, 1, to);
         if (kept->scales == NULL) continue;
         const float scale = kept->scales[attn_i_kept_scale_place(kept, first + j)];
         for (int64_t d = 0; d < width; d++) to[d] *= scale;
@@ -77,7 +71,8 @@ attn_i_stored_rows attn_i_kept_for(const attn_i_tile_arithmetic *arithmetic, con
     if (arithmetic->size == kept->type->size) {
         if (attn_i_kept_run(kept, first, count) == count) return attn_i_kept_from(kept, first);
         const int64_t bytes = width * kept->type->size;
-        for (int64_t j = 0; j < count; j++) memcpy((char *)room + j * bytes, row_at(kept, first + j), (size_t)bytes);
+        for (int64_t j = 0; j < count; j++)
+            memcpy((char *)room + j * bytes, attn_i_kept_from(kept, first + j).data, (size_t)bytes);
         return (attn_i_stored_rows){room, width, 0};
     }
     const attn_i_rows rows = attn_i_kept_near(kept, first, count, width, room);
