@@ -553,12 +553,28 @@ ATTN_API void attn_memory_destroy(attn_memory *memory);
 ATTN_API attn_status attn_memory_append(attn_memory *memory, const attn_tensor *key, const attn_tensor *value,
                                         const attn_tensor *counts);
 
+/* The same for a ragged batch: sequence b gets rows offsets[b] .. offsets[b + 1] - 1 of key [1, Hk, rows, Dk] and value
+ * [1, Hk, rows, Dv], as many as there are. offsets [B + 1], as attn_forward_args.key_offsets; rows that no sequence has
+ * are not looked at. */
+ATTN_API attn_status attn_memory_append_ragged(attn_memory *memory, const attn_tensor *key, const attn_tensor *value,
+                                               const attn_tensor *offsets);
+
 /* Forgets what lies past the lengths, [B], ATTN_I32 or ATTN_I64, each 0 .. the sequence's length: what speculation or a
  * beam got wrong. */
 ATTN_API attn_status attn_memory_truncate(attn_memory *memory, const attn_tensor *lengths);
 
-/* Makes sequence b a copy of what sequence rows[b] was, rows [any B], ATTN_I32 or ATTN_I64: the survivors of a beam.
- * The memory has as many sequences as there are rows then. ATTN_ERR_ARGUMENT, _DTYPE, _SHAPE, _NOMEM. */
+/* The same, but for positions that were chosen, which then follow in their order: the branch of a tree of guesses that
+ * came true. Sequence b keeps positions 0 .. lengths[b] - 1 and, of positions [any], entries offsets[b] .. offsets[b +
+ * 1] - 1: each at least lengths[b], less than the sequence's length, and more than the one before. All ATTN_I32 or
+ * ATTN_I64; offsets [B + 1], as attn_forward_args.query_offsets. What is kept is moved as it is: keys that were turned
+ * where they stood, with options.rope, and stand elsewhere then are ATTN_ERR_UNSUPPORTED. Pages that are shared are
+ * copied before they are written to. ATTN_ERR_ARGUMENT, _DTYPE, _SHAPE, _BUFFER (fixed, and full), _NOMEM. */
+ATTN_API attn_status attn_memory_keep(attn_memory *memory, const attn_tensor *lengths, const attn_tensor *positions,
+                                      const attn_tensor *offsets);
+
+/* Makes sequence b a copy of what sequence rows[b] was, or, where that is -1, a new and empty one; rows [any B],
+ * ATTN_I32 or ATTN_I64: the survivors of a beam; those of a batch that go on, and those that join it. The memory has as
+ * many sequences as there are rows then, perhaps none. ATTN_ERR_ARGUMENT, _DTYPE, _SHAPE, _NOMEM. */
 ATTN_API attn_status attn_memory_reorder(attn_memory *memory, const attn_tensor *rows);
 
 /* Makes a second memory with the same content, to go on by itself. With pages it takes but a table of them. */
@@ -567,6 +583,40 @@ ATTN_API attn_status attn_memory_fork(const attn_memory *memory, attn_memory **c
 /* The sequences, and their lengths into lengths [count], count being at least the sequences; lengths may be NULL.
  * ATTN_ERR_BUFFER: it is less. */
 ATTN_API attn_status attn_memory_lengths(const attn_memory *memory, int64_t *batch, int64_t *lengths, int64_t count);
+
+/* The pages of its pool, its forks' among them, and how many of these nobody has: 0 and 0 without pages. Either may be
+ * NULL. */
+ATTN_API attn_status attn_memory_pages(const attn_memory *memory, int64_t *count, int64_t *unused);
+
+/* The arguments of attn_pages_append. A tensor of lower rank stands for one whose leading dimensions are 1. n rows of
+ * Hk heads are written to some of N pages, which are as in attn_forward_args: strides say whether a page has its
+ * positions or its heads outermost. Keys are ATTN_F32, _F64, _F16 or _BF16, values of the same type; pages of another
+ * of these types get them rounded. Pages of ATTN_I8 are written as attn_memory writes them, with their scales, from any
+ * type but ATTN_F64. */
+typedef struct attn_pages_append_args {
+    uint32_t struct_size;            /* sizeof(attn_pages_append_args), set by ATTN_PAGES_APPEND_ARGS_INIT */
+    int32_t reserved;                /* 0 */
+    const attn_tensor *slots;        /* [n], ATTN_I32 or ATTN_I64: row i is written to place slots[i] mod page of page
+                                        slots[i] / page; -1: nowhere. No slot may be there twice */
+    const attn_tensor *key;          /* [1, Hk, n, Dk]; or NULL, with key_pages: there are no keys to be written */
+    const attn_tensor *value;        /* [1, Hk, n, Dv]; or NULL, with value_pages, if there is a key */
+    const attn_tensor *key_pages;    /* out [N, Hk, page, Dk] */
+    const attn_tensor *value_pages;  /* out [N, Hk, page, Dv] */
+    const attn_tensor *key_scales;   /* out [N, Hk, page], ATTN_F32, where key_pages is ATTN_I8; else NULL */
+    const attn_tensor *value_scales; /* likewise for value_pages */
+} attn_pages_append_args;
+
+#define ATTN_PAGES_APPEND_ARGS_INIT                                                                                    \
+    {                                                                                                                  \
+        (uint32_t)sizeof(attn_pages_append_args), 0, 0, 0, 0, 0, 0, 0, 0                                               \
+    }
+
+/* Writes keys and values into pages of the caller's. Places that no slot names stay as they are. Outputs must lie
+ * apart, but pages of keys and of values may take turns in one block, [N, 2, ..]. Everything is checked before anything
+ * is written: a slot past the last page, or named twice, is ATTN_ERR_ARGUMENT. Memory beside the arguments is 16 to 32
+ * bytes for each row, asked for once, and not where it is at most 16 KB. ATTN_ERR_STRUCT_SIZE, _SHAPE, _DTYPE,
+ * _OVERLAP, _OVERFLOW, _NOMEM. Thread safety: re-entrant. Since 0.1. */
+ATTN_API attn_status attn_pages_append(attn_engine *engine, const attn_pages_append_args *args);
 
 /* ---------------------------------------------------------------------------------------------- forward */
 
@@ -1002,28 +1052,31 @@ enum {
 };
 
 typedef struct attn_multihead_options {
-    uint32_t struct_size;   /* sizeof(attn_multihead_options), set by ATTN_MULTIHEAD_OPTIONS_INIT */
-    uint32_t flags;         /* ATTN_MULTIHEAD_ */
-    int64_t query_heads;    /* Hq, at least 1 */
-    int64_t key_heads;      /* Hk, divides Hq (grouped heads: Ainslie 2023); 0: Hq */
-    int64_t query_dim;      /* of x */
-    int64_t key_dim;        /* of y; 0: query_dim */
-    int64_t value_dim;      /* of z; 0: key_dim */
-    int64_t head_dim;       /* of a projected query and key; 0: query_dim / Hq, which must be whole */
-    int64_t value_head_dim; /* of a projected value; 0: head_dim */
-    int64_t output_dim;     /* 0: query_dim */
+    uint32_t struct_size;          /* sizeof(attn_multihead_options), set by ATTN_MULTIHEAD_OPTIONS_INIT */
+    uint32_t flags;                /* ATTN_MULTIHEAD_ */
+    int64_t query_heads;           /* Hq, at least 1 */
+    int64_t key_heads;             /* Hk, divides Hq (grouped heads: Ainslie 2023); 0: Hq */
+    int64_t query_dim;             /* of x */
+    int64_t key_dim;               /* of y; 0: query_dim */
+    int64_t value_dim;             /* of z; 0: key_dim */
+    int64_t head_dim;              /* of a projected query and key; 0: query_dim / Hq, which must be whole */
+    int64_t value_head_dim;        /* of a projected value; 0: head_dim */
+    int64_t output_dim;            /* 0: query_dim */
+    const attn_rope_options *rope; /* projected queries and keys are turned by their positions (Su 2021), as attn_rope
+                                      does; `first` and `positions` are not looked at. NULL: they are not */
 } attn_multihead_options;
 
 #define ATTN_MULTIHEAD_OPTIONS_INIT                                                                                    \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_multihead_options), 0, 0, 0, 0, 0, 0, 0, 0, 0                                            \
+        (uint32_t)sizeof(attn_multihead_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                         \
     }
 
 /* Creates a layer around a mechanism of any score that takes queries and keys of head_dim. What is later set or bound
  * there holds here. The layer keeps the mechanism alive.
  * ATTN_ERR_ARGUMENT: a NULL, a number that is negative, or 0 where that stands for nothing, an unknown flag.
  * ATTN_ERR_SHAPE: heads that do not divide, packed weights for unequal dimensions, a mechanism that was made for others
- * than head_dim. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Since 0.1. */
+ * than head_dim. What attn_rope would refuse of options and head_dim. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_OVERFLOW,
+ * ATTN_ERR_NOMEM. Since 0.1. */
 ATTN_API attn_status attn_multihead_create(const attn_mechanism *mechanism, const attn_multihead_options *options,
                                            attn_multihead **multihead);
 
@@ -1059,14 +1112,28 @@ typedef struct attn_multihead_args {
     size_t workspace_size;
     attn_memory *memory; /* keys and values of the heads that there are already: those that the call projects
                             are appended, then all of them attended to. Or NULL */
+    /* Where the layer turns: the positions of x's rows and of y's, [B, T], or [T] for all sequences, of a ragged batch
+       [rows]; ATTN_I32 or ATTN_I64. NULL: see attn_multihead_forward */
+    const attn_tensor *positions;
+    const attn_tensor *key_positions; /* NULL in self-attention, where `positions` are the keys', too */
 } attn_multihead_args;
 
 #define ATTN_MULTIHEAD_ARGS_INIT                                                                                       \
     {                                                                                                                  \
-        (uint32_t)sizeof(attn_multihead_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                         \
+        (uint32_t)sizeof(attn_multihead_args), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                   \
     }
 
 /* Computes the layer.
+ *
+ * Positions. Where the layer turns its queries and keys, the keys of a sequence stand at 0, 1, 2, .., or, where they
+ * are appended to a memory, at its length and on, unless there are `key_positions`, or in self-attention `positions`.
+ * So do queries in self-attention, otherwise from attention->query_start on, unless there are `positions`: the depths
+ * of guesses in a tree, say.
+ *
+ * Ragged batches. With attention->query_offsets x and the output are [1, rows, ..], and with attention->key_offsets y
+ * and z, of the rows that attn_forward says: every sequence gets what a call with it alone gives it, but for roundings
+ * of the products. In self-attention query_offsets are the keys', too, and key_offsets is NULL. With a memory each
+ * sequence appends as many as it has. Rows that no sequence has are not looked at, nor written to.
  *
  * With a memory it is made for decoding step by step: of one for the layer's mechanism (dot, scaled dot or general, not
  * turning its keys), with the batch, key_heads, head_dim and value_head_dim of the layer, and kept in the query's

@@ -88,6 +88,7 @@ static const struct {
     SIZEOF(attn_rope_options),
     SIZEOF(attn_attentional_args),
     SIZEOF(attn_merge_args),
+    SIZEOF(attn_pages_append_args),
     SIZEOF(attn_decomposable_args),
     SIZEOF(attn_multihead_options),
     SIZEOF(attn_multihead_args),

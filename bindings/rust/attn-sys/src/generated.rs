@@ -481,6 +481,56 @@ impl Default for attn_memory_options {
     }
 }
 
+/// ```text
+/// The arguments of attn_pages_append. A tensor of lower rank stands for one whose leading dimensions are 1. n rows of
+/// Hk heads are written to some of N pages, which are as in attn_forward_args: strides say whether a page has its
+/// positions or its heads outermost. Keys are ATTN_F32, _F64, _F16 or _BF16, values of the same type; pages of another
+/// of these types get them rounded. Pages of ATTN_I8 are written as attn_memory writes them, with their scales, from any
+/// type but ATTN_F64.
+/// ```
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct attn_pages_append_args {
+    /// sizeof(attn_pages_append_args), set by ATTN_PAGES_APPEND_ARGS_INIT
+    pub struct_size: u32,
+    /// 0
+    pub reserved: i32,
+    /// ```text
+    /// [n], ATTN_I32 or ATTN_I64: row i is written to place slots[i] mod page of page
+    /// slots[i] / page; -1: nowhere. No slot may be there twice
+    /// ```
+    pub slots: *const attn_tensor,
+    /// ```text
+    /// [1, Hk, n, Dk]; or NULL, with key_pages: there are no keys to be written
+    /// ```
+    pub key: *const attn_tensor,
+    /// ```text
+    /// [1, Hk, n, Dv]; or NULL, with value_pages, if there is a key
+    /// ```
+    pub value: *const attn_tensor,
+    /// ```text
+    /// out [N, Hk, page, Dk]
+    /// ```
+    pub key_pages: *const attn_tensor,
+    /// ```text
+    /// out [N, Hk, page, Dv]
+    /// ```
+    pub value_pages: *const attn_tensor,
+    /// ```text
+    /// out [N, Hk, page], ATTN_F32, where key_pages is ATTN_I8; else NULL
+    /// ```
+    pub key_scales: *const attn_tensor,
+    /// likewise for value_pages
+    pub value_scales: *const attn_tensor,
+}
+
+/// Zeros, which are the defaults, and the size.
+impl Default for attn_pages_append_args {
+    fn default() -> Self {
+        Self { struct_size: std::mem::size_of::<Self>() as u32, ..unsafe { std::mem::zeroed() } }
+    }
+}
+
 /// Which scores attn_forward_args.scores receives.
 pub type attn_scores_stage = i32;
 
@@ -994,6 +1044,11 @@ pub struct attn_multihead_options {
     pub value_head_dim: i64,
     /// 0: query_dim
     pub output_dim: i64,
+    /// ```text
+    /// projected queries and keys are turned by their positions (Su 2021), as attn_rope
+    /// does; `first` and `positions` are not looked at. NULL: they are not
+    /// ```
+    pub rope: *const attn_rope_options,
 }
 
 /// Zeros, which are the defaults, and the size.
@@ -1056,6 +1111,13 @@ pub struct attn_multihead_args {
     /// are appended, then all of them attended to. Or NULL
     /// ```
     pub memory: *mut attn_memory,
+    /// ```text
+    /// Where the layer turns: the positions of x's rows and of y's, [B, T], or [T] for all sequences, of a ragged batch
+    /// [rows]; ATTN_I32 or ATTN_I64. NULL: see attn_multihead_forward
+    /// ```
+    pub positions: *const attn_tensor,
+    /// NULL in self-attention, where `positions` are the keys', too
+    pub key_positions: *const attn_tensor,
 }
 
 /// Zeros, which are the defaults, and the size.
@@ -1482,6 +1544,18 @@ extern "C" {
     ) -> attn_status;
 
     /// ```text
+    /// The same for a ragged batch: sequence b gets rows offsets[b] .. offsets[b + 1] - 1 of key [1, Hk, rows, Dk] and value
+    /// [1, Hk, rows, Dv], as many as there are. offsets [B + 1], as attn_forward_args.key_offsets; rows that no sequence has
+    /// are not looked at.
+    /// ```
+    pub fn attn_memory_append_ragged(
+        memory: *mut attn_memory,
+        key: *const attn_tensor,
+        value: *const attn_tensor,
+        offsets: *const attn_tensor,
+    ) -> attn_status;
+
+    /// ```text
     /// Forgets what lies past the lengths, [B], ATTN_I32 or ATTN_I64, each 0 .. the sequence's length: what speculation or a
     /// beam got wrong.
     /// ```
@@ -1491,8 +1565,24 @@ extern "C" {
     ) -> attn_status;
 
     /// ```text
-    /// Makes sequence b a copy of what sequence rows[b] was, rows [any B], ATTN_I32 or ATTN_I64: the survivors of a beam.
-    /// The memory has as many sequences as there are rows then. ATTN_ERR_ARGUMENT, _DTYPE, _SHAPE, _NOMEM.
+    /// The same, but for positions that were chosen, which then follow in their order: the branch of a tree of guesses that
+    /// came true. Sequence b keeps positions 0 .. lengths[b] - 1 and, of positions [any], entries offsets[b] .. offsets[b +
+    /// 1] - 1: each at least lengths[b], less than the sequence's length, and more than the one before. All ATTN_I32 or
+    /// ATTN_I64; offsets [B + 1], as attn_forward_args.query_offsets. What is kept is moved as it is: keys that were turned
+    /// where they stood, with options.rope, and stand elsewhere then are ATTN_ERR_UNSUPPORTED. Pages that are shared are
+    /// copied before they are written to. ATTN_ERR_ARGUMENT, _DTYPE, _SHAPE, _BUFFER (fixed, and full), _NOMEM.
+    /// ```
+    pub fn attn_memory_keep(
+        memory: *mut attn_memory,
+        lengths: *const attn_tensor,
+        positions: *const attn_tensor,
+        offsets: *const attn_tensor,
+    ) -> attn_status;
+
+    /// ```text
+    /// Makes sequence b a copy of what sequence rows[b] was, or, where that is -1, a new and empty one; rows [any B],
+    /// ATTN_I32 or ATTN_I64: the survivors of a beam; those of a batch that go on, and those that join it. The memory has as
+    /// many sequences as there are rows then, perhaps none. ATTN_ERR_ARGUMENT, _DTYPE, _SHAPE, _NOMEM.
     /// ```
     pub fn attn_memory_reorder(memory: *mut attn_memory, rows: *const attn_tensor) -> attn_status;
 
@@ -1508,6 +1598,28 @@ extern "C" {
         batch: *mut i64,
         lengths: *mut i64,
         count: i64,
+    ) -> attn_status;
+
+    /// ```text
+    /// The pages of its pool, its forks' among them, and how many of these nobody has: 0 and 0 without pages. Either may be
+    /// NULL.
+    /// ```
+    pub fn attn_memory_pages(
+        memory: *const attn_memory,
+        count: *mut i64,
+        unused: *mut i64,
+    ) -> attn_status;
+
+    /// ```text
+    /// Writes keys and values into pages of the caller's. Places that no slot names stay as they are. Outputs must lie
+    /// apart, but pages of keys and of values may take turns in one block, [N, 2, ..]. Everything is checked before anything
+    /// is written: a slot past the last page, or named twice, is ATTN_ERR_ARGUMENT. Memory beside the arguments is 16 to 32
+    /// bytes for each row, asked for once, and not where it is at most 16 KB. ATTN_ERR_STRUCT_SIZE, _SHAPE, _DTYPE,
+    /// _OVERLAP, _OVERFLOW, _NOMEM. Thread safety: re-entrant. Since 0.1.
+    /// ```
+    pub fn attn_pages_append(
+        engine: *mut attn_engine,
+        args: *const attn_pages_append_args,
     ) -> attn_status;
 
     /// ```text
@@ -1749,7 +1861,8 @@ extern "C" {
     /// there holds here. The layer keeps the mechanism alive.
     /// ATTN_ERR_ARGUMENT: a NULL, a number that is negative, or 0 where that stands for nothing, an unknown flag.
     /// ATTN_ERR_SHAPE: heads that do not divide, packed weights for unequal dimensions, a mechanism that was made for others
-    /// than head_dim. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_OVERFLOW, ATTN_ERR_NOMEM. Since 0.1.
+    /// than head_dim. What attn_rope would refuse of options and head_dim. ATTN_ERR_STRUCT_SIZE, ATTN_ERR_OVERFLOW,
+    /// ATTN_ERR_NOMEM. Since 0.1.
     /// ```
     pub fn attn_multihead_create(
         mechanism: *const attn_mechanism,
@@ -1784,6 +1897,16 @@ extern "C" {
 
     /// ```text
     /// Computes the layer.
+    ///
+    /// Positions. Where the layer turns its queries and keys, the keys of a sequence stand at 0, 1, 2, .., or, where they
+    /// are appended to a memory, at its length and on, unless there are `key_positions`, or in self-attention `positions`.
+    /// So do queries in self-attention, otherwise from attention->query_start on, unless there are `positions`: the depths
+    /// of guesses in a tree, say.
+    ///
+    /// Ragged batches. With attention->query_offsets x and the output are [1, rows, ..], and with attention->key_offsets y
+    /// and z, of the rows that attn_forward says: every sequence gets what a call with it alone gives it, but for roundings
+    /// of the products. In self-attention query_offsets are the keys', too, and key_offsets is NULL. With a memory each
+    /// sequence appends as many as it has. Rows that no sequence has are not looked at, nor written to.
     ///
     /// With a memory it is made for decoding step by step: of one for the layer's mechanism (dot, scaled dot or general, not
     /// turning its keys), with the batch, key_heads, head_dim and value_head_dim of the layer, and kept in the query's
@@ -1923,6 +2046,7 @@ pub static SIZES: &[(&str, usize)] = &[
     ("sizeof attn_param_info", std::mem::size_of::<attn_param_info>()),
     ("sizeof attn_rope_options", std::mem::size_of::<attn_rope_options>()),
     ("sizeof attn_memory_options", std::mem::size_of::<attn_memory_options>()),
+    ("sizeof attn_pages_append_args", std::mem::size_of::<attn_pages_append_args>()),
     ("sizeof attn_weights_stats", std::mem::size_of::<attn_weights_stats>()),
     ("sizeof attn_forward_args", std::mem::size_of::<attn_forward_args>()),
     ("sizeof attn_attentional_args", std::mem::size_of::<attn_attentional_args>()),
