@@ -547,7 +547,7 @@ static void wrong_choices_are_refused(void **state)
     positions = of(chosen, 3), offsets.dtype = ATTN_F64;
     KEEP_REFUSED(DTYPE, "offsets");
     offsets = of(from, 3), lengths.shape[0] = 1;
-    KEEP_REFUSED(SHAPE, "lengths has 1");
+    KEEP_REFUSED(SHAPE, "lengths has 1 elements");
     lengths = of(first, 2), offsets.shape[0] = 2;
     KEEP_REFUSED(SHAPE, "offsets has 2");
     offsets.shape[0] = 0;
