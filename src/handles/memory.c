@@ -28,6 +28,12 @@ static int64_t pages_of(const attn_memory *m, int64_t positions)
     return attn_i_divide_up(positions, m->pool->rows);
 }
 
+/* Of what has an entry for each sequence there is one even without any: nothing is NULL then. */
+static int64_t entries_of(int64_t batch)
+{
+    return attn_i_max(batch, 1);
+}
+
 /* The bytes of the blocks; of pages there are none here. */
 static attn_status measure_blocks(const attn_memory *m, const contents *c, int64_t *keys, int64_t *values)
 {
@@ -59,14 +65,15 @@ static void release_pages(const attn_memory *m, const contents *c, int64_t b, in
 static void release(const attn_memory *m, const contents *c)
 {
     const attn_i_allocator *allocator = &m->engine->allocator;
+    const int64_t entries = entries_of(c->batch);
     int64_t keys, values;
     measure_blocks(m, c, &keys, &values);
     for (int64_t b = 0; b < c->batch && c->held != NULL && c->table != NULL; b++) release_pages(m, c, b, 0);
     if (m->pool != NULL) {
-        attn_i_release(allocator, c->table, (size_t)(c->batch * pages_of(m, c->capacity)) * sizeof *c->table);
-        attn_i_release(allocator, c->held, (size_t)c->batch * sizeof *c->held);
+        attn_i_release(allocator, c->table, (size_t)(entries * pages_of(m, c->capacity)) * sizeof *c->table);
+        attn_i_release(allocator, c->held, (size_t)entries * sizeof *c->held);
     }
-    attn_i_release(allocator, c->lengths, (size_t)c->batch * sizeof *c->lengths);
+    attn_i_release(allocator, c->lengths, (size_t)entries * sizeof *c->lengths);
     attn_i_release(allocator, c->keys, (size_t)keys);
     attn_i_release(allocator, c->values, (size_t)values);
 }
@@ -78,9 +85,10 @@ static attn_status make_contents(const attn_memory *m, int64_t batch, int64_t ca
     *c = (contents){.batch = batch, .capacity = capacity};
     if (m->pool != NULL) c->capacity = attn_i_multiply_most(pages_of(m, attn_i_max(capacity, 1)), m->pool->rows);
     attn_status status = measure_blocks(m, c, &keys, &values);
-    if (status == ATTN_OK && (!attn_i_multiply(batch, (int64_t)sizeof *c->lengths, &lengths) ||
-                              (m->pool != NULL && (!attn_i_multiply(batch, pages_of(m, c->capacity), &entries) ||
-                                                   !attn_i_multiply(entries, (int64_t)sizeof *c->table, &entries))))) {
+    if (status == ATTN_OK &&
+        (!attn_i_multiply(entries_of(batch), (int64_t)sizeof *c->lengths, &lengths) ||
+         (m->pool != NULL && (!attn_i_multiply(entries_of(batch), pages_of(m, c->capacity), &entries) ||
+                              !attn_i_multiply(entries, (int64_t)sizeof *c->table, &entries))))) {
         status = attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " sequences cannot be addressed", batch);
     }
     if (status != ATTN_OK) return status;
@@ -130,10 +138,11 @@ static void share_pages(const attn_memory *from, int64_t row, int64_t b, content
     }
 }
 
-/* Sequence b of the contents becomes what sequence `row` of the memory is. */
+/* Sequence b of the contents becomes what sequence `row` of the memory is, or an empty one: row -1. */
 static void copy_sequence(const attn_memory *from, int64_t row, int64_t b, contents *c)
 {
-    c->lengths[b] = from->lengths[row];
+    c->lengths[b] = row < 0 ? 0 : from->lengths[row];
+    if (row < 0) return;
     if (from->pool != NULL) {
         share_pages(from, row, b, c);
         return;
@@ -142,7 +151,7 @@ static void copy_sequence(const attn_memory *from, int64_t row, int64_t b, conte
     copy_store(from, &from->values, row, b, c, c->values);
 }
 
-static void measure(attn_memory *m)
+void attn_i_memory_measure(attn_memory *m)
 {
     m->longest = 0;
     for (int64_t b = 0; b < m->batch; b++) m->longest = attn_i_max(m->longest, m->lengths[b]);
@@ -159,7 +168,7 @@ static void take_contents(attn_memory *m, const contents *c)
     m->keys.scales = attn_i_store_scales(&m->keys, c->batch, m->key_heads, c->capacity, c->keys);
     m->values.data = c->values;
     m->values.scales = attn_i_store_scales(&m->values, c->batch, m->key_heads, c->capacity, c->values);
-    measure(m);
+    attn_i_memory_measure(m);
 }
 
 static contents contents_of(const attn_memory *m)
@@ -257,87 +266,7 @@ void attn_i_memory_trim(attn_memory *m)
 void attn_i_memory_lengthen(attn_memory *m, const attn_i_growth *growth, int times)
 {
     for (int64_t b = 0; b < m->batch; b++) m->lengths[b] += times * attn_i_growth_rows(growth, b);
-    measure(m);
-}
-
-/* ---------------------------------------------------------------------------------------------- views */
-
-/* Where values are kept: among the keys, where these are the values as they come. */
-static const attn_i_store *store_of(const attn_memory *m, int is_value)
-{
-    const attn_i_store *keys = m->pool != NULL ? &m->pool->keys : &m->keys;
-    const attn_i_store *values = m->pool != NULL ? &m->pool->values : &m->values;
-    return is_value && values->width > 0 ? values : keys;
-}
-
-static attn_i_view view_of(const attn_memory *m, int is_value, int64_t width)
-{
-    const attn_i_page_pool *pool = m->pool;
-    const attn_i_store *store = store_of(m, is_value);
-    if (pool != NULL) return attn_i_store_view(store, pool->count, m->key_heads, pool->rows, pool->rows, width);
-    return attn_i_store_view(store, m->batch, m->key_heads, m->capacity, m->longest, width);
-}
-
-static attn_i_view scales_of(const attn_memory *m, int is_value)
-{
-    const attn_i_page_pool *pool = m->pool;
-    const attn_i_store *store = store_of(m, is_value);
-    if (pool != NULL) return attn_i_store_scales_view(store, pool->count, m->key_heads, pool->rows, pool->rows);
-    return attn_i_store_scales_view(store, m->batch, m->key_heads, m->capacity, m->longest);
-}
-
-attn_i_view attn_i_memory_key_scales(const attn_memory *m)
-{
-    return scales_of(m, 0);
-}
-
-attn_i_view attn_i_memory_value_scales(const attn_memory *m)
-{
-    return scales_of(m, 1);
-}
-
-attn_i_view attn_i_memory_keys(const attn_memory *m)
-{
-    return view_of(m, 0, m->keys.width);
-}
-
-attn_i_view attn_i_memory_values(const attn_memory *m)
-{
-    return view_of(m, 1, attn_i_memory_value_dim(m));
-}
-
-attn_i_view attn_i_memory_table(const attn_memory *m)
-{
-    if (m->pool == NULL) return (attn_i_view){.data = NULL};
-    const int64_t most = pages_of(m, m->capacity);
-    char *data = (char *)m->table;
-    return (attn_i_view){.data = data,
-                         .shape = {1, 1, m->batch, most},
-                         .stride = {0, 0, most, 1},
-                         .dtype = ATTN_I32,
-                         .size = (int64_t)sizeof *m->table,
-                         .first = data,
-                         .end = data + m->batch * most * (int64_t)sizeof *m->table};
-}
-
-attn_i_view attn_i_memory_lengths(const attn_memory *m)
-{
-    int even = m->pool == NULL;
-    for (int64_t b = 0; b < m->batch && even; b++) even = m->lengths[b] == m->longest;
-    if (even) return (attn_i_view){.data = NULL};
-    char *data = (char *)m->lengths;
-    return (attn_i_view){.data = data,
-                         .shape = {1, 1, 1, m->batch},
-                         .stride = {0, 0, 0, 1},
-                         .dtype = ATTN_I64,
-                         .size = (int64_t)sizeof *m->lengths,
-                         .first = data,
-                         .end = data + m->batch * (int64_t)sizeof *m->lengths};
-}
-
-int64_t attn_i_memory_value_dim(const attn_memory *m)
-{
-    return m->value_dim > 0 ? m->value_dim : m->key_dim;
+    attn_i_memory_measure(m);
 }
 
 /* ---------------------------------------------------------------------------------------------- make */
@@ -397,7 +326,7 @@ static attn_status truncate_to(attn_memory *m, const attn_tensor *lengths)
     }
     for (int64_t b = 0; b < m->batch; b++) m->lengths[b] = attn_i_integer(&view, b);
     attn_i_memory_trim(m);
-    measure(m);
+    attn_i_memory_measure(m);
     return ATTN_OK;
 }
 
@@ -412,10 +341,9 @@ static attn_status reorder(attn_memory *m, const attn_tensor *rows)
     attn_i_view view;
     contents c;
     if (m == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "memory is NULL");
-    attn_status status = attn_i_integers_check(rows, "rows", m->batch - 1, &view);
+    attn_status status = attn_i_integers_check_from(rows, "rows", -1, m->batch - 1, &view);
     if (status != ATTN_OK) return status;
     const int64_t batch = view.shape[3];
-    if (batch == 0) return attn_i_fail(ATTN_ERR_SHAPE, "rows is empty");
     int same = batch == m->batch;
     for (int64_t b = 0; b < batch && same; b++) same = attn_i_integer(&view, b) == b;
     if (same) return ATTN_OK;
@@ -447,7 +375,7 @@ static attn_status copy_memory(const attn_memory *m, attn_memory **copy)
     lock(m);
     for (int64_t b = 0; b < m->batch; b++) copy_sequence(m, b, b, &c);
     unlock(m);
-    measure(made);
+    attn_i_memory_measure(made);
     *copy = made;
     return ATTN_OK;
 }
@@ -468,5 +396,17 @@ attn_status attn_memory_lengths(const attn_memory *memory, int64_t *batch, int64
     }
     if (batch != NULL) *batch = memory->batch;
     if (lengths != NULL) memcpy(lengths, memory->lengths, (size_t)memory->batch * sizeof *lengths);
+    return ATTN_OK;
+}
+
+attn_status attn_memory_pages(const attn_memory *memory, int64_t *count, int64_t *unused)
+{
+    if (memory == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "attn_memory_pages: memory is NULL");
+    lock(memory);
+    const int64_t pages = memory->pool == NULL ? 0 : memory->pool->count;
+    const int64_t nobodys = memory->pool == NULL ? 0 : memory->pool->free;
+    unlock(memory);
+    if (count != NULL) *count = pages;
+    if (unused != NULL) *unused = nobodys;
     return ATTN_OK;
 }
