@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 enum { HIDDEN = 5, QUERY_START = 1, MAX_DISTANCE = 2 };
+static const double rope_base = 50.0;
 
 /* Numbers that float32 holds, too. */
 static void fill(struct array *array, struct rng *rng, double deviation)
@@ -89,6 +90,17 @@ static void create_distances(struct layer *l, struct rng *numbers, struct rng *p
                                           ATTN_ALIGN_TOP_LEFT));
 }
 
+static bool halves(const struct setup *s)
+{
+    return (s->modifiers & LAYER_TURNED) != 0;
+}
+
+/* 0: the layer does not turn. */
+static int64_t turned_dimensions(const struct setup *s)
+{
+    return halves(s) ? s->head_dim : s->modifiers & LAYER_TURNED_IN_PART ? s->head_dim - 2 : 0;
+}
+
 static void create_params(struct layer *l, struct rng *numbers, struct rng *places)
 {
     attn_multihead_options options = ATTN_MULTIHEAD_OPTIONS_INIT;
@@ -101,6 +113,11 @@ static void create_params(struct layer *l, struct rng *numbers, struct rng *plac
     options.head_dim = l->s.head_dim;
     options.value_head_dim = l->s.value_head_dim;
     options.output_dim = l->s.output_dim;
+    attn_rope_options rope = ATTN_ROPE_OPTIONS_INIT;
+    rope.layout = halves(&l->s) ? ATTN_ROPE_HALVES : ATTN_ROPE_INTERLEAVED;
+    rope.dimensions = halves(&l->s) ? 0 : turned_dimensions(&l->s);
+    rope.base = rope_base;
+    if (turned_dimensions(&l->s) > 0) options.rope = &rope;
     MUST(attn_multihead_create(l->mechanism, &options, &l->multihead));
     MUST(attn_multihead_param_count(l->multihead, &l->param_count));
     for (int32_t i = 0; i < l->param_count; i++) {
@@ -144,6 +161,21 @@ static void create_modifiers(struct layer *l, struct rng *numbers, struct rng *p
     fill(&l->d_logsumexp, numbers, 1.0);
     l->attention.weights = &l->weights.tensor;
     l->attention.logsumexp = &l->logsumexp.tensor;
+}
+
+/* Of queries [B, Tq], of keys that are not these [Tk], for all sequences. */
+static void create_positions(struct layer *l, struct rng *numbers)
+{
+    const struct setup *s = &l->s;
+    const int64_t shapes[2][2] = {{s->batch, s->queries}, {s->keys, 0}};
+    if (!(s->modifiers & LAYER_PLACED)) return;
+    for (int side = 0; side < (s->gives & GIVES_KEY ? 2 : 1); side++) {
+        struct array *array = &l->positions[side];
+        array_create(array, side ? ATTN_I64 : ATTN_I32, side ? 1 : 2, shapes[side], LAYOUT_PLAIN, NULL);
+        for (int64_t i = 0; i < array_count(array); i++) array_set(array, i, (double)rng_integer(numbers, -9, 90));
+    }
+    l->args.positions = &l->positions[0].tensor;
+    if (s->gives & GIVES_KEY) l->args.key_positions = &l->positions[1].tensor;
 }
 
 struct array *layer_source(struct layer *l, int g)
@@ -217,6 +249,7 @@ void layer_create(struct layer *l, attn_engine *own, const struct setup *setup, 
         *slots[i] = &l->input[i].tensor;
     }
     create_modifiers(l, &numbers, &places);
+    create_positions(l, &numbers);
     const int64_t output[3] = {setup->batch, setup->queries, setup->output_dim};
     make(l, &l->output, 3, output, &places);
     make(l, &l->d_output, 3, output, &places);
@@ -228,8 +261,9 @@ void layer_create(struct layer *l, attn_engine *own, const struct setup *setup, 
 
 void layer_destroy(struct layer *l)
 {
-    struct array *others[] = {&l->mask,    &l->lengths,   &l->bias,     &l->alibi,     &l->relative,   &l->output,
-                              &l->weights, &l->logsumexp, &l->d_output, &l->d_weights, &l->d_logsumexp};
+    struct array *others[] = {&l->mask,        &l->lengths,      &l->bias,        &l->alibi,    &l->relative,
+                              &l->output,      &l->weights,      &l->logsumexp,   &l->d_output, &l->d_weights,
+                              &l->d_logsumexp, &l->positions[0], &l->positions[1]};
     attn_multihead_destroy(l->multihead);
     attn_mechanism_destroy(l->mechanism);
     for (int i = 0; i < LAYER_INPUTS; i++) array_destroy(&l->input[i]);
@@ -384,6 +418,31 @@ static void attend(const struct layer *l, const double *q, const double *k, cons
     for (int32_t i = 0; i < l->rule_count; i++) free(rule[i]);
 }
 
+static double position_of(const struct layer *l, bool is_key, int64_t b, int64_t i)
+{
+    const struct setup *s = &l->s;
+    const bool cross = (s->gives & GIVES_KEY) != 0;
+    if (!(s->modifiers & LAYER_PLACED)) return (double)(i + (cross && !is_key ? l->attention.query_start : 0));
+    return is_key && cross ? array_get(&l->positions[1], i) : array_get(&l->positions[0], b * s->queries + i);
+}
+
+/* Rows of queries or keys, of all heads. */
+static void turn(const struct layer *l, double *rows, bool is_key)
+{
+    const struct setup *s = &l->s;
+    const int64_t length = is_key ? s->keys : s->queries, heads = is_key ? s->key_heads : s->query_heads;
+    const int64_t n = turned_dimensions(s);
+    for (int64_t r = 0; r < s->batch * length * heads; r++) {
+        const double position = position_of(l, is_key, r / heads / length, r / heads % length);
+        for (int64_t i = 0; i < n / 2; i++) {
+            double *a = rows + r * s->head_dim + (halves(s) ? i : 2 * i), *b = a + (halves(s) ? n / 2 : 1);
+            const double angle = position * pow(rope_base, -2.0 * (double)i / (double)n), x = *a, y = *b;
+            *a = x * cos(angle) - y * sin(angle);
+            *b = y * cos(angle) + x * sin(angle);
+        }
+    }
+}
+
 void layer_reference(const struct layer *l, double **output, double **weights)
 {
     static const char *const names[] = {"W_q", "W_k", "W_v"}, *const biases[] = {"b_q", "b_k", "b_v"};
@@ -400,6 +459,7 @@ void layer_reference(const struct layer *l, double **output, double **weights)
             project(rows, s->batch * (i ? s->keys : s->queries), s->dim[i], packed ? packed + first * s->dim[0] : own,
                     packed_bias ? packed_bias + first : bias, widths[i]);
         first += widths[i];
+        if (i < 2) turn(l, part[i], i == 1);
         free(rows), free(own), free(bias);
     }
     const int64_t rows = s->batch * s->queries, width = s->query_heads * s->value_head_dim;

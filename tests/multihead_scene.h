@@ -11,7 +11,16 @@
 enum layer_score { LAYER_SCALED_DOT, LAYER_GENERAL, LAYER_ADDITIVE, LAYER_LOCATION };
 /* Which inputs are given; the others stand for those before them. */
 enum { GIVES_KEY = 1, GIVES_VALUE = 2 };
-enum { LAYER_CAUSAL = 1, LAYER_MASK = 2, LAYER_LENGTHS = 4, LAYER_BIAS = 8, LAYER_DISTANCES = 16 };
+enum {
+    LAYER_CAUSAL = 1,
+    LAYER_MASK = 2,
+    LAYER_LENGTHS = 4,
+    LAYER_BIAS = 8,
+    LAYER_DISTANCES = 16,
+    LAYER_TURNED = 32,         /* queries and keys, halves of all dimensions */
+    LAYER_TURNED_IN_PART = 64, /* pairs of all but the last two dimensions */
+    LAYER_PLACED = 128         /* where they are turned they are given positions, in any order */
+};
 enum { LAYER_PARAMS = 8, LAYER_RULE_PARAMS = 3, LAYER_INPUTS = 3 };
 
 struct setup {
@@ -43,7 +52,7 @@ struct layer {
     int32_t param_count, rule_count;
     struct array input[LAYER_INPUTS], param[LAYER_PARAMS], rule[LAYER_RULE_PARAMS];
     const char *param_name[LAYER_PARAMS];
-    struct array mask, lengths, bias, alibi, relative, output, weights, logsumexp;
+    struct array mask, lengths, bias, alibi, relative, output, weights, logsumexp, positions[2];
     struct array d_output, d_weights, d_logsumexp, gradient[GRADIENTS]; /* gradients that there are have memory */
     const attn_tensor *d_params[LAYER_PARAMS], *d_rule[LAYER_RULE_PARAMS];
     attn_forward_args attention;

@@ -58,6 +58,14 @@ CHANGE(many_heads, (o->query_heads = INT64_C(1) << 40))
 CHANGE(wide_heads, (o->query_heads = 1 << 20, o->key_heads = 1, o->value_head_dim = 1 << 20))
 CHANGE(wide_input, o->query_dim = INT64_MAX)
 
+/* Of a rotation that cannot be, of heads of 3. */
+static attn_rope_options rope;
+CHANGE(rope_of_odd, (o->rope = &rope))
+CHANGE(rope_without_layout, (rope.layout = 0, o->rope = &rope))
+CHANGE(rope_too_wide, (rope.dimensions = 4, o->rope = &rope))
+CHANGE(rope_short, (rope.struct_size = 8, o->rope = &rope))
+CHANGE(rope_base, (rope.dimensions = 2, rope.base = -1.0, o->rope = &rope))
+
 static void a_layer_that_cannot_be_is_refused(void **state)
 {
     static const struct creation table[] = {
@@ -75,6 +83,11 @@ static void a_layer_that_cannot_be_is_refused(void **state)
         {"query_heads", ATTN_ERR_OVERFLOW, many_heads},
         {"heads of 3 and 1048576", ATTN_ERR_OVERFLOW, wide_heads},
         {"query_dim", ATTN_ERR_OVERFLOW, wide_input},
+        {"a head has a last dimension of 3", ATTN_ERR_SHAPE, rope_of_odd},
+        {"layout is not set", ATTN_ERR_ARGUMENT, rope_without_layout},
+        {"up to the 3 of a head", ATTN_ERR_ARGUMENT, rope_too_wide},
+        {"attn_rope_options", ATTN_ERR_STRUCT_SIZE, rope_short},
+        {"base is -1", ATTN_ERR_ARGUMENT, rope_base},
     };
     attn_mechanism *mechanism;
     (void)state;
@@ -83,6 +96,8 @@ static void a_layer_that_cannot_be_is_refused(void **state)
         attn_multihead_options o = ATTN_MULTIHEAD_OPTIONS_INIT;
         attn_multihead *none = (attn_multihead *)(void *)&o;
         o.query_heads = 4, o.key_heads = 2, o.query_dim = 6, o.key_dim = 5, o.value_dim = 7, o.head_dim = 3;
+        rope = (attn_rope_options)ATTN_ROPE_OPTIONS_INIT;
+        rope.layout = ATTN_ROPE_HALVES;
         table[i].change(&o);
         const attn_status status = attn_multihead_create(mechanism, &o, &none);
         if (status != table[i].status || !strstr(attn_last_error(), table[i].words) ||
@@ -193,8 +208,10 @@ CHANGE(unbound_inside, MUST(attn_mechanism_bind_param(c->l.mechanism, "W", NULL)
 CHANGE(attention_size, c->l.attention.struct_size = 4)
 CHANGE(attention_query, c->l.attention.query = c->l.args.query)
 CHANGE(attention_context, c->l.attention.context = c->l.args.output)
-CHANGE(attention_query_offsets, c->l.attention.query_offsets = &c->l.lengths.tensor)
-CHANGE(attention_key_offsets, c->l.attention.key_offsets = &c->l.lengths.tensor)
+CHANGE(query_offsets_of_batch, c->l.attention.query_offsets = &c->l.lengths.tensor)
+CHANGE(key_offsets_of_batch, c->l.attention.key_offsets = &c->l.lengths.tensor)
+CHANGE(positions_unturned, c->l.args.positions = &c->l.lengths.tensor)
+CHANGE(key_positions_unturned, c->l.args.key_positions = &c->l.lengths.tensor)
 CHANGE(attention_page_table, c->l.attention.page_table = &c->l.lengths.tensor)
 CHANGE(attention_page_offsets, c->l.attention.page_offsets = &c->l.lengths.tensor)
 CHANGE(attention_mask_align, c->l.attention.mask_align = ATTN_ALIGN_TOP_LEFT)
@@ -344,8 +361,10 @@ static const struct refusal inputs[] = {
     {"attention: struct_size", ATTN_ERR_STRUCT_SIZE, attention_size},
     {"attention->query is not NULL", ATTN_ERR_ARGUMENT, attention_query},
     {"attention->context is not NULL", ATTN_ERR_ARGUMENT, attention_context},
-    {"attention->query_offsets is not NULL", ATTN_ERR_UNSUPPORTED, attention_query_offsets},
-    {"attention->key_offsets is not NULL", ATTN_ERR_UNSUPPORTED, attention_key_offsets},
+    {"query has batch 2, but with attention->query_offsets it must be 1", ATTN_ERR_SHAPE, query_offsets_of_batch},
+    {"key has batch 2, but with attention->key_offsets it must be 1", ATTN_ERR_SHAPE, key_offsets_of_batch},
+    {"there are positions, but the layer was made without rope", ATTN_ERR_ARGUMENT, positions_unturned},
+    {"there are key_positions, but the layer was made without rope", ATTN_ERR_ARGUMENT, key_positions_unturned},
     {"attention->page_table is not NULL", ATTN_ERR_UNSUPPORTED, attention_page_table},
     {"attention->page_offsets is not NULL", ATTN_ERR_UNSUPPORTED, attention_page_offsets},
     {"mask_align is 1", ATTN_ERR_ARGUMENT, attention_mask_align},

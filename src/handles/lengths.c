@@ -50,3 +50,19 @@ int64_t attn_i_length(const attn_i_view *lengths, int64_t b, int64_t most)
 {
     return lengths->data == NULL ? most : attn_i_integer(lengths, b);
 }
+
+int64_t attn_i_growth_rows(const attn_i_growth *g, int64_t b)
+{
+    if (g->offsets.data != NULL) return attn_i_integer(&g->offsets, b + 1) - attn_i_integer(&g->offsets, b);
+    return attn_i_length(&g->counts, b, g->each);
+}
+
+int64_t attn_i_growth_first(const attn_i_growth *g, int64_t b)
+{
+    return g->offsets.data != NULL ? attn_i_integer(&g->offsets, b) : 0;
+}
+
+int64_t attn_i_growth_batch(const attn_i_growth *g, int64_t b)
+{
+    return g->offsets.data != NULL ? 0 : b;
+}

@@ -5,7 +5,6 @@
 #include "handles/memory.h"
 
 #include "handles/engine.h"
-#include "handles/lengths.h"
 #include "handles/status.h"
 #include "runtime/size.h"
 
@@ -188,11 +187,6 @@ static attn_status grow(attn_memory *m, int64_t capacity)
     return ATTN_OK;
 }
 
-static int64_t count_of(const attn_i_view *counts, int64_t each, int64_t b)
-{
-    return counts->data == NULL ? each : attn_i_integer(counts, b);
-}
-
 /* The page that sequence b goes on in if n positions are appended; NULL if it begins another. */
 static int32_t *page_to_go_on(const attn_memory *m, int64_t b, int64_t n)
 {
@@ -201,28 +195,28 @@ static int32_t *page_to_go_on(const attn_memory *m, int64_t b, int64_t n)
 }
 
 /* How many pages that nobody has the sequences will take. Of those that share a page the last one keeps it. */
-static int64_t count_pages(attn_memory *m, const attn_i_view *counts, int64_t each)
+static int64_t count_pages(attn_memory *m, const attn_i_growth *growth)
 {
     int32_t *references = m->pool->references;
     int64_t pages = 0;
     for (int64_t b = 0; b < m->batch; b++) {
-        const int64_t n = count_of(counts, each, b);
+        const int64_t n = attn_i_growth_rows(growth, b);
         const int32_t *page = page_to_go_on(m, b, n);
         if (n > 0) pages += attn_i_max(pages_of(m, m->lengths[b] + n) - m->held[b], 0);
         if (page != NULL) pages += references[*page]-- > 1;
     }
     for (int64_t b = 0; b < m->batch; b++) { /* as they were */
-        const int32_t *page = page_to_go_on(m, b, count_of(counts, each, b));
+        const int32_t *page = page_to_go_on(m, b, attn_i_growth_rows(growth, b));
         if (page != NULL) references[*page]++;
     }
     return pages;
 }
 
-static attn_status reserve_pages(attn_memory *m, const attn_i_view *counts, int64_t each)
+static attn_status reserve_pages(attn_memory *m, const attn_i_growth *growth)
 {
-    attn_status status = attn_i_page_pool_reserve(m->pool, count_pages(m, counts, each));
+    attn_status status = attn_i_page_pool_reserve(m->pool, count_pages(m, growth));
     for (int64_t b = 0; b < m->batch && status == ATTN_OK; b++) {
-        const int64_t n = count_of(counts, each, b);
+        const int64_t n = attn_i_growth_rows(growth, b);
         if (n == 0) continue;
         int32_t *page = page_to_go_on(m, b, n), *own = m->table + b * pages_of(m, m->capacity);
         if (page != NULL && m->pool->references[*page] > 1) { /* others have it too */
@@ -236,14 +230,14 @@ static attn_status reserve_pages(attn_memory *m, const attn_i_view *counts, int6
     return status;
 }
 
-attn_status attn_i_memory_reserve(attn_memory *m, const attn_i_view *counts, int64_t each)
+attn_status attn_i_memory_reserve(attn_memory *m, const attn_i_growth *growth)
 {
     int64_t most = 0;
-    for (int64_t b = 0; b < m->batch; b++) most = attn_i_max(most, m->lengths[b] + count_of(counts, each, b));
+    for (int64_t b = 0; b < m->batch; b++) most = attn_i_max(most, m->lengths[b] + attn_i_growth_rows(growth, b));
     attn_status status = grow(m, most);
     if (m->pool == NULL || status != ATTN_OK) return status;
     lock(m);
-    status = reserve_pages(m, counts, each);
+    status = reserve_pages(m, growth);
     unlock(m);
     m->keys = m->pool->keys; /* which a fork may have moved, too */
     m->values = m->pool->values;
@@ -259,16 +253,10 @@ void attn_i_memory_trim(attn_memory *m)
     unlock(m);
 }
 
-void attn_i_memory_lengthen(attn_memory *m, int64_t by)
+void attn_i_memory_lengthen(attn_memory *m, const attn_i_growth *growth, int times)
 {
-    for (int64_t b = 0; b < m->batch; b++) m->lengths[b] += by;
+    for (int64_t b = 0; b < m->batch; b++) m->lengths[b] += times * attn_i_growth_rows(growth, b);
     measure(m);
-}
-
-void attn_i_memory_set_length(attn_memory *m, int64_t b, int64_t length)
-{
-    m->lengths[b] = length;
-    m->longest = attn_i_max(m->longest, length);
 }
 
 /* ---------------------------------------------------------------------------------------------- views */

@@ -6,6 +6,7 @@
 #define ATTN_I_HANDLES_MEMORY_H
 
 #include "attn/attn.h"
+#include "handles/lengths.h"
 #include "handles/mechanism.h"
 #include "handles/page_pool.h"
 #include "handles/store.h"
@@ -68,16 +69,13 @@ attn_status attn_i_memory_make(const attn_memory *like, int64_t batch, int64_t c
 /* The table of pages, [1, 1, batch, most]; data NULL: there is none. */
 attn_i_view attn_i_memory_table(const attn_memory *memory);
 
-/* Room for more positions of each sequence, as `counts` says, or, without data there, `each`; in rows that are its own.
- */
-attn_status attn_i_memory_reserve(attn_memory *memory, const attn_i_view *counts, int64_t each);
+/* Room for what each sequence is given, in rows that are its own. */
+attn_status attn_i_memory_reserve(attn_memory *memory, const attn_i_growth *growth);
 
 /* No more pages than its sequences fill: what was reserved and is not wanted is anybody's. */
 void attn_i_memory_trim(attn_memory *memory);
 
-/* Every sequence becomes so much longer, or shorter: what is there stays. */
-void attn_i_memory_lengthen(attn_memory *memory, int64_t by);
-
-void attn_i_memory_set_length(attn_memory *memory, int64_t b, int64_t length);
+/* Every sequence becomes longer by so many times what it is given, -1: shorter: what is there stays. */
+void attn_i_memory_lengthen(attn_memory *memory, const attn_i_growth *growth, int times);
 
 #endif

@@ -3,15 +3,14 @@
  * position/rope.c: rotary positions (Su 2021, section 3.4). An item of work is a block of positions and some of the
  * heads that share them: cosines and sines are made once for all of these heads, in scratch of the thread that has the
  * item. */
+#include "position/rope.h"
+
 #include "call/scratch.h"
-#include "call/storage.h"
 #include "handles/engine.h"
 #include "handles/status.h"
 #include "handles/structs.h"
-#include "handles/tensor.h"
 #include "position/position.h"
 #include "runtime/size.h"
-#include "runtime/slots.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -23,34 +22,12 @@ enum {
     MANY_ITEMS = 32
 };
 
-typedef struct rotation {
-    attn_engine *engine;
-    attn_i_storage storage;
-    attn_i_view from, to;
-    attn_i_view positions; /* broadcast to [1, 1, B, T]; data NULL: counted from first */
-    attn_rope_layout layout;
-    int64_t pairs, first;
-    double sign, base; /* sign: -1 to turn back */
-    int in_place;
-    int64_t sequences;     /* that have positions of their own: B, or 1 */
-    int64_t shared;        /* heads that have the same positions: H, or B H */
-    int64_t rows, blocks;  /* positions of an item, and how many such blocks a sequence has */
-    int64_t heads, groups; /* heads of an item, and how many such groups there are */
-    int64_t width;         /* pairs of a row in the table, a multiple of PADDING */
-
-    /* Scratch. */
-    double *frequencies; /* of pairs, and zeros up to a multiple of PADDING */
-    attn_i_slots slots;
-    char *tables; /* of each slot: cosines, then sines, [rows][width] */
-    char *turned; /* of each slot, where numbers have 16 bits: pairs, [2 width] */
-} rotation;
-
 static int64_t padded(int64_t pairs)
 {
     return attn_i_divide_up(pairs, PADDING) * PADDING;
 }
 
-static int64_t position_of(const rotation *r, int64_t sequence, int64_t t)
+static int64_t position_of(const attn_i_rotation *r, int64_t sequence, int64_t t)
 {
     const attn_i_view *p = &r->positions;
     if (p->data == NULL) return r->first + t;
@@ -59,7 +36,7 @@ static int64_t position_of(const rotation *r, int64_t sequence, int64_t t)
 
 /* ------------------------------------------------------------------------------------------------ checking */
 
-static attn_status check_positions(rotation *r, const attn_rope_options *options)
+static attn_status check_positions(attn_i_rotation *r, const attn_rope_options *options)
 {
     const int64_t batch = r->from.shape[0], length = r->from.shape[2], all[4] = {1, 1, batch, length};
     if (options->positions == NULL) return attn_i_position_check_from(r->first, length);
@@ -116,16 +93,20 @@ attn_status attn_i_rope_check(const attn_rope_options *options, int64_t most, co
     return attn_i_position_check_base(base_of(options));
 }
 
-static attn_status check_options(rotation *r, const attn_rope_options *options)
+void attn_i_rotation_options(attn_i_rotation *r, const attn_rope_options *options)
 {
-    const int64_t most = r->from.shape[3];
-    attn_status status = attn_i_rope_check(options, most, "from");
-    if (status != ATTN_OK) return status;
     r->layout = options->layout;
-    r->pairs = (options->dimensions != 0 ? options->dimensions : most) / 2;
-    r->first = options->first;
+    r->pairs = (options->dimensions != 0 ? options->dimensions : r->from.shape[3]) / 2;
     r->sign = options->inverse ? -1 : 1;
     r->base = base_of(options);
+}
+
+static attn_status check_options(attn_i_rotation *r, const attn_rope_options *options)
+{
+    attn_status status = attn_i_rope_check(options, r->from.shape[3], "from");
+    if (status != ATTN_OK) return status;
+    attn_i_rotation_options(r, options);
+    r->first = options->first;
     return check_positions(r, options);
 }
 
@@ -134,7 +115,7 @@ static int same_view(const attn_i_view *a, const attn_i_view *b)
     return a->data == b->data && memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
 
-static attn_status check_tensors(rotation *r, const attn_tensor *from, const attn_tensor *to)
+static attn_status check_tensors(attn_i_rotation *r, const attn_tensor *from, const attn_tensor *to)
 {
     attn_status status = attn_i_tensor_check_number(from, "from", 4, &r->from);
     if (status == ATTN_OK) status = attn_i_tensor_check_like(to, "to", 4, from->dtype, "from", &r->to);
@@ -142,7 +123,7 @@ static attn_status check_tensors(rotation *r, const attn_tensor *from, const att
     return status == ATTN_OK ? attn_i_view_is_output(&r->to, "to") : status;
 }
 
-static attn_status check_overlap(rotation *r)
+static attn_status check_overlap(attn_i_rotation *r)
 {
     const attn_i_named_view list[] = {{"", "to", &r->to}, {"", "positions", &r->positions}, {"", "from", &r->from}};
     r->in_place = same_view(&r->from, &r->to);
@@ -150,7 +131,7 @@ static attn_status check_overlap(rotation *r)
 }
 
 static attn_status check(const attn_engine *engine, const attn_rope_options *given, const attn_tensor *from,
-                         const attn_tensor *to, rotation *r)
+                         const attn_tensor *to, attn_i_rotation *r)
 {
     attn_rope_options options;
     if (engine == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "engine is NULL");
@@ -167,7 +148,7 @@ static attn_status check(const attn_engine *engine, const attn_rope_options *giv
 /* ----------------------------------------------------------------------------------------------- computing */
 
 /* How the work is cut: by shape alone. */
-static void cut(rotation *r)
+static void cut(attn_i_rotation *r)
 {
     const int64_t batch = r->from.shape[0], heads = r->from.shape[1], length = r->from.shape[2];
     const int own = r->positions.data != NULL && r->positions.stride[2] != 0;
@@ -182,20 +163,20 @@ static void cut(rotation *r)
 }
 
 /* The row of head `head` of those that share a sequence's positions. */
-static char *row_of(const rotation *r, const attn_i_view *view, int64_t sequence, int64_t head, int64_t t)
+static char *row_of(const attn_i_rotation *r, const attn_i_view *view, int64_t sequence, int64_t head, int64_t t)
 {
     const int64_t heads = view->shape[1];
     const int64_t b = r->sequences > 1 ? sequence : head / heads, h = r->sequences > 1 ? head : head % heads;
     return attn_i_view_at(view, b, h) + t * view->stride[2] * view->size;
 }
 
-static int is_narrow(const rotation *r)
+static int is_narrow(const attn_i_rotation *r)
 {
     return attn_i_is_narrow(&r->storage, &r->from);
 }
 
 /* Some pairs of a row: of each one element is a step from the last pair's, the other `apart` behind it. */
-static void turn_row(const rotation *r, const char *from, char *to, const char *cosines, const char *sines,
+static void turn_row(const attn_i_rotation *r, const char *from, char *to, const char *cosines, const char *sines,
                      int64_t first, int64_t count)
 {
     const int64_t size = r->from.size, x = r->from.stride[3], y = r->to.stride[3];
@@ -206,8 +187,8 @@ static void turn_row(const rotation *r, const char *from, char *to, const char *
 }
 
 /* The same where numbers have 16 bits, by way of `turned`, where pairs lie as in a row that has no others. */
-static void turn_narrow_row(const rotation *r, const char *from, char *to, const char *cosines, const char *sines,
-                            int64_t first, int64_t count, char *turned)
+static void turn_narrow_row(const attn_i_rotation *r, const char *from, char *to, const char *cosines,
+                            const char *sines, int64_t first, int64_t count, char *turned)
 {
     const attn_i_storage *s = &r->storage;
     const int64_t size = r->from.size, x = r->from.stride[3], y = r->to.stride[3];
@@ -225,7 +206,7 @@ static void turn_narrow_row(const rotation *r, const char *from, char *to, const
 }
 
 /* What is not rotated. */
-static void copy_rest(const rotation *r, const char *from, char *to)
+static void copy_rest(const attn_i_rotation *r, const char *from, char *to)
 {
     const int64_t n = 2 * r->pairs, size = r->from.size, x = r->from.stride[3], y = r->to.stride[3];
     if (r->in_place || n == r->from.shape[3]) return;
@@ -238,7 +219,7 @@ static void copy_rest(const rotation *r, const char *from, char *to)
 
 static void run_item(void *data, int64_t item)
 {
-    const rotation *r = data;
+    const attn_i_rotation *r = data;
     const int64_t size = r->storage.size, group = item % r->groups, block = item / r->groups % r->blocks;
     const int64_t sequence = item / r->groups / r->blocks;
     const int64_t t = block * r->rows, rows = attn_i_min(r->from.shape[2] - t, r->rows);
@@ -267,13 +248,14 @@ static void run_item(void *data, int64_t item)
     attn_i_slot_release(&r->slots, slot);
 }
 
-static int64_t item_count(const rotation *r)
+static int64_t item_count(const attn_i_rotation *r)
 {
     return r->sequences * r->blocks * r->groups;
 }
 
-static void lay_out(rotation *r, attn_i_arena *arena)
+void attn_i_rotation_layout(attn_i_rotation *r, attn_i_arena *arena)
 {
+    cut(r);
     const int64_t slots = attn_i_clamp(item_count(r), 1, r->engine->threads);
     r->frequencies = attn_i_carve(arena, padded(r->pairs), sizeof *r->frequencies);
     r->slots = attn_i_slots_layout(arena, slots);
@@ -282,11 +264,8 @@ static void lay_out(rotation *r, attn_i_arena *arena)
     if (is_narrow(r)) r->turned = attn_i_carve_matrix(arena, slots, 2 * r->width, r->storage.size);
 }
 
-static void run(void *data, void *scratch)
+void attn_i_rotation_run(attn_i_rotation *r)
 {
-    rotation *r = data;
-    attn_i_arena arena = {.base = scratch};
-    lay_out(r, &arena);
     for (int64_t i = 0; i < padded(r->pairs); i++) {
         r->frequencies[i] = i < r->pairs ? attn_i_frequency(r->base, i, 2 * r->pairs) : 0;
     }
@@ -294,16 +273,23 @@ static void run(void *data, void *scratch)
     attn_i_parallel(r->engine->pool, item_count(r), n[0] * n[1] * n[2] * n[3] / 2, run_item, r);
 }
 
+static void run(void *data, void *scratch)
+{
+    attn_i_rotation *r = data;
+    attn_i_arena arena = {.base = scratch};
+    attn_i_rotation_layout(r, &arena);
+    attn_i_rotation_run(r);
+}
+
 static attn_status rotate(attn_engine *engine, const attn_rope_options *options, const attn_tensor *from,
                           const attn_tensor *to)
 {
-    rotation r = {.engine = engine};
+    attn_i_rotation r = {.engine = engine};
     attn_i_arena arena = {.base = NULL};
     attn_i_call call = {.engine = engine, .run = run, .data = &r};
     attn_status status = check(engine, options, from, to, &r);
     if (status != ATTN_OK || attn_i_view_is_empty(&r.to)) return status;
-    cut(&r);
-    lay_out(&r, &arena);
+    attn_i_rotation_layout(&r, &arena);
     status = attn_i_scratch_measured(&arena, &call.scratch);
     return status == ATTN_OK ? attn_i_call_run(&call) : status;
 }

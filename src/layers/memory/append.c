@@ -4,7 +4,9 @@
  * sequence; lengths move when all is there. */
 #include "layers/memory/append.h"
 
+#include "call/ragged.h"
 #include "call/scratch.h"
+#include "call/visible.h"
 #include "call/wide.h"
 #include "handles/engine.h"
 #include "handles/lengths.h"
@@ -47,7 +49,7 @@ typedef struct append {
     attn_dtype given; /* of these */
     attn_i_wide wide; /* of the mechanism's parameters, where keys are projected */
     attn_i_view params[ATTN_I_MOST_PARAMS];
-    attn_i_view counts;
+    attn_i_growth growth;
     attn_i_sources sources; /* of keys that are converted */
     int64_t heads;          /* of a chunk */
     attn_i_score_state state;
@@ -65,7 +67,20 @@ static int turns_first(const append *a)
 
 static int64_t count_of(const append *a, int64_t b)
 {
-    return a->counts.data == NULL ? a->p.keys : attn_i_integer(&a->counts, b);
+    return attn_i_growth_rows(&a->growth, b);
+}
+
+/* The sequences that are given rows of batch `of` of the tensors: one, or in a ragged batch all. */
+static attn_i_span sequences_of(const append *a, int64_t of)
+{
+    if (a->growth.offsets.data != NULL) return (attn_i_span){0, a->m->batch};
+    return (attn_i_span){of, of + 1};
+}
+
+/* Element 0 of what sequence b is given as its row i. */
+static const char *given_row(const append *a, const attn_i_view *from, int64_t b, int64_t h, int64_t i)
+{
+    return attn_i_view_element(from, attn_i_growth_batch(&a->growth, b), h, attn_i_growth_first(&a->growth, b) + i, 0);
 }
 
 /* Integers are made of whatever is computed in float32, keys and values of one type. */
@@ -78,7 +93,29 @@ static attn_status check_quantised(const attn_tensor *first, const char *name, a
                        name, attn_i_dtype_name(first->dtype));
 }
 
-static attn_status check(append *a, const attn_tensor *key, const attn_tensor *value, const attn_tensor *counts)
+/* How many rows of the tensors each sequence is given; `rows` names the tensor that they are. */
+static attn_status check_growth(append *a, const attn_tensor *counts, const attn_tensor *offsets, const char *rows)
+{
+    const int ragged = offsets != NULL;
+    attn_i_growth *g = &a->growth;
+    const attn_i_view *given = ragged ? &g->offsets : &g->counts;
+    attn_status status = ATTN_OK;
+    g->each = a->p.keys;
+    if (ragged) status = attn_i_ragged_read_offsets(offsets, "offsets", &g->offsets);
+    if (counts != NULL) status = attn_i_integers_check(counts, "counts", a->p.keys, &g->counts);
+    if (status != ATTN_OK || given->data == NULL) return status;
+    if (given->shape[3] - ragged != a->m->batch) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "%s has %" PRId64 " elements, but there are %" PRId64 " sequences",
+                           ragged ? "offsets" : "counts", given->shape[3], a->m->batch);
+    }
+    const int64_t last = ragged ? attn_i_integer(given, a->m->batch) : 0;
+    if (last <= a->p.keys) return ATTN_OK;
+    return attn_i_fail(ATTN_ERR_ARGUMENT, "offsets ends with %" PRId64 ", but %s has %" PRId64 " rows", last, rows,
+                       a->p.keys);
+}
+
+static attn_status check(append *a, const attn_tensor *key, const attn_tensor *value, const attn_tensor *counts,
+                         const attn_tensor *offsets)
 {
     const attn_memory *m = a->m;
     const int alone = (m->flags & ATTN_MEMORY_KEYS_ALONE) != 0, wants_key = m->key_dim > 0;
@@ -98,19 +135,14 @@ static attn_status check(append *a, const attn_tensor *key, const attn_tensor *v
     if (status != ATTN_OK) return status;
     a->given = reals.dtype;
     p->keys = key != NULL ? p->key.shape[2] : p->value.shape[2];
-    const int64_t key_shape[4] = {m->batch, m->key_heads, p->keys, m->key_dim};
-    const int64_t value_shape[4] = {m->batch, m->key_heads, p->keys, m->value_dim};
+    if (offsets != NULL) p->batch = 1;
+    const int64_t key_shape[4] = {p->batch, m->key_heads, p->keys, m->key_dim};
+    const int64_t value_shape[4] = {p->batch, m->key_heads, p->keys, m->value_dim};
     if (key != NULL) status = attn_i_view_has_shape(&p->key, "key", "[B, Hk, n, Dk]", key_shape);
     if (status == ATTN_OK && value != NULL) {
         status = attn_i_view_has_shape(&p->value, "value", "[B, Hk, n, Dv]", value_shape);
     }
-    if (status == ATTN_OK && counts != NULL) {
-        status = attn_i_integers_check(counts, "counts", p->keys, &a->counts);
-        if (status == ATTN_OK && a->counts.shape[3] != m->batch) {
-            status = attn_i_fail(ATTN_ERR_SHAPE, "counts has %" PRId64 " elements, but there are %" PRId64 " sequences",
-                                 a->counts.shape[3], m->batch);
-        }
-    }
+    if (status == ATTN_OK) status = check_growth(a, counts, offsets, key != NULL ? "key" : "value");
     if (status == ATTN_OK && m->ready != ATTN_I_RAW)
         status =
             attn_i_params_check(p->mechanism->params, p->mechanism->param_count, p->mechanism->rule->name, a->given);
@@ -141,7 +173,7 @@ static char *place(const append *a, const attn_i_store *store, int64_t b, int64_
 static void keep_rows(const append *a, const attn_i_view *from, const attn_i_store *store, int64_t b, int64_t h)
 {
     for (int64_t i = 0; i < count_of(a, b); i++) {
-        const attn_i_given_row row = {from->dtype, attn_i_view_element(from, b, h, i, 0), from->stride[3]};
+        const attn_i_given_row row = {from->dtype, given_row(a, from, b, h, i), from->stride[3]};
         attn_i_memory_keep(a->m->engine, row, store, row_of(a, b, h, i));
     }
 }
@@ -154,16 +186,16 @@ static void copy_raw(const append *a, const attn_i_view *from, const attn_i_stor
     }
 }
 
-void attn_i_memory_put(attn_memory *m, const attn_tensor *key, const attn_tensor *value)
+void attn_i_memory_put(attn_memory *m, const attn_tensor *key, const attn_tensor *value, const attn_i_growth *growth)
 {
-    append a = {.m = m, .p = attn_i_memory_problem(m, key->shape[2])};
-    attn_i_memory_lengthen(m, -a.p.keys);
+    append a = {.m = m, .p = attn_i_memory_problem(m, key->shape[2]), .growth = *growth};
+    attn_i_memory_lengthen(m, growth, -1);
     if (attn_i_tensor_check(key, "key", 4, &a.p.key) == ATTN_OK &&
         attn_i_tensor_check(value, "value", 4, &a.p.value) == ATTN_OK) {
         copy_raw(&a, &a.p.key, &m->keys);
         copy_raw(&a, &a.p.value, &m->values);
     }
-    attn_i_memory_lengthen(m, a.p.keys);
+    attn_i_memory_lengthen(m, growth, 1);
 }
 
 /* Keys that are prepared, and converted: by our own products, in which a row's bits do not depend on its neighbours. */
@@ -179,22 +211,32 @@ static void lay_out_converted(append *a, attn_i_arena *arena)
     attn_i_sources_layout(&a->sources, a->heads, arena);
 }
 
+/* Rows that lie together become what is kept of key head h of the sequences that are given them. */
+static void keep_converted(const append *a, const attn_i_kept *rows, int64_t batch, int64_t h)
+{
+    const attn_i_span sequences = sequences_of(a, batch);
+    const int64_t width = a->m->keys.width;
+    for (int64_t b = sequences.first; b < sequences.end; b++) {
+        const int64_t first = attn_i_growth_first(&a->growth, b);
+        for (int64_t k = 0, n; k < count_of(a, b); k += n) {
+            n = run_of(a, b, k);
+            memcpy(place(a, &a->m->keys, b, h, k), attn_i_kept_from(rows, first + k).data,
+                   (size_t)(n * width) * sizeof(float));
+        }
+    }
+}
+
 static void append_converted(append *a)
 {
-    const int64_t heads = a->p.batch * a->p.key_heads, width = a->m->keys.width;
+    const int64_t heads = a->p.batch * a->p.key_heads;
     attn_i_score_of(&a->p)->load(&a->p, &a->sources.state);
     for (int64_t first = 0; first < heads; first += a->heads) {
         const int64_t count = attn_i_min(a->heads, heads - first);
         attn_i_sources_prepare(&a->sources, first, count);
         for (int64_t i = 0; i < count; i++) {
-            const int64_t b = (first + i) / a->p.key_heads, h = (first + i) % a->p.key_heads;
             attn_i_kept rows;
             attn_i_source_kept(&a->sources, &a->sources.key, i, &rows);
-            for (int64_t k = 0, n; k < count_of(a, b); k += n) {
-                n = run_of(a, b, k);
-                memcpy(place(a, &a->m->keys, b, h, k), attn_i_kept_from(&rows, k).data,
-                       (size_t)(n * width) * sizeof(float));
-            }
+            keep_converted(a, &rows, (first + i) / a->p.key_heads, (first + i) % a->p.key_heads);
         }
     }
 }
@@ -210,36 +252,48 @@ static void lay_out_prepared(append *a, attn_i_arena *arena)
     }
 }
 
-static attn_i_matrix widen(const append *a, int64_t b, int64_t h)
+static attn_i_matrix widen(const append *a, int64_t batch, int64_t h)
 {
     const attn_i_view *key = &a->p.key;
     const attn_i_stored_kernels *type = attn_i_engine_stored_kernels(a->m->engine, key->dtype);
     for (int64_t i = 0; i < a->p.keys; i++) {
-        type->load(a->p.key_dim, attn_i_view_element(key, b, h, i, 0), key->stride[3], a->widened + i * a->p.key_dim);
+        type->load(a->p.key_dim, attn_i_view_element(key, batch, h, i, 0), key->stride[3],
+                   a->widened + i * a->p.key_dim);
     }
     return attn_i_matrix_dense(a->widened, a->p.keys, a->p.key_dim);
 }
 
+/* The rows of one head as products can read them. */
+static attn_i_matrix readable(append *a, int64_t batch, int64_t h)
+{
+    if (a->widened != NULL) return widen(a, batch, h);
+    const attn_i_matrix from = attn_i_view_matrix(&a->p.key, batch, h);
+    if (!a->key.copied) return from;
+    a->key.source = from;
+    attn_i_operand_load(&a->key, a->p.kernels, a->p.size);
+    return a->key.use;
+}
+
+static void keep_prepared(const append *a, attn_i_matrix from, int64_t batch, int64_t h)
+{
+    const attn_i_span sequences = sequences_of(a, batch);
+    const attn_memory *m = a->m;
+    for (int64_t b = sequences.first; b < sequences.end; b++) {
+        const int64_t first = attn_i_growth_first(&a->growth, b);
+        for (int64_t k = 0, n; k < count_of(a, b); k += n) {
+            n = run_of(a, b, k);
+            const attn_i_matrix to = attn_i_matrix_dense(place(a, &m->keys, b, h, k), n, m->keys.width);
+            attn_i_score_of(&a->p)->prepare_keys(&a->p, &a->state, attn_i_matrix_rows(from, first + k, n, a->p.size),
+                                                 to);
+        }
+    }
+}
+
 static void append_prepared(append *a)
 {
-    const attn_memory *m = a->m;
     attn_i_score_of(&a->p)->load(&a->p, &a->state);
-    for (int64_t b = 0; b < m->batch; b++) {
-        for (int64_t h = 0; h < m->key_heads; h++) {
-            attn_i_matrix from = attn_i_view_matrix(&a->p.key, b, h);
-            if (a->widened != NULL) {
-                from = widen(a, b, h);
-            } else if (a->key.copied) {
-                a->key.source = from;
-                attn_i_operand_load(&a->key, a->p.kernels, a->p.size);
-                from = a->key.use;
-            }
-            for (int64_t k = 0, n; k < count_of(a, b); k += n) {
-                n = run_of(a, b, k);
-                const attn_i_matrix to = attn_i_matrix_dense(place(a, &m->keys, b, h, k), n, m->keys.width);
-                attn_i_score_of(&a->p)->prepare_keys(&a->p, &a->state, attn_i_matrix_rows(from, k, n, a->p.size), to);
-            }
-        }
+    for (int64_t batch = 0; batch < a->p.batch; batch++) {
+        for (int64_t h = 0; h < a->p.key_heads; h++) keep_prepared(a, readable(a, batch, h), batch, h);
     }
 }
 
@@ -289,7 +343,7 @@ static attn_status append_some_turned(const append *a, int64_t b, int64_t first,
     const attn_i_stored_kernels *given = attn_i_engine_stored_kernels(m->engine, key->dtype);
     for (int64_t h = 0; h < m->key_heads; h++) {
         for (int64_t i = 0; i < n; i++) {
-            given->load(m->key_dim, attn_i_view_element(key, b, h, first + i, 0), key->stride[3],
+            given->load(m->key_dim, given_row(a, key, b, h, first + i), key->stride[3],
                         a->turned + (h * n + i) * m->key_dim);
         }
     }
@@ -363,35 +417,49 @@ static attn_status run(append *a)
     return status == ATTN_OK ? turn(a) : status;
 }
 
+static attn_status check_lengths(const append *a)
+{
+    const attn_memory *m = a->m;
+    for (int64_t b = 0; b < m->batch; b++) {
+        int64_t length;
+        if (attn_i_add(m->lengths[b], count_of(a, b), &length) && length <= ATTN_I_MOST_POSITIONS) continue;
+        return attn_i_fail(ATTN_ERR_OVERFLOW, "the positions of sequence %" PRId64 " cannot be counted", b);
+    }
+    return ATTN_OK;
+}
+
 static attn_status append_to(attn_memory *m, const attn_tensor *key, const attn_tensor *value,
-                             const attn_tensor *counts)
+                             const attn_tensor *counts, const attn_tensor *offsets)
 {
     if (m == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "memory is NULL");
     append a = {.m = m, .p = attn_i_memory_problem(m, 0)};
-    attn_status status = check(&a, key, value, counts);
+    attn_status status = check(&a, key, value, counts, offsets);
+    if (status == ATTN_OK) status = check_lengths(&a);
     if (status != ATTN_OK) return status;
     int64_t appended = 0; /* to any sequence */
-    for (int64_t b = 0; b < m->batch; b++) {
-        int64_t length;
-        if (!attn_i_add(m->lengths[b], count_of(&a, b), &length) || length > ATTN_I_MOST_POSITIONS) {
-            return attn_i_fail(ATTN_ERR_OVERFLOW, "the positions of sequence %" PRId64 " cannot be counted", b);
-        }
-        appended = attn_i_max(appended, count_of(&a, b));
-    }
+    for (int64_t b = 0; b < m->batch; b++) appended = attn_i_max(appended, count_of(&a, b));
     if (appended == 0) return ATTN_OK;
-    status = attn_i_memory_reserve(m, &a.counts, a.p.keys);
+    status = attn_i_memory_reserve(m, &a.growth);
     if (status == ATTN_OK) status = run(&a);
     if (status != ATTN_OK) {
         attn_i_memory_trim(m);
         return status;
     }
-    for (int64_t b = 0; b < m->batch; b++) attn_i_memory_set_length(m, b, m->lengths[b] + count_of(&a, b));
+    attn_i_memory_lengthen(m, &a.growth, 1);
     return ATTN_OK;
 }
 
 attn_status attn_memory_append(attn_memory *memory, const attn_tensor *key, const attn_tensor *value,
                                const attn_tensor *counts)
 {
-    attn_status status = append_to(memory, key, value, counts);
+    attn_status status = append_to(memory, key, value, counts, NULL);
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_memory_append", status);
+}
+
+attn_status attn_memory_append_ragged(attn_memory *memory, const attn_tensor *key, const attn_tensor *value,
+                                      const attn_tensor *offsets)
+{
+    attn_status status = offsets == NULL ? attn_i_fail(ATTN_ERR_ARGUMENT, "offsets is NULL")
+                                         : append_to(memory, key, value, NULL, offsets);
+    return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_memory_append_ragged", status);
 }

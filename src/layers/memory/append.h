@@ -9,7 +9,8 @@
 /* The memory's keys as the arguments of a call without queries: n of each sequence. */
 attn_i_problem attn_i_memory_problem(const attn_memory *memory, int64_t keys);
 
-/* The last positions of each sequence, as many as the tensors have, of a memory of raw keys. */
-void attn_i_memory_put(attn_memory *memory, const attn_tensor *key, const attn_tensor *value);
+/* The last positions of each sequence, which it was given of these tensors, of a memory of raw keys. */
+void attn_i_memory_put(attn_memory *memory, const attn_tensor *key, const attn_tensor *value,
+                       const attn_i_growth *growth);
 
 #endif

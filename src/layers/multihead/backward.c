@@ -71,7 +71,8 @@ static attn_status check(const attn_multihead *multihead, const attn_multihead_b
     if (status == ATTN_OK) status = attn_i_multihead_check(multihead, &forward, 1, &b->c);
     if (status != ATTN_OK) return status;
     const attn_i_multihead_call *c = &b->c;
-    const int64_t output[4] = {1, c->batch, c->queries, multihead->output_dim};
+    const attn_i_multihead_extent *e = &c->extent[ATTN_I_QUERY];
+    const int64_t output[4] = {1, e->batch, e->length, multihead->output_dim};
     if (b->args.accumulate != 0 && b->args.accumulate != 1) {
         return attn_i_fail(ATTN_ERR_ARGUMENT, "accumulate is %" PRId32 ", but must be 0 or 1", b->args.accumulate);
     }
@@ -143,6 +144,7 @@ static attn_status attend_back(backward *b, attn_i_multihead_scratch *scratch, c
     attn_forward_args forward = c->attention;
     forward.query = &part[ATTN_I_QUERY], forward.key = &part[ATTN_I_KEY], forward.value = &part[ATTN_I_VALUE];
     forward.context = &context, forward.logsumexp = &logsumexp;
+    if (c->source[ATTN_I_KEY] == ATTN_I_QUERY) forward.key_offsets = forward.query_offsets;
     attn_backward_args args = ATTN_BACKWARD_ARGS_INIT;
     args.forward = &forward;
     args.d_context = b->d_output.data != NULL ? &d_context : NULL;
@@ -202,7 +204,7 @@ static void go_back_to_inputs(const backward *b, attn_i_multihead_scratch *scrat
     for (int i = 0; i < b->c.group_count; i++) {
         const attn_i_multihead_group group = b->c.groups[i];
         const int source = b->c.source[group.first];
-        const attn_i_matrix d = attn_i_multihead_columns(d_rows, group);
+        const attn_i_matrix d = attn_i_multihead_columns(&b->c, d_rows, group);
         add_params(b, scratch, group, inputs[source].use, 1, d);
         if (b->d_input[source].data == NULL) continue;
         attn_i_multihead_product(&b->c, scratch, d, attn_i_multihead_weight(&b->c, group), NULL, d_inputs[source].use,
@@ -216,14 +218,15 @@ static attn_status clear(backward *b, attn_i_multihead_scratch *scratch)
 {
     attn_i_multihead_call *c = &b->c;
     attn_i_arena nowhere = {.base = NULL};
-    attn_i_multihead_rows rows;
-    attn_i_multihead_lay_out_parts(c, &nowhere, &rows);
-    attn_i_multihead_lay_out_context(c, &nowhere, &rows);
-    rows.logsumexp = NULL;
-    attn_status status = attend_back(b, scratch, &rows, &rows);
+    attn_i_multihead_rows none;
+    attn_i_multihead_lay_out_parts(c, &nowhere, &none);
+    attn_i_multihead_lay_out_context(c, &nowhere, &none);
+    none.logsumexp = NULL;
+    attn_status status = attend_back(b, scratch, &none, &none);
     if (status != ATTN_OK || scratch->arena.base == NULL) return status;
     for (int i = 0; i < ATTN_I_PARTS; i++) {
-        attn_i_target_clear(&b->d_input[i], b->args.accumulate);
+        const attn_i_view rows = attn_i_multihead_narrowed(c, i, &b->d_input[i]);
+        attn_i_target_clear(&rows, b->args.accumulate);
     }
     for (int32_t i = 0; i < c->m->param_count; i++) {
         attn_i_target_clear(&b->d_params[i], b->args.accumulate);
@@ -262,11 +265,13 @@ static attn_status compute(backward *b, attn_i_multihead_scratch *scratch)
     attn_i_multihead_lay_out_context(c, &scratch->arena, &d_rows);
     for (int i = 0; i < ATTN_I_PARTS; i++) {
         if (b->d_input[i].data != NULL) {
-            d_inputs[i] = attn_i_multihead_sequence_layout(c, &b->d_input[i], &scratch->arena);
+            d_inputs[i] = attn_i_multihead_sequence_layout(c, i, &b->d_input[i], &scratch->arena);
         }
     }
     d_output.use = attn_i_matrix_dense(NULL, 0, c->m->output_dim);
-    if (b->d_output.data != NULL) d_output = attn_i_multihead_sequence_layout(c, &b->d_output, &scratch->arena);
+    if (b->d_output.data != NULL) {
+        d_output = attn_i_multihead_sequence_layout(c, ATTN_I_QUERY, &b->d_output, &scratch->arena);
+    }
     if (!measures) attn_i_multihead_sequence_read(c, &d_output);
     attn_i_multihead_end(scratch, &scratch->arena);
     if (scratch->arena.overflow) return attn_i_fail(ATTN_ERR_OVERFLOW, "the rows of these shapes cannot be addressed");
@@ -279,12 +284,13 @@ static attn_status compute(backward *b, attn_i_multihead_scratch *scratch)
     if (status != ATTN_OK) return status;
     if (b->d_output.data != NULL) {
         attn_i_multihead_product(c, scratch, d_output.use, attn_i_multihead_weight(c, output_group), NULL,
-                                 d_rows.context, 0);
+                                 attn_i_multihead_used(c, ATTN_I_QUERY, d_rows.context), 0);
     }
-    add_params(b, scratch, output_group, attn_i_matrix_rows(rows.context, 0, d_output.use.rows, c->size), 0,
-               d_output.use);
+    const attn_i_matrix contexts = attn_i_multihead_used(c, ATTN_I_QUERY, rows.context);
+    add_params(b, scratch, output_group, attn_i_matrix_rows(contexts, 0, d_output.use.rows, c->size), 0, d_output.use);
     status = attend_back(b, scratch, &rows, &d_rows);
     if (status != ATTN_OK) return status;
+    attn_i_multihead_turn(c, scratch, &d_rows, wants_part(b, ATTN_I_QUERY), wants_part(b, ATTN_I_KEY), 1);
     go_back_to_inputs(b, scratch, inputs, d_inputs, &d_rows);
     for (int i = 0; i < ATTN_I_PARTS && !measures; i++) {
         if (b->d_input[i].data != NULL) attn_i_multihead_sequence_write(c, &d_inputs[i], b->args.accumulate);

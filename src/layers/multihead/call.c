@@ -4,6 +4,7 @@
  * attention in the middle. */
 #include "layers/multihead/call.h"
 
+#include "call/ragged.h"
 #include "handles/memory.h"
 #include "handles/status.h"
 #include "handles/structs.h"
@@ -11,6 +12,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stddef.h>
 
 static const char *const input_names[ATTN_I_PARTS] = {"query", "key", "value"};
 static const char *const dim_names[ATTN_I_PARTS] = {"query_dim", "key_dim", "value_dim"};
@@ -50,30 +52,62 @@ static attn_status check_input(attn_i_multihead_call *c, int i, const attn_tenso
     return ATTN_OK;
 }
 
-static attn_status check_lengths(attn_i_multihead_call *c)
+/* The rows of a part's input, of which `offsets`, if there are any, says whose they are. Sets *batch to the sequences.
+ */
+static attn_status check_extent(attn_i_multihead_call *c, int part, const attn_tensor *offsets, int64_t *batch)
 {
-    const attn_i_view *x = &c->input[ATTN_I_QUERY];
-    const attn_i_view *y = &c->input[c->source[ATTN_I_KEY]], *z = &c->input[c->source[ATTN_I_VALUE]];
-    c->batch = x->shape[1];
-    c->queries = x->shape[2];
-    c->keys = y->shape[2];
-    for (int i = ATTN_I_KEY; i < ATTN_I_PARTS; i++) {
-        const attn_i_view *view = &c->input[c->source[i]];
-        if (view->shape[1] == c->batch) continue;
-        return attn_i_fail(ATTN_ERR_SHAPE, "%s has batch %" PRId64 ", but query has %" PRId64, input_names[i],
-                           view->shape[1], c->batch);
+    const char *offsets_name = part == ATTN_I_QUERY ? "attention->query_offsets" : "attention->key_offsets";
+    const attn_i_view *view = &c->input[c->source[part]];
+    attn_i_multihead_extent *e = &c->extent[part];
+    *e = (attn_i_multihead_extent){.batch = view->shape[1], .length = view->shape[2]};
+    *batch = e->batch;
+    if (!attn_i_multiply(e->batch, e->length, &e->count) || e->count > ATTN_I_MOST_POSITIONS) {
+        return attn_i_fail(ATTN_ERR_OVERFLOW, "batch %" PRId64 " x %" PRId64 " %s cannot be counted", e->batch,
+                           e->length, part == ATTN_I_QUERY ? "queries" : "keys");
     }
-    if (z->shape[2] != c->keys) {
-        return attn_i_fail(ATTN_ERR_SHAPE, "value has length %" PRId64 ", but there are %" PRId64 " keys", z->shape[2],
-                           c->keys);
+    if (offsets == NULL) return ATTN_OK;
+    if (e->batch != 1) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "%s has batch %" PRId64 ", but with %s it must be 1", input_names[part],
+                           e->batch, offsets_name);
     }
-    int64_t rows;
-    if (!attn_i_multiply(c->batch, attn_i_max(c->queries, c->keys), &rows) || rows > ATTN_I_MOST_POSITIONS) {
-        return attn_i_fail(ATTN_ERR_OVERFLOW,
-                           "batch %" PRId64 " x %" PRId64 " queries or %" PRId64 " keys cannot be counted", c->batch,
-                           c->queries, c->keys);
+    attn_status status = attn_i_ragged_read_offsets(offsets, offsets_name, &e->offsets);
+    if (status != ATTN_OK) return status;
+    *batch = e->offsets.shape[3] - 1;
+    const int64_t last = attn_i_integer(&e->offsets, *batch);
+    if (last > e->length) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s ends with %" PRId64 ", but %s has %" PRId64 " rows", offsets_name,
+                           last, input_names[part], e->length);
     }
+    e->first = attn_i_integer(&e->offsets, 0);
+    e->count = last - e->first;
     return ATTN_OK;
+}
+
+/* In self-attention the queries' rows are those of the keys. */
+static attn_status check_rows(attn_i_multihead_call *c)
+{
+    const int self = c->source[ATTN_I_KEY] == ATTN_I_QUERY;
+    int64_t keys;
+    if (self && c->attention.key_offsets != NULL) {
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "attention->key_offsets is not NULL, but key is: query_offsets say it");
+    }
+    attn_status status = check_extent(c, ATTN_I_QUERY, c->attention.query_offsets, &c->batch);
+    c->extent[ATTN_I_KEY] = c->extent[ATTN_I_VALUE] = c->extent[ATTN_I_QUERY];
+    if (self || status != ATTN_OK) return status;
+    status = check_extent(c, ATTN_I_KEY, c->attention.key_offsets, &keys);
+    if (status != ATTN_OK) return status;
+    const attn_i_multihead_extent *e = &c->extent[ATTN_I_KEY];
+    c->extent[ATTN_I_VALUE] = *e;
+    if (keys != c->batch) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "key has batch %" PRId64 ", but query has %" PRId64, keys, c->batch);
+    }
+    const attn_i_view *z = &c->input[c->source[ATTN_I_VALUE]];
+    if (z->shape[1] != e->batch) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "value has batch %" PRId64 ", but key has %" PRId64, z->shape[1], e->batch);
+    }
+    if (z->shape[2] == e->length) return ATTN_OK;
+    return attn_i_fail(ATTN_ERR_SHAPE, "value has length %" PRId64 ", but there are %" PRId64 " keys", z->shape[2],
+                       e->length);
 }
 
 static attn_status check_attention(attn_i_multihead_call *c, int backward)
@@ -96,13 +130,10 @@ static attn_status check_attention(attn_i_multihead_call *c, int backward)
     const struct {
         const char *name;
         const void *tensor;
-    } nobodys[] = {{"query_offsets", c->attention.query_offsets}, /* rows of no sequence would be projected, too */
-                   {"key_offsets", c->attention.key_offsets},
-                   {"page_table", c->attention.page_table},
-                   {"page_offsets", c->attention.page_offsets}};
+    } nobodys[] = {{"page_table", c->attention.page_table}, {"page_offsets", c->attention.page_offsets}};
     for (size_t i = 0; i < sizeof nobodys / sizeof *nobodys; i++) {
         if (nobodys[i].tensor == NULL) continue;
-        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "attention->%s is not NULL, but a layer's batch is padded",
+        return attn_i_fail(ATTN_ERR_UNSUPPORTED, "attention->%s is not NULL, but a layer makes its keys",
                            nobodys[i].name);
     }
     if (backward) {
@@ -115,7 +146,8 @@ static attn_status check_attention(attn_i_multihead_call *c, int backward)
 
 static attn_status check_output(attn_i_multihead_call *c)
 {
-    const int64_t shape[4] = {1, c->batch, c->queries, c->m->output_dim};
+    const attn_i_multihead_extent *e = &c->extent[ATTN_I_QUERY];
+    const int64_t shape[4] = {1, e->batch, e->length, c->m->output_dim};
     if (c->args.output == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "output is NULL");
     return attn_i_problem_given_output(&c->means, c->args.output, "output", "[B, Tq, output_dim]", shape, &c->output);
 }
@@ -163,6 +195,7 @@ static attn_status check_memory(attn_i_multihead_call *c, int backward)
                            attn_i_shape_text(4, has, got), attn_i_shape_text(4, needs, wanted));
     }
     c->memory = c->args.memory;
+    c->growth = (attn_i_growth){.offsets = c->extent[ATTN_I_KEY].offsets, .each = c->extent[ATTN_I_KEY].length};
     return ATTN_OK;
 }
 
@@ -180,7 +213,8 @@ static void make_groups(attn_i_multihead_call *c)
 attn_status attn_i_multihead_args_read(const attn_multihead_args *given, const char *name, attn_multihead_args *args)
 {
     if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "%s is NULL", name);
-    return attn_i_struct_read(args, sizeof *args, sizeof *args, given, given->struct_size, "attn_multihead_args");
+    return attn_i_struct_read(args, sizeof *args, offsetof(attn_multihead_args, positions), given, given->struct_size,
+                              "attn_multihead_args");
 }
 
 attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_multihead_args *args, int backward,
@@ -195,7 +229,9 @@ attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_m
     }
     const attn_tensor *inputs[ATTN_I_PARTS] = {c->args.query, c->args.key, c->args.value};
     for (int i = 0; i < ATTN_I_PARTS && status == ATTN_OK; i++) status = check_input(c, i, inputs[i]);
-    if (status == ATTN_OK) status = check_lengths(c);
+    if (status == ATTN_OK) status = check_attention(c, backward);
+    if (status == ATTN_OK) status = check_rows(c);
+    if (status == ATTN_OK) status = attn_i_multihead_check_positions(c);
     if (status != ATTN_OK) return status;
     c->dtype = attn_i_dtype_computed(c->given);
     c->size = attn_i_dtype_size(c->dtype);
@@ -208,7 +244,6 @@ attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_m
                                 .size = c->size};
     make_groups(c);
     status = attn_i_params_check(multihead->params, multihead->param_count, attn_i_multihead_name, c->given);
-    if (status == ATTN_OK) status = check_attention(c, backward);
     if (status == ATTN_OK) status = check_memory(c, backward);
     if (status == ATTN_OK && !backward) status = check_output(c);
     return status == ATTN_OK ? check_saved(c) : status;
@@ -225,6 +260,10 @@ int attn_i_multihead_list_inputs(const attn_i_multihead_call *c, attn_i_named_vi
 {
     for (int i = 0; i < ATTN_I_PARTS; i++) {
         count = attn_i_multihead_list(list, count, "", input_names[i], &c->input[i]);
+    }
+    count = attn_i_multihead_list(list, count, "", "positions", &c->extent[ATTN_I_QUERY].positions);
+    if (c->source[ATTN_I_KEY] != ATTN_I_QUERY) {
+        count = attn_i_multihead_list(list, count, "", "key_positions", &c->extent[ATTN_I_KEY].positions);
     }
     for (int32_t i = 0; i < c->m->param_count; i++) {
         count = attn_i_multihead_list(list, count, "parameter ", c->m->params[i].name, &c->m->params[i].view);
@@ -244,9 +283,20 @@ static attn_i_matrix carve_rows(const attn_i_multihead_call *c, attn_i_arena *ar
     return (attn_i_matrix){attn_i_carve_matrix(arena, rows, stride, c->size), rows, columns, stride, 1};
 }
 
-attn_i_matrix attn_i_multihead_columns(const attn_i_multihead_rows *rows, attn_i_multihead_group group)
+static int64_t row_count(const attn_i_multihead_extent *e)
 {
-    attn_i_matrix columns = rows->part[group.first];
+    return e->batch * e->length;
+}
+
+attn_i_matrix attn_i_multihead_used(const attn_i_multihead_call *c, int part, attn_i_matrix rows)
+{
+    return attn_i_matrix_rows(rows, c->extent[part].first, c->extent[part].count, c->size);
+}
+
+attn_i_matrix attn_i_multihead_columns(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows,
+                                       attn_i_multihead_group group)
+{
+    attn_i_matrix columns = attn_i_multihead_used(c, group.first, rows->part[group.first]);
     for (int i = 1; i < group.count; i++) columns.columns += rows->part[group.first + i].columns;
     return columns;
 }
@@ -258,7 +308,7 @@ void attn_i_multihead_lay_out_parts(const attn_i_multihead_call *c, attn_i_arena
         int64_t all = 0;
         end = i == 0 && !self ? 1 : ATTN_I_PARTS;
         for (int k = i; k < end; k++) arena->overflow |= !attn_i_add(all, c->m->width[k], &all);
-        attn_i_matrix side = carve_rows(c, arena, c->batch * (i == 0 ? c->queries : c->keys), all);
+        attn_i_matrix side = carve_rows(c, arena, row_count(&c->extent[i]), all);
         for (int k = i; k < end; k++) {
             side.columns = c->m->width[k];
             rows->part[k] = side;
@@ -269,14 +319,14 @@ void attn_i_multihead_lay_out_parts(const attn_i_multihead_call *c, attn_i_arena
 
 void attn_i_multihead_lay_out_context(const attn_i_multihead_call *c, attn_i_arena *arena, attn_i_multihead_rows *rows)
 {
-    rows->context = carve_rows(c, arena, c->batch * c->queries, c->m->context_width);
+    rows->context = carve_rows(c, arena, row_count(&c->extent[ATTN_I_QUERY]), c->m->context_width);
 }
 
 void attn_i_multihead_lay_out_logsumexp(const attn_i_multihead_call *c, attn_i_arena *arena,
                                         attn_i_multihead_rows *rows)
 {
-    rows->logsumexp =
-        attn_i_carve_matrix(arena, c->batch * c->queries, c->m->query_heads, (int64_t)sizeof *rows->logsumexp);
+    rows->logsumexp = attn_i_carve_matrix(arena, row_count(&c->extent[ATTN_I_QUERY]), c->m->query_heads,
+                                          (int64_t)sizeof *rows->logsumexp);
 }
 
 attn_status attn_i_multihead_saved_bytes(const attn_i_multihead_call *c, size_t *bytes)
@@ -298,35 +348,36 @@ attn_status attn_i_multihead_saved_bytes(const attn_i_multihead_call *c, size_t 
 static _Alignas(ATTN_I_ALIGNMENT) char later[ATTN_I_ALIGNMENT];
 
 /* Where the rows could be laid out, so can be what lies between sequences; or there are none. */
-static attn_tensor heads_of(const attn_i_multihead_call *c, attn_i_matrix rows, int64_t heads, int64_t length)
+static attn_tensor heads_of(const attn_i_multihead_call *c, int part, attn_i_matrix rows, int64_t heads)
 {
+    const attn_i_multihead_extent *e = &c->extent[part];
     const int64_t dim = rows.columns / heads;
     return (attn_tensor){.data = rows.data == NULL ? later : rows.data,
                          .dtype = c->dtype,
                          .ndim = 4,
-                         .shape = {c->batch, heads, length, dim},
-                         .stride = {attn_i_multiply_most(length, rows.row_stride), dim, rows.row_stride, 1}};
+                         .shape = {e->batch, heads, e->length, dim},
+                         .stride = {attn_i_multiply_most(e->length, rows.row_stride), dim, rows.row_stride, 1}};
 }
 
 attn_tensor attn_i_multihead_heads(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows, int part)
 {
-    return part == ATTN_I_QUERY ? heads_of(c, rows->part[part], c->m->query_heads, c->queries)
-                                : heads_of(c, rows->part[part], c->m->key_heads, c->keys);
+    return heads_of(c, part, rows->part[part], part == ATTN_I_QUERY ? c->m->query_heads : c->m->key_heads);
 }
 
 attn_tensor attn_i_multihead_context(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows)
 {
-    return heads_of(c, rows->context, c->m->query_heads, c->queries);
+    return heads_of(c, ATTN_I_QUERY, rows->context, c->m->query_heads);
 }
 
 attn_tensor attn_i_multihead_logsumexp(const attn_i_multihead_call *c, const attn_i_multihead_rows *rows)
 {
+    const attn_i_multihead_extent *e = &c->extent[ATTN_I_QUERY];
     const int64_t heads = c->m->query_heads;
     return (attn_tensor){.data = rows->logsumexp == NULL ? (void *)later : rows->logsumexp,
                          .dtype = ATTN_F64,
                          .ndim = 3,
-                         .shape = {c->batch, heads, c->queries, 1},
-                         .stride = {attn_i_multiply_most(heads, c->queries), c->queries, 1, 1}};
+                         .shape = {e->batch, heads, e->length, 1},
+                         .stride = {attn_i_multiply_most(heads, e->length), e->length, 1, 1}};
 }
 
 /* ------------------------------------------------------------------------------------------- attention */
@@ -339,10 +390,12 @@ static void hide(attn_i_view *view)
 /* The caller wants it too. */
 static void give_logsumexp(const attn_i_multihead_call *c, const attn_i_view *from, const attn_i_view *to)
 {
+    const attn_i_multihead_extent *e = &c->extent[ATTN_I_QUERY];
+    const int64_t end = e->offsets.data != NULL ? e->first + e->count : e->length;
     if (attn_i_view_is_empty(to)) return;
-    for (int64_t b = 0; b < c->batch; b++) {
+    for (int64_t b = 0; b < e->batch; b++) {
         for (int64_t h = 0; h < c->m->query_heads; h++) {
-            for (int64_t i = 0; i < c->queries; i++) {
+            for (int64_t i = e->first; i < end; i++) {
                 attn_i_logsumexp_set(to, b, h, i, attn_i_logsumexp_get(from, b, h, i));
             }
         }
@@ -364,6 +417,8 @@ attn_status attn_i_multihead_attend(attn_i_multihead_call *c, attn_i_multihead_s
     args.key = c->memory == NULL ? &key : NULL;
     args.value = c->memory == NULL ? &value : NULL;
     args.memory = c->memory;
+    if (c->source[ATTN_I_KEY] == ATTN_I_QUERY) args.key_offsets = args.query_offsets;
+    if (c->memory != NULL) args.key_offsets = NULL;
     args.context = &context;
     if (keeps && !callers) args.logsumexp = &logsumexp;
     attn_status status = attn_i_problem_check_inner(c->m->mechanism, &args, c->given, p);

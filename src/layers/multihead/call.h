@@ -11,7 +11,16 @@
 #include "score/projection.h"
 #include "verbs/forward.h"
 
-/* Rows that the layer makes: those of sequence b from row b T on. The parts of one input share their rows, one beside
+/* Rows of a tensor [1, batch, length, dim], and of what the layer makes of them, one after the other: in order those of
+ * each sequence, `length` of them or, in a ragged batch, those from offset b to the next. */
+typedef struct attn_i_multihead_extent {
+    attn_i_view offsets; /* [1, 1, 1, B + 1], of a ragged batch, whose `batch` is 1; else without data */
+    int64_t batch, length;
+    int64_t first, count;  /* rows that sequences have */
+    attn_i_view positions; /* the caller's, [1, 1, batch, length]; data NULL: there are none */
+} attn_i_multihead_extent;
+
+/* Rows that the layer makes. The parts of one input share their rows, one beside
  * the other, so that a packed parameter makes them all by one product; heads are views of them. */
 typedef struct attn_i_multihead_rows {
     attn_i_matrix part[ATTN_I_PARTS]; /* projected queries, keys, values; or their gradients */
@@ -30,14 +39,16 @@ typedef struct attn_i_multihead_call {
     attn_forward_args attention; /* the caller's, or zeros */
     attn_dtype dtype, given;     /* that is computed in; of the caller's tensors, that or one of 16 bits */
     attn_i_storage storage;
-    int64_t size, batch, queries, keys;
-    attn_i_view input[ATTN_I_PARTS]; /* [1, B, T, dim]; data NULL: not given */
-    int source[ATTN_I_PARTS];        /* which input each part is projected from */
+    int64_t size, batch;                          /* of an element; sequences */
+    attn_i_view input[ATTN_I_PARTS];              /* [1, B, T, dim]; data NULL: not given */
+    int source[ATTN_I_PARTS];                     /* which input each part is projected from */
+    attn_i_multihead_extent extent[ATTN_I_PARTS]; /* of each part's rows */
     attn_i_multihead_group groups[ATTN_I_PARTS];
     int group_count;
     attn_i_view output;  /* data NULL in a backward call */
-    attn_memory *memory; /* attended to, once `keys` positions are appended; NULL: the projected keys are */
-    attn_i_view saved;   /* what the caller keeps of the rows, aligned; data NULL: nothing */
+    attn_memory *memory; /* attended to, once the keys are appended, as `growth` says; NULL: the projected keys are */
+    attn_i_growth growth;
+    attn_i_view saved;                      /* what the caller keeps of the rows, aligned; data NULL: nothing */
     attn_i_view params[ATTN_I_MOST_PARAMS]; /* the layer's, in dtype, from when a run has loaded them */
     attn_i_wide wide;                       /* of those, and of their gradients */
     attn_i_problem means;                   /* no problem: engine, kernels and dtypes, for products and checks */
@@ -61,7 +72,7 @@ attn_status attn_i_multihead_saved_bytes(const attn_i_multihead_call *call, size
 int attn_i_multihead_list(attn_i_named_view *list, int count, const char *kind, const char *name,
                           const attn_i_view *view);
 int attn_i_multihead_list_inputs(const attn_i_multihead_call *call, attn_i_named_view *list, int count);
-enum { ATTN_I_MOST_MULTIHEAD_TENSORS = ATTN_I_PARTS + ATTN_I_MOST_PARAMS };
+enum { ATTN_I_MOST_MULTIHEAD_TENSORS = ATTN_I_PARTS + 2 + ATTN_I_MOST_PARAMS };
 
 /* The scratch of a call: rows that last, and above them what each stage has for itself. */
 typedef struct attn_i_multihead_scratch {
@@ -94,11 +105,15 @@ attn_tensor attn_i_multihead_logsumexp(const attn_i_multihead_call *call, const 
  * then checked with rows that are nowhere, laid out by an arena that is thrown away. */
 static inline int attn_i_multihead_attends(const attn_i_multihead_call *call)
 {
-    return call->batch > 0 && call->queries > 0;
+    return call->extent[ATTN_I_QUERY].count > 0;
 }
 
-/* The columns of a group of parts, side by side. */
-attn_i_matrix attn_i_multihead_columns(const attn_i_multihead_rows *rows, attn_i_multihead_group group);
+/* Those rows of a part's, or with ATTN_I_QUERY of the contexts, that sequences have. */
+attn_i_matrix attn_i_multihead_used(const attn_i_multihead_call *call, int part, attn_i_matrix rows);
+
+/* The columns of a group of parts, side by side, of such rows. */
+attn_i_matrix attn_i_multihead_columns(const attn_i_multihead_call *call, const attn_i_multihead_rows *rows,
+                                       attn_i_multihead_group group);
 
 /* A parameter's rows for a group; ATTN_I_PARTS stands for the output's. A view without data: there is none. */
 attn_i_matrix attn_i_multihead_weight(const attn_i_multihead_call *call, attn_i_multihead_group group);
@@ -109,16 +124,17 @@ attn_i_matrix attn_i_multihead_weight_of(const attn_i_multihead_call *call, attn
 attn_i_view attn_i_multihead_bias_of(const attn_i_multihead_call *call, attn_i_multihead_group group,
                                      const attn_i_view *view);
 
-/* [1, B, T, dim] as one matrix of B T rows, where it lies if products can read it there; otherwise, and where its
- * numbers have 16 bits, `scratch` has room for a copy. And the copy, made or, from scratch, brought to where it
- * belongs. */
+/* The rows that sequences have of [1, batch, length, dim], a tensor like a part's input, as one matrix, where they lie
+ * if products can read them there; otherwise, and where their numbers have 16 bits, `scratch` has room for a copy. And
+ * the copy, made or, from scratch, brought to where it belongs. */
 typedef struct attn_i_multihead_sequence {
     attn_i_view view;
     attn_i_matrix use;
     int copied;
 } attn_i_multihead_sequence;
-attn_i_multihead_sequence attn_i_multihead_sequence_layout(const attn_i_multihead_call *call, const attn_i_view *view,
-                                                           attn_i_arena *arena);
+attn_i_view attn_i_multihead_narrowed(const attn_i_multihead_call *call, int part, const attn_i_view *view);
+attn_i_multihead_sequence attn_i_multihead_sequence_layout(const attn_i_multihead_call *call, int part,
+                                                           const attn_i_view *view, attn_i_arena *arena);
 void attn_i_multihead_sequence_read(const attn_i_multihead_call *call, const attn_i_multihead_sequence *sequence);
 void attn_i_multihead_sequence_write(const attn_i_multihead_call *call, const attn_i_multihead_sequence *sequence,
                                      int accumulate);
@@ -134,6 +150,12 @@ void attn_i_multihead_sum(const attn_i_multihead_call *call, attn_i_multihead_sc
 /* A stage: to = or += the sum of rows. */
 void attn_i_multihead_sum_rows(const attn_i_multihead_call *call, attn_i_multihead_scratch *scratch, attn_i_matrix rows,
                                const attn_i_view *to, int accumulate);
+
+/* Checks the positions of queries and keys. A stage: where the layer turns, queries and keys, or such of them as are
+ * wanted, are turned; or turned back, as gradients are. */
+attn_status attn_i_multihead_check_positions(attn_i_multihead_call *call);
+void attn_i_multihead_turn(const attn_i_multihead_call *call, attn_i_multihead_scratch *scratch,
+                           const attn_i_multihead_rows *rows, int queries, int keys, int back);
 
 /* The parameters as they are computed with. A backward call adds their gradients to the list first. */
 void attn_i_multihead_params(attn_i_multihead_call *call, attn_i_multihead_scratch *scratch);

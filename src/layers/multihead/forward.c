@@ -45,7 +45,7 @@ static attn_status compute(attn_i_multihead_call *c, attn_i_multihead_scratch *s
     attn_i_multihead_lay_out_parts(c, kept, &rows);
     attn_i_multihead_lay_out_context(c, kept, &rows);
     if (c->saved.data != NULL) attn_i_multihead_lay_out_logsumexp(c, kept, &rows);
-    const attn_i_multihead_sequence to = attn_i_multihead_sequence_layout(c, &c->output, &scratch->arena);
+    const attn_i_multihead_sequence to = attn_i_multihead_sequence_layout(c, ATTN_I_QUERY, &c->output, &scratch->arena);
     attn_i_multihead_end(scratch, &scratch->arena);
     if (scratch->arena.overflow) return attn_i_fail(ATTN_ERR_OVERFLOW, "the rows of these shapes cannot be addressed");
 
@@ -53,13 +53,13 @@ static attn_status compute(attn_i_multihead_call *c, attn_i_multihead_scratch *s
     if (c->memory != NULL && !measures && !c->args.attend_only) {
         const attn_tensor key = attn_i_multihead_heads(c, &rows, ATTN_I_KEY);
         const attn_tensor value = attn_i_multihead_heads(c, &rows, ATTN_I_VALUE);
-        attn_i_memory_put(c->memory, &key, &value);
+        attn_i_memory_put(c->memory, &key, &value, &c->growth);
     }
     attn_status status = attn_i_multihead_attend(c, scratch, &rows, 1);
     if (status != ATTN_OK) return status;
     const attn_i_view bias = attn_i_multihead_bias(c, output);
-    attn_i_multihead_product(c, scratch, rows.context, attn_i_matrix_transpose(attn_i_multihead_weight(c, output)),
-                             &bias, to.use, 0);
+    attn_i_multihead_product(c, scratch, attn_i_multihead_used(c, ATTN_I_QUERY, rows.context),
+                             attn_i_matrix_transpose(attn_i_multihead_weight(c, output)), &bias, to.use, 0);
     if (!measures) attn_i_multihead_sequence_write(c, &to, 0);
     return ATTN_OK;
 }
@@ -92,26 +92,21 @@ static attn_status apart(void *data, void *workspace, size_t bytes)
     return attn_i_check_scratch_apart(list, count, workspace, bytes);
 }
 
-/* The memory's sequences are longer, or again shorter, by what the call appends. */
-static void lengthen(const attn_i_multihead_call *c, int64_t by)
+/* The memory whose sequences become longer; NULL: none does. */
+static attn_memory *grown(const attn_i_multihead_call *c)
 {
-    if (c->memory != NULL && !c->args.attend_only) attn_i_memory_lengthen(c->memory, by * c->keys);
+    return c->args.attend_only ? NULL : c->memory;
 }
 
-/* Checks everything that can be wrong. */
-static attn_status prepare(const attn_multihead *multihead, const attn_multihead_args *args, attn_i_multihead_call *c,
-                           attn_i_call *call)
+/* Everything else that can be wrong, of sequences that have the length, and the room, which they will have. */
+static attn_status plan(attn_i_multihead_call *c, attn_i_call *call)
 {
     attn_i_multihead_scratch scratch = {.arena = {.base = NULL}};
     attn_i_named_view list[MOST_TENSORS];
-    attn_multihead_args read;
     int outputs;
-    attn_status status = attn_i_multihead_args_read(args, "args", &read);
-    if (status == ATTN_OK) status = attn_i_multihead_check(multihead, &read, 0, c);
-    if (status != ATTN_OK) return status;
-    lengthen(c, 1);
-    status = compute(c, &scratch);
-    lengthen(c, -1);
+    if (grown(c) != NULL) attn_i_memory_lengthen(c->memory, &c->growth, 1);
+    attn_status status = compute(c, &scratch);
+    if (grown(c) != NULL) attn_i_memory_lengthen(c->memory, &c->growth, -1);
     if (status == ATTN_OK) status = attn_i_scratch_measured(&scratch.arena, NULL);
     if (status != ATTN_OK) return status;
     const int count = list_tensors(c, list, &outputs);
@@ -119,23 +114,34 @@ static attn_status prepare(const attn_multihead *multihead, const attn_multihead
     return attn_i_views_apart(list, outputs, count);
 }
 
+/* Checks everything that can be wrong. What a memory will need is reserved, until it is trimmed. */
+static attn_status prepare(const attn_multihead *multihead, const attn_multihead_args *args, attn_i_multihead_call *c,
+                           attn_i_call *call)
+{
+    attn_multihead_args read;
+    attn_status status = attn_i_multihead_args_read(args, "args", &read);
+    if (status == ATTN_OK) status = attn_i_multihead_check(multihead, &read, 0, c);
+    if (status != ATTN_OK) return status;
+    if (grown(c) != NULL) status = attn_i_memory_reserve(c->memory, &c->growth);
+    if (status == ATTN_OK) status = plan(c, call);
+    if (status != ATTN_OK && grown(c) != NULL) attn_i_memory_trim(c->memory);
+    return status;
+}
+
 attn_status attn_multihead_forward(const attn_multihead *multihead, const attn_multihead_args *args)
 {
     attn_i_multihead_call c;
     attn_i_call call;
-    attn_memory *grown = NULL;
     attn_status status = prepare(multihead, args, &c, &call);
-    if (status == ATTN_OK && c.memory != NULL && !c.args.attend_only) {
-        grown = c.memory;
-        status = attn_i_memory_reserve(c.memory, &(attn_i_view){.data = NULL}, c.keys);
-        if (status == ATTN_OK) status = prepare(multihead, args, &c, &call); /* its rows lie elsewhere now */
-    }
     if (status == ATTN_OK) {
-        lengthen(&c, 1);
+        attn_memory *memory = grown(&c);
+        if (memory != NULL) attn_i_memory_lengthen(memory, &c.growth, 1);
         status = attn_i_call_run(&call);
-        if (status != ATTN_OK) lengthen(&c, -1);
+        if (status != ATTN_OK && memory != NULL) {
+            attn_i_memory_lengthen(memory, &c.growth, -1);
+            attn_i_memory_trim(memory);
+        }
     }
-    if (status != ATTN_OK && grown != NULL) attn_i_memory_trim(grown);
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_multihead_forward", status);
 }
 
@@ -144,6 +150,7 @@ attn_status attn_multihead_workspace(const attn_multihead *multihead, const attn
     attn_i_multihead_call c;
     attn_i_call call;
     attn_status status = prepare(multihead, args, &c, &call);
+    if (status == ATTN_OK && grown(&c) != NULL) attn_i_memory_trim(c.memory);
     if (status == ATTN_OK) status = attn_i_call_workspace_size(call.scratch, bytes);
     return status == ATTN_OK ? ATTN_OK : attn_i_fail_in("attn_multihead_workspace", status);
 }

@@ -6,10 +6,12 @@
 #include "handles/mechanism.h"
 #include "handles/status.h"
 #include "handles/structs.h"
+#include "position/position.h"
 #include "runtime/size.h"
 #include "score/score.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 
 const char attn_i_multihead_name[] = "multihead";
 
@@ -163,6 +165,16 @@ static attn_status add_params(attn_multihead *m)
     return ATTN_OK;
 }
 
+static attn_status set_rope(attn_multihead *m, const attn_rope_options *rope)
+{
+    if (rope == NULL) return ATTN_OK;
+    attn_status status =
+        attn_i_struct_read(&m->rope, sizeof m->rope, sizeof m->rope, rope, rope->struct_size, "attn_rope_options");
+    if (status == ATTN_OK) status = attn_i_rope_check(&m->rope, m->head_dim[ATTN_I_KEY], "a head");
+    m->turns = 1;
+    return status;
+}
+
 static attn_status create(const attn_mechanism *mechanism, const attn_multihead_options *given,
                           attn_multihead **multihead)
 {
@@ -170,8 +182,8 @@ static attn_status create(const attn_mechanism *mechanism, const attn_multihead_
     if (mechanism == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "mechanism is NULL");
     if (given == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "options is NULL");
     if (multihead == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "multihead is NULL");
-    attn_status status =
-        attn_i_struct_read(&o, sizeof o, sizeof o, given, given->struct_size, "attn_multihead_options");
+    attn_status status = attn_i_struct_read(&o, sizeof o, offsetof(attn_multihead_options, rope), given,
+                                            given->struct_size, "attn_multihead_options");
     if (status == ATTN_OK) status = complete(&o);
     if (status != ATTN_OK) return status;
     attn_multihead m = {.mechanism = mechanism,
@@ -182,6 +194,7 @@ static attn_status create(const attn_mechanism *mechanism, const attn_multihead_
                         .output_dim = o.output_dim};
     status = check_mechanism(mechanism, o.head_dim);
     if (status == ATTN_OK) status = measure(&o, &m);
+    if (status == ATTN_OK) status = set_rope(&m, o.rope);
     if (status == ATTN_OK) status = add_params(&m);
     if (status != ATTN_OK) return status;
     attn_multihead *made = attn_i_allocate(&m.engine->allocator, sizeof *made);

@@ -22,6 +22,8 @@ struct attn_multihead {
     int64_t width[ATTN_I_PARTS];     /* of the heads of one, side by side */
     int64_t context_width;           /* of the joined contexts */
     int64_t output_dim;
+    int turns; /* projected queries and keys, as `rope` says */
+    attn_rope_options rope;
     int32_t param_count;
     attn_i_param params[ATTN_I_MOST_PARAMS];
 };

@@ -62,11 +62,22 @@ attn_i_view attn_i_multihead_bias(const attn_i_multihead_call *c, attn_i_multihe
 
 /* ------------------------------------------------------------------------------------------- sequences */
 
-attn_i_multihead_sequence attn_i_multihead_sequence_layout(const attn_i_multihead_call *c, const attn_i_view *view,
-                                                           attn_i_arena *arena)
+attn_i_view attn_i_multihead_narrowed(const attn_i_multihead_call *c, int part, const attn_i_view *given)
 {
+    const attn_i_multihead_extent *e = &c->extent[part];
+    attn_i_view view = *given;
+    if (e->offsets.data == NULL || view.data == NULL) return view;
+    view.data += e->first * view.stride[2] * view.size;
+    view.shape[2] = e->count;
+    return view;
+}
+
+attn_i_multihead_sequence attn_i_multihead_sequence_layout(const attn_i_multihead_call *c, int part,
+                                                           const attn_i_view *given, attn_i_arena *arena)
+{
+    attn_i_multihead_sequence s = {.view = attn_i_multihead_narrowed(c, part, given)};
+    const attn_i_view *view = &s.view;
     const int64_t batch = view->shape[1], length = view->shape[2], dim = view->shape[3];
-    attn_i_multihead_sequence s = {.view = *view};
     s.use = (attn_i_matrix){view->data, batch * length, dim, length > 1 ? view->stride[2] : view->stride[1],
                             dim > 1 ? view->stride[3] : 1};
     const int even = batch <= 1 || length <= 1 || view->stride[1] == length * view->stride[2];
@@ -186,7 +197,7 @@ void attn_i_multihead_inputs(const attn_i_multihead_call *c, attn_i_multihead_sc
     for (int i = 0; i < ATTN_I_PARTS; i++) {
         inputs[i] = (attn_i_multihead_sequence){.copied = 0};
         if (c->input[i].data == NULL) continue;
-        inputs[i] = attn_i_multihead_sequence_layout(c, &c->input[i], &scratch->arena);
+        inputs[i] = attn_i_multihead_sequence_layout(c, i, &c->input[i], &scratch->arena);
         if (scratch->arena.base != NULL) attn_i_multihead_sequence_read(c, &inputs[i]);
     }
 }
@@ -199,6 +210,7 @@ void attn_i_multihead_project(const attn_i_multihead_call *c, attn_i_multihead_s
         const attn_i_view bias = attn_i_multihead_bias(c, group);
         attn_i_multihead_product(c, scratch, inputs[c->source[group.first]].use,
                                  attn_i_matrix_transpose(attn_i_multihead_weight(c, group)), &bias,
-                                 attn_i_multihead_columns(rows, group), 0);
+                                 attn_i_multihead_columns(c, rows, group), 0);
     }
+    attn_i_multihead_turn(c, scratch, rows, 1, !c->args.attend_only, 0);
 }
