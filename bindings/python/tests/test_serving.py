@@ -185,7 +185,7 @@ class Serving(unittest.TestCase):
         return context.swapaxes(1, 2).reshape(*x.shape[:2], -1) @ p["W_o"].T + p["b_o"]
 
     def test_a_layer_turns_by_positions(self):
-        layer, x, y = self.layer(rope=ROPE), self.normal(2, 5, 8), self.normal(2, 7, 8)
+        layer, x, y = self.layer(None, rope=ROPE), self.normal(2, 5, 8), self.normal(2, 7, 8)
         self.same(layer(x), self.formula(layer, x, range(5)))
         for positions in ([3, 1, 4, 1, 5], np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]], "i4")):
             self.same(layer(x, positions=positions), self.formula(layer, x, positions))
