@@ -13,7 +13,8 @@ int64_t attn_i_integer(const attn_i_view *view, int64_t index)
     return attn_i_view_integer(view, view->data + index * view->stride[3] * view->size);
 }
 
-attn_status attn_i_integers_check(const attn_tensor *tensor, const char *name, int64_t most, attn_i_view *view)
+attn_status attn_i_integers_check_from(const attn_tensor *tensor, const char *name, int64_t least, int64_t most,
+                                       attn_i_view *view)
 {
     attn_status status = attn_i_tensor_check(tensor, name, 1, view);
     if (status != ATTN_OK) return status;
@@ -24,11 +25,16 @@ attn_status attn_i_integers_check(const attn_tensor *tensor, const char *name, i
     const int64_t different = view->stride[3] == 0 ? attn_i_min(view->shape[3], 1) : view->shape[3];
     for (int64_t b = 0; b < different; b++) {
         const int64_t x = attn_i_integer(view, b);
-        if (x >= 0 && x <= most) continue;
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s[%" PRId64 "] is %" PRId64 ", but must be 0 .. %" PRId64, name, b, x,
-                           most);
+        if (x >= least && x <= most) continue;
+        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s[%" PRId64 "] is %" PRId64 ", but must be %" PRId64 " .. %" PRId64,
+                           name, b, x, least, most);
     }
     return ATTN_OK;
+}
+
+attn_status attn_i_integers_check(const attn_tensor *tensor, const char *name, int64_t most, attn_i_view *view)
+{
+    return attn_i_integers_check_from(tensor, name, 0, most, view);
 }
 
 attn_status attn_i_lengths_check(const attn_tensor *tensor, const char *name, int64_t batch, int64_t most,

@@ -6,8 +6,10 @@
 
 #include "handles/tensor.h"
 
-/* Integers [any], ATTN_I32 or ATTN_I64, each 0 .. most; and one of them. */
+/* Integers [any], ATTN_I32 or ATTN_I64, each 0 .. most, or least .. most; and one of them. */
 attn_status attn_i_integers_check(const attn_tensor *tensor, const char *name, int64_t most, attn_i_view *view);
+attn_status attn_i_integers_check_from(const attn_tensor *tensor, const char *name, int64_t least, int64_t most,
+                                       attn_i_view *view);
 int64_t attn_i_integer(const attn_i_view *view, int64_t index);
 
 /* An optional [batch] of them. */

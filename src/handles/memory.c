@@ -28,6 +28,12 @@ static int64_t pages_of(const attn_memory *m, int64_t positions)
     return attn_i_divide_up(positions, m->pool->rows);
 }
 
+/* Of what has an entry for each sequence there is one even without any: nothing is NULL then. */
+static int64_t entries_of(int64_t batch)
+{
+    return attn_i_max(batch, 1);
+}
+
 /* The bytes of the blocks; of pages there are none here. */
 static attn_status measure_blocks(const attn_memory *m, const contents *c, int64_t *keys, int64_t *values)
 {
@@ -59,14 +65,15 @@ static void release_pages(const attn_memory *m, const contents *c, int64_t b, in
 static void release(const attn_memory *m, const contents *c)
 {
     const attn_i_allocator *allocator = &m->engine->allocator;
+    const int64_t entries = entries_of(c->batch);
     int64_t keys, values;
     measure_blocks(m, c, &keys, &values);
     for (int64_t b = 0; b < c->batch && c->held != NULL && c->table != NULL; b++) release_pages(m, c, b, 0);
     if (m->pool != NULL) {
-        attn_i_release(allocator, c->table, (size_t)(c->batch * pages_of(m, c->capacity)) * sizeof *c->table);
-        attn_i_release(allocator, c->held, (size_t)c->batch * sizeof *c->held);
+        attn_i_release(allocator, c->table, (size_t)(entries * pages_of(m, c->capacity)) * sizeof *c->table);
+        attn_i_release(allocator, c->held, (size_t)entries * sizeof *c->held);
     }
-    attn_i_release(allocator, c->lengths, (size_t)c->batch * sizeof *c->lengths);
+    attn_i_release(allocator, c->lengths, (size_t)entries * sizeof *c->lengths);
     attn_i_release(allocator, c->keys, (size_t)keys);
     attn_i_release(allocator, c->values, (size_t)values);
 }
@@ -78,9 +85,10 @@ static attn_status make_contents(const attn_memory *m, int64_t batch, int64_t ca
     *c = (contents){.batch = batch, .capacity = capacity};
     if (m->pool != NULL) c->capacity = attn_i_multiply_most(pages_of(m, attn_i_max(capacity, 1)), m->pool->rows);
     attn_status status = measure_blocks(m, c, &keys, &values);
-    if (status == ATTN_OK && (!attn_i_multiply(batch, (int64_t)sizeof *c->lengths, &lengths) ||
-                              (m->pool != NULL && (!attn_i_multiply(batch, pages_of(m, c->capacity), &entries) ||
-                                                   !attn_i_multiply(entries, (int64_t)sizeof *c->table, &entries))))) {
+    if (status == ATTN_OK &&
+        (!attn_i_multiply(entries_of(batch), (int64_t)sizeof *c->lengths, &lengths) ||
+         (m->pool != NULL && (!attn_i_multiply(entries_of(batch), pages_of(m, c->capacity), &entries) ||
+                              !attn_i_multiply(entries, (int64_t)sizeof *c->table, &entries))))) {
         status = attn_i_fail(ATTN_ERR_OVERFLOW, "%" PRId64 " sequences cannot be addressed", batch);
     }
     if (status != ATTN_OK) return status;
@@ -129,10 +137,11 @@ static void share_pages(const attn_memory *from, int64_t row, int64_t b, content
     }
 }
 
-/* Sequence b of the contents becomes what sequence `row` of the memory is. */
+/* Sequence b of the contents becomes what sequence `row` of the memory is, or an empty one: row -1. */
 static void copy_sequence(const attn_memory *from, int64_t row, int64_t b, contents *c)
 {
-    c->lengths[b] = from->lengths[row];
+    c->lengths[b] = row < 0 ? 0 : from->lengths[row];
+    if (row < 0) return;
     if (from->pool != NULL) {
         share_pages(from, row, b, c);
         return;
@@ -411,10 +420,9 @@ static attn_status reorder(attn_memory *m, const attn_tensor *rows)
     attn_i_view view;
     contents c;
     if (m == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "memory is NULL");
-    attn_status status = attn_i_integers_check(rows, "rows", m->batch - 1, &view);
+    attn_status status = attn_i_integers_check_from(rows, "rows", -1, m->batch - 1, &view);
     if (status != ATTN_OK) return status;
     const int64_t batch = view.shape[3];
-    if (batch == 0) return attn_i_fail(ATTN_ERR_SHAPE, "rows is empty");
     int same = batch == m->batch;
     for (int64_t b = 0; b < batch && same; b++) same = attn_i_integer(&view, b) == b;
     if (same) return ATTN_OK;
@@ -467,5 +475,17 @@ attn_status attn_memory_lengths(const attn_memory *memory, int64_t *batch, int64
     }
     if (batch != NULL) *batch = memory->batch;
     if (lengths != NULL) memcpy(lengths, memory->lengths, (size_t)memory->batch * sizeof *lengths);
+    return ATTN_OK;
+}
+
+attn_status attn_memory_pages(const attn_memory *memory, int64_t *count, int64_t *unused)
+{
+    if (memory == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "attn_memory_pages: memory is NULL");
+    lock(memory);
+    const int64_t pages = memory->pool == NULL ? 0 : memory->pool->count;
+    const int64_t nobodys = memory->pool == NULL ? 0 : memory->pool->free;
+    unlock(memory);
+    if (count != NULL) *count = pages;
+    if (unused != NULL) *unused = nobodys;
     return ATTN_OK;
 }
