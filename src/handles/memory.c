@@ -150,7 +150,7 @@ static void copy_sequence(const attn_memory *from, int64_t row, int64_t b, conte
     copy_store(from, &from->values, row, b, c, c->values);
 }
 
-static void measure(attn_memory *m)
+void attn_i_memory_measure(attn_memory *m)
 {
     m->longest = 0;
     for (int64_t b = 0; b < m->batch; b++) m->longest = attn_i_max(m->longest, m->lengths[b]);
@@ -167,7 +167,7 @@ static void take_contents(attn_memory *m, const contents *c)
     m->keys.scales = attn_i_store_scales(&m->keys, c->batch, m->key_heads, c->capacity, c->keys);
     m->values.data = c->values;
     m->values.scales = attn_i_store_scales(&m->values, c->batch, m->key_heads, c->capacity, c->values);
-    measure(m);
+    attn_i_memory_measure(m);
 }
 
 static contents contents_of(const attn_memory *m)
@@ -265,87 +265,7 @@ void attn_i_memory_trim(attn_memory *m)
 void attn_i_memory_lengthen(attn_memory *m, const attn_i_growth *growth, int times)
 {
     for (int64_t b = 0; b < m->batch; b++) m->lengths[b] += times * attn_i_growth_rows(growth, b);
-    measure(m);
-}
-
-/* ---------------------------------------------------------------------------------------------- views */
-
-/* Where values are kept: among the keys, where these are the values as they come. */
-static const attn_i_store *store_of(const attn_memory *m, int is_value)
-{
-    const attn_i_store *keys = m->pool != NULL ? &m->pool->keys : &m->keys;
-    const attn_i_store *values = m->pool != NULL ? &m->pool->values : &m->values;
-    return is_value && values->width > 0 ? values : keys;
-}
-
-static attn_i_view view_of(const attn_memory *m, int is_value, int64_t width)
-{
-    const attn_i_page_pool *pool = m->pool;
-    const attn_i_store *store = store_of(m, is_value);
-    if (pool != NULL) return attn_i_store_view(store, pool->count, m->key_heads, pool->rows, pool->rows, width);
-    return attn_i_store_view(store, m->batch, m->key_heads, m->capacity, m->longest, width);
-}
-
-static attn_i_view scales_of(const attn_memory *m, int is_value)
-{
-    const attn_i_page_pool *pool = m->pool;
-    const attn_i_store *store = store_of(m, is_value);
-    if (pool != NULL) return attn_i_store_scales_view(store, pool->count, m->key_heads, pool->rows, pool->rows);
-    return attn_i_store_scales_view(store, m->batch, m->key_heads, m->capacity, m->longest);
-}
-
-attn_i_view attn_i_memory_key_scales(const attn_memory *m)
-{
-    return scales_of(m, 0);
-}
-
-attn_i_view attn_i_memory_value_scales(const attn_memory *m)
-{
-    return scales_of(m, 1);
-}
-
-attn_i_view attn_i_memory_keys(const attn_memory *m)
-{
-    return view_of(m, 0, m->keys.width);
-}
-
-attn_i_view attn_i_memory_values(const attn_memory *m)
-{
-    return view_of(m, 1, attn_i_memory_value_dim(m));
-}
-
-attn_i_view attn_i_memory_table(const attn_memory *m)
-{
-    if (m->pool == NULL) return (attn_i_view){.data = NULL};
-    const int64_t most = pages_of(m, m->capacity);
-    char *data = (char *)m->table;
-    return (attn_i_view){.data = data,
-                         .shape = {1, 1, m->batch, most},
-                         .stride = {0, 0, most, 1},
-                         .dtype = ATTN_I32,
-                         .size = (int64_t)sizeof *m->table,
-                         .first = data,
-                         .end = data + m->batch * most * (int64_t)sizeof *m->table};
-}
-
-attn_i_view attn_i_memory_lengths(const attn_memory *m)
-{
-    int even = m->pool == NULL;
-    for (int64_t b = 0; b < m->batch && even; b++) even = m->lengths[b] == m->longest;
-    if (even) return (attn_i_view){.data = NULL};
-    char *data = (char *)m->lengths;
-    return (attn_i_view){.data = data,
-                         .shape = {1, 1, 1, m->batch},
-                         .stride = {0, 0, 0, 1},
-                         .dtype = ATTN_I64,
-                         .size = (int64_t)sizeof *m->lengths,
-                         .first = data,
-                         .end = data + m->batch * (int64_t)sizeof *m->lengths};
-}
-
-int64_t attn_i_memory_value_dim(const attn_memory *m)
-{
-    return m->value_dim > 0 ? m->value_dim : m->key_dim;
+    attn_i_memory_measure(m);
 }
 
 /* ---------------------------------------------------------------------------------------------- make */
@@ -405,7 +325,7 @@ static attn_status truncate_to(attn_memory *m, const attn_tensor *lengths)
     }
     for (int64_t b = 0; b < m->batch; b++) m->lengths[b] = attn_i_integer(&view, b);
     attn_i_memory_trim(m);
-    measure(m);
+    attn_i_memory_measure(m);
     return ATTN_OK;
 }
 
@@ -454,7 +374,7 @@ static attn_status copy_memory(const attn_memory *m, attn_memory **copy)
     lock(m);
     for (int64_t b = 0; b < m->batch; b++) copy_sequence(m, b, b, &c);
     unlock(m);
-    measure(made);
+    attn_i_memory_measure(made);
     *copy = made;
     return ATTN_OK;
 }

@@ -72,6 +72,9 @@ attn_i_view attn_i_memory_table(const attn_memory *memory);
 /* Room for what each sequence is given, in rows that are its own. */
 attn_status attn_i_memory_reserve(attn_memory *memory, const attn_i_growth *growth);
 
+/* What the longest sequence has, after lengths were set. */
+void attn_i_memory_measure(attn_memory *memory);
+
 /* No more pages than its sequences fill: what was reserved and is not wanted is anybody's. */
 void attn_i_memory_trim(attn_memory *memory);
 

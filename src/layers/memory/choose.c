@@ -192,11 +192,11 @@ static attn_status keep(attn_memory *m, const attn_tensor *lengths, const attn_t
     for (int64_t b = 0; b < m->batch && status == ATTN_OK; b++) status = check_sequence(&c, b);
     if (status == ATTN_OK) status = make_room(&c);
     if (status != ATTN_OK) return status;
-    m->longest = 0;
     for (int64_t b = 0; b < m->batch; b++) {
         move_rows(&c, b);
-        attn_i_memory_set_length(m, b, length_of(&c, b) + count_of(&c, b));
+        m->lengths[b] = length_of(&c, b) + count_of(&c, b);
     }
+    attn_i_memory_measure(m);
     attn_i_memory_trim(m);
     return ATTN_OK;
 }
