@@ -71,7 +71,6 @@ static void forward_guesses(const batch *b, const model *m, model_input input, f
     }
     const int left = WINDOW - 1 + b->guesses, count = left + longest;
     unsigned char *columns = room((size_t)b->rows * (size_t)count);
-    for (int i = 0; i < b->rows * count; i++) columns[i] = 0;
     for (int c = 0; c < b->conversations; c++) {
         for (int i = b->first[c]; i < b->first[c + 1]; i++) show(b, c, i, columns + i * count, count);
     }

@@ -17,7 +17,7 @@ void check(attn_status status)
 
 void *room(size_t bytes)
 {
-    void *pointer = malloc(bytes);
+    void *pointer = calloc(1, bytes);
     if (pointer == NULL) abort();
     return pointer;
 }

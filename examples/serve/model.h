@@ -46,7 +46,7 @@ typedef struct model_input {
 /* Ends the program with the library's words, unless a call went well. */
 void check(attn_status status);
 
-/* Room for so many bytes, or the end of the program. */
+/* So many bytes, all 0, or the end of the program. */
 void *room(size_t bytes);
 
 model *model_create(void);
