@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * fuzz_layers.c: layers of heads (multihead_scene.h) of any shape, forward and backward, in workspaces, with what is
- * saved and without, failing, refused, and decoding over a memory. What is left of an input is another layer, of
- * 16 bits, which no memory decodes.
+ * saved and without, failing, refused, of ragged batches, and decoding over a memory. What is left of an input is
+ * another layer, of 16 bits, which no memory decodes.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -42,6 +42,10 @@ static struct setup take_setup(struct bytes *b)
     if (!(s.gives & GIVES_KEY)) s.keys = s.queries, s.dim[1] = s.dim[0];
     if (!(s.gives & GIVES_VALUE)) s.dim[2] = s.dim[1];
     if (s.flags & ATTN_MULTIHEAD_PACKED) s.dim[1] = s.dim[2] = s.dim[0];
+    static const unsigned turns[] = {0, LAYER_TURNED, LAYER_TURNED_IN_PART, LAYER_TURNED | LAYER_PLACED};
+    s.modifiers |= turns[large / 64];
+    if (large / 64 != 0) s.head_dim = (s.head_dim + 1) / 2 * 2;
+    if (large / 64 == 2 && s.head_dim < 4) s.head_dim = 4;
     return s;
 }
 
@@ -325,15 +329,62 @@ static void check_backward(const struct fuzzed *f, enum fuzz_engine on, struct b
     layer_destroy(&l);
 }
 
-/* ---------------------------------------------------------------------------------------------- memory */
+/* ---------------------------------------------------------------------------------------------- ragged */
 
-static attn_tensor rows(const struct array *array, int64_t first, int64_t count)
+static int64_t element_bytes(attn_dtype dtype)
+{
+    return dtype == ATTN_F64 ? 8 : dtype == ATTN_F32 ? 4 : 2;
+}
+
+/* Rows of [1, T, dim]. */
+static attn_tensor some_rows(const struct array *array, int64_t first, int64_t count)
 {
     attn_tensor t = array->tensor;
-    t.data = (char *)t.data + first * t.stride[1] * (t.dtype == ATTN_F32 ? 4 : 8);
+    t.data = (char *)t.data + first * t.stride[1] * element_bytes(t.dtype);
     t.shape[1] = count;
     return t;
 }
+
+/* Every sequence of a ragged batch gets what it gets alone, whatever is in rows that none has. */
+static void check_ragged(struct fuzzed f, enum fuzz_engine on)
+{
+    enum { SEQUENCES = 4 };
+    struct layer l;
+    struct rng rng = {f.seed + 1};
+    int64_t offsets[SEQUENCES + 1];
+    const int64_t ends = SEQUENCES + 1;
+    attn_tensor tensor;
+    f.setup.gives = 0;
+    f.setup.batch = 1;
+    f.setup.keys = f.setup.queries;
+    f.setup.dim[1] = f.setup.dim[2] = f.setup.dim[0];
+    f.setup.modifiers &= LAYER_TURNED | LAYER_TURNED_IN_PART;
+    f.weights = false;
+    create(&l, &f, on);
+    l.attention.logsumexp = NULL;
+    for (int i = 0; i <= SEQUENCES; i++) offsets[i] = rng_integer(&rng, i == 0 ? 0 : offsets[i - 1], f.setup.queries);
+    OK(attn_tensor_init(&tensor, offsets, ATTN_I64, 1, &ends));
+    for (int64_t i = 0; i < array_count(&l.input[0]); i++) {
+        const int64_t row = i / f.setup.dim[0];
+        if (row < offsets[0] || row >= offsets[SEQUENCES]) array_set(&l.input[0], i, NAN);
+    }
+    l.attention.query_offsets = &tensor;
+    forward(&l);
+    double *ragged = array_read(&l.output);
+    array_fill(&l.output, NAN);
+    l.attention.query_offsets = NULL;
+    for (int i = 0; i < SEQUENCES; i++) {
+        const attn_tensor x = some_rows(&l.input[0], offsets[i], offsets[i + 1] - offsets[i]);
+        const attn_tensor output = some_rows(&l.output, offsets[i], offsets[i + 1] - offsets[i]);
+        l.args.query = &x, l.args.output = &output;
+        forward(&l);
+    }
+    check_close(&l.output, ragged, NULL, step_bound, "ragged", on);
+    free(ragged);
+    layer_destroy(&l);
+}
+
+/* ---------------------------------------------------------------------------------------------- memory */
 
 /* Self-attention step by step gives what it gives for all at once; a step that fails appends nothing. */
 static void check_decoding(struct fuzzed f, enum fuzz_engine on, struct bytes *b)
@@ -344,7 +395,7 @@ static void check_decoding(struct fuzzed f, enum fuzz_engine on, struct bytes *b
     f.setup.gives = 0;
     f.setup.keys = f.setup.queries;
     f.setup.dim[1] = f.setup.dim[2] = f.setup.dim[0];
-    f.setup.modifiers = 0;
+    f.setup.modifiers &= LAYER_TURNED | LAYER_TURNED_IN_PART;
     if (f.setup.score > LAYER_GENERAL) f.setup.score = LAYER_SCALED_DOT;
     create(&l, &f, on);
     OK(attn_mechanism_set_causal(l.mechanism, ATTN_ALIGN_BOTTOM_RIGHT));
@@ -357,12 +408,13 @@ static void check_decoding(struct fuzzed f, enum fuzz_engine on, struct bytes *b
     options.key_dim = f.setup.head_dim;
     options.value_dim = f.setup.value_head_dim;
     options.capacity = take(b) % 8;
+    options.page = (int64_t)(f.seed % 4);
     OK(attn_memory_create(l.mechanism, &options, &memory));
     array_fill(&l.output, NAN);
     l.args.memory = memory;
     for (int64_t at = 0; at < f.setup.queries;) {
         const int64_t left = f.setup.queries - at, count = 1 + take(b) % (left < 4 ? left : 4);
-        const attn_tensor in = rows(&l.input[0], at, count), out = rows(&l.output, at, count);
+        const attn_tensor in = some_rows(&l.input[0], at, count), out = some_rows(&l.output, at, count);
         int64_t batch, lengths[3];
         l.args.query = &in;
         l.args.output = &out;
@@ -407,6 +459,7 @@ static void check_layer(struct bytes *b, attn_dtype dtype)
     create(&l, &f, on);
     check_forward(&l, &f, on);
     if (check % 8 == 0) check_alike(&l, &f, on, check / 64);
+    if (check % 8 == 0 && check / 8 % 2 == 1) check_ragged(f, on);
     if (check % 8 == 1) check_workspace(&l, &f, on, b);
     layer_destroy(&l);
     if (check % 8 == 2) check_failures(&f, on, b);
