@@ -48,8 +48,8 @@ end
         @test status(() -> keep!(memory, [1, 6], [3, 2], [0, 2, 2])) == :ATTN_ERR_ARGUMENT
         @test status(() -> keep!(memory, [1], [3], [0, 1])) == :ATTN_ERR_SHAPE
     end
-    turned = held(rope = TURN)
-    append!(turned, key[:, :, :, 1:1])
+    turned = held(rope = TURN, value_dim = 4)
+    append!(turned, key[:, :, :, 1:1], key[:, :, :, 2:2])
     @test status(() -> keep!(turned, [1], [3], [0, 1])) == :ATTN_ERR_UNSUPPORTED
 end
 
@@ -98,7 +98,7 @@ end
 
 # A layer of the formula, on matrices: x at its positions, y at others.
 function by_formula(layer, x, positions, y = x, key_positions = positions)
-    p = bound(layer)
+    p = (; bound(layer)...)
     heads(w, b, z, n) = permutedims(reshape(w * z .+ b, 6, n, :), (1, 3, 2))
     turn(z, at) = rope(z; layout = :halves, base = 100, positions = at)
     q, k = turn(heads(p.W_q, p.b_q, x, 4), positions), turn(heads(p.W_k, p.b_k, y, 2), key_positions)

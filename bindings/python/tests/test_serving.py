@@ -158,7 +158,7 @@ class Serving(unittest.TestCase):
         fixed = pages.copy()
         fixed.flags.writeable = False
         for error, words, given in ((attn.ArgumentError, "slots", {"slots": [0, 6]}), (attn.ArgumentError, "slots", {"slots": [3, 3]}),
-                                    (attn.ArgumentError, "slots", {"slots": [-2, 3]}), (attn.ShapeError, "slots", {"slots": [1]}),
+                                    (attn.ArgumentError, "slots", {"slots": [-2, 3]}), (attn.ShapeError, "key has shape", {"slots": [1]}),
                                     (attn.DTypeError, "slots is float64", {"slots": np.zeros(2)}),
                                     (attn.ArgumentError, "slots", {"slots": None}),
                                     (attn.ArgumentError, "key_pages", {"key_pages": None}),
