@@ -41,6 +41,7 @@
 #include "memory.hpp"       // IWYU pragma: export
 #include "merge.hpp"        // IWYU pragma: export
 #include "multihead.hpp"    // IWYU pragma: export
+#include "pages.hpp"        // IWYU pragma: export
 #include "position.hpp"     // IWYU pragma: export
 #include "status.hpp"       // IWYU pragma: export
 #include "tensor.hpp"       // IWYU pragma: export

@@ -33,6 +33,12 @@ struct memory_options {
     std::int64_t page = 0; /* positions of a page, of a pool that forks share; 0: each sequence lies by itself */
 };
 
+/* How many pages there are in a memory's pool, its forks' among them, and how many of these nobody has. */
+struct page_counts {
+    std::int64_t count = 0;
+    std::int64_t unused = 0;
+};
+
 /* attn_memory. It keeps the mechanism that it is made for alive, and what is bound to that stays borrowed. */
 class memory : public detail::handle<attn_memory, attn_memory_destroy>
 {
@@ -65,11 +71,26 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
         return static_cast<status>(attn_memory_append(get(), key.get(), value.get(), counts.get()));
     }
 
+    /* The same of a ragged batch: sequence b gets rows offsets[b] .. offsets[b + 1] - 1 of key [1, Hk, rows, Dk] and
+     * value. They are three, or, of a memory of keys alone, key, {} and offsets. */
+    status try_append_ragged(const const_tensor &key, const const_tensor &value, const const_tensor &offsets) noexcept
+    {
+        return static_cast<status>(attn_memory_append_ragged(get(), key.get(), value.get(), offsets.get()));
+    }
+
     status try_truncate(const const_tensor &lengths) noexcept
     {
         return static_cast<status>(attn_memory_truncate(get(), lengths.get()));
     }
 
+    /* Truncates to lengths [B], but for chosen positions, which then follow: of these entries offsets[b] .. offsets[b +
+     * 1] - 1 are sequence b's. */
+    status try_keep(const const_tensor &lengths, const const_tensor &positions, const const_tensor &offsets) noexcept
+    {
+        return static_cast<status>(attn_memory_keep(get(), lengths.get(), positions.get(), offsets.get()));
+    }
+
+    /* rows [any B]: whose copy each sequence becomes; -1: it is new and empty. */
     status try_reorder(const const_tensor &rows) noexcept
     {
         return static_cast<status>(attn_memory_reorder(get(), rows.get()));
@@ -93,6 +114,12 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
         return static_cast<status>(attn_memory_lengths(get(), &batch, lengths, count));
     }
 
+    result<page_counts> try_pages() const noexcept
+    {
+        return detail::told<page_counts>(
+            [&](page_counts *pages) { return attn_memory_pages(get(), &pages->count, &pages->unused); });
+    }
+
 #if ATTN_THROWS
     memory(const mechanism &rule, const memory_options &options) : memory(try_create(rule, options).value()) {}
 
@@ -101,9 +128,19 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
         detail::check(try_append(key, value, counts));
     }
 
+    void append_ragged(const const_tensor &key, const const_tensor &value, const const_tensor &offsets)
+    {
+        detail::check(try_append_ragged(key, value, offsets));
+    }
+
     void truncate(const const_tensor &lengths)
     {
         detail::check(try_truncate(lengths));
+    }
+
+    void keep(const const_tensor &lengths, const const_tensor &positions, const const_tensor &offsets)
+    {
+        detail::check(try_keep(lengths, positions, offsets));
     }
 
     void reorder(const const_tensor &rows)
@@ -126,6 +163,11 @@ class memory : public detail::handle<attn_memory, attn_memory_destroy>
         std::vector<std::int64_t> all(static_cast<std::size_t>(batch()));
         detail::check(try_lengths(all.data(), static_cast<std::int64_t>(all.size())));
         return all;
+    }
+
+    page_counts pages() const
+    {
+        return try_pages().value();
     }
 #endif
 };

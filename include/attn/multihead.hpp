@@ -10,11 +10,13 @@
 #include "forward.hpp"
 #include "mechanism.hpp"
 #include "memory.hpp"
+#include "position.hpp"
 #include "status.hpp"
 #include "tensor.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace attn
 {
@@ -31,20 +33,23 @@ struct multihead_options {
     std::int64_t output_dim = 0;
     bool bias = false;
     bool packed = false;
+    std::optional<rope_options> rope = {}; /* projected queries and keys are turned by their positions */
 };
 
 /* attn_multihead_args. */
 struct multihead_args {
-    const_tensor query = {}; /* x [B, Tq, query_dim] */
-    const_tensor key = {};   /* y [B, Tk, key_dim]; left out: the queries */
-    const_tensor value = {}; /* z [B, Tk, value_dim]; left out: the keys */
-    forward_args attention =
-        {};                    /* mask, bias, key_lengths, query_start, and the outputs of the heads but the context */
-    tensor output = {};        /* out [B, Tq, output_dim] */
-    buffer saved = {};         /* for backward, of saved(); or left out */
-    attn::memory *memory = {}; /* keys and values of the heads that there are already; appended to */
-    bool attend_only = false;  /* with a memory: nothing is appended */
-    buffer workspace = {};     /* scratch, of workspace(); left out: the engine's */
+    const_tensor query = {};     /* x [B, Tq, query_dim] */
+    const_tensor key = {};       /* y [B, Tk, key_dim]; left out: the queries */
+    const_tensor value = {};     /* z [B, Tk, value_dim]; left out: the keys */
+    forward_args attention = {}; /* mask, bias, key_lengths, offsets, query_start, and the outputs of the heads but the
+                                    context */
+    tensor output = {};          /* out [B, Tq, output_dim] */
+    buffer saved = {};           /* for backward, of saved(); or left out */
+    attn::memory *memory = {};   /* keys and values of the heads that there are already; appended to */
+    bool attend_only = false;    /* with a memory: nothing is appended */
+    buffer workspace = {};       /* scratch, of workspace(); left out: the engine's */
+    const_tensor positions = {}; /* of x's rows where the layer turns: [B, Tq], or [Tq], of a ragged batch [rows] */
+    const_tensor key_positions = {}; /* likewise of y's; left out in self-attention, where they are the same */
 };
 
 /* attn_multihead_backward_args, but for the forward call's, which are an argument of their own. */
@@ -91,6 +96,8 @@ struct multihead_call {
         args.workspace = given.workspace.data;
         args.workspace_size = given.workspace.size;
         args.memory = given.memory != nullptr ? given.memory->get() : nullptr;
+        args.positions = given.positions.get();
+        args.key_positions = given.key_positions.get();
     }
 
     multihead_call(const multihead_call &) = delete;
@@ -125,6 +132,8 @@ class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
     static result<multihead> try_create(const mechanism &rule, const multihead_options &options) noexcept
     {
         auto c = detail::sized<attn_multihead_options>();
+        auto rope = detail::sized<attn_rope_options>();
+        if (options.rope) rope = detail::lower(*options.rope);
         c.flags = (options.bias ? std::uint32_t{ATTN_MULTIHEAD_BIAS} : 0u) |
                   (options.packed ? std::uint32_t{ATTN_MULTIHEAD_PACKED} : 0u);
         c.query_heads = options.query_heads;
@@ -135,6 +144,7 @@ class multihead : public detail::handle<attn_multihead, attn_multihead_destroy>
         c.head_dim = options.head_dim;
         c.value_head_dim = options.value_head_dim;
         c.output_dim = options.output_dim;
+        c.rope = options.rope ? &rope : nullptr;
         return detail::told<multihead, attn_multihead *>(
             [&](attn_multihead **made) { return attn_multihead_create(rule.get(), &c, made); });
     }

@@ -22,8 +22,8 @@ using Serialization
 
 export AttnError, Call, Engine, Gradient, Mechanism, MultiHead, Rope
 export alibi_slopes, attention, attention_grad, attentional, attentional_grad, backward, bind!, bound, decomposable,
-       decomposable_grad, describe, forward, info, lengths, merge_parts, param_shapes, param_total, reorder!, reserve!, rope, run!,
-       set_alibi!, set_causal!, set_local!, set_normaliser!, set_precision!, set_relative!, set_scale!, set_sinks!, set_softcap!,
+       decomposable_grad, describe, forward, info, keep!, lengths, merge_parts, pages, pages_append!, param_shapes, param_total,
+       reorder!, reserve!, rope, run!, set_alibi!, set_causal!, set_local!, set_normaliser!, set_precision!, set_relative!, set_scale!, set_sinks!, set_softcap!,
        set_temperature!, set_window!, sinusoidal, truncate!
 
 include("failures.jl")
@@ -44,6 +44,7 @@ include("attention.jl")
 include("multihead.jl")
 include("attentional.jl")
 include("merge.jl")
+include("pages.jl")
 include("decomposable.jl")
 
 function __init__()

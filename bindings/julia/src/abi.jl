@@ -78,6 +78,19 @@ mutable struct MemoryOptions <: Sized
     MemoryOptions() = blank!(new())
 end
 
+mutable struct PagesAppendArgs <: Sized
+    struct_size::UInt32
+    reserved::Int32
+    slots::TensorPtr
+    key::TensorPtr
+    value::TensorPtr
+    key_pages::TensorPtr
+    value_pages::TensorPtr
+    key_scales::TensorPtr
+    value_scales::TensorPtr
+    PagesAppendArgs() = blank!(new())
+end
+
 mutable struct WeightsStats <: Sized
     struct_size::UInt32
     reserved::Int32
@@ -199,6 +212,7 @@ mutable struct MultiheadOptions <: Sized
     head_dim::Int64
     value_head_dim::Int64
     output_dim::Int64
+    rope::Ptr{RopeOptions}
     MultiheadOptions() = blank!(new())
 end
 
@@ -215,6 +229,8 @@ mutable struct MultiheadArgs <: Sized
     workspace::Ptr{UInt8}
     workspace_size::Csize_t
     memory::Ptr{Cvoid}
+    positions::TensorPtr
+    key_positions::TensorPtr
     MultiheadArgs() = blank!(new())
 end
 
@@ -240,7 +256,8 @@ mutable struct MultiheadBackwardArgs <: Sized
 end
 
 const STRUCTS = (attn_tensor = Tensor, attn_engine_options = EngineOptions, attn_param_info = ParamInfo,
-                 attn_rope_options = RopeOptions, attn_memory_options = MemoryOptions, attn_weights_stats = WeightsStats,
+                 attn_rope_options = RopeOptions, attn_memory_options = MemoryOptions,
+                 attn_pages_append_args = PagesAppendArgs, attn_weights_stats = WeightsStats,
                  attn_forward_args = ForwardArgs,
                  attn_backward_args = BackwardArgs, attn_attentional_args = AttentionalArgs,
                  attn_merge_args = MergeArgs, attn_decomposable_args = DecomposableArgs,
@@ -315,10 +332,14 @@ const Out = Ptr{HandlePtr}
 @import_c attn_memory_create(HandlePtr, Ptr{MemoryOptions}, Out)
 @import_c attn_memory_destroy(HandlePtr)::Cvoid
 @import_c attn_memory_append(HandlePtr, TensorPtr, TensorPtr, TensorPtr)
+@import_c attn_memory_append_ragged(HandlePtr, TensorPtr, TensorPtr, TensorPtr)
 @import_c attn_memory_truncate(HandlePtr, TensorPtr)
+@import_c attn_memory_keep(HandlePtr, TensorPtr, TensorPtr, TensorPtr)
 @import_c attn_memory_reorder(HandlePtr, TensorPtr)
 @import_c attn_memory_fork(HandlePtr, Out)
 @import_c attn_memory_lengths(HandlePtr, Ptr{Int64}, Ptr{Int64}, Int64)
+@import_c attn_memory_pages(HandlePtr, Ptr{Int64}, Ptr{Int64})
+@import_c attn_pages_append(HandlePtr, Ptr{PagesAppendArgs})
 @import_c attn_forward(HandlePtr, Ptr{ForwardArgs})
 @import_c attn_plan_create(HandlePtr, Ptr{ForwardArgs}, Out)
 @import_c attn_plan_run(HandlePtr, Ptr{ForwardArgs})

@@ -18,8 +18,8 @@ bound then. (Not exported: Julia's own `Memory` has been in Base since 1.11.)
 - `page`: positions of a page: the sequences have pages of one pool, which those that `reorder!` and `copy` make share until one
   of them is appended to. What changes a memory must not run beside a use of its copies then. 0: each sequence lies by itself
 
-`append!`, [`truncate!`](@ref), [`reorder!`](@ref) and `copy` work on it, [`lengths`](@ref) tells how much it holds. What
-changes it must not run beside any other use of it. It keeps its mechanism alive.
+`append!`, [`truncate!`](@ref), [`keep!`](@ref), [`reorder!`](@ref) and `copy` work on it, [`lengths`](@ref) tells how much it
+holds, [`pages`](@ref) how much of its pool is in use. What changes it must not run beside any other use of it. It keeps its mechanism alive.
 """
 mutable struct Memory <: Handle
     owned::Owned
@@ -57,17 +57,21 @@ function Memory(mechanism::Mechanism, key::AbstractArray, value::MaybeArray = no
 end
 
 """
-    append!(memory, key, value = nothing; counts = nothing)
+    append!(memory, key, value = nothing; counts = nothing, offsets = nothing)
 
 Appends `n` positions to each sequence, or the first `counts[b]` of them to sequence `b`: `key` `[Dk, n, Hk, B]` (`nothing`
-where no key is read), `value` `[Dv, n, Hk, B]` (`nothing` where the keys are the values). All or nothing: refused, among
-others, where a fixed memory is full. Returns the memory.
+where no key is read), `value` `[Dv, n, Hk, B]` (`nothing` where the keys are the values). With `offsets`, `B + 1` numbers, it is
+a ragged batch: `key` is `[Dk, all of them, Hk]`, and sequence `b` gets the columns `offsets[b] + 1 : offsets[b + 1]`. All or
+nothing: refused, among others, where a fixed memory is full. Returns the memory.
 """
 function Base.append!(memory::Memory, key::MaybeArray, value::MaybeArray = nothing;
-                      counts::Union{Nothing,Lengths} = nothing)
-    numbers = lengths_of(counts, "counts")
-    GC.@preserve key value numbers attn_memory_append(memory, reference(key, "key"), reference(value, "value"),
-                                                      reference(numbers, "counts"))
+                      counts::Union{Nothing,Lengths} = nothing, offsets::Union{Nothing,Lengths} = nothing)
+    counts === nothing || offsets === nothing ||
+        refuse(:ATTN_ERR_ARGUMENT, "counts are given, but so are offsets, which say how many each sequence gets")
+    append, name = offsets === nothing ? (attn_memory_append, "counts") : (attn_memory_append_ragged, "offsets")
+    numbers = lengths_of(offsets === nothing ? counts : offsets, name)
+    GC.@preserve key value numbers append(memory, reference(key, "key"), reference(value, "value"),
+                                          reference(numbers, name))
     return memory
 end
 
@@ -83,10 +87,26 @@ function truncate!(memory::Memory, lengths::Lengths)
 end
 
 """
+    keep!(memory, lengths, positions, offsets)
+
+The same, but for positions that were chosen, which then follow in their order: the branch of a tree of guesses that came
+true. Of `positions`, which count from 0, sequence `b` keeps `offsets[b] + 1 : offsets[b + 1]`: each at least `lengths[b]`, and
+more than the one before. Columns that a [`Rope`](@ref) has turned stay where they are, or it is refused. Returns the memory.
+"""
+function keep!(memory::Memory, lengths::Lengths, positions::Lengths, offsets::Lengths)
+    lengths, positions = lengths_of(lengths, "lengths"), lengths_of(positions, "positions")
+    offsets = lengths_of(offsets, "offsets")
+    GC.@preserve lengths positions offsets attn_memory_keep(memory, reference(lengths, "lengths"),
+                                                            reference(positions, "positions"), reference(offsets, "offsets"))
+    return memory
+end
+
+"""
     reorder!(memory, rows)
 
-Makes sequence `b` a copy of what sequence `rows[b]` was, counted from 1: the survivors of a beam. There are as many
-sequences as rows then. Returns the memory.
+Makes sequence `b` a copy of what sequence `rows[b]` was, counted from 1, or, where that is 0, a new and empty one: the survivors
+of a beam; those of a batch that go on, and those that join it. There are as many sequences as rows then, perhaps none.
+Returns the memory.
 """
 function reorder!(memory::Memory, rows::Lengths)
     numbers = [index - 1 for index in lengths_of(rows, "rows")]
@@ -116,6 +136,17 @@ function lengths(memory::Memory)
     numbers = Vector{Int64}(undef, batch[])
     attn_memory_lengths(memory, batch, numbers, batch[])
     return numbers
+end
+
+"""
+    pages(memory) -> (count, unused)
+
+How many pages its pool has, its copies' among them, and how many of these nobody has: a `NamedTuple`, of zeros without pages.
+"""
+function pages(memory::Memory)
+    count, unused = Ref{Int64}(0), Ref{Int64}(0)
+    attn_memory_pages(memory, count, unused)
+    return (count = count[], unused = unused[])
 end
 
 longest(memory::Memory) = reduce(max, lengths(memory); init = 0)

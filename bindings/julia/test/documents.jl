@@ -36,7 +36,7 @@ end
 
 @testset "another library is refused" begin
     sizes(structs) = [Attn.constant("sizeof $name") == sizeof(type) for (name, type) in pairs(structs)]
-    @test all(sizes(Attn.STRUCTS)) && length(Attn.STRUCTS) == 14
+    @test all(sizes(Attn.STRUCTS)) && length(Attn.STRUCTS) == 15
     @test_throws AttnError Attn.constant("sizeof attn_nothing")
     mktemp() do file, io
         withenv("ATTN_LIBRARY" => file) do

@@ -192,7 +192,7 @@ end
     pick(array) = array[:, :, :, rows]
     @test near(mechanism(pick(query); memory = other),
                mechanism(pick(query), pick(key), pick(value); key_lengths = [6, 6, 9]))
-    @test status(() -> reorder!(other, [0])) == :ATTN_ERR_ARGUMENT
+    @test status(() -> reorder!(other, [-1])) == :ATTN_ERR_ARGUMENT
     fixed = Attn.Memory(mechanism; key_dim = 6, capacity = 2, fixed = true, type = Float64)
     append!(fixed, key[:, 1:2, 1, 1])
     @test status(() -> append!(fixed, key[:, 1:1, 1, 1])) == :ATTN_ERR_BUFFER && lengths(fixed) == [2]

@@ -10,7 +10,7 @@ using Serialization
 using Test
 
 include("formulas.jl")
-files = isempty(ARGS) ? ["order", "arrays", "attention", "half", "quantised", "ragged", "precision", "handles", "layers", "documents"] : ARGS
+files = isempty(ARGS) ? ["order", "arrays", "attention", "half", "quantised", "ragged", "precision", "handles", "layers", "serving", "documents"] : ARGS
 @testset "$file" for file in files
     include("$file.jl")
 end

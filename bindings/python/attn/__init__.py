@@ -16,18 +16,19 @@ from ._dtypes import bfloat16
 from ._handles import Engine
 from ._library import ArgumentError, DTypeError, Error, OutOfMemoryError, ShapeError, UnsupportedError, lib
 from ._mechanism import Mechanism
-from ._memory import Memory
+from ._memory import Memory, Pages
 from ._merge import merge
 from ._multihead import MultiHead, MultiHeadGradients, MultiHeadResult
+from ._pages import pages_append
 from ._plot import plot
 from ._position import Rope, alibi_slopes, rope, sinusoidal
 from ._run import Gradients, Result, Stats
 
 __all__ = ["ArgumentError", "AttentionalGradients", "Call", "DTypeError", "DecomposableGradients", "Decomposed",
            "Engine", "Error", "Gradient", "Gradients", "Mechanism", "Memory", "MultiHead", "MultiHeadGradients",
-           "MultiHeadResult", "OutOfMemoryError", "Result", "Rope", "ShapeError", "Stats", "UnsupportedError", "alibi_slopes",
-           "attention", "attention_grad", "attentional", "attentional_grad", "bfloat16", "decomposable", "decomposable_grad",
-           "info", "merge", "plot", "rope", "sinusoidal", "version"]
+           "MultiHeadResult", "OutOfMemoryError", "Pages", "Result", "Rope", "ShapeError", "Stats", "UnsupportedError",
+           "alibi_slopes", "attention", "attention_grad", "attentional", "attentional_grad", "bfloat16", "decomposable",
+           "decomposable_grad", "info", "merge", "pages_append", "plot", "rope", "sinusoidal", "version"]
 
 version: str = lib.attn_version().decode()
 __version__ = version

@@ -42,6 +42,11 @@ class MemoryOptions(Structure):
                 ("capacity", c_int64), ("rope", POINTER(RopeOptions)), ("page", c_int64)]
 
 
+class PagesAppendArgs(Structure):
+    _fields_ = [("struct_size", c_uint32), ("reserved", c_int32),
+                *_tensors("slots", "key", "value", "key_pages", "value_pages", "key_scales", "value_scales")]
+
+
 class WeightsStats(Structure):
     _fields_ = [("struct_size", c_uint32), ("reserved", c_int32), *_tensors("entropy", "strongest", "key_sums")]
 
@@ -85,13 +90,14 @@ class DecomposableArgs(Structure):
 class MultiheadOptions(Structure):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("query_heads", c_int64), ("key_heads", c_int64),
                 ("query_dim", c_int64), ("key_dim", c_int64), ("value_dim", c_int64), ("head_dim", c_int64),
-                ("value_head_dim", c_int64), ("output_dim", c_int64)]
+                ("value_head_dim", c_int64), ("output_dim", c_int64), ("rope", POINTER(RopeOptions))]
 
 
 class MultiheadArgs(Structure):
     _fields_ = [("struct_size", c_uint32), ("attend_only", c_int32), *_tensors("query", "key", "value"),
                 ("attention", POINTER(ForwardArgs)), *_tensors("output"), ("saved", c_void_p), ("saved_size", c_size_t),
-                ("workspace", c_void_p), ("workspace_size", c_size_t), ("memory", c_void_p)]
+                ("workspace", c_void_p), ("workspace_size", c_size_t), ("memory", c_void_p),
+                *_tensors("positions", "key_positions")]
 
 
 class MultiheadBackwardArgs(Structure):
@@ -104,7 +110,8 @@ class MultiheadBackwardArgs(Structure):
 
 STRUCTS: dict[str, type[Structure]] = {
     "tensor": Tensor, "engine_options": EngineOptions, "param_info": ParamInfo, "rope_options": RopeOptions,
-    "memory_options": MemoryOptions, "weights_stats": WeightsStats, "forward_args": ForwardArgs, "backward_args": BackwardArgs,
+    "memory_options": MemoryOptions, "pages_append_args": PagesAppendArgs, "weights_stats": WeightsStats,
+    "forward_args": ForwardArgs, "backward_args": BackwardArgs,
     "attentional_args": AttentionalArgs, "merge_args": MergeArgs, "decomposable_args": DecomposableArgs,
     "multihead_options": MultiheadOptions, "multihead_args": MultiheadArgs, "multihead_backward_args": MultiheadBackwardArgs}
 
@@ -141,10 +148,14 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "rope": [_HANDLE, POINTER(RopeOptions), _TENSOR, _TENSOR],
     "memory_create": [_HANDLE, POINTER(MemoryOptions), _OUT],
     "memory_append": [_HANDLE, _TENSOR, _TENSOR, _TENSOR],
+    "memory_append_ragged": [_HANDLE, _TENSOR, _TENSOR, _TENSOR],
     "memory_truncate": [_HANDLE, _TENSOR],
+    "memory_keep": [_HANDLE, _TENSOR, _TENSOR, _TENSOR],
     "memory_reorder": [_HANDLE, _TENSOR],
     "memory_fork": [_HANDLE, _OUT],
     "memory_lengths": [_HANDLE, POINTER(c_int64), POINTER(c_int64), c_int64],
+    "memory_pages": [_HANDLE, POINTER(c_int64), POINTER(c_int64)],
+    "pages_append": [_HANDLE, POINTER(PagesAppendArgs)],
     "forward": [_HANDLE, POINTER(ForwardArgs)],
     "forward_workspace": [_HANDLE, POINTER(ForwardArgs), _SIZE],
     "plan_create": [_HANDLE, POINTER(ForwardArgs), _OUT],

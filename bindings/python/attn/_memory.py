@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ctypes import byref, c_int64, pointer
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,24 @@ import numpy.typing as npt
 from ._abi import MemoryOptions
 from ._dtypes import STORED, dtype_of, same
 from ._handles import Handle, instance
-from ._library import check, lib
+from ._library import ArgumentError, check, lib
 from ._position import Rope
 from ._rule import Rule
-from ._tensors import ArrayLike, Lengths, array_of, dimensions, lengths_of, maybe, view
+from ._tensors import Array, ArrayLike, Lengths, array_of, dimensions, lengths_of, maybe, view
 from ._values import fill, flag, integer
 from ._words import MEMORY_FLAGS
+
+
+class Pages(NamedTuple):
+    """Those of a memory's pool, its forks' among them."""
+
+    total: int
+    unused: int  # nobody has them
+
+
+def _views(**arrays: Array | None) -> list[Any]:
+    """What the library is told of arrays that may be missing, as arguments of a call."""
+    return [None if array is None else byref(view(array, name)) for name, array in arrays.items()]
 
 
 class Memory(Handle):
@@ -64,22 +77,37 @@ class Memory(Handle):
         made.append(keys, values)
         return made
 
-    def append(self, key: ArrayLike | None, value: ArrayLike | None = None, counts: Lengths | None = None) -> None:
+    def append(self, key: ArrayLike | None, value: ArrayLike | None = None, counts: Lengths | None = None, *,
+               offsets: Lengths | None = None) -> None:
         """Appends n positions to each sequence, or the first counts[b] of them to sequence b; key [B, Hk, n, Dk]
-        (None where no key is read), value [B, Hk, n, Dv] (None where the keys are the values)."""
-        arrays = maybe(key, "key"), maybe(value, "value"), lengths_of(counts, "counts")
-        check(lib.attn_memory_append(self.handle, *(None if array is None else byref(view(array, name)) for array, name
-                                                    in zip(arrays, ("key", "value", "counts")))))
+        (None where no key is read), value [B, Hk, n, Dv] (None where the keys are the values).
+        offsets     [B + 1], whole numbers or a list of them: a ragged batch. Sequence b gets rows offsets[b] to
+                    offsets[b + 1] of key [1, Hk, all of them, Dk] and value, as many as there are."""
+        if counts is not None and offsets is not None:
+            raise ArgumentError("counts are given, but so are offsets, which say how many each sequence gets")
+        arrays = {"key": maybe(key, "key"), "value": maybe(value, "value")}
+        if offsets is None:
+            check(lib.attn_memory_append(self.handle, *_views(**arrays, counts=lengths_of(counts, "counts"))))
+        else:
+            check(lib.attn_memory_append_ragged(self.handle, *_views(**arrays, offsets=lengths_of(offsets, "offsets"))))
 
     def truncate(self, lengths: Lengths) -> None:
         """Forgets what lies past these lengths, one for each sequence."""
-        array = lengths_of(lengths, "lengths")
-        check(lib.attn_memory_truncate(self.handle, None if array is None else byref(view(array, "lengths"))))
+        check(lib.attn_memory_truncate(self.handle, *_views(lengths=lengths_of(lengths, "lengths"))))
+
+    def keep(self, lengths: Lengths, positions: Lengths, offsets: Lengths) -> None:
+        """Forgets what lies past these lengths, one for each sequence, but for positions that were chosen, which then
+        follow in their order: the branch of a tree of guesses that came true. Of positions entries offsets[b] to
+        offsets[b + 1] are sequence b's, [B + 1], each at least its length here, and more than the one before. Keys that
+        rope has turned stay where they are, or it is refused."""
+        check(lib.attn_memory_keep(self.handle, *_views(
+            lengths=lengths_of(lengths, "lengths"), positions=lengths_of(positions, "positions"),
+            offsets=lengths_of(offsets, "offsets"))))
 
     def reorder(self, rows: Lengths) -> None:
-        """Makes sequence b a copy of what sequence rows[b] was; there are as many sequences as rows then."""
-        array = lengths_of(rows, "rows")
-        check(lib.attn_memory_reorder(self.handle, None if array is None else byref(view(array, "rows"))))
+        """Makes sequence b a copy of what sequence rows[b] was, or, where that is -1, a new and empty one; there are as
+        many sequences as rows then, perhaps none."""
+        check(lib.attn_memory_reorder(self.handle, *_views(rows=lengths_of(rows, "rows"))))
 
     def fork(self) -> Memory:
         """A second memory with the same content, to go on by itself; with pages it shares them."""
@@ -108,3 +136,10 @@ class Memory(Handle):
         lengths = (c_int64 * count)()
         check(lib.attn_memory_lengths(self.handle, byref(batch), lengths, count))
         return list(lengths)
+
+    @property
+    def pages(self) -> Pages:
+        """How many pages its pool has in total, its forks' among them, and how many of these nobody has; none without pages."""
+        count, unused = c_int64(), c_int64()
+        check(lib.attn_memory_pages(self.handle, byref(count), byref(unused)))
+        return Pages(count.value, unused.value)

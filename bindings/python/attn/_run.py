@@ -106,7 +106,7 @@ _ZERO = 0  # what query_start is unless it is given
 _UNSEEN = 0, 0, -np.inf, -np.inf, 0, -1, 0
 
 
-def _rooms(made: Sequence[Any], ragged: bool) -> tuple[Any, ...]:
+def rooms(made: Sequence[Any], ragged: bool) -> tuple[Any, ...]:
     """Arrays of these shapes and types, for the outputs."""
     if not ragged:
         return tuple([None if one is None else empty(*one) for one in made])
@@ -132,7 +132,7 @@ class _Layout:
 
     def run(self, inputs: tuple[Any, ...], given: Array | None) -> tuple[Any, ...]:
         """Computes with other arrays of these forms, and returns the outputs, of which the context may be given."""
-        outs = _rooms(self.made, self.ragged)
+        outs = rooms(self.made, self.ragged)
         if given is not None:
             outs = (given, *outs[1:])
         for i, tensor in self.inputs:
@@ -178,7 +178,7 @@ def _sizes(q: Array, k: Array | None, v: Array | None, memory: Memory | None) ->
     return values.shape[-1], dimensions(counted, "key").shape[-2] if counted.ndim > 1 else 1
 
 
-def _longest(offsets: Array) -> int:
+def longest_of(offsets: Array) -> int:
     """The most rows of a sequence. The library judges the offsets."""
     return max(0, int(np.diff(offsets.ravel()).max())) if offsets.size > 1 else 0
 
@@ -188,7 +188,7 @@ def _columns(keys: int, lengths: Array | None, places: tuple[Array | None, ...])
     past them is refused."""
     _, key_offsets, table, _ = places
     if key_offsets is not None:
-        return min(_longest(key_offsets), keys)
+        return min(longest_of(key_offsets), keys)
     if table is not None and table.ndim:
         longest = max(0, int(lengths.max())) if lengths is not None and lengths.size else 0
         return min(longest, int(table.shape[-1]) * keys)
@@ -289,7 +289,7 @@ def forward(mechanism: Rule, query: ArrayLike, key: ArrayLike | None, value: Arr
                 (rows or (1,), dtype) if "entropy" in stats else None,
                 (rows or (1,), np.int64) if "strongest" in stats else None,
                 (_sums_shape(q, k, v, keys, where), dtype) if "key_sums" in stats else None)
-        outs = _rooms(made, where[0] is not None)
+        outs = rooms(made, where[0] is not None)
         if given is not None:
             outs = (given, *outs[1:])
         plain = [x is not None for x in inputs + outs] == [name in _Plain.TENSORS for name in _INPUTS + _OUTPUTS]

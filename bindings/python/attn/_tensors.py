@@ -33,9 +33,11 @@ ArrayLike = Union[Array, SupportsDLPack]
 Lengths = Union[ArrayLike, Sequence[int]]
 
 _BITS = np.dtype("u2"), np.dtype("i2")
-_TAKEN = {"mask": TRUTH, **dict.fromkeys(("key", "value"), STORED), **dict.fromkeys(("key_scales", "value_scales"), SCALE),
+_TAKEN = {"mask": TRUTH, **dict.fromkeys(("key", "value", "key_pages", "value_pages"), STORED),
+          **dict.fromkeys(("key_scales", "value_scales"), SCALE),
           **dict.fromkeys(("key_lengths", "query_offsets", "key_offsets", "page_table", "page_offsets", "a_lengths",
-                          "b_lengths", "counts", "lengths", "rows", "positions", "strongest"), WHOLE)}
+                          "b_lengths", "counts", "offsets", "lengths", "rows", "slots", "positions", "key_positions",
+                          "strongest"), WHOLE)}
 
 
 _NOT_LOOKED_AT = AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError

@@ -329,7 +329,8 @@ class Saved(unittest.TestCase):
         from torch.fx.experimental.proxy_tensor import make_fx
 
         functions = {"attention": lambda x: attn.torch.attention(x, x), "decomposable": lambda x: attn.torch.decomposable(
-            x, x)[0], "attentional": lambda x: attn.torch.attentional(x[0, 0], x[..., :2], x[..., 2:])}
+            x, x)[0], "attentional": lambda x: attn.torch.attentional(x[0, 0], x[..., :2], x[..., 2:]),
+            "merge": lambda x: attn.torch.merge([x, x], [x[..., 0], x[..., 1]])}
         for name, function in functions.items():
             x = torch.randn(1, 1, 3, 4)
             with self.subTest(name), self.assertRaisesRegex(RuntimeError, f"{name} cannot be recorded by torch.jit.trace"):
@@ -364,6 +365,7 @@ class Once(unittest.TestCase):
         self.refuses(attn.torch.decomposable(self.query, self.key).beta)
         self.refuses(attn.torch.decomposable(self.key, self.query).alpha)
         self.refuses(attn.torch.attentional(draw(3, 8), self.query, self.query))
+        self.refuses(attn.torch.merge([self.query, self.query], [draw(1, 2, 3), draw(1, 2, 3)]))
 
     def test_by_the_gradient_that_flows_in(self):
         flow = torch.ones(1, 2, 3, 4, requires_grad=True)

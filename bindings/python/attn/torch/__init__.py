@@ -9,8 +9,9 @@
 """
 
 from ._function import attention
+from ._merge import merge
 from ._module import Attention
 from ._replace import Replacement, disable, enable
 from ._sentences import attentional, decomposable
 
-__all__ = ["Attention", "Replacement", "attention", "attentional", "decomposable", "disable", "enable"]
+__all__ = ["Attention", "Replacement", "attention", "attentional", "decomposable", "disable", "enable", "merge"]

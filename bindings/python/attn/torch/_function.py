@@ -17,7 +17,7 @@ from . import _once, _projected
 from ._tensors import array_of, beside, lengths, outside_graphs, plain, tensor_of
 
 _ARRAYS = "query", "key", "value", "mask", "bias", "key_lengths", "query_offsets", "key_offsets"
-_SCALES = "key_scales", "value_scales"  # of integers, which have no gradients
+_FORWARD = "key_scales", "value_scales", "page_table", "page_offsets"  # of integers and of pages, which have no gradients
 _USED = "alibi", "relative"  # arrays too, each with the words for how it is used
 _BARE = "sinks",             # and without any
 
@@ -25,11 +25,11 @@ _BARE = "sinks",             # and without any
 def _arguments(rule: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
     """What attention() and attention_grad() are given: those arrays that have none of these names are parameters."""
     given = {name: arrays.get(name) for name in _ARRAYS}
-    scales = {name: arrays[name] for name in _SCALES if name in arrays}
+    forward = {name: arrays[name] for name in _FORWARD if name in arrays}
     used = {name: (arrays[name], *rule[name]) for name in _USED if name in arrays}
-    params = {name: array for name, array in arrays.items() if name not in _ARRAYS + _SCALES + _USED + _BARE}
+    params = {name: array for name, array in arrays.items() if name not in _ARRAYS + _FORWARD + _USED + _BARE}
     bare = {name: arrays[name] for name in _BARE if name in arrays}
-    return {**rule, **given, **scales, **used, **bare, "params": params}
+    return {**rule, **given, **forward, **used, **bare, "params": params}
 
 
 def _room(query: Any, width: int, dtype: Any, offsets: Any) -> Any:
@@ -133,8 +133,9 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
               score: Score = "scaled_dot", params: Mapping[str, torch.Tensor] | None = None, scale: float | None = None,
               softcap: float = 0.0, temperature: float = 1.0, bias: torch.Tensor | None = None,
               mask: torch.Tensor | None = None, key_lengths: Any = None, query_offsets: Any = None,
-              key_offsets: Any = None, mask_align: MaskAlign | None = None, causal: Align | None = None,
-              window: Any = None, alibi: Any = None, relative: Any = None, sinks: torch.Tensor | None = None, local: Any = None,
+              key_offsets: Any = None, mask_align: MaskAlign | None = None, page_table: Any = None,
+              page_offsets: Any = None, causal: Align | None = None, window: Any = None, alibi: Any = None,
+              relative: Any = None, sinks: torch.Tensor | None = None, local: Any = None,
               query_start: int = 0, normaliser: Normaliser = "softmax", precision: Precision = "exact",
               dropout: float = 0.0, seed: int | None = None, offset: int = 0, return_weights: bool = False,
               return_logsumexp: bool = False, return_scores: Stage | None = None,
@@ -145,7 +146,8 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
     that of the way forward; gradients are exact whichever it is.
 
     query_offsets and key_offsets say where the sequences of a ragged batch lie, as for attn.attention(); gradients lie in
-    the same rows. key_scales and value_scales, of float32, are for keys and values of int8, where nothing requires grad.
+    the same rows. key_scales and value_scales, of float32, are for keys and values of int8, and page_table and page_offsets
+    for those in pages, likewise; neither where anything requires grad.
 
     The context lies in the order of dimensions that the query lies in, and gradients as what they are of. Parameters,
     slopes, tables and sinks that are of 16 bits, as the query is, are read as float32. Where gradients are needed, torch
@@ -157,17 +159,19 @@ def attention(query: torch.Tensor, key: torch.Tensor | None, value: torch.Tensor
     given = {"query": query, "key": key, "value": value, "key_scales": key_scales, "value_scales": value_scales,
              "mask": mask, "bias": bias, "key_lengths": lengths(key_lengths, "key_lengths"),
              "query_offsets": lengths(query_offsets, "query_offsets"),
-             "key_offsets": lengths(key_offsets, "key_offsets"), "sinks": sinks,
+             "key_offsets": lengths(key_offsets, "key_offsets"), "page_table": lengths(page_table, "page_table"),
+             "page_offsets": lengths(page_offsets, "page_offsets"), "sinks": sinks,
              **(params or {})}
     used: dict[str, Any] = {}
     for name, of in (("alibi", alibi), ("relative", relative)):
         if of is not None:
             given[name], used[name] = (of, ()) if isinstance(of, torch.Tensor) else (of[0], tuple(of[1:]))
     tensors = {name: plain(tensor, name) for name, tensor in given.items() if tensor is not None}
-    tensors = {name: tensor if name in _ARRAYS + _SCALES else _beside(tensors["query"], tensor)
+    tensors = {name: tensor if name in _ARRAYS + _FORWARD else _beside(tensors["query"], tensor)
                for name, tensor in tensors.items()}
-    if has_gradients(*tensors.values()) and not tensors.keys().isdisjoint(_SCALES):
-        raise UnsupportedError("key or value is of integers, which have no gradients, but something requires grad: give its "
+    if has_gradients(*tensors.values()) and not tensors.keys().isdisjoint(_FORWARD):
+        where = "in pages" if "page_table" in tensors or "page_offsets" in tensors else "of integers"
+        raise UnsupportedError(f"key or value is {where}, which have no gradients, but something requires grad: give its "
                                ".detach(), or call under torch.no_grad()")
     if has_gradients(*tensors.values()) and score in ("additive", "general", "concat"):
         own = {name: tensors.pop(name) for name in params or {}}

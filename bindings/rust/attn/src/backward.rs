@@ -236,6 +236,7 @@ impl Mechanism {
         flow: &Flow<'_, T>,
         gradients: Gradients<'_, T>,
     ) -> Result<()> {
+        inputs.check_of_mechanism()?;
         let mut gradients = gradients;
         let mut forward = inputs.lay();
         forward.logsumexp = &flow.logsumexp.raw;

@@ -432,6 +432,7 @@ impl Mechanism {
     ) -> Result<Call<T>> {
         let mut outputs = outputs;
         outputs.check_of_mechanism()?;
+        inputs.check_of_mechanism()?;
         if outputs.stats.is_some() {
             let sentence = "a call that is laid out tells no stats; forward does";
             return Err(Error::new(Status::Unsupported, sentence));

@@ -34,6 +34,8 @@ pub struct Inputs<'a, T: Float> {
     pub(crate) page_offsets: Option<Indices<'a>>,
     mask_align: sys::attn_align,
     pub(crate) memory: Option<MemoryRef<'a>>,
+    pub(crate) positions: Option<Indices<'a>>,
+    pub(crate) key_positions: Option<Indices<'a>>,
     query_start: i64,
     dropout: f64,
     seed: u64,
@@ -58,6 +60,8 @@ impl<'a, T: Float> Inputs<'a, T> {
             page_offsets: None,
             mask_align: sys::ATTN_ALIGN_NONE,
             memory: None,
+            positions: None,
+            key_positions: None,
             query_start: 0,
             dropout: 0.0,
             seed: 0,
@@ -183,6 +187,20 @@ impl<'a, T: Float> Inputs<'a, T> {
         self
     }
 
+    /// Where a layer with [`rope`](crate::MultiHeadOptions::rope) turns queries to, and in self-attention keys: [B, Tq], or \[Tq\]
+    /// for all sequences, of a ragged batch \[rows\]. Otherwise sequences begin at 0, or where the memory's end; other queries than
+    /// self-attention's at [`query_start`](Self::query_start). For layers alone.
+    pub fn positions(mut self, positions: impl Into<Indices<'a>>) -> Self {
+        self.positions = Some(positions.into());
+        self
+    }
+
+    /// Likewise the keys, where they are not the queries.
+    pub fn key_positions(mut self, positions: impl Into<Indices<'a>>) -> Self {
+        self.key_positions = Some(positions.into());
+        self
+    }
+
     /// Each weight becomes 0 with this probability, 0 to below 1, the others being divided by 1 - probability. Seed and
     /// offset say which: a caller who draws again adds B Hq Tq to the offset.
     pub fn dropout(mut self, probability: f64, seed: u64, offset: u64) -> Self {
@@ -190,6 +208,15 @@ impl<'a, T: Float> Inputs<'a, T> {
         self.seed = seed;
         self.offset = offset;
         self
+    }
+
+    /// That nothing is to be turned, which layers alone do.
+    pub(crate) fn check_of_mechanism(&self) -> Result<()> {
+        if self.positions.is_none() && self.key_positions.is_none() {
+            return Ok(());
+        }
+        let sentence = "a mechanism turns nothing by positions; layers do, and Engine::rope";
+        Err(Error::new(Status::Argument, sentence))
     }
 
     /// Whether any of them says where sequences lie.
@@ -478,6 +505,7 @@ impl Mechanism {
     pub fn forward<T: Float>(&self, inputs: &Inputs<'_, T>, outputs: Outputs<'_, T>) -> Result<()> {
         let mut outputs = outputs;
         outputs.check_of_mechanism()?;
+        inputs.check_of_mechanism()?;
         let mut args = inputs.lay();
         outputs.lay(&mut args);
         let workspace = outputs.workspace.take();

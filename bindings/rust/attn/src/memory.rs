@@ -2,7 +2,7 @@
 //! Keys and values made ready for many queries: encoder states, or a growing cache.
 
 use crate::element::{Float, Stored};
-use crate::error::{check, Result};
+use crate::error::{check, Error, Result, Status};
 use crate::layout::size;
 use crate::mechanism::Mechanism;
 use crate::position::Rope;
@@ -85,32 +85,33 @@ impl MemoryOptions {
     }
 }
 
-/// What is appended to a memory: n positions of each sequence.
+/// What is appended to a memory: n positions of each sequence; or, of a ragged batch, some of the rows to each.
 #[derive(Clone, Copy, Debug)]
 pub struct Append<'a, T: Float> {
     key: Option<Tensor<'a, T>>,
     value: Option<Tensor<'a, T>>,
     counts: Option<Indices<'a>>,
+    offsets: Option<Indices<'a>>,
 }
 
 impl<'a, T: Float> Append<'a, T> {
     /// Keys [B, Hk, n, Dk].
     pub fn keys(key: Tensor<'a, T>) -> Self {
-        let (value, counts) = (None, None);
         Self {
             key: Some(key),
-            value,
-            counts,
+            value: None,
+            counts: None,
+            offsets: None,
         }
     }
 
     /// Values [B, Hk, n, Dv] alone, where no key is read.
     pub fn values_alone(value: Tensor<'a, T>) -> Self {
-        let (key, counts) = (None, None);
         Self {
-            key,
+            key: None,
             value: Some(value),
-            counts,
+            counts: None,
+            offsets: None,
         }
     }
 
@@ -123,6 +124,24 @@ impl<'a, T: Float> Append<'a, T> {
     /// Of sequence b the first counts\[b\] positions alone, 0 to n.
     pub fn counts(mut self, counts: impl Into<Indices<'a>>) -> Self {
         self.counts = Some(counts.into());
+        self
+    }
+
+    /// A ragged batch, without padding \[B + 1\]: sequence b gets rows `offsets[b]` to `offsets[b + 1]` of keys [1, Hk, all of
+    /// them, Dk] and values, as many as there are. In place of [`counts`](Self::counts).
+    ///
+    /// ```
+    /// # fn main() -> attn::Result<()> {
+    /// # use attn::*; use std::sync::Arc;
+    /// # let mechanism = Arc::new(Mechanism::scaled_dot(&Engine::new()?)?);
+    /// let mut memory = Memory::<f32>::new(&mechanism, MemoryOptions::new(4).batch(2))?;
+    /// let keys = [1.0; 5 * 4];
+    /// memory.append(Append::keys(Tensor::new(&keys, &[5, 4])?).offsets(&[0, 1, 5]))?;
+    /// assert_eq!(memory.lengths()?, [1, 4]);
+    /// # Ok(()) }
+    /// ```
+    pub fn offsets(mut self, offsets: impl Into<Indices<'a>>) -> Self {
+        self.offsets = Some(offsets.into());
         self
     }
 }
@@ -158,6 +177,15 @@ pub struct Memory<T: Stored> {
     value_dim: usize,
     mechanism: Arc<Mechanism>, // dropped after the handle is destroyed
     element: PhantomData<T>,
+}
+
+/// The pages of a memory's pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pages {
+    /// All of them.
+    pub count: usize,
+    /// Those that nobody has.
+    pub unused: usize,
 }
 
 /// The handle, and with pages the turn that its forks take at their pool.
@@ -269,15 +297,23 @@ impl<T: Stored> Memory<T> {
     /// not bound. `DType`: a type that it does not take. `Buffer`: the capacity is fixed, and full. `Overflow`,
     /// `OutOfMemory`.
     pub fn append_converted<A: Float>(&mut self, rows: Append<'_, A>) -> Result<()> {
+        if rows.counts.is_some() && rows.offsets.is_some() {
+            let sentence =
+                "there are counts, but offsets too, which say how many each sequence gets";
+            return Err(Error::new(Status::Argument, sentence));
+        }
         let _turn = self.raw.change();
+        let (memory, key, value) = (
+            self.raw.handle.as_ptr(),
+            pointer(&rows.key),
+            pointer(&rows.value),
+        );
         // SAFETY: tensors are views of slices that are borrowed for the call.
-        check(unsafe {
-            sys::attn_memory_append(
-                self.raw.handle.as_ptr(),
-                pointer(&rows.key),
-                pointer(&rows.value),
-                pointer(&rows.counts),
-            )
+        check(match &rows.offsets {
+            None => unsafe { sys::attn_memory_append(memory, key, value, pointer(&rows.counts)) },
+            Some(offsets) => unsafe {
+                sys::attn_memory_append_ragged(memory, key, value, &offsets.raw)
+            },
         })
     }
 
@@ -293,12 +329,39 @@ impl<T: Stored> Memory<T> {
         check(unsafe { sys::attn_memory_truncate(self.raw.handle.as_ptr(), &lengths.raw) })
     }
 
-    /// Makes sequence b a copy of what sequence rows\[b\] was: the survivors of a beam. There are as many sequences as rows
-    /// then.
+    /// The same, but for positions that were chosen, which then follow in their order: the branch of a tree of guesses that
+    /// came true. Sequence b keeps what lies before lengths\[b\] and, of the positions, entries offsets\[b\] to offsets\[b + 1\],
+    /// each of them at least lengths\[b\], and more than the one before.
     ///
     /// # Errors
     ///
-    /// `Argument`: no such sequence. `Shape`: no rows. `OutOfMemory`.
+    /// `Shape`, `Argument`. `Unsupported`: keys that were turned where they stood would stand elsewhere. `Buffer`: shared
+    /// pages have to be copied, and the capacity is fixed, and full. `OutOfMemory`.
+    pub fn keep<'a>(
+        &mut self,
+        lengths: impl Into<Indices<'a>>,
+        positions: impl Into<Indices<'a>>,
+        offsets: impl Into<Indices<'a>>,
+    ) -> Result<()> {
+        let (lengths, positions, offsets) = (lengths.into(), positions.into(), offsets.into());
+        let _turn = self.raw.change();
+        // SAFETY: as above.
+        check(unsafe {
+            sys::attn_memory_keep(
+                self.raw.handle.as_ptr(),
+                &lengths.raw,
+                &positions.raw,
+                &offsets.raw,
+            )
+        })
+    }
+
+    /// Makes sequence b a copy of what sequence rows\[b\] was, or, where that is -1, a new and empty one: the survivors of a
+    /// beam; those of a batch that go on, and those that join it. There are as many sequences as rows then, perhaps none.
+    ///
+    /// # Errors
+    ///
+    /// `Argument`: no such sequence. `Shape`, `OutOfMemory`.
     pub fn reorder<'a>(&mut self, rows: impl Into<Indices<'a>>) -> Result<()> {
         let rows = rows.into();
         let _turn = self.raw.change();
@@ -336,6 +399,23 @@ impl<T: Stored> Memory<T> {
             sys::attn_memory_lengths(self.raw(), &mut batch, lengths.as_mut_ptr(), batch)
         })?;
         Ok(lengths.into_iter().map(|n| n as usize).collect())
+    }
+
+    /// How many pages its pool has, its forks' among them, and how many of these nobody has. Without
+    /// [pages](MemoryOptions::page) there are none.
+    ///
+    /// # Errors
+    ///
+    /// None that is expected.
+    pub fn pages(&self) -> Result<Pages> {
+        let (mut count, mut unused) = (0, 0);
+        let _turn = self.raw.turn.as_deref().map(Turn::read);
+        // SAFETY: it is read, while nobody changes what it shares.
+        check(unsafe { sys::attn_memory_pages(self.raw(), &mut count, &mut unused) })?;
+        Ok(Pages {
+            count: count as usize,
+            unused: unused as usize,
+        })
     }
 
     /// The dimension of what is attended to: of the values, or of the keys where these are the values.

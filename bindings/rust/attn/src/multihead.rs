@@ -10,6 +10,7 @@ use crate::layout::size;
 use crate::mechanism::Mechanism;
 use crate::memory::{Memory, MemoryOptions, MemoryRef};
 use crate::param::{parametric, Bound};
+use crate::position::Rope;
 use crate::saved::Saved;
 use crate::tensor::{pointer, Tensor};
 use crate::workspace;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 /// let grouped = MultiHeadOptions { key_heads: 2, bias: true, ..MultiHeadOptions::new(512, 8) };
 /// # let _ = grouped;
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MultiHeadOptions {
     /// Of x.
     pub query_dim: usize,
@@ -48,6 +49,8 @@ pub struct MultiHeadOptions {
     pub bias: bool,
     /// W_q, W_k, W_v are one parameter W_qkv, below each other, and b_qkv likewise; x, y and z have one dimension.
     pub packed: bool,
+    /// Projected queries and keys are turned by their positions: those of the inputs, or that they have by themselves.
+    pub rope: Option<Rope>,
 }
 
 impl MultiHeadOptions {
@@ -164,7 +167,8 @@ impl MultiHead {
     /// # Errors
     ///
     /// `Argument`: a size of 0 where that stands for nothing. `Shape`: heads that do not divide, packed weights for unequal
-    /// dimensions, a mechanism that was made for others than head_dim. `Overflow`, `OutOfMemory`.
+    /// dimensions, a mechanism that was made for others than head_dim. What [`Engine::rope`](crate::Engine::rope) refuses.
+    /// `Overflow`, `OutOfMemory`.
     pub fn new(mechanism: impl Into<Arc<Mechanism>>, options: MultiHeadOptions) -> Result<Self> {
         let mechanism = mechanism.into();
         let mut flags = 0;
@@ -174,8 +178,10 @@ impl MultiHead {
         if options.packed {
             flags |= sys::ATTN_MULTIHEAD_PACKED;
         }
+        let rope = options.rope.map(|rope| rope.options());
         let given = sys::attn_multihead_options {
             flags,
+            rope: rope.as_ref().map_or(ptr::null(), |rope| rope),
             query_heads: size(options.query_heads),
             key_heads: size(options.key_heads),
             query_dim: size(options.query_dim),
@@ -250,6 +256,8 @@ fn lay<T: Float>(
         key: pointer(&inputs.key),
         value: pointer(&inputs.value),
         attention,
+        positions: pointer(&inputs.positions),
+        key_positions: pointer(&inputs.key_positions),
         // Only ever read: with attend_only nothing is appended.
         memory: inputs
             .memory
@@ -262,7 +270,9 @@ fn lay<T: Float>(
 impl MultiHead {
     /// Computes the layer: its output [B, Tq, output_dim], which must be wanted; weights and scores [B, Hq, Tq, Tk], the
     /// log-sum-exp [B, Hq, Tq]. Keys that are not given are the queries, values the keys. Over a memory of the inputs'
-    /// nothing is projected to keys and values, nor appended: [`decode`](Self::decode) does.
+    /// nothing is projected to keys and values, nor appended: [`decode`](Self::decode) does. Of a
+    /// [ragged batch](Inputs::query_offsets) x is [1, all of them, query_dim], and the queries' offsets are the keys' too where
+    /// these are not given.
     ///
     /// # Errors
     ///

@@ -215,6 +215,18 @@ impl<'a, R: Stored> From<Tensor<'a, R>> for Rows<'a> {
     }
 }
 
+view! {
+    /// Pages that are written, in whatever type keys and values are kept in.
+    RowsMut<'a>: &'a mut [u8]
+}
+
+impl<'a, R: Stored> From<TensorMut<'a, R>> for RowsMut<'a> {
+    fn from(tensor: TensorMut<'a, R>) -> Self {
+        let (raw, data) = (tensor.raw, PhantomData);
+        Self { raw, data }
+    }
+}
+
 /// A view from a tensor of any type that is computed with; the library takes it or says why not.
 macro_rules! of_any_type {
     ($name:ident, $tensor:ident $(, $reach:ident)?) => {
