@@ -33,6 +33,16 @@ static int sums_keys(const attn_i_tiles *way)
     return way->p->stats.key_sums.data != NULL;
 }
 
+/* No bit depends on it, so it may be for the threads that there are: each is to have some items. Heads of a chunk are
+ * of one sequence where there are pages. */
+static int64_t together(const attn_i_tiles *way)
+{
+    enum { ITEMS = 4 };
+    const int64_t threads = attn_i_problem_threads(way->p), heads = way->few ? attn_i_row_pass_heads(&way->plan) : 1;
+    const int64_t items = attn_i_multiply_most(attn_i_divide_up(way->heads, heads), way->splits);
+    return threads == 1 || items >= ITEMS * threads ? heads : 1;
+}
+
 static void cut(attn_i_tiles *way)
 {
     const attn_i_problem *p = way->p;
@@ -58,6 +68,7 @@ static void cut(attn_i_tiles *way)
     }
     way->split_keys = attn_i_divide_up(attn_i_divide_up(p->keys, way->splits), ATTN_I_TILE_KEYS) * ATTN_I_TILE_KEYS;
     way->slot_count = attn_i_clamp(attn_i_multiply_most(passes, way->splits), 1, attn_i_problem_threads(p));
+    way->together = together(way);
     if (!sums_keys(way)) return;
     way->sum_keys = attn_i_min(p->keys, ATTN_I_SUMMED_TILES * ATTN_I_TILE_KEYS);
     if (attn_i_multiply_most(way->heads, p->keys / (ATTN_I_SUMMED_TILES * ATTN_I_TILE_KEYS)) < FEW_PASSES) {
@@ -116,7 +127,7 @@ static void lay_out_rows(attn_i_tiles *way, attn_i_arena *arena)
     way->slots = attn_i_slots_layout(arena, way->slot_count);
     way->row_slot = attn_i_carve(arena, way->slot_count, sizeof *way->row_slot);
     for (int64_t i = 0; i < way->slot_count; i++) {
-        const attn_i_row_scratch s = attn_i_row_scratch_layout(&way->plan, arena);
+        const attn_i_row_scratch s = attn_i_row_scratch_layout(&way->plan, way->together, arena);
         if (arena->base != NULL) way->row_slot[i] = s;
     }
     int64_t parts = 0, rows = 0;
@@ -220,13 +231,24 @@ static int64_t context_elements(const attn_i_tiles *way)
     return attn_i_tile_context_rows(&way->plan) * ATTN_I_LANES;
 }
 
-static void compute_rows(void *data, int64_t pass)
+/* A part of the keys, of all of some key heads that go together. */
+static void compute_rows(void *data, int64_t item)
 {
     attn_i_tiles *way = data;
     const int64_t slot = attn_i_slot_take(&way->slots);
-    const attn_i_tile_work w = work_of(way, pass);
-    attn_i_row_pass(&way->plan, &way->row_slot[slot], &w, &way->row_parts[pass]);
-    if (way->splits == 1) attn_i_row_finish_parts(&way->plan, &w, &way->row_parts[pass], 1);
+    const int64_t group = attn_i_quotient(item, way->splits), split = attn_i_remainder(item, way->splits);
+    const int64_t first = group * way->together, heads = attn_i_min(way->together, way->passes / way->splits - first);
+    attn_i_tile_work works[ATTN_I_HEADS_TOGETHER];
+    attn_i_row_part *parts[ATTN_I_HEADS_TOGETHER];
+    for (int64_t i = 0; i < heads; i++) {
+        const int64_t pass = (first + i) * way->splits + split;
+        works[i] = work_of(way, pass);
+        parts[i] = &way->row_parts[pass];
+    }
+    attn_i_row_pass(&way->plan, &way->row_slot[slot], works, parts, heads);
+    for (int64_t i = 0; i < heads && way->splits == 1; i++) {
+        attn_i_row_finish_parts(&way->plan, &works[i], parts[i], 1);
+    }
     attn_i_slot_release(&way->slots, slot);
 }
 
@@ -418,7 +440,8 @@ void attn_i_tiles_run(attn_i_tiles *way)
         const int64_t work = attn_i_multiply_most(attn_i_multiply_most(heads * way->head_rows, p->keys), per_score);
         attn_i_sources_prepare(&way->sources, first, heads);
         way->passes = tiles * way->splits;
-        attn_i_parallel(p->engine->pool, way->passes, work, way->few ? compute_rows : compute_pass, way);
+        const int64_t items = attn_i_divide_up(tiles, way->together) * way->splits;
+        attn_i_parallel(p->engine->pool, items, work, way->few ? compute_rows : compute_pass, way);
         if (way->splits > 1) attn_i_parallel(p->engine->pool, tiles, work, way->few ? merge_rows : merge_splits, way);
         if (sums_keys(way) && !way->few && p->keys > 0) {
             attn_i_parallel(p->engine->pool, heads * attn_i_divide_up(p->keys, way->sum_keys), work, sum_keys, way);

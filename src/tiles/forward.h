@@ -24,8 +24,9 @@ typedef struct attn_i_tiles {
     int64_t tile_rows, tiles;      /* tiles of queries per key head */
     int64_t split_keys, splits;    /* of each tile's keys */
     int64_t slot_count;
-    int64_t passes; /* of the chunk at hand */
-    int few;        /* queries of a key head: rows rather than lanes */
+    int64_t together; /* key heads whose few queries go over their keys together */
+    int64_t passes;   /* of the chunk at hand */
+    int few;          /* queries of a key head: rows rather than lanes */
 
     /* Scratch. */
     attn_i_slots slots;

@@ -5,6 +5,21 @@
 
 #include <string.h>
 
+/* How many elements the rows that will be gone over `away` pages after page `number` of the table are from these. */
+static int64_t ahead_of(const attn_i_kept *kept, int64_t number, int64_t page, int64_t away, int64_t all)
+{
+    const attn_i_pages *pages = kept->pages;
+    const attn_i_kept_order *order = &kept->order;
+    int64_t then = number + away, head = 0;
+    if (order->block > 0) {
+        const int64_t place = number - attn_i_quotient(number, order->block) * order->block;
+        if (place + away >= order->block) head = order->next_head != 0 ? order->next_head : order->next_page;
+        if (place + away >= order->block && order->next_head != 0) then -= order->block;
+    }
+    if (attn_i_multiply_most(then, pages->rows) >= all) return 0;
+    return (attn_i_integer(&pages->table, then) - page) * kept->page_stride + head;
+}
+
 int64_t attn_i_kept_next(const attn_i_kept *kept, int64_t first, int64_t end, int64_t width, int64_t all,
                          attn_i_stored_rows *rows)
 {
@@ -18,11 +33,10 @@ int64_t attn_i_kept_next(const attn_i_kept *kept, int64_t first, int64_t end, in
     const int64_t size = kept->type->size, number = attn_i_quotient(first, pages->rows);
     const int64_t row = first - number * pages->rows, page = attn_i_integer(&pages->table, number);
     const int64_t bytes = attn_i_max(attn_i_multiply_most(pages->rows, width * size), 1); /* one may be of any length */
-    const int64_t away = 1 + attn_i_quotient(AHEAD - 1, bytes);
+    int64_t away = 1 + attn_i_quotient(AHEAD - 1, bytes);
+    if (kept->order.block > 0) away = attn_i_min(away, kept->order.block);
     rows->data = kept->data + (page * kept->page_stride + row * kept->stride) * size;
-    if (attn_i_multiply_most(away, pages->rows) < all - first) {
-        rows->ahead = (attn_i_integer(&pages->table, number + away) - page) * kept->page_stride * size;
-    }
+    rows->ahead = ahead_of(kept, number, page, away, all) * size;
     if (rows->ahead == 0) rows->ahead = 1; /* the same page once more: it is near */
     return attn_i_min(end - first, pages->rows - row);
 }

@@ -9,6 +9,14 @@
 #include "kernels/arithmetic.h"
 #include "runtime/size.h"
 
+/* In which order rows in pages are gone over: all of one key head's, or, where several heads go together, those of a
+ * block of pages, head after head. */
+typedef struct attn_i_kept_order {
+    int64_t block;                /* pages; 0: all */
+    int64_t next_head, next_page; /* elements, from a row to the same one of the head that comes next with the same
+                                     block, 0: none does; or else of the head that begins the next block */
+} attn_i_kept_order;
+
 typedef struct attn_i_kept {
     const char *data; /* row 0 */
     int64_t stride;   /* of rows, in elements */
@@ -17,6 +25,7 @@ typedef struct attn_i_kept {
     int64_t scale_stride;
     const attn_i_pages *pages; /* that the rows lie in; NULL: they are evenly apart */
     int64_t page_stride, scale_page_stride;
+    attn_i_kept_order order;
 } attn_i_kept;
 
 /* How many elements, or scales, row `first` is from row 0, or from that of page 0. */

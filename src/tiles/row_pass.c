@@ -12,7 +12,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK_KEYS = 256, CONVERTED_KEYS = 16 };
+enum {
+    BLOCK_KEYS = 256,
+    PAGED_KEYS = 32, /* of a block of pages, about: few enough that the last head's are still expected by the memory */
+    CONVERTED_KEYS = 16,
+    SHORT_PAGE = 1 << 15 /* bytes of one head's rows in a page, below which heads go together */
+};
 
 static int64_t context_dim(const attn_i_problem *p)
 {
@@ -27,6 +32,21 @@ int attn_i_row_pass_suits(const attn_i_tile_plan *plan)
     return plan->p->group * plan->p->queries <= most && !plan->writes_scores && plan->p->dropout.keep == 0;
 }
 
+/* The keys of a block: of pages, whole ones. By the pages alone, so that whoever goes together has the same. */
+static int64_t block_keys(const attn_i_problem *p)
+{
+    if (p->pages.table.data == NULL || p->pages.rows > BLOCK_KEYS) return BLOCK_KEYS;
+    return attn_i_max(PAGED_KEYS / p->pages.rows, 1) * p->pages.rows;
+}
+
+int64_t attn_i_row_pass_heads(const attn_i_tile_plan *plan)
+{
+    const attn_i_problem *p = plan->p;
+    if (p->pages.table.data == NULL || plan->lanes != NULL) return 1;
+    const int64_t bytes = p->pages.rows * attn_i_max(p->key_dim * p->key.size, p->value_dim * p->value.size);
+    return p->pages.rows > BLOCK_KEYS || bytes >= SHORT_PAGE ? 1 : attn_i_min(p->key_heads, ATTN_I_HEADS_TOGETHER);
+}
+
 /* Room for a value, or for what keys are converted from. */
 static float *carve_near(const attn_i_tile_plan *plan, attn_i_arena *arena)
 {
@@ -34,14 +54,14 @@ static float *carve_near(const attn_i_tile_plan *plan, attn_i_arena *arena)
     return attn_i_carve(arena, attn_i_max(keys, context_dim(plan->p)), (int64_t)sizeof(float));
 }
 
-attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, attn_i_arena *arena)
+attn_i_row_scratch attn_i_row_scratch_layout(const attn_i_tile_plan *plan, int64_t heads, attn_i_arena *arena)
 {
     const int64_t keys = attn_i_min(BLOCK_KEYS, plan->p->keys), size = (int64_t)sizeof(float);
     attn_i_row_scratch s = {0};
     const int64_t rows = plan->p->group * plan->p->queries;
     s.scores = attn_i_carve_matrix(arena, rows, BLOCK_KEYS, size);
     s.values = attn_i_carve_matrix(arena, keys, context_dim(plan->p), size);
-    if (plan->widens_queries) s.near_queries = attn_i_carve_matrix(arena, rows, plan->depth, size);
+    if (plan->widens_queries) s.near_queries = attn_i_carve_matrix(arena, heads * rows, plan->depth, size);
     if (plan->widens_keys || plan->widens_values) s.near = carve_near(plan, arena);
     if (plan->lanes == NULL) return s;
     s.queries = attn_i_carve(arena, plan->lanes->query_elements(plan->p), size);
@@ -59,6 +79,8 @@ typedef struct rows {
     attn_i_row_part *part;
     const float *query[ATTN_I_FEW];
     attn_i_rows queries; /* where they are evenly apart; data NULL: one by one */
+    float *near_queries; /* room for them */
+    attn_i_span keys;    /* that some query sees */
     double great;        /* not 0: references are scores, see attn_i_tile_plan_great */
     int preset;          /* references are what they should have been before */
     int bare;            /* all rows see all keys of the pass, and nothing changes a score but its scale */
@@ -79,10 +101,10 @@ static void widen_queries(rows *t)
 {
     const attn_i_view *query = &t->p->query;
     const int64_t depth = t->plan->depth;
-    t->queries = (attn_i_rows){t->s->near_queries, depth};
+    t->queries = (attn_i_rows){t->near_queries, depth};
     for (int64_t i = 0; i < t->w->rows; i++) {
         const char *place = attn_i_view_element(query, t->w->b, head_of(t, i), query_of(t, i), 0);
-        attn_i_elements_widen(t->p->engine, query, place, depth, t->s->near_queries + i * depth);
+        attn_i_elements_widen(t->p->engine, query, place, depth, t->near_queries + i * depth);
     }
 }
 
@@ -289,36 +311,53 @@ static void modify(const rows *t, int64_t i, attn_i_span keys)
     }
 }
 
-static void run(const rows *t, attn_i_span keys, int clean)
+static void begin(const rows *t)
 {
-    const int64_t dim = context_dim(t->p);
     t->part->lost = 0;
     for (int64_t i = 0; i < t->w->rows; i++) t->part->sum[i] = t->part->divisor[i] = 0;
     if (!t->preset) {
         for (int64_t i = 0; i < t->w->rows; i++) t->part->reference[i] = -INFINITY;
         for (int64_t i = 0; i < t->w->rows; i++) t->part->room[i] = 0;
     }
-    memset(t->part->context, 0, (size_t)(t->w->rows * dim) * sizeof(float));
+    memset(t->part->context, 0, (size_t)(t->w->rows * context_dim(t->p)) * sizeof(float));
     if (t->plan->measures) attn_i_row_stats_begin(t->part->stats, t->w->rows);
-    for (int64_t first = keys.first, n; first < keys.end; first += n) {
-        n = attn_i_min(keys.end - first, BLOCK_KEYS);
-        const attn_i_span block = {first, first + n};
-        score(t, block);
-        for (int64_t i = 0; i < t->w->rows; i++) {
-            modify(t, i, block);
-            if (t->plan->measures && t->part->kept != NULL) keep(t, i, first, n);
-            if (t->great != 0) {
-                weigh_great(t, i, first, n);
-            } else {
-                weigh(t, i, first, n);
-            }
-        }
-        if (dim == 0) continue;
-        if (clean) {
-            add_context_cleaned(t, first, n);
+}
+
+static void go_over(const rows *t, attn_i_span block, int clean)
+{
+    const int64_t first = block.first, n = block.end - block.first;
+    score(t, block);
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        modify(t, i, block);
+        if (t->plan->measures && t->part->kept != NULL) keep(t, i, first, n);
+        if (t->great != 0) {
+            weigh_great(t, i, first, n);
         } else {
-            add_context(t, first, n);
+            weigh(t, i, first, n);
         }
+    }
+    if (context_dim(t->p) == 0) return;
+    if (clean) {
+        add_context_cleaned(t, first, n);
+    } else {
+        add_context(t, first, n);
+    }
+}
+
+/* The block of keys from `first` on: up to where another begins, wherever the first of them did. */
+static attn_i_span block_from(const rows *t, int64_t first, int64_t size)
+{
+    const int64_t whole = t->p->pages.table.data == NULL ? size : size - attn_i_remainder(first, size);
+    return (attn_i_span){first, attn_i_min(first + whole, t->keys.end)};
+}
+
+static void run(const rows *t, int clean)
+{
+    const int64_t size = block_keys(t->p);
+    begin(t);
+    for (attn_i_span block = {t->keys.first, t->keys.first}; block.first < t->keys.end; block.first = block.end) {
+        block = block_from(t, block.first, size);
+        go_over(t, block, clean);
     }
 }
 
@@ -350,49 +389,103 @@ static int any_far(const rows *t)
     return 0;
 }
 
-void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scratch, const attn_i_tile_work *work,
-                     attn_i_row_part *part)
+static void start(rows *t, const attn_i_tile_plan *plan, const attn_i_row_scratch *scratch,
+                  const attn_i_tile_work *work, attn_i_row_part *part)
 {
-    rows t; /* its queries are found, not cleared */
-    t.plan = plan;
-    t.p = plan->p;
-    t.kernels = plan->kernels;
-    t.s = scratch;
-    t.w = work;
-    t.part = part;
-    t.great = plan->great;
-    t.preset = 0;
-    const int64_t dim = context_dim(t.p);
-    const int64_t first = query_of(&t, 0), last = query_of(&t, work->rows - 1);
+    t->plan = plan;
+    t->p = plan->p;
+    t->kernels = plan->kernels;
+    t->s = scratch;
+    t->w = work;
+    t->part = part;
+    t->great = plan->great;
+    t->preset = 0;
+    t->near_queries = scratch->near_queries;
+    const int64_t first = query_of(t, 0), last = query_of(t, work->rows - 1);
     const int alike = first == last || !plan->moves;
     const attn_i_span seen =
-        alike ? attn_i_visible(t.p, work->b, first) : attn_i_visible_to_all(t.p, work->b, first, last);
-    t.bare = alike && plan->bare;
-    attn_i_span keys = {attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
-    if (keys.first >= keys.end) keys = (attn_i_span){0, 0};
-    find_queries(&t);
-    if (plan->measures && part->kept != NULL) keep_nothing(&t);
-    run(&t, keys, 0);
-    if (t.great == 0 && any_lost(&t)) {
-        t.great = attn_i_tile_plan_great(plan).great;
-        run(&t, keys, 0);
+        alike ? attn_i_visible(t->p, work->b, first) : attn_i_visible_to_all(t->p, work->b, first, last);
+    t->bare = alike && plan->bare;
+    t->keys = (attn_i_span){attn_i_max(seen.first, work->keys.first), attn_i_min(seen.end, work->keys.end)};
+    if (t->keys.first >= t->keys.end) t->keys = (attn_i_span){0, 0};
+}
+
+/* Once more, where that went over all keys was not enough; and what it came to. */
+static void finish(rows *t)
+{
+    const int64_t all = t->w->rows * context_dim(t->p);
+    if (t->great == 0 && any_lost(t)) {
+        t->great = attn_i_tile_plan_great(t->plan).great;
+        run(t, 0);
     }
-    if (!t.p->kernels->is_finite(work->rows * dim, part->context)) {
+    if (!t->p->kernels->is_finite(all, t->part->context)) {
         /* First what is hidden is kept apart, which changes no bit of the rest; */
-        run(&t, keys, 1);
-        if (!t.p->kernels->is_finite(work->rows * dim, part->context)) {
+        run(t, 1);
+        if (!t->p->kernels->is_finite(all, t->part->context)) {
             /* then the values may be too great. */
-            if (t.great == 0 && any_far(&t)) {
-                t.great = attn_i_tile_plan_great(plan).great;
-                run(&t, keys, 1);
+            if (t->great == 0 && any_far(t)) {
+                t->great = attn_i_tile_plan_great(t->plan).great;
+                run(t, 1);
             }
-            preset_references(&t);
-            run(&t, keys, 1);
+            preset_references(t);
+            run(t, 1);
         }
     }
-    part->great = t.great;
-    const double unit = t.great != 0 ? t.great : 1;
-    for (int64_t i = 0; i < work->rows; i++) {
-        part->exponent[i] = (double)part->reference[i] * unit + (double)part->room[i];
+    t->part->great = t->great;
+    const double unit = t->great != 0 ? t->great : 1;
+    for (int64_t i = 0; i < t->w->rows; i++) {
+        t->part->exponent[i] = (double)t->part->reference[i] * unit + (double)t->part->room[i];
     }
+}
+
+/* In which order rows are gone over by head i of several. */
+static attn_i_kept_order order_of(const rows *t, const attn_i_view *view, int64_t i, int64_t heads)
+{
+    attn_i_kept_order order = {.block = block_keys(t->p) / t->p->pages.rows};
+    if (i + 1 < heads) order.next_head = view->stride[1];
+    order.next_page = -i * view->stride[1];
+    return order;
+}
+
+/* A block of keys by each head in turn, and the next one. */
+static APART void run_together(const attn_i_tile_plan *plan, const attn_i_row_scratch *scratch, attn_i_tile_work *works,
+                               attn_i_row_part *const *parts, int64_t heads)
+{
+    rows t[ATTN_I_HEADS_TOGETHER];
+    const attn_i_problem *p = plan->p;
+    const int64_t size = block_keys(p);
+    attn_i_span keys = {0, 0}; /* of all heads the same: where queries stand says what they see */
+    for (int64_t i = 0; i < heads; i++) {
+        start(&t[i], plan, scratch, &works[i], parts[i]);
+        if (scratch->near_queries != NULL) t[i].near_queries += i * works[i].rows * plan->depth;
+        works[i].key_rows.order = order_of(&t[i], &p->key, i, heads);
+        works[i].value_rows.order = order_of(&t[i], &p->value, i, heads);
+        find_queries(&t[i]);
+        if (plan->measures && parts[i]->kept != NULL) keep_nothing(&t[i]);
+        begin(&t[i]);
+        keys = t[i].keys;
+    }
+    for (attn_i_span block = {keys.first, keys.first}; block.first < keys.end; block.first = block.end) {
+        block = block_from(&t[0], block.first, size);
+        for (int64_t i = 0; i < heads; i++) go_over(&t[i], block, 0);
+    }
+    for (int64_t i = 0; i < heads; i++) {
+        works[i].key_rows.order.block = works[i].value_rows.order.block = 0; /* from here on each by itself */
+        finish(&t[i]);
+    }
+}
+
+void attn_i_row_pass(const attn_i_tile_plan *plan, const attn_i_row_scratch *scratch, attn_i_tile_work *works,
+                     attn_i_row_part *const *parts, int64_t heads)
+{
+    rows t; /* its queries are found, not cleared */
+    if (heads > 1) {
+        run_together(plan, scratch, works, parts, heads);
+        return;
+    }
+    start(&t, plan, scratch, works, parts[0]);
+    find_queries(&t);
+    if (plan->measures && parts[0]->kept != NULL) keep_nothing(&t);
+    run(&t, 0);
+    finish(&t);
 }

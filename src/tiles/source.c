@@ -291,6 +291,7 @@ attn_i_rows attn_i_source_queries(const attn_i_sources *sources, int64_t i)
 void attn_i_source_kept(const attn_i_sources *sources, const attn_i_source *s, int64_t i, attn_i_kept *kept)
 {
     const int64_t head = sources->first_head + i;
+    kept->order.block = 0;
     if (s->copied) {
         kept->scales = NULL;
         kept->pages = NULL;

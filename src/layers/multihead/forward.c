@@ -7,10 +7,12 @@
 #include "layers/memory/append.h"
 #include "layers/multihead/call.h"
 
-/* Without queries there is nothing to do, but where keys and values are kept. */
+/* Without queries there is nothing to do, but where keys and values are kept. Sequences of a ragged batch want scratch,
+ * even so. */
 static int is_wanted(const attn_i_multihead_call *c)
 {
-    return attn_i_multihead_attends(c) || c->saved.data != NULL || (c->memory != NULL && !c->args.attend_only);
+    return attn_i_multihead_attends(c) || c->extent[ATTN_I_QUERY].offsets.data != NULL || c->saved.data != NULL ||
+           (c->memory != NULL && !c->args.attend_only);
 }
 
 static attn_status check_attention(attn_i_multihead_call *c)
