@@ -20,6 +20,7 @@
 
 enum { B = 2, HQ = 4, HK = 2, TQ = 3, TK = 5, DQ = 3, DK = 4, DV = 6, A = 4, TAIL = 4096 };
 enum { PAGE = 2, PAGES = B * TK / PAGE, MOST_PAGES = 3 }; /* of a sequence */
+enum { FEW = 3, CHOSEN = 4 };                             /* rows that are appended; positions that are kept */
 
 struct call {
     attn_forward_args args;
@@ -36,6 +37,12 @@ struct call {
     attn_tensor rows_query, rows_key, rows_value, rows_context, rows_weights, rows_logsumexp, query_offsets,
         key_offsets, pages_key, pages_value, page_table, packed_table, page_offsets, tree_mask;
 
+    /* Rows that are appended to pages, of numbers and of integers; positions of a memory that are kept. */
+    attn_pages_append_args append, append_integers;
+    unsigned char append_tail[TAIL];
+    attn_tensor few_key, few_value, slots, to_pages_key, to_pages_value, to_integers_key, to_integers_value,
+        to_key_scales, to_value_scales, kept_lengths, positions, kept_offsets, reordered;
+
     /* Handles: general is what most calls use. location was made for 4 keys; narrow for keys of 3 dimensions. */
     attn_engine *engine, *made_engine;
     attn_mechanism *mechanism, *made, *general, *dot, *location, *narrow, *causal, *sloped, *sloped_double, *sunk,
@@ -45,6 +52,9 @@ struct call {
     attn_forward_args *forward_args, *to_ragged, *to_paged, *to_tree;
     attn_tensor *to_key_offsets, *to_packed_table, *to_page_offsets, *to_tree_mask;
     attn_memory *memory, *three_memory; /* of B sequences, and of 3 */
+    attn_memory *kept, *turned;         /* turned: whose keys are */
+    const attn_pages_append_args *append_args, *to_append_integers;
+    const attn_tensor *to_kept_lengths, *to_positions, *to_kept_offsets, *rows;
     attn_engine_options *engine_options;
     attn_engine **engine_out;
     attn_mechanism **mechanism_out;
@@ -71,12 +81,19 @@ struct call {
         slopes_data[HQ], sinks_data[HQ];
     double double_data[DQ * DK + HQ];
     int64_t lengths_data[B], query_offsets_data[B + 1], key_offsets_data[B + 1], table_data[B * MOST_PAGES],
-        page_offsets_data[B + 1];
+        page_offsets_data[B + 1], slots_data[FEW], kept_lengths_data[B], positions_data[CHOSEN],
+        kept_offsets_data[B + 1], rows_data[B];
+    _Alignas(64) float to_key_data[PAGES * HK * PAGE * DK], to_value_data[PAGES * HK * PAGE * DV],
+        to_key_scales_data[PAGES * HK * PAGE], to_value_scales_data[PAGES * HK * PAGE];
+    signed char to_integers_key_data[PAGES * HK * PAGE * DK], to_integers_value_data[PAGES * HK * PAGE * DV];
     unsigned char mask_data[TQ * TK], workspace[1 << 18];
     char json_data[8192];
 };
 
 _Static_assert(offsetof(struct call, args_tail) == sizeof(attn_forward_args), "the tail follows the struct");
+_Static_assert(offsetof(struct call, append_tail) - offsetof(struct call, append_integers) ==
+                   sizeof(attn_pages_append_args),
+               "the tail follows the struct");
 _Static_assert(offsetof(struct call, options_tail) - offsetof(struct call, options) == sizeof(attn_engine_options),
                "the tail follows the struct");
 
@@ -140,6 +157,41 @@ static void view_all(struct call *c)
     view(&c->tree_mask, c->mask_data, ATTN_BOOL, 4, 1, 1, TQ, TQ);
 }
 
+/* Sequence 0 keeps positions 0, 1 and 3, sequence 1 positions 1 and 4 of the five that each has. */
+static void make_appends(struct call *c)
+{
+    static const int64_t slots[FEW] = {2 * PAGES - 1, -1, 0}, lengths[B] = {1, 0}, positions[CHOSEN] = {1, 3, 1, 4},
+                         offsets[B + 1] = {0, 2, 4}, order[B] = {1, -1};
+    memcpy(c->slots_data, slots, sizeof slots);
+    memcpy(c->kept_lengths_data, lengths, sizeof lengths);
+    memcpy(c->positions_data, positions, sizeof positions);
+    memcpy(c->kept_offsets_data, offsets, sizeof offsets);
+    memcpy(c->rows_data, order, sizeof order);
+    view(&c->few_key, c->key_data, ATTN_F32, 4, 1, HK, FEW, DK);
+    view(&c->few_value, c->value_data, ATTN_F32, 4, 1, HK, FEW, DV);
+    view(&c->slots, c->slots_data, ATTN_I64, 1, 0, 0, 0, FEW);
+    view(&c->to_pages_key, c->to_key_data, ATTN_F32, 4, PAGES, HK, PAGE, DK);
+    view(&c->to_pages_value, c->to_value_data, ATTN_F32, 4, PAGES, HK, PAGE, DV);
+    view(&c->to_integers_key, c->to_integers_key_data, ATTN_I8, 4, PAGES, HK, PAGE, DK);
+    view(&c->to_integers_value, c->to_integers_value_data, ATTN_I8, 4, PAGES, HK, PAGE, DV);
+    view(&c->to_key_scales, c->to_key_scales_data, ATTN_F32, 3, 0, PAGES, HK, PAGE);
+    view(&c->to_value_scales, c->to_value_scales_data, ATTN_F32, 3, 0, PAGES, HK, PAGE);
+    view(&c->kept_lengths, c->kept_lengths_data, ATTN_I64, 1, 0, 0, 0, B);
+    view(&c->positions, c->positions_data, ATTN_I64, 1, 0, 0, 0, CHOSEN);
+    view(&c->kept_offsets, c->kept_offsets_data, ATTN_I64, 1, 0, 0, 0, B + 1);
+    view(&c->reordered, c->rows_data, ATTN_I64, 1, 0, 0, 0, B);
+    c->append = c->append_integers = (attn_pages_append_args)ATTN_PAGES_APPEND_ARGS_INIT;
+    c->append.slots = c->append_integers.slots = &c->slots;
+    c->append.key = c->append_integers.key = &c->few_key;
+    c->append.value = c->append_integers.value = &c->few_value;
+    c->append.key_pages = &c->to_pages_key, c->append.value_pages = &c->to_pages_value;
+    c->append_integers.key_pages = &c->to_integers_key, c->append_integers.value_pages = &c->to_integers_value;
+    c->append_integers.key_scales = &c->to_key_scales, c->append_integers.value_scales = &c->to_value_scales;
+    c->append_args = &c->append, c->to_append_integers = &c->append_integers;
+    c->to_kept_lengths = &c->kept_lengths, c->to_positions = &c->positions;
+    c->to_kept_offsets = &c->kept_offsets, c->rows = &c->reordered;
+}
+
 /* Each with a sequence whose last page, or whose last keys, it has only a part of. */
 static void make_layouts(struct call *c)
 {
@@ -175,6 +227,19 @@ static attn_memory *make_memory(struct call *c, int64_t batch)
     options.key_dim = DK, options.value_dim = DV;
     MUST(attn_memory_create(c->general, &options, &memory));
     if (batch == B) MUST(attn_memory_append(memory, &c->key, &c->value, NULL));
+    return memory;
+}
+
+static attn_memory *make_turned_memory(struct call *c)
+{
+    attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+    attn_rope_options rope = ATTN_ROPE_OPTIONS_INIT;
+    attn_memory *memory;
+    rope.layout = ATTN_ROPE_HALVES;
+    options.dtype = ATTN_F32, options.batch = B, options.key_heads = HK;
+    options.key_dim = DK, options.value_dim = DV, options.rope = &rope;
+    MUST(attn_memory_create(c->dot, &options, &memory));
+    MUST(attn_memory_append(memory, &c->key, &c->value, NULL));
     return memory;
 }
 
@@ -223,6 +288,7 @@ static void create(struct call *c)
     memset(c, 0xA5, sizeof *c);
     memset(c->args_tail, 0, TAIL);
     memset(c->options_tail, 0, TAIL);
+    memset(c->append_tail, 0, TAIL);
     float *blocks[] = {c->query_data, c->key_data,    c->value_data, c->bias_data,
                        c->param_data, c->slopes_data, c->sinks_data};
     const size_t counts[] = {B * HQ * TQ * DQ, B * HK * TK * DK, B * HK * TK * DV, TQ * TK, DQ * DK, HQ, HQ};
@@ -248,7 +314,9 @@ static void create(struct call *c)
     c->args.context = &c->context, c->args.weights = &c->weights;
     c->args.scores = &c->scores, c->args.logsumexp = &c->logsumexp;
     make_layouts(c);
+    make_appends(c);
     c->memory = make_memory(c, B), c->three_memory = make_memory(c, 3);
+    c->kept = c->memory, c->turned = make_turned_memory(c);
     c->info = (attn_param_info)ATTN_PARAM_INFO_INIT;
     c->forward_args = &c->args, c->engine_options = &c->options, c->info_out = &c->info;
     c->engine_out = &c->made_engine, c->mechanism_out = &c->made, c->tensor_out = &c->made_tensor;
@@ -273,6 +341,7 @@ static void destroy(struct call *c)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) attn_mechanism_destroy(all[i]);
     attn_memory_destroy(c->memory);
     attn_memory_destroy(c->three_memory);
+    attn_memory_destroy(c->turned);
     attn_engine_destroy(c->engine);
     if (blocks_alive != 0 || bytes_alive != 0) fail_msg("%lld blocks leaked", (long long)blocks_alive);
 }
@@ -305,7 +374,11 @@ static void destroy(struct call *c)
     X(attn_mechanism_set_causal, (c->mechanism, c->align))                                                             \
     X(attn_mechanism_set_window, (c->mechanism, c->left, c->right, c->align))                                          \
     X(attn_mechanism_set_alibi, (c->mechanism, c->alibi, c->align))                                                    \
-    X(attn_mechanism_set_sinks, (c->mechanism, c->sink))
+    X(attn_mechanism_set_sinks, (c->mechanism, c->sink))                                                               \
+    X(attn_pages_append, (c->engine, c->append_args))                                                                  \
+    X(attn_memory_keep, (c->kept, c->to_kept_lengths, c->to_positions, c->to_kept_offsets))                            \
+    X(attn_memory_reorder, (c->kept, c->rows))                                                                         \
+    X(attn_memory_pages, (c->kept, c->total_out, c->value_out))
 
 struct function {
     const char *name;

@@ -183,6 +183,14 @@ static void memory(const struct every_call *around, attn_dtype dtype)
         begin(around, "attn_forward with a memory");
         MUST(attn_forward(mechanism, &args));
         end(around, "attn_forward with a memory");
+        if (kind != RULE_SCALED_DOT) {
+            int64_t lengths[2] = {300, 7}, positions[3] = {301, 400, 8}, offsets[3] = {0, 2, 3};
+            const attn_tensor first = {lengths, ATTN_I64, 1, {2}, {1}}, chosen = {positions, ATTN_I64, 1, {3}, {1}};
+            const attn_tensor from = {offsets, ATTN_I64, 1, {3}, {1}};
+            begin(around, "attn_memory_keep");
+            MUST(attn_memory_keep(cache, &first, &chosen, &from));
+            end(around, "attn_memory_keep");
+        }
         attn_memory_destroy(cache);
         attn_mechanism_destroy(mechanism);
         struct array *const all[] = {&w, &u, &v, &square, &key, &value, &query, &context};
@@ -351,9 +359,30 @@ static void merge(const struct every_call *around, attn_dtype dtype)
     array_destroy(&logsumexp);
 }
 
+/* Into pages of the rows' type, and of another. */
+static void pages(const struct every_call *around, attn_dtype dtype)
+{
+    enum { ROWS = 700, PAGE = 16, PAGES = 64, DIM = 40 };
+    struct array rows = filled(dtype, 4, 1, 2, ROWS, DIM), same = filled(dtype, 4, PAGES, 2, PAGE, DIM);
+    struct array other = filled(dtype == ATTN_F64 ? ATTN_F16 : ATTN_I8, 4, PAGES, 2, PAGE, DIM);
+    struct array scales = filled(ATTN_F32, 3, PAGES, 2, PAGE, 0);
+    int64_t slots[ROWS];
+    for (int i = 0; i < ROWS; i++) slots[i] = i % 9 == 0 ? -1 : 37 * i % (PAGE * PAGES);
+    const attn_tensor to = {slots, ATTN_I64, 1, {ROWS}, {1}};
+    attn_pages_append_args args = ATTN_PAGES_APPEND_ARGS_INIT;
+    args.slots = &to, args.key = args.value = &rows.tensor;
+    args.key_pages = &same.tensor, args.value_pages = &other.tensor;
+    args.value_scales = dtype == ATTN_F64 ? NULL : &scales.tensor;
+    begin(around, "attn_pages_append");
+    MUST(attn_pages_append(engine, &args));
+    end(around, "attn_pages_append");
+    struct array *const all[] = {&rows, &same, &other, &scales};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_destroy(all[i]);
+}
+
 void every_call_run(const struct every_call *around)
 {
     static void (*const all[])(const struct every_call *, attn_dtype) = {
-        rope, memory, layer, attention, sequences, merge, decomposable, attentional, positions};
+        rope, memory, layer, attention, sequences, merge, pages, decomposable, attentional, positions};
     for (size_t i = 0; i < sizeof all / sizeof *all * 2; i++) all[i / 2](around, i % 2 ? ATTN_F64 : ATTN_F32);
 }

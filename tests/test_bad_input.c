@@ -123,11 +123,12 @@ static void check_refused(const struct function *function, attn_status status, c
 /* ------------------------------------------------------------------------------------------------- rows */
 
 /* The calls of other layouts. */
-#define RAGGED COPY(forward_args, to_ragged)
-#define PAGED  COPY(forward_args, to_paged)
-#define TREE   COPY(forward_args, to_tree)
-#define PACKED PAGED, COPY(paged.page_table, to_packed_table), COPY(paged.page_offsets, to_page_offsets)
-#define MEMORY PAGED, COPY(paged.memory, memory), SET(paged.key, 0), SET(paged.value, 0), SET(paged.key_lengths, 0)
+#define RAGGED   COPY(forward_args, to_ragged)
+#define PAGED    COPY(forward_args, to_paged)
+#define TREE     COPY(forward_args, to_tree)
+#define PACKED   PAGED, COPY(paged.page_table, to_packed_table), COPY(paged.page_offsets, to_page_offsets)
+#define INTEGERS COPY(append_args, to_append_integers)
+#define MEMORY   PAGED, COPY(paged.memory, memory), SET(paged.key, 0), SET(paged.value, 0), SET(paged.key_lengths, 0)
 
 static const struct row rows[] = {
     IN(forward, ARGUMENT, "mechanism", SET(mechanism, 0)),
@@ -440,6 +441,76 @@ static const struct row rows[] = {
     IN(mechanism_set_sinks, SHAPE, "sinks", SET(sinks.ndim, 2)),
     IN(mechanism_set_sinks, DTYPE, "sinks", SET(sinks.dtype, ATTN_I32)),
     IN(mechanism_set_sinks, OVERFLOW, "sinks", SET(sinks.stride[0], INT64_MAX)),
+    IN(pages_append, ARGUMENT, "engine", SET(engine, 0)),
+    IN(pages_append, ARGUMENT, "args", SET(append_args, 0)),
+    IN(pages_append, ARGUMENT, "reserved", SET(append.reserved, 1)),
+    IN(pages_append, STRUCT_SIZE, "struct_size", SET(append.struct_size, 0)),
+    IN(pages_append, STRUCT_SIZE, "struct_size", SET(append.struct_size, sizeof(attn_pages_append_args) - 1)),
+    IN(pages_append, STRUCT_SIZE, "struct_size", SET(append.struct_size, 4097)),
+    IN(pages_append, STRUCT_SIZE, "struct_size", INTEGERS, SET(append_integers.struct_size, 4096),
+       SET(append_tail[9], 1)),
+    IN(pages_append, ARGUMENT, "slots", SET(append.slots, 0)),
+    IN(pages_append, ARGUMENT, "key is NULL, and so is value", SET(append.key, 0), SET(append.value, 0)),
+    IN(pages_append, ARGUMENT, "no key", SET(append.key, 0)),
+    IN(pages_append, ARGUMENT, "no value", SET(append.value, 0)),
+    IN(pages_append, ARGUMENT, "key_pages", SET(append.key_pages, 0)),
+    IN(pages_append, ARGUMENT, "value_pages", SET(append.value_pages, 0)),
+    IN(pages_append, ARGUMENT, "key_scales", COPY(append.key_scales, append_integers.key_scales)),
+    IN(pages_append, ARGUMENT, "value_scales", COPY(append.value_scales, append_integers.value_scales)),
+    IN(pages_append, ARGUMENT, "value_scales", SET(append.value, 0), SET(append.value_pages, 0),
+       COPY(append.value_scales, append_integers.value_scales)),
+    IN(pages_append, ARGUMENT, "key_scales", INTEGERS, SET(append_integers.key_scales, 0)),
+    IN(pages_append, ARGUMENT, "value_scales", INTEGERS, SET(append_integers.value_scales, 0)),
+    IN(pages_append, ARGUMENT, "slots[0]", SET(slots_data[0], 2 * PAGES)),
+    IN(pages_append, ARGUMENT, "slots[2]", SET(slots_data[2], -2)),
+    IN(pages_append, ARGUMENT, "slots[1]", SET(slots_data[1], INT64_MAX)),
+    IN(pages_append, ARGUMENT, "slots[2] is 9, as slots[0] is", SET(slots_data[2], 2 * PAGES - 1)),
+    IN(pages_append, ARGUMENT, "slots[1]", INTEGERS, SET(slots_data[1], 0), SET(slots_data[0], 0)),
+    IN(pages_append, ARGUMENT, "slots[0]", SET(to_pages_key.shape[0], 0), SET(to_pages_value.shape[0], 0)),
+    IN(pages_append, DTYPE, "key", INTEGERS, SET(few_key.dtype, ATTN_I32)),
+    IN(pages_append, DTYPE, "value is ATTN_F32, but key is ATTN_F16", SET(few_key.dtype, ATTN_F16)),
+    IN(pages_append, DTYPE, "key_scales", INTEGERS, SET(to_key_scales.dtype, ATTN_I32)),
+    IN(pages_append, SHAPE, "pages of 0", SET(to_pages_key.shape[2], 0)),
+    IN(pages_append, SHAPE, "value_pages", SET(to_pages_value.shape[1], HK - 1)),
+    IN(pages_append, SHAPE, "value_scales", INTEGERS, SET(to_value_scales.shape[2], PAGE - 1)),
+    IN(pages_append, SHAPE, "key_scales", INTEGERS, SET(to_key_scales.shape[0], PAGES - 1)),
+    IN(pages_append, SHAPE, "key has shape", SET(slots.shape[0], FEW - 1)),
+    IN(pages_append, SHAPE, "key has shape", SET(few_key.shape[0], 2), SET(few_key.stride[0], 0)),
+    IN(pages_append, SHAPE, "value has shape", SET(few_value.shape[3], DV - 1)),
+    IN(pages_append, OVERLAP, "value_pages", COPY(to_pages_key.data, to_pages_value.data)),
+    IN(pages_append, OVERLAP, "slots", COPY(to_pages_key.data, slots.data)),
+    IN(pages_append, OVERLAP, "key", COPY(to_pages_value.data, few_key.data)),
+    IN(pages_append, OVERLAP, "value", COPY(to_pages_key.data, few_value.data)),
+    IN(pages_append, OVERLAP, "value_scales", INTEGERS, COPY(to_key_scales.data, to_value_scales.data)),
+    IN(pages_append, OVERLAP, "key_scales", INTEGERS, COPY(to_key_scales.data, few_key.data)),
+    IN(pages_append, OVERLAP, "key_scales is an output", INTEGERS, SET(to_key_scales.stride[2], 0)),
+    IN(pages_append, OVERLAP, "key_pages is an output", SET(to_pages_key.stride[0], DK)),
+    IN(memory_keep, ARGUMENT, "memory is NULL", SET(kept, 0)),
+    IN(memory_keep, ARGUMENT, "lengths is NULL", SET(to_kept_lengths, 0)),
+    IN(memory_keep, ARGUMENT, "positions is NULL", SET(to_positions, 0)),
+    IN(memory_keep, ARGUMENT, "offsets is NULL", SET(to_kept_offsets, 0)),
+    IN(memory_keep, ARGUMENT, "lengths[0]", SET(kept_lengths_data[0], -1)),
+    IN(memory_keep, ARGUMENT, "lengths[1]", SET(kept_lengths_data[1], TK + 1)),
+    IN(memory_keep, ARGUMENT, "positions[0]", SET(kept_lengths_data[0], 2)),
+    IN(memory_keep, ARGUMENT, "positions[1]", SET(positions_data[1], 1)),
+    IN(memory_keep, ARGUMENT, "positions[3]", SET(positions_data[3], TK)),
+    IN(memory_keep, ARGUMENT, "positions[2]", SET(positions_data[2], INT64_MIN)),
+    IN(memory_keep, ARGUMENT, "positions[2] is 1", SET(kept_offsets_data[1], 3)),
+    IN(memory_keep, ARGUMENT, "offsets[0]", SET(kept_offsets_data[0], -1)),
+    IN(memory_keep, ARGUMENT, "offsets[2]", SET(kept_offsets_data[2], 1)),
+    IN(memory_keep, ARGUMENT, "offsets ends with 5", SET(kept_offsets_data[2], CHOSEN + 1)),
+    IN(memory_keep, DTYPE, "positions", SET(positions.dtype, ATTN_F64)),
+    IN(memory_keep, DTYPE, "offsets", SET(kept_offsets.dtype, ATTN_F64)),
+    IN(memory_keep, SHAPE, "offsets has 2", SET(kept_offsets.shape[0], B)),
+    IN(memory_keep, SHAPE, "offsets", SET(kept_offsets.shape[0], 0)),
+    IN(memory_keep, SHAPE, "positions", SET(positions.ndim, 2)),
+    IN(memory_keep, UNSUPPORTED, "positions[1]", COPY(kept, turned)),
+    IN(memory_reorder, ARGUMENT, "memory is NULL", SET(kept, 0)),
+    IN(memory_reorder, ARGUMENT, "rows is NULL", SET(rows, 0)),
+    IN(memory_reorder, ARGUMENT, "rows[1] is -2", SET(rows_data[1], -2)),
+    IN(memory_reorder, ARGUMENT, "rows[0] is 2", SET(rows_data[0], B)),
+    IN(memory_reorder, DTYPE, "rows", SET(reordered.dtype, ATTN_F32)),
+    IN(memory_pages, ARGUMENT, "memory is NULL", SET(kept, 0)),
 };
 
 static int rows_setup(void **state)
@@ -519,6 +590,12 @@ static const struct tensor_argument {
     TENSOR(forward, weights, "weights", OUTPUT),
     TENSOR(forward, scores, "scores", OUTPUT),
     TENSOR(forward, logsumexp, "logsumexp", OUTPUT),
+    TENSOR(pages_append, slots, "slots", INPUT),
+    TENSOR(pages_append, few_key, "key", INPUT),
+    TENSOR(pages_append, few_value, "value", INPUT),
+    TENSOR(pages_append, to_pages_key, "key_pages", OUTPUT),
+    TENSOR(pages_append, to_pages_value, "value_pages", OUTPUT),
+    TENSOR(memory_keep, kept_lengths, "lengths", INPUT),
     TENSOR(mechanism_bind_param, param, "W", INPUT),
     TENSOR(mechanism_set_alibi, slopes, "slopes", BORROWED),
     TENSOR(mechanism_set_sinks, sinks, "sinks", BORROWED),
@@ -544,12 +621,14 @@ static void every_tensor_is_checked_in_every_part(void **state)
         const attn_tensor *tensor = (const attn_tensor *)(const void *)((unsigned char *)pristine + t->at);
         const size_t last = 8 * (size_t)(tensor->ndim - 1);
         const int64_t data = (int64_t)(intptr_t)tensor->data;
+        const int is_page = t->function == &in_attn_pages_append && t->use == OUTPUT;
         const int may_be_narrow =
-            t->function == &in_attn_mechanism_bind_param || t->function == &in_attn_mechanism_set_sinks;
+            is_page || t->function == &in_attn_mechanism_bind_param || t->function == &in_attn_mechanism_set_sinks;
         for (int k = 0; k < (may_be_narrow ? 5 : 7); k++) {
             /* Keys and values may be integers, but not without scales. */
-            const int lacks_scales =
-                dtypes[k] == ATTN_I8 && (strcmp(t->name, "key") == 0 || strcmp(t->name, "value") == 0);
+            const int is_row =
+                t->function == &in_attn_forward && (strcmp(t->name, "key") == 0 || strcmp(t->name, "value") == 0);
+            const int lacks_scales = dtypes[k] == ATTN_I8 && (is_row || is_page);
             refuse_part(t, offsetof(attn_tensor, dtype), 4, dtypes[k],
                         lacks_scales ? ATTN_ERR_ARGUMENT : ATTN_ERR_DTYPE, t->name);
         }

@@ -351,11 +351,15 @@ static void attend(struct life *l, const struct held *h)
 {
     attn_memory *whole = NULL;
     attn_memory_options options = l->options;
-    struct array context[2], query;
+    struct array context[2], weights[2], query;
     const int64_t nothing[MOST_BATCH] = {0}, keys = l->options.key_dim == 0 ? 9 : l->options.key_dim;
     const int64_t values = l->options.value_dim == 0 ? keys : l->options.value_dim;
     const int64_t query_shape[4] = {h->batch, 2 * HEADS, rng_integer(&l->rng, 1, 4), keys};
     const int64_t context_shape[4] = {h->batch, 2 * HEADS, query_shape[2], values};
+    int64_t weights_shape[4] = {h->batch, 2 * HEADS, query_shape[2], 0}; /* of the longest sequence's keys */
+    for (int64_t b = 0; b < h->batch; b++) {
+        if (h->length[b] > weights_shape[3]) weights_shape[3] = h->length[b];
+    }
     array_create(&query, l->given, 4, query_shape, LAYOUT_PLAIN, NULL);
     array_fill_normal(&query, &l->rng, 1);
     if (h->batch > 0) {
@@ -366,9 +370,11 @@ static void attend(struct life *l, const struct held *h)
     }
     for (int i = 0; i < 2; i++) {
         array_create(&context[i], l->given, 4, context_shape, LAYOUT_PLAIN, NULL);
+        array_create(&weights[i], dtype_computed(l->given), 4, weights_shape, LAYOUT_PLAIN, NULL);
         attn_forward_args args = ATTN_FORWARD_ARGS_INIT;
         args.query = &query.tensor;
         args.context = &context[i].tensor;
+        args.weights = &weights[i].tensor;
         args.memory = i == 0 ? h->memory : whole;
         if (args.memory != NULL) MUST(attn_forward(l->mechanism, &args));
     }
@@ -377,9 +383,12 @@ static void attend(struct life *l, const struct held *h)
     } else if (!array_same_bits(&context[0], &context[1], 0, array_count(&context[0]))) {
         fail_msg("other bits from a memory that was filled at once");
     }
+    assert_near(&weights[0], &weights[1], "weights");
     array_destroy(&query);
     array_destroy(&context[0]);
     array_destroy(&context[1]);
+    array_destroy(&weights[0]);
+    array_destroy(&weights[1]);
     attn_memory_destroy(whole);
 }
 
@@ -547,7 +556,7 @@ static void wrong_choices_are_refused(void **state)
     positions = of(chosen, 3), offsets.dtype = ATTN_F64;
     KEEP_REFUSED(DTYPE, "offsets");
     offsets = of(from, 3), lengths.shape[0] = 1;
-    KEEP_REFUSED(SHAPE, "lengths has 1");
+    KEEP_REFUSED(SHAPE, "lengths has 1 elements");
     lengths = of(first, 2), offsets.shape[0] = 2;
     KEEP_REFUSED(SHAPE, "offsets has 2");
     offsets.shape[0] = 0;

@@ -542,6 +542,28 @@ static void nothing_is_merged_in_no_time(void **state)
     }
 }
 
+static void nothing_is_appended_to_pages_in_no_time(void **state)
+{
+    static const int64_t shapes[][5] = {{5, MANY, 2, 3, 0},
+                                        {5, 0, 3, MANY, 8},
+                                        {5, MANY, 2, MANY, 0},
+                                        {0, 0, 2, MANY, 8},
+                                        {5, MANY, MANY, 3, 0}}; /* n, N, Hk, page, Dk */
+    static int64_t slots[5] = {0, 3, -1, 2, 1};
+    (void)state;
+    at = "attn_pages_append";
+    for (size_t i = 0; i < 4 * sizeof shapes / sizeof *shapes; i++) {
+        static const attn_dtype dtypes[] = {ATTN_F32, ATTN_F16, ATTN_BF16, ATTN_F64};
+        const int64_t *n = shapes[i / 4];
+        const attn_tensor pages = everywhere(dtypes[i % 4], 4, n[1], n[2], n[3], n[4]);
+        const attn_tensor key = everywhere(ATTN_F32, 4, 1, n[2], n[0], n[4]), to = {slots, ATTN_I64, 1, {n[0]}, {1}};
+        attn_pages_append_args args = ATTN_PAGES_APPEND_ARGS_INIT;
+        args.slots = &to, args.key = &key, args.key_pages = &pages;
+        const attn_status status = attn_pages_append(engine, &args);
+        if (status != (n[0] > 0 && n[1] == 0 ? ATTN_ERR_ARGUMENT : ATTN_OK)) fail_msg("%s", attn_last_error());
+    }
+}
+
 static void a_memory_is_given_and_asked_nothing_at_once(void **state)
 {
     static const int kinds[] = {DOT, GENERAL, ADDITIVE}; /* keys as they come, prepared, converted */
@@ -603,6 +625,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(attentional_steps_of_nothing_take_no_time, begin, end),
         cmocka_unit_test_setup_teardown(tables_of_nothing_take_no_time, begin, end),
         cmocka_unit_test_setup_teardown(nothing_is_merged_in_no_time, begin, end),
+        cmocka_unit_test_setup_teardown(nothing_is_appended_to_pages_in_no_time, begin, end),
         cmocka_unit_test_setup_teardown(a_memory_is_given_and_asked_nothing_at_once, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -304,6 +304,13 @@ static void take_turns(struct call *c, struct array *block, struct array *scales
     }
 }
 
+static void reverse(attn_tensor *t, int d)
+{
+    const int64_t size = t->dtype == ATTN_I8 ? 1 : t->dtype == ATTN_F32 ? 4 : 2;
+    t->data = (unsigned char *)t->data + (t->shape[d] - 1) * t->stride[d] * size;
+    t->stride[d] = -t->stride[d];
+}
+
 static void pages_may_take_turns_in_a_block(void **state)
 {
     (void)state;
@@ -318,14 +325,9 @@ static void pages_may_take_turns_in_a_block(void **state)
         apart = c;
         take_turns(&c, &block, &scales, i / 3 % 2, i / 6 % 2);
         for (int k = 0; k < 2; k++) {
-            if (rng_chance(&rng, 0.3)) { /* from the last page to the first */
-                struct array *const all[2] = {&c.of[k].pages, &c.of[k].scales};
-                for (int j = 0; j < 2; j++) {
-                    attn_tensor *t = &all[j]->tensor;
-                    const int64_t size = j == 1 ? 4 : kept[i % 3] == ATTN_I8 ? 1 : kept[i % 3] == ATTN_F32 ? 4 : 2;
-                    t->data = (unsigned char *)t->data + (t->shape[0] - 1) * t->stride[0] * size;
-                    t->stride[0] = -t->stride[0];
-                }
+            struct array *const all[2] = {&c.of[k].pages, &c.of[k].scales};
+            for (int d = 0; d < 3; d++) { /* from the last page to the first, and so on */
+                if (rng_chance(&rng, 0.3)) reverse(&all[0]->tensor, d), reverse(&all[1]->tensor, d);
             }
         }
         point(&c);
@@ -519,17 +521,23 @@ static void outputs_that_lie_over_anything_are_refused(void **state)
     REFUSED(OVERLAP, "value_scales is an output");
     CHANGED(key_pages, c.args.key_pages) changed.data = c.args.value_pages->data;
     REFUSED(OVERLAP, "key_pages shares memory with value_pages");
-    CHANGED(key_pages, c.args.key_pages) changed.data = c.args.value_scales->data;
+    CHANGED(value_scales, c.args.value_scales) changed.data = c.args.key_pages->data;
     REFUSED(OVERLAP, "key_pages shares memory with value_scales");
-    CHANGED(key_pages, c.args.key_pages) changed.data = c.args.key_scales->data;
+    CHANGED(key_scales, c.args.key_scales) changed.data = c.args.key_pages->data;
     REFUSED(OVERLAP, "key_pages shares memory with key_scales");
-    CHANGED(value_pages, c.args.value_pages) changed.data = c.args.slots->data;
+    CHANGED(key_scales, c.args.key_scales) changed.data = c.args.value_pages->data;
+    REFUSED(OVERLAP, "key_scales shares memory with value_pages");
+    memset(c.args.value_pages->data, 0xFF, sizeof(int32_t)); /* slot -1, for all rows */
+    CHANGED(slots, c.args.slots) changed.data = c.args.value_pages->data;
+    changed.dtype = ATTN_I32, changed.stride[0] = 0;
     REFUSED(OVERLAP, "value_pages shares memory with slots");
-    CHANGED(key_pages, c.args.key_pages) changed.data = c.args.key->data;
+    CHANGED(key, c.args.key) changed.data = c.args.key_pages->data; /* one number, everywhere */
+    memset(changed.stride, 0, sizeof changed.stride);
     REFUSED(OVERLAP, "key_pages shares memory with key");
-    CHANGED(value_scales, c.args.value_scales) changed.data = c.args.key->data;
+    changed.data = c.args.value_scales->data;
     REFUSED(OVERLAP, "value_scales shares memory with key");
-    CHANGED(key_scales, c.args.key_scales) changed.data = c.args.value->data;
+    CHANGED(value, c.args.value) changed.data = c.args.key_scales->data;
+    memset(changed.stride, 0, sizeof changed.stride);
     REFUSED(OVERLAP, "key_scales shares memory with value");
     CHANGED(key_scales, c.args.key_scales) changed.data = c.args.value_scales->data;
     REFUSED(OVERLAP, "key_scales shares memory with value_scales");

@@ -273,10 +273,11 @@ static void reorder(struct world *w, struct bytes *b)
     int64_t rows[MOST_ROWS];
     attn_status status = ATTN_OK;
     for (int64_t r = 0; r < count; r++) rows[r] = take_range(b, 0, plain->batch - 1);
+    if (choice & 4) rows[choice / 16 % count] = -1; /* one that joins */
     const attn_tensor tensor = integers(rows, count);
     if (choice & 1) {
         const int64_t right = rows[count - 1];
-        rows[count - 1] = choice & 2 ? plain->batch : -1;
+        rows[count - 1] = choice & 2 ? plain->batch : -2;
         status = attn_memory_reorder(w->memory, &tensor);
         CHECK(status != ATTN_OK, "took sequence %d of %d", (int)rows[count - 1], (int)plain->batch);
         fuzz_check_sentence(status);
@@ -287,11 +288,61 @@ static void reorder(struct world *w, struct bytes *b)
     before = *plain;
     plain->batch = count;
     for (int64_t r = 0; r < count; r++) {
-        plain->length[r] = before.length[rows[r]];
+        plain->length[r] = rows[r] < 0 ? 0 : before.length[rows[r]];
+        if (rows[r] < 0) continue;
         memcpy(plain->key[r], before.key[rows[r]], sizeof plain->key[r]);
         memcpy(plain->value[r], before.value[rows[r]], sizeof plain->value[r]);
         memcpy(plain->given_key[r], before.given_key[rows[r]], sizeof plain->given_key[r]);
         memcpy(plain->given_value[r], before.given_value[rows[r]], sizeof plain->given_value[r]);
+    }
+}
+
+/* Row `from` of a sequence becomes row `to`. */
+static void move_row(all_rows *of, int64_t r, int64_t from, int64_t to)
+{
+    for (int64_t h = 0; h < MOST_HEADS; h++) memmove((*of)[r][h][to], (*of)[r][h][from], sizeof(*of)[r][h][to]);
+}
+
+/* Some positions of each sequence are chosen, by the bits of an input. */
+static void keep_some(struct world *w, struct bytes *b)
+{
+    struct plain *plain = &w->plain;
+    int64_t lengths[MOST_ROWS], offsets[MOST_ROWS + 1] = {0}, positions[MOST_ROWS * MOST_KEYS + 1], count = 0;
+    const unsigned choice = take(b);
+    bool moves = false;
+    attn_status status = ATTN_OK;
+    for (int64_t r = 0; r < plain->batch; r++) {
+        lengths[r] = take_range(b, 0, plain->length[r]);
+        for (int64_t at = lengths[r]; at < plain->length[r]; at++) {
+            if (take(b) % 3 == 0) continue;
+            moves |= at != lengths[r] + count - offsets[r];
+            positions[count++] = at;
+        }
+        offsets[r + 1] = count;
+    }
+    const attn_tensor first = integers(lengths, plain->batch), from = integers(offsets, plain->batch + 1);
+    const attn_tensor chosen = integers(positions, count);
+    if (choice & 1 && count > 0) {
+        const int64_t right = positions[count - 1];
+        positions[count - 1] = choice & 2 ? MOST_KEYS + 1 : -1;
+        status = attn_memory_keep(w->memory, &first, &chosen, &from);
+        CHECK(status != ATTN_OK, "kept position %d", (int)positions[count - 1]);
+        fuzz_check_sentence(status);
+        positions[count - 1] = right;
+    }
+    WITH_FAILURES(status, choice & 8, attn_memory_keep(w->memory, &first, &chosen, &from));
+    if (moves && w->options.rope != NULL) {
+        CHECK(status == ATTN_ERR_UNSUPPORTED, "turned keys were moved");
+        return;
+    }
+    if (status == ATTN_ERR_BUFFER && w->options.page > 0 && w->options.flags & ATTN_MEMORY_FIXED) return;
+    OK(status);
+    for (int64_t r = 0; r < plain->batch; r++) {
+        for (int64_t i = offsets[r]; i < offsets[r + 1]; i++) {
+            all_rows *const all[] = {&plain->key, &plain->value, &plain->given_key, &plain->given_value};
+            for (int k = 0; k < 4; k++) move_row(all[k], r, positions[i], lengths[r] + i - offsets[r]);
+        }
+        plain->length[r] = lengths[r] + offsets[r + 1] - offsets[r];
     }
 }
 
@@ -519,9 +570,10 @@ static void operate(struct bytes *b, struct stored stored, attn_precision precis
     if (page > 0) w.pages = w.options.batch * ((w.options.capacity + page - 1) / page);
     OK(attn_memory_create(mechanism(&w), &w.options, &w.memory));
     for (int i = 0; i < MOST_OPERATIONS && b->left > 0; i++) {
-        const unsigned operation = take(b) % 8;
+        const unsigned choice = take(b), operation = choice % 8;
         if (operation < 3) append(&w, b);
-        if (operation == 3) truncate(&w, b);
+        if (operation == 3 && choice < 128) truncate(&w, b);
+        if (operation == 3 && choice >= 128) keep_some(&w, b);
         if (operation == 4) reorder(&w, b);
         if (operation == 5) fork_memory(&w, b);
         if (operation > 5) attend(&w, b);

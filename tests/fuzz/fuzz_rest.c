@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * fuzz_rest.c: what is not attention by a mechanism: the decomposable stage (decomposable_checks.c), the attentional
- * step, sinusoids, slopes and rotary positions. What is left of an input is another such call, in 16 bits, and parts
- * that are merged.
+ * step, sinusoids, slopes and rotary positions. What is left of an input is another such call, in 16 bits, parts that
+ * are merged, and rows that are written to pages.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -449,6 +449,59 @@ static void check_merge(struct bytes *b, enum fuzz_engine on)
     }
 }
 
+/* ----------------------------------------------------------------------------------------------- pages */
+
+enum { MOST_SLOTS = 24 };
+
+/* True if all slots are there, or -1, and none is there twice. */
+static bool slots_are_right(const int64_t *slots, int64_t count, int64_t places)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (slots[i] < -1 || slots[i] >= places) return false;
+        for (int64_t j = 0; j < i; j++) {
+            if (slots[i] == slots[j] && slots[i] >= 0) return false;
+        }
+    }
+    return true;
+}
+
+/* Keys alone, or as values; whatever slots an input holds. */
+static void check_pages_append(struct bytes *b, enum fuzz_engine on)
+{
+    static const attn_dtype types[] = {ATTN_F32, ATTN_F16, ATTN_BF16, ATTN_F64};
+    struct rng rng = {take(b)};
+    const unsigned choice = take(b);
+    const int64_t count = take_range(b, 0, MOST_SLOTS), heads = 1 + choice % 3, width = take_range(b, 0, 40);
+    const int64_t places[4] = {take_range(b, 0, 9), heads, take_range(b, 1, 9), width},
+                  shape[4] = {1, heads, count, width};
+    struct array rows, pages, want;
+    int64_t slots[MOST_SLOTS];
+    for (int64_t i = 0; i < count; i++) slots[i] = take_range(b, -1, places[0] * places[2] + (choice >= 128) - 1);
+    fuzz_array(&rows, b, types[choice / 4 % 4], 4, shape, LAYOUT_INPUT);
+    fuzz_array(&pages, b, types[choice / 16 % 4], 4, places, LAYOUT_OUTPUT);
+    fill(&rows, &rng);
+    fuzz_array_copy(&want, &pages);
+    const attn_tensor to = {slots, ATTN_I64, 1, {count}, {1}};
+    attn_pages_append_args args = ATTN_PAGES_APPEND_ARGS_INIT;
+    args.slots = &to;
+    *(choice & 64 ? &args.key : &args.value) = &rows.tensor;
+    *(choice & 64 ? &args.key_pages : &args.value_pages) = &pages.tensor;
+    const attn_status status = attn_pages_append(fuzz_engine(on), &args);
+    if (!slots_are_right(slots, count, places[0] * places[2])) {
+        CHECK(status == ATTN_ERR_ARGUMENT && fuzz_same(&pages, &want), "wrong slots: %s", attn_status_string(status));
+        fuzz_check_sentence(status);
+        return;
+    }
+    OK(status);
+    for (int64_t i = 0; i < count * heads * width; i++) {
+        const int64_t at = i / width % count, h = i / width / count;
+        if (slots[at] < 0) continue;
+        const int64_t row = (slots[at] / places[2] * heads + h) * places[2] + slots[at] % places[2];
+        array_set(&want, row * width + i % width, array_get(&rows, i));
+    }
+    CHECK(fuzz_same(&pages, &want), "other pages than were to be written");
+}
+
 static void check_stored(struct bytes *b, unsigned which, attn_dtype narrow, enum fuzz_engine on)
 {
     if (which % 8 < 5) check_decomposable(b, narrow, on);
@@ -469,4 +522,5 @@ void fuzz_one(struct bytes *b)
     const attn_dtype narrow = stored == 1 ? ATTN_BF16 : ATTN_F16;
     if (stored != 0) check_stored(b, which, narrow, on);
     check_merge(b, on);
+    check_pages_append(b, on);
 }

@@ -53,24 +53,20 @@ static attn_status check_integers(const attn_tensor *tensor, const char *name, a
                        attn_i_dtype_name(tensor->dtype));
 }
 
-static attn_status check_count(const char *name, int64_t got, int64_t wanted, int64_t batch)
-{
-    if (got == wanted) return ATTN_OK;
-    return attn_i_fail(ATTN_ERR_SHAPE, "%s has %" PRId64 " elements, but there are %" PRId64 " sequences", name, got,
-                       batch);
-}
-
 static attn_status check_tensors(choice *c, const attn_tensor *lengths, const attn_tensor *positions,
                                  const attn_tensor *offsets)
 {
     const int64_t batch = c->m->batch;
-    attn_status status = attn_i_integers_check(lengths, "lengths", c->m->longest, &c->lengths);
-    if (status == ATTN_OK) status = check_count("lengths", c->lengths.shape[3], batch, batch);
+    if (lengths == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "lengths is NULL");
+    if (offsets == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "offsets is NULL");
+    attn_status status = attn_i_lengths_check(lengths, "lengths", batch, c->m->longest, &c->lengths);
     if (status == ATTN_OK) status = check_integers(positions, "positions", &c->positions);
-    if (status == ATTN_OK && offsets == NULL) status = attn_i_fail(ATTN_ERR_ARGUMENT, "offsets is NULL");
     if (status == ATTN_OK) status = attn_i_ragged_read_offsets(offsets, "offsets", &c->offsets);
-    if (status == ATTN_OK) status = check_count("offsets", c->offsets.shape[3], batch + 1, batch);
     if (status != ATTN_OK) return status;
+    if (c->offsets.shape[3] != batch + 1) {
+        return attn_i_fail(ATTN_ERR_SHAPE, "offsets has %" PRId64 " elements, but there are %" PRId64 " sequences",
+                           c->offsets.shape[3], batch);
+    }
     const int64_t last = attn_i_integer(&c->offsets, batch);
     if (last <= c->positions.shape[3]) return ATTN_OK;
     return attn_i_fail(ATTN_ERR_ARGUMENT, "offsets ends with %" PRId64 ", but positions has %" PRId64 " elements", last,

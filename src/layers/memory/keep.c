@@ -107,7 +107,7 @@ void attn_i_row_keep(const attn_engine *engine, attn_i_given_row row, int64_t wi
 {
     if (row.dtype == kept.dtype) {
         copy_row(row, width, kept);
-    } else if (kept.dtype == ATTN_I8) {
+    } else if (kept.scale != NULL) {
         quantise(engine, row, width, kept);
     } else {
         round_row(engine, row, width, kept);

@@ -95,7 +95,6 @@ static attn_status check_stream(stream *s, const attn_tensor *rows, const attn_t
         status = attn_i_fail(ATTN_ERR_SHAPE, "%s has pages of 0 positions", s->pages_name);
     }
     if (status == ATTN_OK) status = check_types(s, scales);
-    if (status == ATTN_OK) status = attn_i_view_is_output(&s->pages, s->pages_name);
     return status == ATTN_OK ? check_scales(s, scales) : status;
 }
 
@@ -160,6 +159,8 @@ static attn_status check_overlap(const append *a)
     int count = 0;
     for (int i = 0; i < 2; i++) {
         const stream *s = &a->streams[i];
+        const attn_status status = attn_i_view_is_output(&s->pages, s->pages_name);
+        if (status != ATTN_OK) return status;
         count = attn_i_list_add(list, count, "", s->pages_name, &s->pages);
         count = attn_i_list_add(list, count, "", s->scales_name, &s->scales);
     }
@@ -194,10 +195,13 @@ static attn_status check(append *a, const attn_pages_append_args *given)
     status = check_stream(key, args->key, args->key_pages, args->key_scales);
     if (status == ATTN_OK) status = check_stream(value, args->value, args->value_pages, args->value_scales);
     if (status != ATTN_OK) return status;
-    const int64_t *n = first_stream(a)->pages.shape;
-    status = attn_i_integers_check_from(args->slots, "slots", -1, attn_i_multiply_most(n[0], n[2]) - 1, &a->slots);
+    status = attn_i_tensor_check(args->slots, "slots", 1, &a->slots);
+    if (status != ATTN_OK) return status;
     a->count = a->slots.shape[3];
-    if (status == ATTN_OK) status = check_shapes(a);
+    status = check_shapes(a);
+    if (status != ATTN_OK) return status;
+    const int64_t places = attn_i_multiply_most(a->pages, a->page);
+    status = attn_i_integers_check_from(args->slots, "slots", -1, places - 1, &a->slots);
     return status == ATTN_OK ? check_overlap(a) : status;
 }
 
