@@ -161,6 +161,14 @@ void rows_are_written_into_pages_by_their_slots()
     for (std::size_t d = 0; d < dim; d++)
         CHECK_NEAR(static_cast<float>(integers_of[4 * dim + d]) * scales[4], key[d], 1.0 / 127);
     CHECK(scales[1] == 0.0f && integers_of[dim] == 0);
+    attn::pages_append_args of_values;
+    of_values.slots = slots;
+    of_values.value = {key, {3, dim}};
+    of_values.value_pages = args.key_pages;
+    const std::vector<float> before = std::exchange(scales, std::vector<float>(6));
+    of_values.value_scales = {scales, {2, 1, 3}};
+    attn::pages_append(engine, of_values);
+    CHECK(scales == before);
 }
 
 /* One head whose matrices are ones: what comes out is attention of the words, turned. */

@@ -82,6 +82,9 @@ end
     pages_append!(key, value, integers, half, slots; key_scales = scales)
     @test isapprox(integers[:, 4, 1, 1] * scales[4, 1, 1], key[:, 2, 1]; atol = maximum(abs, key[:, 2, 1]) / 127)
     @test scales[3, 1, 1] == 0 && half[:, 4, 2, 1] == Float16.(value[:, 2, 2])
+    of_values, others = zeros(Int8, 4, 4, 2, 2), zeros(Float32, 4, 2, 2)
+    pages_append!(nothing, key, nothing, of_values, slots; value_scales = others)
+    @test of_values == integers && others == scales
     room = zeros(Float32, 4, 4, 2, 2)
     for (wrong, code) in (([7, 7, 1, 2, 3], :ATTN_ERR_ARGUMENT), ([8, 0, 1, 2, 3], :ATTN_ERR_ARGUMENT), ([1], :ATTN_ERR_SHAPE))
         @test status(() -> pages_append!(key, nothing, room, nothing, wrong)) == code

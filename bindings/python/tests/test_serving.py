@@ -150,6 +150,10 @@ class Serving(unittest.TestCase):
         for i in 0, 2, 3:
             np.testing.assert_allclose(there[slots[i]], key[:, i], atol=np.abs(key[:, i]).max() / 127)
         self.assertFalse(there[[0, 3, 4]].any())
+        values, of_values = np.zeros_like(pages), np.zeros_like(scales)
+        attn.pages_append(None, key, None, values, slots, value_scales=of_values)
+        np.testing.assert_array_equal(values, pages)
+        np.testing.assert_array_equal(of_values, scales)
         with self.assertRaisesRegex(attn.Error, "key_scales"):
             attn.pages_append(key, None, pages, None, slots)
 
