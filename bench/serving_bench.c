@@ -323,6 +323,37 @@ static void pages(void)
     paged_beside_contiguous("pages, 8 queries", true, 4, 8, 2048);
 }
 
+/* Rows that the library keeps, in pages and by sequences, of several layers, one after the other: so many megabytes
+ * that none of them are near when they are read again. */
+static void memories(void)
+{
+    enum { BATCH = 4, KEYS = 2048, LAYERS = MOST_CALLS };
+    attn_tensor *query = keep(numbers(dtype, BATCH, QUERY_HEADS, 1, LLAMA_DIM));
+    attn_tensor *context = keep(numbers(dtype, BATCH, QUERY_HEADS, 1, LLAMA_DIM));
+    attn_tensor *rows = keep(numbers(dtype, BATCH, KEY_HEADS, PAGE, LLAMA_DIM));
+    static attn_memory *memory[2][LAYERS];
+    entrant e[2] = {{.name = "memory in pages", .mechanism = rule(false)},
+                    {.name = "memory", .mechanism = rule(false)}};
+    attn_memory_options options = ATTN_MEMORY_OPTIONS_INIT;
+    options.dtype = dtype;
+    options.batch = BATCH;
+    options.key_heads = KEY_HEADS;
+    options.key_dim = options.value_dim = LLAMA_DIM;
+    options.capacity = KEYS;
+    for (int i = 0; i < 2; i++) {
+        options.page = i == 0 ? PAGE : 0;
+        for (int layer = 0; layer < LAYERS; layer++) {
+            must(attn_memory_create(e[i].mechanism, &options, &memory[i][layer]));
+            for (int n = 0; n < KEYS; n += PAGE) must(attn_memory_append(memory[i][layer], rows, rows, NULL));
+            attn_forward_args args = call_over(query, NULL, NULL, context);
+            args.memory = memory[i][layer];
+            must(attn_plan_create(e[i].mechanism, &args, &e[i].plan[layer]));
+        }
+    }
+    measure(e, 2);
+    report("memories, decode", e, 2);
+}
+
 /* A batch of one step: 15 sequences with one query, one with 512. */
 static void mixed(void)
 {
@@ -452,7 +483,7 @@ static void merge(void)
 static const struct {
     const char *name;
     void (*run)(void);
-} cases[] = {{"ragged", ragged}, {"pages", pages},   {"mixed", mixed},
+} cases[] = {{"ragged", ragged}, {"pages", pages},   {"memories", memories}, {"mixed", mixed},
              {"prefix", prefix}, {"latent", latent}, {"merge", merge}};
 
 int main(int argc, char **argv)

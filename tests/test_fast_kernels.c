@@ -68,7 +68,7 @@ static void check_row_products(int64_t depth, int64_t count, int64_t rows)
     const attn_i_rows q = fenced_rows(0, queries, LONG, rows, depth, depth + rows % 2 * 3);
     const attn_i_stored_rows k = fenced_stored(stored, 1, keys, LONG, count, depth, depth + count % 3);
     float *to = fenced(2, end);
-    fast->rows->products(depth, q, rows, k, count, to, to_stride);
+    fast->rows->products(depth, q, rows, &k, count, to, to_stride);
     assert_rows(to, end, rows, to_stride, 0, count, want, error, MOST,
                 (doing){"fast row_products", {depth, count, rows, 0, 0}});
 }
@@ -149,7 +149,7 @@ static void check_row_context(int64_t count, int64_t dim, int64_t rows)
     const attn_i_rows w = fenced_rows(0, weights_of_rows, LONG, rows, count, count + rows % 2 * 3);
     const attn_i_stored_rows v = fenced_stored(stored, 1, values, LONG, count, dim, dim + count % 3);
     const attn_i_rows context = fenced_rows(2, before_of_rows, LONG, rows, dim, dim);
-    fast->rows->context(count, w, rows, v, dim, (float *)context.data);
+    fast->rows->context(count, w, rows, &v, dim, (float *)context.data);
     assert_rows(context.data, rows * dim, rows, dim > 0 ? dim : 1, 0, dim, want, error, LONG,
                 (doing){"fast row_context", {count, dim, rows, 0, 0}});
 }
@@ -204,7 +204,7 @@ static void row_context_does_not_overflow(void **state)
                     const attn_i_rows w = fenced_rows(0, weights_of_rows, LONG, rows, *count, *count);
                     const attn_i_stored_rows v = fenced_stored(stored, 1, long_values, WITHIN, *count, WITHIN, WITHIN);
                     const attn_i_rows context = fenced_rows(2, before_of_rows, LONG, rows, WITHIN, WITHIN);
-                    fast->rows->context(*count, w, rows, v, WITHIN, (float *)context.data);
+                    fast->rows->context(*count, w, rows, &v, WITHIN, (float *)context.data);
                     for (int64_t i = 0; i < rows * WITHIN; i++) {
                         const double sum = -128.0 * (double)*count * (i / WITHIN % 2 == 0 ? sign : -sign);
                         want[i / WITHIN * LONG + i % WITHIN] = sum;

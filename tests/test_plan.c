@@ -240,6 +240,24 @@ static void lengths_and_positions_may_change(void **state)
     pair_destroy(&p);
 }
 
+/* Where nothing else moves, too. */
+static void what_is_drawn_may_change_alone(void **state)
+{
+    (void)state;
+    struct pair p;
+    attn_plan *plan;
+    pair_create(&p, RULE_SCALED_DOT);
+    p.plan.args.dropout = p.want.args.dropout = 0.5;
+    MUST(attn_plan_create(p.rule.mechanism, &p.plan.args, &plan));
+    for (uint64_t i = 0; i < 4; i++) {
+        p.plan.args.dropout_seed = p.want.args.dropout_seed = i / 2;
+        p.plan.args.dropout_offset = p.want.args.dropout_offset = i % 3 > 0 ? TK : 0; /* one of the two */
+        check(&p, plan, &p.plan.args);
+    }
+    attn_plan_destroy(plan);
+    pair_destroy(&p);
+}
+
 /* The farther apart sequences end, the more distances there are: they need more scratch than was planned. */
 static void relative_biases_follow_the_lengths(void **state)
 {
@@ -685,6 +703,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_are_forward_calls_wherever_tensors_lie),
         cmocka_unit_test(lengths_and_positions_may_change),
+        cmocka_unit_test(what_is_drawn_may_change_alone),
         cmocka_unit_test(relative_biases_follow_the_lengths),
         cmocka_unit_test(a_changed_mechanism_is_followed),
         cmocka_unit_test(numbers_of_parameters_are_read_by_each_run),

@@ -52,7 +52,7 @@ static void row_products_are_sums_of_products(void **state)
                     const attn_i_stored_rows keys =
                         fenced_stored(stored, 1, b, MOST, *count, depth, depth + *count % 3);
                     float *to = fenced(2, end);
-                    stored->rows.products(depth, queries, rows, keys, *count, to, to_stride);
+                    stored->rows.products(depth, queries, rows, &keys, *count, to, to_stride);
                     assert_rows(to, end, rows, to_stride, 0, *count, want, error, MOST,
                                 (doing){"row_products", {depth, *count, rows, 0, 0}});
                 }
@@ -85,7 +85,7 @@ static void row_context_is_added_to(void **state)
                     const attn_i_rows weights = fenced_rows(0, a, MOST, rows, *count, *count + rows % 2 * 3);
                     const attn_i_stored_rows values = fenced_stored(stored, 1, b, MOST, *count, dim, dim + *count % 3);
                     const attn_i_rows context = fenced_rows(2, c, MOST, rows, dim, dim);
-                    stored->rows.context(*count, weights, rows, values, dim, (float *)context.data);
+                    stored->rows.context(*count, weights, rows, &values, dim, (float *)context.data);
                     assert_rows(context.data, rows * dim, rows, dim > 0 ? dim : 1, 0, dim, want, error, MOST,
                                 (doing){"row_context", {*count, dim, rows, 0, 0}});
                 }
@@ -123,7 +123,7 @@ static void row_context_of_wide_values_is_added_to(void **state)
                     const attn_i_rows w = fenced_rows(0, weights, COUNT, rows, count, count + rows % 2 * 3);
                     const attn_i_stored_rows v = fenced_stored(stored, 1, values, WIDE, count, *dim, *dim + count % 3);
                     const attn_i_rows context = fenced_rows(2, before, WIDE, rows, *dim, *dim);
-                    stored->rows.context(count, w, rows, v, *dim, (float *)context.data);
+                    stored->rows.context(count, w, rows, &v, *dim, (float *)context.data);
                     assert_rows(context.data, rows * *dim, rows, *dim, 0, *dim, sums, bounds, WIDE,
                                 (doing){"row_context", {count, *dim, rows, 0, 0}});
                 }

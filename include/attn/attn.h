@@ -183,7 +183,8 @@ typedef void (*attn_log_fn)(void *data, attn_log_level level, const char *messag
  * those that it may use, for the moment of waking; the affinity of the application's threads is never touched.
  * After a fork the child may go on with the engine; its workers start anew there. Not so where the BLAS is an OpenBLAS
  * with OpenMP ("threading" in attn_engine_describe) that has been used before: its products hang in the child, whoever
- * calls. */
+ * calls. Without an allocator of the caller's, Linux is asked for huge pages for what memories keep, where that is 8 MB
+ * or more in one place: a pool of pages, or the room of one head of a sequence. */
 typedef struct attn_engine_options {
     uint32_t struct_size; /* sizeof(attn_engine_options), set by ATTN_ENGINE_OPTIONS_INIT */
     int32_t threads;      /* the caller included, at most 1024; 0: one per CPU that this process may use, as far as its

@@ -29,6 +29,14 @@ attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forwar
     return attn_i_struct_read(args, sizeof *args, least, given, given->struct_size, "attn_forward_args");
 }
 
+attn_status attn_i_forward_args_find(const attn_forward_args *given, attn_forward_args *room,
+                                     const attn_forward_args **args)
+{
+    const int is_ours = given != NULL && given->struct_size == sizeof *given;
+    *args = is_ours ? given : room;
+    return is_ours ? ATTN_OK : attn_i_forward_args_read(given, room);
+}
+
 static attn_i_reals reals_of(const attn_i_problem *p)
 {
     return (attn_i_reals){p->stored, "query"};
@@ -466,7 +474,9 @@ int attn_i_problem_list(const attn_i_problem *p, attn_i_named_view list[ATTN_I_M
 
 attn_status attn_i_check_scratch_apart(const attn_i_named_view *list, int count, void *workspace, size_t bytes)
 {
-    const attn_i_view view = {.first = workspace, .end = (char *)workspace + bytes};
+    attn_i_view view; /* of which nothing else is looked at */
+    view.first = workspace;
+    view.end = (char *)workspace + bytes;
     for (int i = 0; i < count; i++) {
         if (!attn_i_views_meet(&view, list[i].view)) continue;
         return attn_i_fail(ATTN_ERR_OVERLAP, "workspace shares memory with %s%s", list[i].kind, list[i].name);

@@ -84,8 +84,11 @@ typedef struct attn_i_problem {
     attn_i_stats stats;
 } attn_i_problem;
 
-/* The caller's struct, as this version has it. ATTN_ERR_ARGUMENT for a NULL, ATTN_ERR_STRUCT_SIZE. */
+/* The caller's struct, as this version has it. ATTN_ERR_ARGUMENT for a NULL, ATTN_ERR_STRUCT_SIZE. And where it is: the
+ * caller's own, if it is of this version already, or a copy in `room`. */
 attn_status attn_i_forward_args_read(const attn_forward_args *given, attn_forward_args *args);
+attn_status attn_i_forward_args_find(const attn_forward_args *given, attn_forward_args *room,
+                                     const attn_forward_args **args);
 
 attn_status attn_i_problem_check(const attn_mechanism *mechanism, const attn_forward_args *args,
                                  attn_i_problem *problem);

@@ -33,6 +33,7 @@ attn_status attn_i_ragged_read_offsets(const attn_tensor *tensor, const char *na
 attn_status attn_i_ragged_read(attn_i_problem *p, const attn_forward_args *args)
 {
     const attn_i_view *queries = &p->offsets.queries, *keys = &p->offsets.keys;
+    if (args->query_offsets == NULL && args->key_offsets == NULL) return ATTN_OK;
     attn_status status = attn_i_ragged_read_offsets(args->query_offsets, "query_offsets", &p->offsets.queries);
     if (status == ATTN_OK) status = attn_i_ragged_read_offsets(args->key_offsets, "key_offsets", &p->offsets.keys);
     if (status != ATTN_OK) return status;

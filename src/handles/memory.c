@@ -93,8 +93,9 @@ static attn_status make_contents(const attn_memory *m, int64_t batch, int64_t ca
     }
     if (status != ATTN_OK) return status;
     c->lengths = attn_i_store_allocate(&m->engine->allocator, lengths, &status);
-    c->keys = attn_i_store_allocate(&m->engine->allocator, keys, &status);
-    c->values = attn_i_store_allocate(&m->engine->allocator, values, &status);
+    const int64_t heads = attn_i_max(attn_i_multiply_most(batch, m->key_heads), 1);
+    c->keys = attn_i_store_allocate_rows(&m->engine->allocator, keys, heads, &status);
+    c->values = attn_i_store_allocate_rows(&m->engine->allocator, values, heads, &status);
     if (m->pool != NULL) {
         c->table = attn_i_store_allocate(&m->engine->allocator, entries, &status);
         c->held = attn_i_store_allocate(&m->engine->allocator, lengths, &status);

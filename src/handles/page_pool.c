@@ -37,8 +37,8 @@ static attn_status make_contents(const attn_i_page_pool *p, int64_t count, conte
     if (status == ATTN_OK) status = attn_i_store_bytes(&p->values, count, p->heads, p->rows, &values, &scales);
     c->unused = attn_i_store_allocate(&p->engine->allocator, count * (int64_t)sizeof *c->unused, &status);
     c->references = attn_i_store_allocate(&p->engine->allocator, count * (int64_t)sizeof *c->references, &status);
-    c->keys = attn_i_store_allocate(&p->engine->allocator, keys, &status);
-    c->values = attn_i_store_allocate(&p->engine->allocator, values, &status);
+    c->keys = attn_i_store_allocate_rows(&p->engine->allocator, keys, 1, &status); /* the first pages go first */
+    c->values = attn_i_store_allocate_rows(&p->engine->allocator, values, 1, &status);
     if (status != ATTN_OK) release(p, c);
     return status;
 }

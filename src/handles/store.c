@@ -25,8 +25,13 @@ attn_status attn_i_store_bytes(const attn_i_store *store, int64_t pieces, int64_
 
 void *attn_i_store_allocate(const attn_i_allocator *allocator, int64_t bytes, attn_status *status)
 {
+    return attn_i_store_allocate_rows(allocator, bytes, INT64_MAX, status);
+}
+
+void *attn_i_store_allocate_rows(const attn_i_allocator *allocator, int64_t bytes, int64_t places, attn_status *status)
+{
     if (*status != ATTN_OK || bytes == 0) return NULL;
-    void *block = attn_i_allocate(allocator, (size_t)bytes);
+    void *block = attn_i_allocate_rows(allocator, (size_t)bytes, places);
     if (block == NULL) *status = attn_i_fail(ATTN_ERR_NOMEM, "no memory for %" PRId64 " bytes", bytes);
     return block;
 }

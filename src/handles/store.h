@@ -24,6 +24,8 @@ attn_status attn_i_store_bytes(const attn_i_store *store, int64_t pieces, int64_
 /* A block of so many bytes; NULL for none, or after an earlier failure. *status becomes ATTN_ERR_NOMEM if it cannot be
  * had. */
 void *attn_i_store_allocate(const attn_i_allocator *allocator, int64_t bytes, attn_status *status);
+/* One for rows, which follow each other from so many places on: see attn_i_allocate_rows. */
+void *attn_i_store_allocate_rows(const attn_i_allocator *allocator, int64_t bytes, int64_t places, attn_status *status);
 
 /* The scales in such a block; NULL where there are none. */
 float *attn_i_store_scales(const attn_i_store *store, int64_t pieces, int64_t heads, int64_t rows, char *block);

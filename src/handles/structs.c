@@ -22,7 +22,7 @@ attn_status attn_i_struct_read(void *ours, size_t size, size_t least, const void
                                (unsigned long)theirs_size, i, what, size);
         }
     }
-    memset(ours, 0, size);
+    if (theirs_size < size) memset(ours, 0, size);
     memcpy(ours, theirs, theirs_size < size ? theirs_size : size);
     return ATTN_OK;
 }

@@ -88,7 +88,7 @@ static ALWAYS_INLINE float add_up_one(vec sums)
 
 extern const attn_i_stored_kernels ATTN_I_FLOATS;
 
-static void products(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys, int64_t count,
+static void products(int64_t depth, attn_i_rows queries, int64_t rows, const attn_i_stored_rows *keys, int64_t count,
                      float *to, int64_t to_stride)
 {
     if (has_integers(depth, queries, rows)) {
@@ -98,7 +98,8 @@ static void products(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_st
     }
 }
 
-static void context(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values, int64_t dim, float *to)
+static void context(int64_t count, attn_i_rows weights, int64_t rows, const attn_i_stored_rows *values, int64_t dim,
+                    float *to)
 {
     if (has_integers(count, weights, rows)) {
         row_context(count, weights, rows, values, dim, to);

@@ -136,17 +136,17 @@ static int rows_of(int64_t left)
     return left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
-static void row_products(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys, int64_t count,
-                         float *to, int64_t to_stride)
+static void row_products(int64_t depth, attn_i_rows queries, int64_t rows, const attn_i_stored_rows *keys,
+                         int64_t count, float *to, int64_t to_stride)
 {
-    const int64_t stride = keys.stride * ELEMENT, away = ahead_or(keys.ahead, depth * ELEMENT, stride);
+    const int64_t stride = keys->stride * ELEMENT, away = ahead_or(keys->ahead, depth * ELEMENT, stride);
     const int64_t most = rows <= MOST_ROWS ? count : part_of(PART_BYTES, count, depth * ELEMENT, WIDTH);
     for (int64_t j = 0, part; j < count; j += part) {
         part = count - j < most ? count - j : most;
         for (int64_t i = 0, n; i < rows; i += n) {
             const attn_i_rows some = {queries.data + i * queries.stride, queries.stride};
             n = rows_of(rows - i);
-            products_of((int)n, depth, some, (bytes)keys.data + j * stride, stride, away, part, to + i * to_stride + j,
+            products_of((int)n, depth, some, (bytes)keys->data + j * stride, stride, away, part, to + i * to_stride + j,
                         to_stride);
         }
     }
@@ -240,13 +240,13 @@ static ALWAYS_INLINE void context_rows(int rows, int64_t count, attn_i_rows weig
     if (d < dim) context_rest(rows, d, dim - d, count, pairs, factor, values, stride, context, dim);
 }
 
-static void row_context(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values, int64_t dim,
+static void row_context(int64_t count, attn_i_rows weights, int64_t rows, const attn_i_stored_rows *values, int64_t dim,
                         float *context)
 {
-    const int64_t stride = values.stride * ELEMENT, away = ahead_or(values.ahead, dim * ELEMENT, stride);
+    const int64_t stride = values->stride * ELEMENT, away = ahead_or(values->ahead, dim * ELEMENT, stride);
     const int64_t fits = part_of(PART_BYTES, count, dim * ELEMENT, LEAST_PART), most = fits < KEYS ? fits : KEYS;
     for (int64_t j = 0, part; j < count; j += part) {
-        bytes some = (bytes)values.data + j * stride;
+        bytes some = (bytes)values->data + j * stride;
         part = count - j < most ? count - j : most;
         for (int64_t i = 0, n; i < rows; i += n) {
             const attn_i_rows w = {weights.data + i * weights.stride + j, weights.stride};

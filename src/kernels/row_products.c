@@ -237,14 +237,14 @@ static ALWAYS_INLINE void mix_block(stored_type type, int vectors, int64_t d, in
     ROWS(name, type, 1)                                                                                                \
     ROWS(name, type, 2)                                                                                                \
     ROWS(name, type, 4)                                                                                                \
-    void KERNEL(row_products_##name)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys,        \
+    void KERNEL(row_products_##name)(int64_t depth, attn_i_rows queries, int64_t rows, const attn_i_stored_rows *keys, \
                                      int64_t count, float *to, int64_t to_stride)                                      \
     {                                                                                                                  \
-        const int64_t stride = keys.stride * stored_size(type);                                                        \
-        const int64_t away = ahead_or(keys.ahead, depth * stored_size(type), stride);                                  \
+        const int64_t stride = keys->stride * stored_size(type);                                                       \
+        const int64_t away = ahead_or(keys->ahead, depth * stored_size(type), stride);                                 \
         const int64_t most = rows <= MOST_ROWS ? count : part_of(PART_BYTES, count, depth * stored_size(type), WIDTH); \
         for (int64_t j = 0, part; j < count; j += part) {                                                              \
-            bytes some = (bytes)keys.data + j * stride;                                                                \
+            bytes some = (bytes)keys->data + j * stride;                                                               \
             part = count - j < most ? count - j : most;                                                                \
             for (int64_t i = 0, n; i < rows; i += n) {                                                                 \
                 const attn_i_rows q = {queries.data + i * queries.stride, queries.stride};                             \
@@ -256,14 +256,14 @@ static ALWAYS_INLINE void mix_block(stored_type type, int vectors, int64_t d, in
             }                                                                                                          \
         }                                                                                                              \
     }                                                                                                                  \
-    void KERNEL(row_context_##name)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values,       \
-                                    int64_t dim, float *context)                                                       \
+    void KERNEL(row_context_##name)(int64_t count, attn_i_rows weights, int64_t rows,                                  \
+                                    const attn_i_stored_rows *values, int64_t dim, float *context)                     \
     {                                                                                                                  \
-        const int64_t stride = values.stride * stored_size(type);                                                      \
-        const int64_t away = ahead_or(values.ahead, dim * stored_size(type), stride);                                  \
+        const int64_t stride = values->stride * stored_size(type);                                                     \
+        const int64_t away = ahead_or(values->ahead, dim * stored_size(type), stride);                                 \
         const int64_t most = part_of(PART_BYTES, count, dim * stored_size(type), LEAST_PART);                          \
         for (int64_t j = 0, part; j < count; j += part) {                                                              \
-            bytes some = (bytes)values.data + j * stride;                                                              \
+            bytes some = (bytes)values->data + j * stride;                                                             \
             part = count - j < most ? count - j : most;                                                                \
             for (int64_t i = 0, n; i < rows; i += n) {                                                                 \
                 const attn_i_rows w = {weights.data + i * weights.stride + j, weights.stride};                         \

@@ -20,10 +20,10 @@ typedef struct attn_i_stored_rows {
 /* Few queries, for which lanes would stay empty: at most ATTN_I_FEW rows, a row of scores for each. */
 typedef struct attn_i_row_kernels {
     /* to[i to_stride + j] = sum over d of queries[i][d] keys[j][d], i < rows, j < count. */
-    void (*products)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys, int64_t count,
+    void (*products)(int64_t depth, attn_i_rows queries, int64_t rows, const attn_i_stored_rows *keys, int64_t count,
                      float *to, int64_t to_stride);
     /* context[i dim + d] += sum over j of weights[i weight_stride + j] values[j][d] */
-    void (*context)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values, int64_t dim,
+    void (*context)(int64_t count, attn_i_rows weights, int64_t rows, const attn_i_stored_rows *values, int64_t dim,
                     float *context);
     /* Where the context is made of weights that are rounded: the sum of what these become, j < n. NULL: it is not. */
     float (*rounded_sum)(int64_t n, const float *weights);

@@ -48,10 +48,10 @@ void KERNEL(factored_tanh_gradients)(int64_t hidden, int near, const float *weig
                                      attn_i_rows keys, int64_t count, const float *d_scores, float *d_queries,
                                      int64_t d_query_stride, float *d_keys, int64_t d_key_stride, float *d_weights);
 #define ROW_KERNELS(type)                                                                                              \
-    void KERNEL(row_products_##type)(int64_t depth, attn_i_rows queries, int64_t rows, attn_i_stored_rows keys,        \
+    void KERNEL(row_products_##type)(int64_t depth, attn_i_rows queries, int64_t rows, const attn_i_stored_rows *keys, \
                                      int64_t count, float *to, int64_t to_stride);                                     \
-    void KERNEL(row_context_##type)(int64_t count, attn_i_rows weights, int64_t rows, attn_i_stored_rows values,       \
-                                    int64_t dim, float *context);                                                      \
+    void KERNEL(row_context_##type)(int64_t count, attn_i_rows weights, int64_t rows,                                  \
+                                    const attn_i_stored_rows *values, int64_t dim, float *context);                    \
     void KERNEL(mix_##type)(int64_t n, int64_t count, const void *const *rows, const float *weights, int begins,       \
                             float *to);
 ROW_KERNELS(f32)

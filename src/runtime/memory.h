@@ -19,6 +19,10 @@ attn_i_allocator attn_i_allocator_default(void);
 
 /* Both align to ATTN_I_ALIGNMENT; `release` takes NULL. */
 void *attn_i_allocate(const attn_i_allocator *allocator, size_t bytes);
+/* The same for rows that come to lie one behind the other, from so many places on, at least 1: where these are far
+ * apart and the allocator is the C library's, Linux is asked for huge pages. Of these a place has at most one that is
+ * not yet full, so that what a memory occupies is hardly more than its rows. */
+void *attn_i_allocate_rows(const attn_i_allocator *allocator, size_t bytes, int64_t places);
 void attn_i_release(const attn_i_allocator *allocator, void *pointer, size_t bytes);
 
 /* Scratch is laid out by one function that runs twice: over an arena without memory, to measure, and over one with

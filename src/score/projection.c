@@ -218,10 +218,10 @@ static void multiply_few(void *data, int64_t item)
     float sums[FEW_ROWS * FEW_COLUMNS] = {0};
     if (map.column_stride != 1 && map.columns > 1) {
         const attn_i_stored_rows columns = {at(map, 0, column), map.column_stride, 0};
-        kernels->rows.products(map.rows, rows, j->from.rows, columns, count, sums, count);
+        kernels->rows.products(map.rows, rows, j->from.rows, &columns, count, sums, count);
     } else {
         const attn_i_stored_rows map_rows = {at(map, 0, column), map.row_stride, 0};
-        kernels->rows.context(map.rows, rows, j->from.rows, map_rows, count, sums);
+        kernels->rows.context(map.rows, rows, j->from.rows, &map_rows, count, sums);
     }
     for (int64_t i = 0; i < j->from.rows; i++) {
         if (j->accumulate) j->p->kernels->add_to(count, sums + i * count, to + i * j->to.row_stride, 1);

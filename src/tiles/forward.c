@@ -153,7 +153,8 @@ static void lay_out(attn_i_tiles *way, attn_i_arena *arena)
 
 int attn_i_tiles_takes(const attn_i_problem *problem, attn_i_tiles *way)
 {
-    *way = (attn_i_tiles){.p = problem, .sources.p = problem};
+    way->p = way->sources.p = problem;
+    way->sources.state = (attn_i_score_state){.v = NULL}; /* the rest is found, not cleared */
     return attn_i_tile_plan_make(problem, &way->plan);
 }
 

@@ -172,14 +172,14 @@ static void load_lane(pass *t, int64_t lane)
     float mean = 0, squares = 1;
     if (dim > 0) {
         d = row_at(t, &g->d_context, lane, t->s->row);
-        kernels->rows.products(dim, (attn_i_rows){d, dim}, 1, (attn_i_stored_rows){d, dim, 0}, 1, &squares, 1);
+        kernels->rows.products(dim, (attn_i_rows){d, dim}, 1, &(attn_i_stored_rows){d, dim, 0}, 1, &squares, 1);
     }
     *reference = (float)(ceil(exponent) - (squares < small ? 0 : ATTN_I_BELOW));
     t->rest[lane] = (float)exp2((double)*reference - exponent);
     if (!(fabsf(*reference) <= ATTN_I_FAR)) t->referenced = 0;
     if (dim > 0) {
         const float *context = row_at(t, &t->v.p->context, lane, t->s->row + dim);
-        kernels->rows.products(dim, (attn_i_rows){d, dim}, 1, (attn_i_stored_rows){context, dim, 0}, 1, &mean, 1);
+        kernels->rows.products(dim, (attn_i_rows){d, dim}, 1, &(attn_i_stored_rows){context, dim, 0}, 1, &mean, 1);
         attn_i_to_panels(d, dim, t->rest[lane] * t->keep, lane, t->s->context_panels);
     }
     if (g->d_logsumexp.data != NULL) mean -= (float)one_of(t, &g->d_logsumexp, lane);

@@ -20,25 +20,19 @@ static int64_t ahead_of(const attn_i_kept *kept, int64_t number, int64_t page, i
     return (attn_i_integer(&pages->table, then) - page) * kept->page_stride + head;
 }
 
-int64_t attn_i_kept_next(const attn_i_kept *kept, int64_t first, int64_t end, int64_t width, int64_t all,
-                         attn_i_stored_rows *rows)
+attn_i_kept_rows attn_i_kept_next_paged(const attn_i_kept *kept, int64_t first, int64_t end, int64_t width, int64_t all)
 {
     enum { AHEAD = 8192 }; /* bytes, as kernels/row_fetch.h has it of rows without end */
     const attn_i_pages *pages = kept->pages;
-    *rows = (attn_i_stored_rows){kept->data, kept->stride, 0};
-    if (pages == NULL) {
-        rows->data = kept->data + first * kept->stride * kept->type->size;
-        return end - first;
-    }
     const int64_t size = kept->type->size, number = attn_i_quotient(first, pages->rows);
     const int64_t row = first - number * pages->rows, page = attn_i_integer(&pages->table, number);
     const int64_t bytes = attn_i_max(attn_i_multiply_most(pages->rows, width * size), 1); /* one may be of any length */
     int64_t away = 1 + attn_i_quotient(AHEAD - 1, bytes);
     if (kept->order.block > 0) away = attn_i_min(away, kept->order.block);
-    rows->data = kept->data + (page * kept->page_stride + row * kept->stride) * size;
-    rows->ahead = ahead_of(kept, number, page, away, all) * size;
-    if (rows->ahead == 0) rows->ahead = 1; /* the same page once more: it is near */
-    return attn_i_min(end - first, pages->rows - row);
+    const int64_t place = page * kept->page_stride + row * kept->stride;
+    attn_i_stored_rows rows = {kept->data + place * size, kept->stride, ahead_of(kept, number, page, away, all) * size};
+    if (rows.ahead == 0) rows.ahead = 1; /* the same page once more: it is near */
+    return (attn_i_kept_rows){rows, attn_i_min(end - first, pages->rows - row)};
 }
 
 void attn_i_kept_fetch(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, const char **pages,

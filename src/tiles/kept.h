@@ -56,9 +56,19 @@ static inline attn_i_stored_rows attn_i_kept_from(const attn_i_kept *kept, int64
 }
 
 /* Of rows first .. end - 1 those that are evenly apart, from the first on, for kernels that ask for rows ahead of those
- * that they go over, `width` elements each, of `all` there are. Returns how many. */
-int64_t attn_i_kept_next(const attn_i_kept *kept, int64_t first, int64_t end, int64_t width, int64_t all,
-                         attn_i_stored_rows *rows);
+ * that they go over, `width` elements each, of `all` there are. And of rows in pages alone. */
+typedef struct attn_i_kept_rows {
+    attn_i_stored_rows rows;
+    int64_t count;
+} attn_i_kept_rows;
+attn_i_kept_rows attn_i_kept_next_paged(const attn_i_kept *kept, int64_t first, int64_t end, int64_t width,
+                                        int64_t all);
+static inline attn_i_kept_rows attn_i_kept_next(const attn_i_kept *kept, int64_t first, int64_t end, int64_t width,
+                                                int64_t all)
+{
+    if (kept->pages != NULL) return attn_i_kept_next_paged(kept, first, end, width, all);
+    return (attn_i_kept_rows){attn_i_kept_from(kept, first), end - first};
+}
 
 /* `count` rows of `width` elements, from `first` on, in float32: where they are, or in `room`, one after the other. */
 attn_i_rows attn_i_kept_near(const attn_i_kept *kept, int64_t first, int64_t count, int64_t width, float *room);

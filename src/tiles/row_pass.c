@@ -153,15 +153,15 @@ static void score(const rows *t, attn_i_span keys)
         return;
     }
     for (int64_t j = keys.first, run; j < keys.end; j += run) {
-        attn_i_stored_rows from;
+        const attn_i_kept_rows from = attn_i_kept_next(kept, j, keys.end, depth, t->w->keys.end);
         float *to = t->s->scores + j - keys.first;
-        run = attn_i_kept_next(kept, j, keys.end, depth, t->w->keys.end, &from);
+        run = from.count;
         if (t->queries.data != NULL) {
-            kept->type->rows.products(depth, t->queries, t->w->rows, from, run, to, BLOCK_KEYS);
+            kept->type->rows.products(depth, t->queries, t->w->rows, &from.rows, run, to, BLOCK_KEYS);
             continue;
         }
         for (int64_t i = 0; i < t->w->rows; i++) {
-            kept->type->rows.products(depth, (attn_i_rows){t->query[i], 0}, 1, from, run, to + i * BLOCK_KEYS,
+            kept->type->rows.products(depth, (attn_i_rows){t->query[i], 0}, 1, &from.rows, run, to + i * BLOCK_KEYS,
                                       BLOCK_KEYS);
         }
     }
@@ -274,7 +274,7 @@ static void add_context_cleaned(const rows *t, int64_t first, int64_t n)
         if (cleaned == t->s->near) type->store(dim, cleaned, (char *)t->s->values + j * dim * type->size, 1);
     }
     type->rows.context(n, (attn_i_rows){t->s->scores, BLOCK_KEYS}, t->w->rows,
-                       (attn_i_stored_rows){t->s->values, dim, 0}, dim, t->part->context);
+                       &(attn_i_stored_rows){t->s->values, dim, 0}, dim, t->part->context);
     for (int64_t j = 0; j < n; j++) {
         if (finite[j]) continue;
         const attn_i_rows value = attn_i_kept_near(&t->w->value_rows, first + j, 1, dim, t->s->near);
@@ -294,9 +294,9 @@ static void add_context(const rows *t, int64_t first, int64_t n)
     }
     const int64_t dim = context_dim(t->p);
     for (int64_t j = 0, run; j < n; j += run) {
-        attn_i_stored_rows from;
-        run = attn_i_kept_next(kept, first + j, first + n, dim, t->w->keys.end, &from);
-        kept->type->rows.context(run, (attn_i_rows){t->s->scores + j, BLOCK_KEYS}, t->w->rows, from, dim,
+        const attn_i_kept_rows from = attn_i_kept_next(kept, first + j, first + n, dim, t->w->keys.end);
+        run = from.count;
+        kept->type->rows.context(run, (attn_i_rows){t->s->scores + j, BLOCK_KEYS}, t->w->rows, &from.rows, dim,
                                  t->part->context);
     }
 }

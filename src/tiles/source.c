@@ -60,66 +60,70 @@ static attn_i_matrix query_row(const attn_i_problem *p, int64_t head, int64_t x)
 }
 
 /* A source of rows of a type that lie `matrix` (of any head) far apart. The score function takes rows of float32 that
- * the BLAS takes and that are contiguous. */
-static attn_i_source make_source(const attn_i_problem *p, attn_i_matrix matrix, attn_dtype dtype, int even,
-                                 int64_t width)
+ * the BLAS takes and that are contiguous. It is made where it is to be: a copy would wait for what was just written. */
+static void make_source(attn_i_source *s, const attn_i_problem *p, attn_i_matrix matrix, attn_dtype dtype, int even,
+                        int64_t width)
 {
     static const attn_i_view none = {.data = NULL};
-    attn_i_source s = {.rows = matrix.rows,
-                       .from_width = matrix.columns,
-                       .prepared_width = width > 0 ? width : matrix.columns,
-                       .type = attn_i_engine_stored_kernels(p->engine, dtype),
-                       .scales = &none};
-    s.width = s.prepared_width;
-    s.copied = width > 0 || matrix.column_stride != 1;
-    s.gathered = width > 0 && (!even || (matrix.column_stride != 1 && matrix.columns > 1) || dtype != ATTN_F32 ||
-                               !attn_i_blas_takes(matrix));
-    return s;
+    s->rows_of = NULL;
+    s->prepares = NULL;
+    s->converts = NULL;
+    s->rows = matrix.rows;
+    s->from_width = matrix.columns;
+    s->width = s->prepared_width = width > 0 ? width : matrix.columns;
+    s->copied = width > 0 || matrix.column_stride != 1;
+    s->gathered = width > 0 && (!even || (matrix.column_stride != 1 && matrix.columns > 1) || dtype != ATTN_F32 ||
+                                !attn_i_blas_takes(matrix));
+    s->raw = s->copy = NULL;
+    s->type = attn_i_engine_stored_kernels(p->engine, dtype);
+    s->scales = &none;
+    s->paged = NULL;
 }
 
 /* That of keys as the caller, or a memory, has them. */
-static attn_i_source make_keys(const attn_i_problem *p, const attn_i_score_state *state, int64_t width)
+static void make_keys(attn_i_source *s, const attn_i_problem *p, const attn_i_score_state *state, int64_t width)
 {
-    attn_i_source s = make_source(p, key_rows(p, state, 0), p->key.dtype, 1, width);
-    s.rows_of = key_rows;
-    s.scales = &p->key_scales;
-    if (p->pages.table.data != NULL) s.paged = &p->key;
-    s.gathered |= width > 0 && s.paged != NULL;
-    return s;
+    make_source(s, p, key_rows(p, state, 0), p->key.dtype, 1, width);
+    s->rows_of = key_rows;
+    s->scales = &p->key_scales;
+    if (p->pages.table.data != NULL) s->paged = &p->key;
+    s->gathered |= width > 0 && s->paged != NULL;
 }
 
 void attn_i_sources_find(attn_i_sources *sources, int converted)
 {
     const attn_i_problem *p = sources->p;
     const attn_i_score *score = attn_i_score_of(p);
+    const attn_i_score_state *state = &sources->state;
+    attn_i_source *query = &sources->query, *key = &sources->key, *value = &sources->value;
     const int even = query_rows_are_even(p);
-    sources->query = make_source(p, query_rows(p, &sources->state, 0), p->query.dtype, even, score->query_width(p));
-    sources->query.rows_of = even ? query_rows : NULL;
-    sources->query.prepares = score->query_width(p) > 0 ? score->prepare_queries : NULL;
+    make_source(query, p, query_rows(p, state, 0), p->query.dtype, even, score->query_width(p));
+    query->rows_of = even ? query_rows : NULL;
+    query->prepares = score->query_width(p) > 0 ? score->prepare_queries : NULL;
     /* Uneven rows are read one by one where they lie, unless they are prepared. */
     if (score->rule.reads_keys) {
-        sources->key = make_keys(p, &sources->state, score->key_width(p));
+        make_keys(key, p, state, score->key_width(p));
     } else {
-        sources->key = make_source(p, map_rows(p, &sources->state, 0), ATTN_F32, 1, score->key_width(p));
-        sources->key.rows_of = map_rows;
+        make_source(key, p, map_rows(p, state, 0), ATTN_F32, 1, score->key_width(p));
+        key->rows_of = map_rows;
     }
-    sources->key.prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
+    key->prepares = score->key_width(p) > 0 ? score->prepare_keys : NULL;
     if (p->ready != ATTN_I_RAW) { /* they are read where the memory has them */
-        sources->key = make_keys(p, &sources->state, 0);
-        sources->key.copied |= converted && sources->key.paged != NULL; /* tiles would copy rows as wide as raw ones */
+        make_keys(key, p, state, 0);
+        key->copied |= converted && key->paged != NULL; /* tiles would copy rows as wide as raw ones */
     } else if (score->lanes != NULL && converted) {
-        sources->key.copied = 1;
-        sources->key.width = score->lanes->key_elements(p);
-        sources->key.converts = score->lanes->convert_key;
+        key->copied = 1;
+        key->width = score->lanes->key_elements(p);
+        key->converts = score->lanes->convert_key;
     }
     if (p->context.data == NULL) {
-        sources->value = make_source(p, no_rows(p, &sources->state, 0), ATTN_F32, 1, 0);
-        sources->value.rows_of = no_rows;
+        make_source(value, p, no_rows(p, state, 0), ATTN_F32, 1, 0);
+        value->rows_of = no_rows;
     } else {
-        sources->value = make_source(p, value_rows(p, &sources->state, 0), p->value.dtype, 1, 0);
-        sources->value.rows_of = value_rows;
-        sources->value.scales = &p->value_scales;
-        if (p->pages.table.data != NULL) sources->value.paged = &p->value;
+        make_source(value, p, value_rows(p, state, 0), p->value.dtype, 1, 0);
+        value->rows_of = value_rows;
+        value->scales = &p->value_scales;
+        if (p->pages.table.data != NULL) value->paged = &p->value;
     }
 }
 

@@ -173,12 +173,13 @@ static attn_status apart(void *data, void *workspace, size_t bytes)
 static attn_status prepare(const attn_mechanism *mechanism, const attn_forward_args *given, attn_i_forward_plan *f,
                            attn_i_call *call)
 {
-    attn_forward_args args;
-    attn_status status = attn_i_forward_args_read(given, &args);
-    if (status == ATTN_OK) status = attn_i_problem_check(mechanism, &args, &f->problem);
+    attn_forward_args room;
+    const attn_forward_args *args;
+    attn_status status = attn_i_forward_args_find(given, &room, &args);
+    if (status == ATTN_OK) status = attn_i_problem_check(mechanism, args, &f->problem);
     if (status == ATTN_OK) status = attn_i_forward_plan_make(f);
     if (status != ATTN_OK) return status;
-    *call = (attn_i_call){f->problem.engine, f->scratch, args.workspace, args.workspace_size, apart, run, f};
+    *call = (attn_i_call){f->problem.engine, f->scratch, args->workspace, args->workspace_size, apart, run, f};
     return ATTN_OK;
 }
 

@@ -68,7 +68,7 @@ static const struct {
     [STRONGEST] = OF_STATS(strongest),
     [KEY_SUMS] = OF_STATS(key_sums)};
 
-/* What may differ from run to run. */
+/* What may differ from run to run; the data of those tensors that there are. */
 typedef struct place {
     void *data[TENSORS];
     const attn_memory *memory;
@@ -168,6 +168,17 @@ static void set_place(attn_plan *plan, const place *to)
     plan->args.dropout_offset = to->offset;
 }
 
+/* 1 if a run is to be where the last one was. */
+static int is_there(const attn_plan *plan, const place *to)
+{
+    const attn_forward_args *a = &plan->args;
+    for (int k = 0; k < plan->count; k++) {
+        if (plan->tensor[plan->there[k]].data != to->data[plan->there[k]]) return 0;
+    }
+    return a->memory == to->memory && a->query_start == to->query_start && a->dropout_seed == to->seed &&
+           a->dropout_offset == to->offset;
+}
+
 static int same_form(const attn_tensor *a, const attn_tensor *b)
 {
     if (a->dtype != b->dtype || a->ndim != b->ndim) return 0;
@@ -202,14 +213,17 @@ static attn_status refuse_form(const char *name, const attn_tensor *got, const a
 /* What a run is told, if all but the places is as it was planned. */
 static attn_status read_place(const attn_plan *plan, const attn_forward_args *given, place *to)
 {
-    const attn_forward_args *a = given, *planned = &plan->args;
+    const attn_forward_args *a, *planned = &plan->args;
     const attn_weights_stats *s = NULL;
-    attn_forward_args args;
+    attn_forward_args room;
     attn_weights_stats stats;
-    attn_status status = ATTN_OK;
-    if (given->struct_size != sizeof args) status = attn_i_forward_args_read(given, &args), a = &args;
+    attn_status status = attn_i_forward_args_find(given, &room, &a);
     if (status == ATTN_OK && a->stats != NULL) status = attn_i_stats_read(a->stats, &stats), s = &stats;
     if (status != ATTN_OK) return status;
+    to->memory = a->memory;
+    to->query_start = a->query_start;
+    to->seed = a->dropout_seed;
+    to->offset = a->dropout_offset;
     const int count = s != NULL || planned->stats != NULL ? TENSORS : ENTROPY;
     for (int i = 0; i < count; i++) {
         const attn_tensor *new = tensor_of(a, s, i), *old = &plan->tensor[i];
@@ -231,10 +245,6 @@ static attn_status read_place(const attn_plan *plan, const attn_forward_args *gi
         return attn_i_fail(ATTN_ERR_ARGUMENT, "mask_align is %" PRId32 ", but was planned as %" PRId32, a->mask_align,
                            planned->mask_align);
     }
-    to->memory = a->memory;
-    to->query_start = a->query_start;
-    to->seed = a->dropout_seed;
-    to->offset = a->dropout_offset;
     return ATTN_OK;
 }
 
@@ -391,11 +401,11 @@ attn_status attn_plan_create(const attn_mechanism *mechanism, const attn_forward
 /* Brings the plan to where a run is to be. */
 static attn_status follow(attn_plan *plan, const attn_forward_args *args)
 {
-    if (args == NULL) return is_as_planned(plan) ? check_lengths(plan) : make(plan);
-    const place from = place_of(plan);
-    place to = {.memory = NULL};
-    attn_status status = read_place(plan, args, &to);
+    place to;
+    attn_status status = args == NULL ? ATTN_OK : read_place(plan, args, &to);
     if (status != ATTN_OK) return status;
+    if (args == NULL || is_there(plan, &to)) return is_as_planned(plan) ? check_lengths(plan) : make(plan);
+    const place from = place_of(plan);
     set_place(plan, &to);
     if (is_as_planned(plan)) {
         status = move(plan, &from, &to);

@@ -42,7 +42,8 @@ class Documents(unittest.TestCase):
 
     def test_examples(self):
         for example, says in (("sentence", "it: it 0.61, animal 0.36"), ("decoder_step", "as without a memory: True"),
-                              ("layer", "step 500: mean square error 0.0"), ("gpt", "calls taken: 12 left: {}")):
+                              ("layer", "step 500: mean square error 0.0"), ("gpt", "calls taken: 12 left: {}"),
+                              ("serve", "all tokens equal those of recomputation")):
             with self.subTest(example):
                 if example == "gpt" and not has("torch"):
                     self.skipTest("torch is missing")

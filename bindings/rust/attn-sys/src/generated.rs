@@ -175,7 +175,8 @@ pub type attn_log_fn = Option<unsafe extern "C" fn(data: *mut c_void, level: att
 /// those that it may use, for the moment of waking; the affinity of the application's threads is never touched.
 /// After a fork the child may go on with the engine; its workers start anew there. Not so where the BLAS is an OpenBLAS
 /// with OpenMP ("threading" in attn_engine_describe) that has been used before: its products hang in the child, whoever
-/// calls.
+/// calls. Without an allocator of the caller's, Linux is asked for huge pages for what memories keep, where that is 8 MB
+/// or more in one place: a pool of pages, or the room of one head of a sequence.
 /// ```
 #[repr(C)]
 #[derive(Clone, Copy)]
