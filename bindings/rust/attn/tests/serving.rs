@@ -94,7 +94,7 @@ fn a_branch_of_guesses_is_kept() {
         assert!(falling.to_string().contains("positions"), "{falling}");
         memory.keep(&[2], &[3i64, 5], &[0, 2]).unwrap();
         expect_holds(&memory, &[rows_of(&key, &[0, 1, 3, 5])]);
-        expect_holds(&other, &[key.clone()]);
+        expect_holds(&other, std::slice::from_ref(&key));
     }
 }
 
