@@ -22,13 +22,15 @@ static int64_t ahead_of(const attn_i_kept *kept, int64_t number, int64_t page, i
 
 attn_i_kept_rows attn_i_kept_next_paged(const attn_i_kept *kept, int64_t first, int64_t end, int64_t width, int64_t all)
 {
-    enum { AHEAD = 8192 }; /* bytes, as kernels/row_fetch.h has it of rows without end */
+    /* Bytes, as kernels/row_fetch.h has it of rows without end; and where what follows is a piece of another head's. */
+    enum { AHEAD = 8192, PIECES_AHEAD = 16384 };
     const attn_i_pages *pages = kept->pages;
     const int64_t size = kept->type->size, number = attn_i_quotient(first, pages->rows);
     const int64_t row = first - number * pages->rows, page = attn_i_integer(&pages->table, number);
     const int64_t bytes = attn_i_max(attn_i_multiply_most(pages->rows, width * size), 1); /* one may be of any length */
-    int64_t away = 1 + attn_i_quotient(AHEAD - 1, bytes);
-    if (kept->order.block > 0) away = attn_i_min(away, kept->order.block);
+    const int in_blocks = kept->order.block > 0;
+    int64_t away = 1 + attn_i_quotient((in_blocks ? PIECES_AHEAD : AHEAD) - 1, bytes);
+    if (in_blocks) away = attn_i_min(away, kept->order.block);
     const int64_t place = page * kept->page_stride + row * kept->stride;
     attn_i_stored_rows rows = {kept->data + place * size, kept->stride, ahead_of(kept, number, page, away, all) * size};
     if (rows.ahead == 0) rows.ahead = 1; /* the same page once more: it is near */

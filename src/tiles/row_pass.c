@@ -14,7 +14,7 @@
 
 enum {
     BLOCK_KEYS = 256,
-    PAGED_KEYS = 32, /* of a block of pages, about: few enough that the last head's are still expected by the memory */
+    PAGED_KEYS = 64, /* of a block of pages, about: few enough that the last head's are still expected by the memory */
     CONVERTED_KEYS = 16,
     SHORT_PAGE = 1 << 15 /* bytes of one head's rows in a page, below which heads go together */
 };
