@@ -378,16 +378,20 @@ static void mixed(void)
     report("mixed batch", &e, 1);
 }
 
-/* 32 sequences over one prefix of 4096: read for each of them, or once for all, by a call whose one sequence has all
- * queries, beside the call over what is their own. */
+/* 32 sequences over one prefix of 4096: read once for all, as a call does by itself; by hand, by a call whose one
+ * sequence has all queries, another over what is their own, and a merge; and for each of them, as where the first page
+ * of each is another. */
 static void prefix(void)
 {
     enum { BATCH = 32, PREFIX = 4096, OWN = PAGE, FEW = PREFIX / PAGE, MOST = FEW + 1 };
-    static int32_t entries[BATCH * MOST], own[BATCH], all[BATCH], offsets[BATCH + 1], whole[2] = {0, BATCH};
+    static int32_t entries[BATCH * MOST], apart[BATCH * MOST], own[BATCH], all[BATCH], offsets[BATCH + 1],
+        whole[2] = {0, BATCH};
     static int32_t prefix_length = PREFIX;
     for (int b = 0; b < BATCH; b++) {
         for (int k = 0; k < FEW; k++) entries[b * MOST + k] = k;
         entries[b * MOST + FEW] = FEW + b;
+        memcpy(apart + b * MOST, entries + b * MOST, MOST * sizeof *apart);
+        apart[b * MOST] = FEW + BATCH + b;
         own[b] = OWN;
         all[b] = PREFIX + OWN;
         offsets[b + 1] = b + 1;
@@ -398,9 +402,10 @@ static void prefix(void)
         lse[i] = keep(numbers(ATTN_F32, 1, QUERY_HEADS, BATCH, 1));
         lse[i]->ndim = 3;
     }
-    attn_tensor *key = keep(numbers(dtype, FEW + BATCH, KEY_HEADS, PAGE, LLAMA_DIM));
-    attn_tensor *value = keep(numbers(dtype, FEW + BATCH, KEY_HEADS, PAGE, LLAMA_DIM));
-    const attn_tensor table = table_of(entries, BATCH, MOST), of_all = integers(all, BATCH);
+    attn_tensor *key = keep(numbers(dtype, FEW + 2 * BATCH, KEY_HEADS, PAGE, LLAMA_DIM));
+    attn_tensor *value = keep(numbers(dtype, FEW + 2 * BATCH, KEY_HEADS, PAGE, LLAMA_DIM));
+    const attn_tensor table = table_of(entries, BATCH, MOST), of_alone = table_of(apart, BATCH, MOST),
+                      of_all = integers(all, BATCH);
     attn_tensor own_table = table, prefix_table = table_of(entries, 1, FEW);
     own_table.data = entries + FEW;
     own_table.shape[1] = 1;
@@ -410,6 +415,8 @@ static void prefix(void)
     each.page_table = &table;
     each.key_lengths = &of_all;
     each.query_offsets = &places;
+    attn_forward_args alone = each;
+    alone.page_table = &of_alone;
     shared.page_table = &prefix_table;
     shared.key_lengths = &of_prefix;
     shared.query_offsets = &one;
@@ -426,11 +433,12 @@ static void prefix(void)
     merge.contexts = contexts;
     merge.logsumexps = logsumexps;
     merge.context = context[1];
-    entrant e[2] = {planned("read once", false, &shared), planned("read for each", false, &each)};
-    must(attn_plan_create(e[0].mechanism, &rest, &e[0].plan[1]));
-    e[0].merge = &merge;
-    measure(e, 2);
-    report("shared prefix", e, 2);
+    entrant e[3] = {planned("read once", false, &each), planned("parts and merge", false, &shared),
+                    planned("read for each", false, &alone)};
+    must(attn_plan_create(e[1].mechanism, &rest, &e[1].plan[1]));
+    e[1].merge = &merge;
+    measure(e, 3);
+    report("shared prefix", e, 3);
 }
 
 /* DeepSeek's latent memory: one key head of 576 numbers, of which the first 512 are the value; 128 query heads. */

@@ -501,9 +501,10 @@ ATTN_API attn_status attn_rope(attn_engine *engine, const attn_rope_options *opt
  *
  * With options.page its sequences have pages, all from one pool, as many as they need. What attn_memory_reorder and
  * attn_memory_fork make of a sequence shares its pages, so that neither copies any, and a prefix that many have is kept
- * once; a page that is shared and appended to is copied first. What nobody has any more is used again. The pool grows
- * as a memory does; with ATTN_MEMORY_FIXED it has the pages for the capacity of all sequences, whoever has how many of
- * them, and forks live on the same ones. A call with it has the results of attn_forward's pages.
+ * once, and read once where they follow each other; a page that is shared and appended to is copied first. What nobody
+ * has any more is used again. The pool grows as a memory does; with ATTN_MEMORY_FIXED it has the pages for the capacity
+ * of all sequences, whoever has how many of them, and forks live on the same ones. A call with it has the results of
+ * attn_forward's pages.
  *
  * A mechanism reads it (attn_forward_args.memory) from any number of threads; what changes it must not run beside any
  * other use of it. With pages an append must not run beside any use of its forks either, since it may move all pages;
@@ -729,9 +730,9 @@ typedef struct attn_forward_args {
  * of key and value, and columns of a mask, a bias, weights or scores count from the sequence's own first key. There may
  * be either alone: a padded memory, or key_lengths, with ragged queries. Any sequence may have no queries, or no keys.
  * A mask or a bias broadcasts to [B, Hq, Tq, Tk], whose rows are those of query and each sequence reads matrix b of.
- * Each sequence gets the bits that a call with it alone, for the same outputs, would give it. What lies past a
- * sequence's keys in a row of weights is 0, of scores minus infinity. Rows that no sequence has are not looked at, nor
- * written to.
+ * Each sequence gets the bits that a call with it alone, for the same outputs, would give it, unless it shares pages,
+ * as below. What lies past a sequence's keys in a row of weights is 0, of scores minus infinity. Rows that no sequence
+ * has are not looked at, nor written to.
  *
  * Pages. With page_table position j of sequence b is place j mod page of page page_table[b][j / page]; strides say
  * whether a page has its positions or its heads outermost. Only the pages that hold the first key_lengths[b] positions
@@ -739,6 +740,15 @@ typedef struct attn_forward_args {
  * query_offsets, and there are no gradients. By tiles pages are read where they lie, or, where many queries read them,
  * copied once for a chunk of key heads; by the BLAS a sequence's keys and values are copied. Many queries get the bits
  * of keys that lie together by tiles; otherwise the results differ by roundings.
+ *
+ * Pages that sequences share are read once: where sequences that follow each other in the batch begin with the same
+ * full pages, and it pays, attention over these is computed for the queries of all of them together, attention over the
+ * rest of its keys for each, and both are joined as attn_merge does. Their results differ by roundings from those of a
+ * call with one alone, and may depend in their last bits on which sequences stand beside it. So it is with softmax, of
+ * context and log-sum-exp alone; without dropout, bias, ALiBi, relative biases, window, local or location attention;
+ * causal only bottom-right, and then only of pages that all queries see; with a mask only of the last keys, and only of
+ * pages before these; and of padded queries only where a sequence's rows follow those of the one before as its own do
+ * (one query each, or [B, Tq, Hq, Dq] in memory). All other sequences are as above.
  *
  * Dropout (Srivastava 2014; of attention weights, Vaswani 2017) draws from Philox4x32-10 (Salmon 2011), so that the
  * same seed, offset and shape drop the same weights, in attn_backward too, whatever the threads: weight (b, h, i, j) is
@@ -753,7 +763,8 @@ typedef struct attn_forward_args {
  * context for each part of about 1024 of them, 64 at most. Nothing grows with Tq x Tk, but for one byte for each tile
  * of 64 x 128 of a mask that heads share. Stats take 48 bytes for each query and part of its keys, at most; sums by key
  * 16 more for each query, 8 for each key and head of a group, for each thread or, by the BLAS, once, and where queries
- * are few (at most 16 for each key head, 8 where scores are additive) their scores.
+ * are few (at most 16 for each key head, 8 where scores are additive) their scores. Queries whose pages are shared take
+ * a context more, in float32 or float64, and 8 bytes for each head; and as much again for each thread's sequence.
  * A call allocates once, at most what attn_forward_workspace says. It allocates nothing with a workspace, nor where
  * the scratch is at most 16 KB: then that is the stack's.
  *
@@ -773,7 +784,7 @@ ATTN_API attn_status attn_forward(const attn_mechanism *mechanism, const attn_fo
 /* The bytes of workspace that attn_forward needs for these arguments (those that it would refuse are refused here
  * with the same status; workspace and workspace_size are not looked at, and key_lengths, offsets and page_table are
  * read). The answer depends on the mechanism as it is now, its engine, shapes, strides, dtype, which outputs are asked
- * for, and how long the sequences of a ragged batch, or of pages, are; not on other data. Any
+ * for, how long the sequences of a ragged batch, or of pages, are, and which pages these share; not on other data. Any
  * alignment will do. Since 0.1. */
 ATTN_API attn_status attn_forward_workspace(const attn_mechanism *mechanism, const attn_forward_args *args,
                                             size_t *bytes);
@@ -798,8 +809,9 @@ ATTN_API attn_status attn_plan_create(const attn_mechanism *mechanism, const att
  * and another memory of the same sizes; they are remembered for the next run. NULL: as they are remembered. Offsets may
  * end before the rows do: a plan for as many rows as there will ever be serves batches of any sequences.
  *
- * A run allocates nothing, unless its memory has grown since, the mechanism was changed (bind, set), or offsets are
- * others, and it now needs more: such a run is planned anew, which takes some hundreds of nanoseconds.
+ * A run allocates nothing, unless its memory has grown since, the mechanism was changed (bind, set), or offsets,
+ * lengths of pages or shared pages are others, and it now needs more: such a run is planned anew, which takes some
+ * hundreds of nanoseconds.
  *
  * Errors: ATTN_ERR_SHAPE, ATTN_ERR_DTYPE, ATTN_ERR_ARGUMENT for what is not as it was planned; and as attn_forward. The
  * plan stays as it was then. Since 0.1. */

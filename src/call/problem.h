@@ -58,7 +58,8 @@ typedef struct attn_i_problem {
     int64_t size;      /* of an element that is computed with, in bytes */
     const attn_i_view *params; /* of the mechanism, in dtype; NULL: as they are bound */
 
-    int is_slice;                                 /* one sequence of a ragged batch */
+    int is_slice; /* one sequence of a ragged batch */
+    int is_part;  /* of the keys of a call: its log-sum-exp is to be joined with others', and no gradient's */
     int64_t batch, query_heads, key_heads, group; /* group = query_heads / key_heads */
     int64_t queries, keys;                        /* Tq, Tk; of a ragged batch: all queries, and the most keys of one */
     int64_t query_dim, key_dim, value_dim;        /* Dq, Dk, Dv; key_dim 0: there is no key */

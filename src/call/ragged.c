@@ -147,20 +147,28 @@ static void take_columns(attn_i_view *view, int64_t keys)
     if (view->shape[3] > keys && view->shape[3] > 1) narrow(view, 3, 0, keys);
 }
 
+int64_t attn_i_ragged_queries(const attn_i_problem *whole, int64_t b)
+{
+    const part queries = part_of(&whole->offsets.queries, b);
+    return queries.offsets->data != NULL ? queries.rows.end - queries.rows.first : whole->queries;
+}
+
+double attn_i_ragged_work_of(const attn_i_problem *whole, int64_t queries, int64_t keys)
+{
+    const double of_score = WORK_OF_SCORE + (double)(whole->query_dim + whole->value_dim) / VECTOR_ELEMENTS;
+    return (double)whole->query_heads * (double)queries * (double)(keys + 1) * of_score;
+}
+
 double attn_i_ragged_work(const attn_i_problem *whole, int64_t b)
 {
-    const attn_i_problem *p = whole;
-    const part queries = part_of(&p->offsets.queries, b), keys = part_of(&p->offsets.keys, b);
-    const int64_t rows = queries.offsets->data != NULL ? queries.rows.end - queries.rows.first : p->queries;
-    const int64_t most = keys.offsets->data != NULL ? keys.rows.end - keys.rows.first : p->keys;
-    const double of_score = WORK_OF_SCORE + (double)(p->query_dim + p->value_dim) / VECTOR_ELEMENTS;
-    return (double)p->query_heads * (double)rows * (double)(attn_i_length(&p->lengths, b, most) + 1) * of_score;
+    const part keys = part_of(&whole->offsets.keys, b);
+    const int64_t most = keys.offsets->data != NULL ? keys.rows.end - keys.rows.first : whole->keys;
+    return attn_i_ragged_work_of(whole, attn_i_ragged_queries(whole, b), attn_i_length(&whole->lengths, b, most));
 }
 
 /* Rows stay where they are: the slice's table says which are its own. */
-static void take_pages(attn_i_problem *p, int64_t b)
+static void take_keys_in_pages(attn_i_problem *p)
 {
-    attn_i_pages_slice(&p->pages, b);
     p->key.shape[0] = p->value.shape[0] = p->key_scales.shape[1] = p->value_scales.shape[1] = 1;
     p->key.shape[2] = p->value.shape[2] = p->key_scales.shape[3] = p->value_scales.shape[3] = p->keys;
 }
@@ -188,7 +196,8 @@ void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int alone, attn
     for (int i = 0; i < 4; i++) take(by_queries[i], queries, 0, 2);
     for (int i = 0; i < 3; i++) take(by_query_rows[i], queries, 1, 3);
     if (p->pages.table.data != NULL) {
-        take_pages(p, b);
+        attn_i_pages_slice(&p->pages, b);
+        take_keys_in_pages(p);
     } else {
         for (int i = 0; i < 2; i++) take(by_keys[i], keys, 0, 2);
         for (int i = 0; i < 2; i++) take(by_key_rows[i], keys, 1, 3);
@@ -202,6 +211,49 @@ void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int alone, attn
     take_columns(&p->scores, p->keys);
     take_columns(&p->bias, p->keys);
     if (p->mask_columns == 0) take_columns(&p->mask, p->keys);
+}
+
+/* The rows of so many sequences, from `first` on, as those of one. */
+static void take_together(attn_i_view *view, const attn_i_view *offsets, int64_t first, int64_t count)
+{
+    if (offsets->data != NULL) {
+        const int64_t row = attn_i_integer(offsets, first);
+        narrow(view, 2, row, attn_i_integer(offsets, first + count) - row);
+        return;
+    }
+    const int64_t rows = view->shape[2], step = rows == 1 ? view->stride[0] : view->stride[2];
+    narrow(view, 0, first, 1);
+    view->shape[2] = rows * count;
+    view->stride[2] = step;
+}
+
+void attn_i_ragged_slice_shared(const attn_i_problem *whole, int64_t first, int64_t count, int64_t pages, int alone,
+                                attn_i_problem *slice)
+{
+    attn_i_problem *p = slice;
+    *p = *whole;
+    p->offsets.queries.data = p->offsets.keys.data = p->mask.data = p->lengths.data = NULL;
+    p->mask_columns = 0;
+    p->is_slice = 1;
+    p->batch = 1;
+    p->alone = alone;
+    take_together(&p->query, &whole->offsets.queries, first, count);
+    p->queries = p->query.shape[2];
+    attn_i_pages_slice(&p->pages, first);
+    p->pages.table.shape[3] = pages;
+    p->keys = pages * p->pages.rows;
+    take_keys_in_pages(p);
+}
+
+void attn_i_ragged_skip_pages(attn_i_problem *slice, int64_t pages)
+{
+    attn_i_problem *p = slice;
+    attn_i_view *table = &p->pages.table;
+    table->data += pages * table->stride[3] * table->size;
+    table->shape[3] -= pages;
+    p->keys -= pages * p->pages.rows;
+    p->lengths.data = NULL; /* all are valid */
+    take_keys_in_pages(p);
 }
 
 void attn_i_ragged_slice_gradient(const attn_i_gradient *whole, int64_t b, int alone, attn_i_gradient *slice)

@@ -20,11 +20,22 @@ attn_status attn_i_ragged_check_queries(const attn_i_problem *problem);
 attn_status attn_i_ragged_check_keys(attn_i_problem *problem, const char *name, const int64_t shape[4]);
 attn_status attn_i_ragged_check_lengths(const attn_i_problem *problem);
 
-/* What sequence b takes, as attn_i_parallel counts work. */
+/* The queries of sequence b. */
+int64_t attn_i_ragged_queries(const attn_i_problem *whole, int64_t b);
+
+/* What so many queries take over so many keys, as attn_i_parallel counts work; and what sequence b takes. */
+double attn_i_ragged_work_of(const attn_i_problem *whole, int64_t queries, int64_t keys);
 double attn_i_ragged_work(const attn_i_problem *whole, int64_t b);
 
 /* Sequence b by itself, to be computed by one thread alone, or by all. */
 void attn_i_ragged_slice(const attn_i_problem *whole, int64_t b, int alone, attn_i_problem *slice);
+
+/* Of batches in pages: the queries of sequences first .. first + count - 1, which follow each other evenly, as those of
+ * one sequence whose keys are in the first `pages` pages of sequence `first`, and which has no mask and no length; its
+ * outputs are for the caller to set. And a slice, of which it leaves the keys after its first `pages` pages. */
+void attn_i_ragged_slice_shared(const attn_i_problem *whole, int64_t first, int64_t count, int64_t pages, int alone,
+                                attn_i_problem *slice);
+void attn_i_ragged_skip_pages(attn_i_problem *slice, int64_t pages);
 
 /* Its gradients: those of its rows as the whole has them, those that sequences share added to what is there. */
 void attn_i_ragged_slice_gradient(const attn_i_gradient *whole, int64_t b, int alone, attn_i_gradient *slice);

@@ -26,8 +26,9 @@ static int64_t context_dim(const attn_i_problem *p)
 
 int attn_i_row_pass_suits(const attn_i_tile_plan *plan)
 {
-    /* An exact log-sum-exp is for gradients, whose weights are made by tiles. */
-    if (plan->p->logsumexp.data != NULL && plan->p->logsumexp.size == (int64_t)sizeof(double)) return 0;
+    /* An exact log-sum-exp is for gradients, whose weights are made by tiles, unless parts are joined by it. */
+    const attn_i_view *logsumexp = &plan->p->logsumexp;
+    if (logsumexp->data != NULL && logsumexp->size == (int64_t)sizeof(double) && !plan->p->is_part) return 0;
     const int64_t most = plan->lanes == NULL ? ATTN_I_FEW : ATTN_I_FEW_SCORES;
     return plan->p->group * plan->p->queries <= most && !plan->writes_scores && plan->p->dropout.keep == 0;
 }

@@ -60,6 +60,12 @@ static attn_status plan_sequence(const attn_i_backward_plan *whole, int64_t b, i
     return attn_i_backward_plan_make(one);
 }
 
+static double work_of_sequence(void *whole, int64_t b)
+{
+    const attn_i_backward_plan *all = whole;
+    return attn_i_ragged_work(&all->gradient.problem, b);
+}
+
 static attn_status measure_sequence(void *whole, int64_t b, int alone, int64_t *bytes)
 {
     attn_i_backward_plan one;
@@ -79,8 +85,11 @@ static attn_status plan_ragged(attn_i_backward_plan *b)
 {
     attn_status status = plan_wide(b);
     if (status != ATTN_OK) return status;
-    b->sequences = (attn_i_sequences){
-        .p = &b->gradient.problem, .call = b, .measure = measure_sequence, .compute = compute_sequence};
+    b->sequences = (attn_i_sequences){.p = &b->gradient.problem,
+                                      .call = b,
+                                      .work = work_of_sequence,
+                                      .measure = measure_sequence,
+                                      .compute = compute_sequence};
     status = attn_i_sequences_plan(&b->sequences, attn_i_gradient_has_sums(&b->gradient), &b->scratch);
     return status == ATTN_OK ? attn_i_scratch_add(&b->scratch, b->wide_bytes) : status;
 }

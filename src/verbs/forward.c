@@ -11,6 +11,7 @@
 #include "handles/status.h"
 #include "local/centre.h"
 #include "local/local.h"
+#include "runtime/size.h"
 
 static void *scratch_of(const attn_i_forward_plan *f)
 {
@@ -55,38 +56,119 @@ static attn_status plan_wide(attn_i_forward_plan *f)
 
 /* ---------------------------------------------------------------------------------------- ragged batches */
 
-static attn_status plan_sequence(const attn_i_forward_plan *whole, int64_t b, int alone, attn_i_forward_plan *one)
+static double work_of_sequence(void *whole, int64_t b)
 {
-    attn_i_ragged_slice(whole->computed, b, alone, &one->problem);
+    attn_i_forward_plan *f = whole;
+    return f->cascade.groups > 0 ? attn_i_cascade_rest_work(&f->cascade, b) : attn_i_ragged_work(&f->problem, b);
+}
+
+static int is_cut(attn_i_forward_plan *f, int64_t b)
+{
+    return f->cascade.groups > 0 && attn_i_cascade_of(&f->cascade, b).count > 0;
+}
+
+static attn_status plan_sequence(attn_i_forward_plan *whole, int64_t b, int alone, attn_i_arena *arena,
+                                 attn_i_forward_plan *one)
+{
+    if (is_cut(whole, b)) {
+        attn_i_cascade_rest(&whole->cascade, whole->computed, b, alone, arena, &one->problem);
+    } else {
+        attn_i_ragged_slice(whole->computed, b, alone, &one->problem);
+    }
     return attn_i_forward_plan_make(one);
 }
 
 static attn_status measure_sequence(void *whole, int64_t b, int alone, int64_t *bytes)
 {
+    attn_i_arena arena = {.base = NULL};
     attn_i_forward_plan one;
-    attn_status status = plan_sequence(whole, b, alone, &one);
-    *bytes = one.scratch;
-    return status;
+    attn_status status = plan_sequence(whole, b, alone, &arena, &one);
+    if (status == ATTN_OK) status = attn_i_scratch_measured(&arena, bytes);
+    return status == ATTN_OK ? attn_i_scratch_add(bytes, one.scratch) : status;
 }
 
 static void compute_sequence(void *whole, int64_t b, int alone, void *scratch)
 {
-    const attn_i_forward_plan *f = whole;
-    attn_i_forward_plan one;
-    plan_sequence(f, b, alone, &one); /* which has not failed before */
+    attn_i_forward_plan *f = whole, one;
+    attn_i_arena arena = {.base = scratch};
+    plan_sequence(f, b, alone, &arena, &one); /* which has not failed before */
     attn_i_ragged_fill(&f->problem, &one.problem);
+    attn_i_forward_begin(&one, (char *)scratch + arena.used);
+    attn_i_forward_run(&one);
+    if (is_cut(f, b)) attn_i_cascade_join(&f->cascade, f->computed, b, &one.problem);
+}
+
+static double work_of_prefix(void *whole, int64_t b)
+{
+    attn_i_forward_plan *f = whole;
+    return attn_i_cascade_prefix_work(&f->cascade, b);
+}
+
+static attn_status measure_prefix(void *whole, int64_t b, int alone, int64_t *bytes)
+{
+    attn_i_forward_plan *f = whole, one;
+    *bytes = 0;
+    if (work_of_prefix(f, b) == 0) return ATTN_OK;
+    attn_i_cascade_prefix(&f->cascade, f->computed, b, alone, &one.problem);
+    attn_status status = attn_i_forward_plan_make(&one);
+    *bytes = one.scratch;
+    return status;
+}
+
+static void compute_prefix(void *whole, int64_t b, int alone, void *scratch)
+{
+    attn_i_forward_plan *f = whole, one;
+    if (work_of_prefix(f, b) == 0) return;
+    attn_i_cascade_prefix(&f->cascade, f->computed, b, alone, &one.problem);
+    attn_i_forward_plan_make(&one); /* which has not failed before */
     attn_i_forward_begin(&one, scratch);
     attn_i_forward_run(&one);
 }
 
+/* What is shared is computed before the rest, in the same scratch. */
+static attn_status plan_prefixes(attn_i_forward_plan *f)
+{
+    attn_i_arena arena = {.base = NULL};
+    int64_t bytes = 0;
+    f->cascade_bytes = 0;
+    attn_i_cascade_begin(&f->cascade, &f->problem);
+    if (f->cascade.groups == 0) return ATTN_OK;
+    f->prefixes = (attn_i_sequences){
+        .p = &f->problem, .call = f, .work = work_of_prefix, .measure = measure_prefix, .compute = compute_prefix};
+    attn_status status = attn_i_sequences_plan(&f->prefixes, 0, &bytes);
+    f->scratch = attn_i_max(f->scratch, bytes);
+    attn_i_cascade_layout(&f->cascade, &arena);
+    if (status == ATTN_OK) status = attn_i_scratch_measured(&arena, &f->cascade_bytes);
+    return status;
+}
+
 static attn_status plan_ragged(attn_i_forward_plan *f)
 {
+    int64_t bytes = 0;
     attn_status status = plan_wide(f);
+    if (status == ATTN_OK) status = plan_prefixes(f);
     if (status != ATTN_OK) return status;
-    f->sequences =
-        (attn_i_sequences){.p = &f->problem, .call = f, .measure = measure_sequence, .compute = compute_sequence};
-    status = attn_i_sequences_plan(&f->sequences, 0, &f->scratch);
+    f->sequences = (attn_i_sequences){.p = &f->problem,
+                                      .call = f,
+                                      .work = work_of_sequence,
+                                      .measure = measure_sequence,
+                                      .compute = compute_sequence};
+    status = attn_i_sequences_plan(&f->sequences, 0, &bytes);
+    f->scratch = attn_i_max(f->scratch, bytes);
+    if (status == ATTN_OK) status = attn_i_scratch_add(&f->scratch, f->cascade_bytes);
     return status == ATTN_OK ? attn_i_scratch_add(&f->scratch, f->wide_bytes) : status;
+}
+
+static void run_ragged(attn_i_forward_plan *f, void *scratch)
+{
+    void *after = (char *)scratch + f->cascade_bytes;
+    if (f->cascade.groups > 0) {
+        attn_i_arena arena = {.base = scratch};
+        attn_i_cascade_layout(&f->cascade, &arena);
+        attn_i_cascade_load(&f->cascade);
+        attn_i_sequences_run(&f->prefixes, after);
+    }
+    attn_i_sequences_run(&f->sequences, after);
 }
 
 /* ---------------------------------------------------------------------------------------------- any call */
@@ -143,7 +225,7 @@ void attn_i_forward_run(attn_i_forward_plan *f)
         attn_i_wide_load(&f->wide, f->problem.engine->pool);
     }
     if (f->ragged) {
-        attn_i_sequences_run(&f->sequences, scratch);
+        run_ragged(f, scratch);
         return; /* what is widened is read alone */
     }
     attn_i_relative_load(f->computed, f->memory);

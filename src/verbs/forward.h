@@ -8,6 +8,7 @@
 #include "call/problem.h"
 #include "call/wide.h"
 #include "tiles/forward.h"
+#include "verbs/cascade.h"
 #include "verbs/sequences.h"
 
 /* Points into itself: not to be copied. */
@@ -23,7 +24,10 @@ typedef struct attn_i_forward_plan {
     int by_tiles, local;
     int ragged; /* each sequence is a call of its own: */
     attn_i_sequences sequences;
-    int64_t relative; /* bytes of the scratch that hold relative biases, the first */
+    attn_i_cascade cascade; /* of these, those that share pages; their */
+    attn_i_sequences prefixes;
+    int64_t cascade_bytes; /* of the scratch, before that of sequences */
+    int64_t relative;      /* bytes of the scratch that hold relative biases, the first */
     void *memory;
     int64_t scratch; /* bytes, aligned to ATTN_I_ALIGNMENT; by shapes and strides alone, not where data lies */
 } attn_i_forward_plan;

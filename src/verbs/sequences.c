@@ -3,7 +3,6 @@
  * verbs/sequences.c: the sequences of a ragged batch, each a call of its own. */
 #include "verbs/sequences.h"
 
-#include "call/ragged.h"
 #include "call/scratch.h"
 #include "runtime/parallel.h"
 #include "runtime/size.h"
@@ -15,19 +14,19 @@ enum { PARTS_OF_SHARE = 4 };
 
 static int is_dealt_out(const attn_i_sequences *s, int64_t b)
 {
-    return s->slots > 1 && attn_i_ragged_work(s->p, b) < s->least;
+    return s->slots > 1 && s->work(s->call, b) < s->least;
 }
 
 attn_status attn_i_sequences_plan(attn_i_sequences *s, int in_order, int64_t *bytes)
 {
     const attn_i_problem *p = s->p;
     attn_i_arena arena = {.base = NULL};
-    s->work = 0;
+    s->all = 0;
     s->bytes = s->slot_bytes = 0;
-    for (int64_t b = 0; b < p->batch; b++) s->work += attn_i_ragged_work(p, b);
+    for (int64_t b = 0; b < p->batch; b++) s->all += s->work(s->call, b);
     /* Whose executor it is may not take a job from within another. */
     s->slots = in_order || p->engine->has_executor ? 1 : attn_i_clamp(p->engine->threads, 1, attn_i_max(p->batch, 1));
-    s->least = s->work / (double)(PARTS_OF_SHARE * s->slots);
+    s->least = s->all / (double)(PARTS_OF_SHARE * s->slots);
     for (int64_t b = 0; b < p->batch; b++) {
         const int dealt = is_dealt_out(s, b);
         int64_t one = 0;
@@ -68,5 +67,5 @@ void attn_i_sequences_run(const attn_i_sequences *s, void *scratch)
     attn_i_arena arena = {.base = scratch};
     job j = {.s = s, .slots = attn_i_slots_layout(&arena, s->slots)};
     j.scratch = attn_i_carve_matrix(&arena, s->slots, s->slot_bytes, 1);
-    attn_i_parallel(p->engine->pool, p->batch, s->work < 0x1p62 ? (int64_t)s->work : INT64_MAX, compute, &j);
+    attn_i_parallel(p->engine->pool, p->batch, s->all < 0x1p62 ? (int64_t)s->all : INT64_MAX, compute, &j);
 }
