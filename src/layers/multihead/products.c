@@ -62,21 +62,21 @@ attn_i_view attn_i_multihead_bias(const attn_i_multihead_call *c, attn_i_multihe
 
 /* ------------------------------------------------------------------------------------------- sequences */
 
-attn_i_view attn_i_multihead_narrowed(const attn_i_multihead_call *c, int part, const attn_i_view *given)
+attn_i_view attn_i_multihead_narrowed(const attn_i_multihead_call *c, int part, const attn_i_view *view)
 {
     const attn_i_multihead_extent *e = &c->extent[part];
-    attn_i_view view = *given;
-    if (e->offsets.data == NULL || view.data == NULL) return view;
-    view.data += e->first * view.stride[2] * view.size;
-    view.shape[2] = e->count;
-    return view;
+    attn_i_view rows = *view;
+    if (e->offsets.data == NULL || rows.data == NULL) return rows;
+    rows.data += e->first * rows.stride[2] * rows.size;
+    rows.shape[2] = e->count;
+    return rows;
 }
 
 attn_i_multihead_sequence attn_i_multihead_sequence_layout(const attn_i_multihead_call *c, int part,
-                                                           const attn_i_view *given, attn_i_arena *arena)
+                                                           const attn_i_view *view, attn_i_arena *arena)
 {
-    attn_i_multihead_sequence s = {.view = attn_i_multihead_narrowed(c, part, given)};
-    const attn_i_view *view = &s.view;
+    attn_i_multihead_sequence s = {.view = attn_i_multihead_narrowed(c, part, view)};
+    view = &s.view;
     const int64_t batch = view->shape[1], length = view->shape[2], dim = view->shape[3];
     s.use = (attn_i_matrix){view->data, batch * length, dim, length > 1 ? view->stride[2] : view->stride[1],
                             dim > 1 ? view->stride[3] : 1};
