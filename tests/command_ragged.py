@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""command_ragged.py COMMAND: attn run --query-offsets, --key-offsets and --mask-align: each sequence is what a run of it alone
-writes."""
+"""command_ragged.py COMMAND: attn run --query-offsets, --key-offsets, --page-table and --mask-align: each sequence is what a
+run of it alone writes."""
 
 import unittest
 
@@ -74,6 +74,47 @@ class Ragged(InAnEmptyFolder):
         want = self.computed(tensors, ("--mask", "whole.npy"))
         for name in got:
             np.testing.assert_array_equal(got[name], want[name], name)
+
+    def test_keys_may_lie_in_pages(self):
+        draw, lengths = np.random.default_rng(5), (7, 0, 5)
+        pages = {"key": draw.standard_normal((6, 2, 3, 6)).astype("f4"), "value": draw.standard_normal((6, 2, 3, 4)).astype("f4")}
+        query = draw.standard_normal((3, 4, 2, 6)).astype("f4")
+        table = np.array([[4, 0, 5], [-1, 77, -3], [4, 2, 99]], "i4")
+        np.save("table.npy", table)
+        np.save("packed.npy", np.array([9, 4, 0, 5, 4, 2]))
+        np.save("ends.npy", np.array([1, 4, 4, 6], "i4"))
+        np.save("lengths.npy", np.array(lengths))
+        outputs = [x for name in OUTPUTS for x in ("--" + name, f"out_{name}.npy")]
+        for options in (("--page-table", "table.npy"), ("--page-table", "packed.npy", "--page-offsets", "ends.npy")):
+            np.save("query.npy", query)
+            for name, array in pages.items():
+                np.save(f"{name}.npy", array)
+            run = *RUN, "--query", "query.npy", "--key", "key.npy", "--value", "value.npy", *outputs
+            self.good(*run, "--lengths", "lengths.npy", *options, "--causal", "bottom-right")
+            got = {name: np.load(f"out_{name}.npy") for name in OUTPUTS}
+            self.assertEqual((got["weights"].shape, got["key-sums"].shape), ((3, 4, 2, 7), (3, 4, 7)))
+            for b, length in enumerate(lengths):
+                own = [4, 0, 5] if b == 0 else [4, 2]
+                np.save("query.npy", query[b:b + 1])
+                for name, array in pages.items():
+                    together = np.concatenate([array[page] for page in own], 1)
+                    np.save(f"{name}.npy", together[None, :, :length])
+                self.good(*run, "--causal", "bottom-right")
+                for name in ("context", "logsumexp", "entropy", "strongest"):
+                    np.testing.assert_allclose(got[name][b], np.load(f"out_{name}.npy")[0], 1e-5, 1e-6, err_msg=name)
+                np.testing.assert_allclose(got["weights"][b, ..., :length], np.load("out_weights.npy")[0], 1e-5, 1e-6)
+        for name, array in (("query", query), *pages.items()):
+            np.save(f"{name}.npy", array)
+        np.save("long.npy", np.array([7, 0, 10**17]))
+        run = *RUN, "--query", "query.npy", "--key", "key.npy", "--value", "value.npy", "--weights", "w.npy"
+        lengths = "--lengths", "lengths.npy", "--page-table", "table.npy"
+        for options, words in ((lengths[2:], "key_lengths is NULL"), (("--page-offsets", "ends.npy"), "--page-table"),
+                               (("--lengths", "long.npy", *lengths[2:]), "key_lengths[2]"),
+                               ((*lengths, "--page-offsets", "ends.npy"), "page_table has 3 rows"),
+                               ((*lengths, "--rope", "halves"), "--rope"), ((*lengths, "--incremental"), "--incremental"),
+                               ((*lengths, *self.offsets[2:]), "key_offsets")):
+            with self.subTest(options):
+                self.bad(*run, *options, sentence=words)
 
     def test_refusals(self):
         for name, tensor in self.tensors.items():

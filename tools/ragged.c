@@ -9,18 +9,30 @@
 
 #include <math.h>
 
-const request_option ragged_options[] = {{.name = "query-offsets"}, {.name = "key-offsets"}, {.name = NULL}};
-static const char *const ours[] = {"query-offsets", "key-offsets", NULL};
-static const char *const others[] = {"rope", "incremental", NULL};
+const request_option ragged_options[] = {{.name = "query-offsets"},
+                                         {.name = "key-offsets"},
+                                         {.name = "page-table"},
+                                         {.name = "page-offsets", .needs = "page-table"},
+                                         {.name = NULL}};
+static const char *const offsets_options[] = {"query-offsets", "key-offsets", NULL};
+static const char *const page_options[] = {"page-table", NULL};
+
+static void check_alone(request *r, const char *const *ours, const char *names)
+{
+    static const char *const others[] = {"rope", "incremental", NULL};
+    for (int i = 0; request_any(r, ours) && others[i] != NULL; ++i) {
+        if (request_get(r, others[i]) != NULL) fail("--%s does not go with %s", others[i], names);
+    }
+}
 
 void ragged_fill(request *r, attn_forward_args *args)
 {
-    for (int i = 0; request_any(r, ours) && others[i] != NULL; ++i) {
-        if (request_get(r, others[i]) == NULL) continue;
-        fail("--%s does not go with --query-offsets and --key-offsets", others[i]);
-    }
+    check_alone(r, offsets_options, "--query-offsets and --key-offsets");
+    check_alone(r, page_options, "--page-table");
     args->query_offsets = request_tensor(r, "query-offsets");
     args->key_offsets = request_tensor(r, "key-offsets");
+    args->page_table = request_tensor(r, "page-table");
+    args->page_offsets = request_tensor(r, "page-offsets");
 }
 
 static int64_t number_at(const attn_tensor *numbers, int64_t i)
@@ -30,17 +42,32 @@ static int64_t number_at(const attn_tensor *numbers, int64_t i)
 }
 
 /* The library refuses all others, before it looks at any output. */
-static bool are_offsets(const attn_tensor *given)
+static bool are_integers(const attn_tensor *given)
 {
     return given->ndim == 1 && (given->dtype == ATTN_I32 || given->dtype == ATTN_I64);
+}
+
+/* The keys of the longest sequence, of pages of so many rows; 0 if the library will refuse them. */
+static int64_t columns_of_pages(const attn_forward_args *args, int64_t rows)
+{
+    const attn_tensor *lengths = args->key_lengths, *table = args->page_table;
+    const int64_t pages = table->shape[table->ndim - 1];
+    int64_t longest = 0;
+    for (int64_t b = 0; lengths != NULL && are_integers(lengths) && b < lengths->shape[0]; ++b) {
+        const int64_t length = number_at(lengths, b);
+        if (length < 0 || rows < 1 || (length - 1) / rows >= pages) return 0;
+        if (length > longest) longest = length;
+    }
+    return longest;
 }
 
 int64_t ragged_columns(const attn_forward_args *args, int64_t rows)
 {
     const attn_tensor *offsets = args->key_offsets;
     int64_t longest = 0;
+    if (args->page_table != NULL) return columns_of_pages(args, rows);
     if (offsets == NULL) return rows;
-    for (int64_t b = 1; are_offsets(offsets) && b < offsets->shape[0]; ++b) {
+    for (int64_t b = 1; are_integers(offsets) && b < offsets->shape[0]; ++b) {
         const int64_t first = number_at(offsets, b - 1), end = number_at(offsets, b);
         if (first < 0 || end > rows) return 0; /* which are refused */
         if (end - first > longest) longest = end - first;

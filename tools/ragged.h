@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * ragged.h: the options --query-offsets and --key-offsets: batches whose sequences lie one behind the other.
+ * ragged.h: batches whose sequences lie one behind the other, or in pages: the options --query-offsets and
+ * --key-offsets, --page-table and --page-offsets.
  */
 #ifndef ATTN_TOOLS_RAGGED_H
 #define ATTN_TOOLS_RAGGED_H
@@ -16,7 +17,7 @@ extern const request_option ragged_options[];
 void ragged_fill(request *r, attn_forward_args *args);
 
 /* How many columns weights have: as many as the longest sequence has keys; `rows`, those of the keys, where they are
- * not ragged. */
+ * neither ragged nor in pages, of so many rows then. */
 int64_t ragged_columns(const attn_forward_args *args, int64_t rows);
 
 /* The shape of the sums by key, of weights of that shape and keys in so many rows; returns its rank. 0: it is not
