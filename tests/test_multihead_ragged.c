@@ -134,7 +134,7 @@ static int64_t row_count(const struct side *s, int64_t b)
 
 static bool is_used(const struct side *s, int64_t row)
 {
-    return !s->ragged || (row >= array_get(&s->offsets, 0) && row < array_get(&s->offsets, sequences_of(s)));
+    return !s->ragged || (row >= first_row(s, 0) && row < first_row(s, sequences_of(s)));
 }
 
 /* Sequence b of a tensor of that side, as a batch of one. */
