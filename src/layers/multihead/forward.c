@@ -11,7 +11,8 @@
  * even so. */
 static int is_wanted(const attn_i_multihead_call *c)
 {
-    return attn_i_multihead_attends(c) || c->extent[ATTN_I_QUERY].offsets.data != NULL || c->saved.data != NULL ||
+    const int is_ragged = c->extent[ATTN_I_QUERY].offsets.data != NULL || c->extent[ATTN_I_KEY].offsets.data != NULL;
+    return attn_i_multihead_attends(c) || is_ragged || c->saved.data != NULL ||
            (c->memory != NULL && !c->args.attend_only);
 }
 
