@@ -560,6 +560,26 @@ static void where_a_pool_is_full_nothing_is_appended(void **state)
     layer_destroy(&l);
 }
 
+/* Without queries an attending call over pages has nothing to do, and does it. */
+static void where_there_are_no_queries_a_memory_may_have_pages(void **state)
+{
+    struct layer l;
+    (void)state;
+    layer_create(&l, engine, &decoder, ATTN_F32);
+    attn_memory *memory = memory_create(&l, 2, ATTN_F32, 4, 0, 0);
+    struct array x = make(ATTN_F32, 2, 7, E), output = make(ATTN_F32, 2, 7, OUT);
+    attn_multihead_args args = ATTN_MULTIHEAD_ARGS_INIT;
+    array_fill(&x, 1.0);
+    args.query = &x.tensor, args.output = &output.tensor, args.memory = memory;
+    MUST(attn_multihead_forward(l.layer, &args));
+    args.attend_only = 1;
+    x.tensor.shape[1] = output.tensor.shape[1] = 0;
+    MUST(attn_multihead_forward(l.layer, &args));
+    attn_memory_destroy(memory);
+    array_destroy(&x), array_destroy(&output);
+    layer_destroy(&l);
+}
+
 /* With a workspace of just the size, whatever the memory's pages are then. */
 static void a_workspace_of_the_size_that_was_told_is_enough(void **state)
 {
@@ -592,6 +612,7 @@ int main(void)
         cmocka_unit_test(a_sequence_gets_what_a_call_with_it_alone_gives),
         cmocka_unit_test(batches_without_rows_are_batches),
         cmocka_unit_test(where_there_are_no_queries_keys_may_be_ragged),
+        cmocka_unit_test(where_there_are_no_queries_a_memory_may_have_pages),
         cmocka_unit_test(what_is_saved_serves_a_ragged_batch),
         cmocka_unit_test(bits_are_the_same_for_any_number_of_threads),
         cmocka_unit_test(chunks_of_any_lengths_give_what_the_whole_sequence_gives),
