@@ -134,7 +134,7 @@ static int64_t row_count(const struct side *s, int64_t b)
 
 static bool is_used(const struct side *s, int64_t row)
 {
-    return !s->ragged || (row >= array_get(&s->offsets, 0) && row < array_get(&s->offsets, sequences_of(s)));
+    return !s->ragged || (row >= first_row(s, 0) && row < first_row(s, sequences_of(s)));
 }
 
 /* Sequence b of a tensor of that side, as a batch of one. */
@@ -307,6 +307,34 @@ static void batches_without_rows_are_batches(void **state)
             scene_destroy(&want);
         }
     }
+}
+
+/* Of keys that are ragged where queries are padded; there is nothing but sums to be written. */
+static void where_there_are_no_queries_keys_may_be_ragged(void **state)
+{
+    const struct kind *kind = &kinds[KINDS - 1];
+    const int64_t shape[3] = {1, HQ, KEY_ROWS};
+    struct layer l;
+    (void)state;
+    layer_create(&l, engine, kind, ATTN_F32);
+    struct array offsets = offsets_array(offsets_of_keys), sums;
+    struct array x = make(ATTN_F32, 4, 0, E), y = make(ATTN_F32, 1, KEY_ROWS, Y), output = make(ATTN_F32, 4, 0, OUT);
+    attn_multihead_args args = ATTN_MULTIHEAD_ARGS_INIT;
+    attn_forward_args attention = ATTN_FORWARD_ARGS_INIT;
+    attn_weights_stats stats = ATTN_WEIGHTS_STATS_INIT;
+    array_create(&sums, ATTN_F32, 3, shape, LAYOUT_PLAIN, NULL);
+    array_fill(&sums, UNTOUCHED);
+    array_fill(&y, 1.0);
+    args.query = &x.tensor, args.key = &y.tensor, args.output = &output.tensor, args.attention = &attention;
+    attention.key_offsets = &offsets.tensor, attention.stats = &stats, stats.key_sums = &sums.tensor;
+    MUST(attn_multihead_forward(l.layer, &args));
+    for (int64_t i = 0; i < array_count(&sums); i++) {
+        const int64_t row = i % KEY_ROWS;
+        const bool is_used = row >= offsets_of_keys[0] && row < offsets_of_keys[4];
+        assert_true(array_get(&sums, i) == (is_used ? 0 : UNTOUCHED));
+    }
+    array_destroy(&x), array_destroy(&y), array_destroy(&output), array_destroy(&sums), array_destroy(&offsets);
+    layer_destroy(&l);
 }
 
 static void what_is_saved_serves_a_ragged_batch(void **state)
@@ -532,6 +560,26 @@ static void where_a_pool_is_full_nothing_is_appended(void **state)
     layer_destroy(&l);
 }
 
+/* Without queries an attending call over pages has nothing to do, and does it. */
+static void where_there_are_no_queries_a_memory_may_have_pages(void **state)
+{
+    struct layer l;
+    (void)state;
+    layer_create(&l, engine, &decoder, ATTN_F32);
+    attn_memory *memory = memory_create(&l, 2, ATTN_F32, 4, 0, 0);
+    struct array x = make(ATTN_F32, 2, 7, E), output = make(ATTN_F32, 2, 7, OUT);
+    attn_multihead_args args = ATTN_MULTIHEAD_ARGS_INIT;
+    array_fill(&x, 1.0);
+    args.query = &x.tensor, args.output = &output.tensor, args.memory = memory;
+    MUST(attn_multihead_forward(l.layer, &args));
+    args.attend_only = 1;
+    x.tensor.shape[1] = output.tensor.shape[1] = 0;
+    MUST(attn_multihead_forward(l.layer, &args));
+    attn_memory_destroy(memory);
+    array_destroy(&x), array_destroy(&output);
+    layer_destroy(&l);
+}
+
 /* With a workspace of just the size, whatever the memory's pages are then. */
 static void a_workspace_of_the_size_that_was_told_is_enough(void **state)
 {
@@ -563,6 +611,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sequence_gets_what_a_call_with_it_alone_gives),
         cmocka_unit_test(batches_without_rows_are_batches),
+        cmocka_unit_test(where_there_are_no_queries_keys_may_be_ragged),
+        cmocka_unit_test(where_there_are_no_queries_a_memory_may_have_pages),
         cmocka_unit_test(what_is_saved_serves_a_ragged_batch),
         cmocka_unit_test(bits_are_the_same_for_any_number_of_threads),
         cmocka_unit_test(chunks_of_any_lengths_give_what_the_whole_sequence_gives),

@@ -3,16 +3,19 @@
  * layers/multihead/forward.c: the verb attn_multihead_forward: projections, the attention in the middle, the projection
  * of its contexts. */
 #include "call/scratch.h"
+#include "handles/memory.h"
 #include "handles/status.h"
 #include "layers/memory/append.h"
 #include "layers/multihead/call.h"
 
-/* Without queries there is nothing to do, but where keys and values are kept. Sequences of a ragged batch want scratch,
- * even so. */
+/* Without queries there is nothing to do, but where keys and values are kept. Sequences of a ragged batch, or of pages,
+ * want scratch, even so. */
 static int is_wanted(const attn_i_multihead_call *c)
 {
-    return attn_i_multihead_attends(c) || c->extent[ATTN_I_QUERY].offsets.data != NULL || c->saved.data != NULL ||
-           (c->memory != NULL && !c->args.attend_only);
+    const attn_memory *m = c->memory;
+    if (c->extent[ATTN_I_QUERY].offsets.data != NULL || c->extent[ATTN_I_KEY].offsets.data != NULL) return 1;
+    if (m != NULL && (m->pool != NULL || !c->args.attend_only)) return 1;
+    return attn_i_multihead_attends(c) || c->saved.data != NULL;
 }
 
 static attn_status check_attention(attn_i_multihead_call *c)
