@@ -1,4 +1,4 @@
-#SPDX - License - Identifier : BSD - 3 - Clause
+# SPDX-License-Identifier: BSD-3-Clause
 """torch_multihead.py: attn_multihead_forward and _backward beside torch.nn.MultiheadAttention, given its weights: the
 output, the heads' weights, and the gradients of x, y, z, the bias of scores and every parameter; and decoding step by
 step from a memory. torch_autograd.py runs it."""
@@ -17,10 +17,11 @@ SIZES = ((7, 9), (70, 150))  # queries and keys: less than a tile, and more than
 class Layer:
     """A random layer, and what it attends to. given: words, of which each says one thing:
 
-    packed, separate    one parameter for three, or three of equal dimensions;
-other dims : y and z have their own plain no biases of projections self, shared, cross what y and z are : x;
-one sequence;
-two causal, padding, mask, masks, bias, biases what a torch layer calls attn_mask and key_padding_mask; the plurals are for each head
+    packed, separate    one parameter for three, or three of equal dimensions; other dims: y and z have their own
+    plain               no biases of projections
+    self, shared, cross what y and z are: x; one sequence; two
+    causal, padding, mask, masks, bias, biases
+                        what a torch layer calls attn_mask and key_padding_mask; the plurals are for each head
     weights             they are asked for, and the loss looks at them"""
 
     def __init__(self, given, dtype, sizes=SIZES[0], seed=0):
@@ -38,8 +39,7 @@ two causal, padding, mask, masks, bias, biases what a torch layer calls attn_mas
         inputs = {"W_q": DIM, "W_k": key_dim, "W_v": value_dim, "W_o": DIM}
         self.params = {name: self.normal(DIM, size) / np.asarray(size**0.5, dtype) for name, size in inputs.items()}
         if "plain" not in self.given:
-            self.params.update({
-name: self.normal(DIM) for name in ("b_q", "b_k", "b_v", "b_o")})
+            self.params.update({name: self.normal(DIM) for name in ("b_q", "b_k", "b_v", "b_o")})
         self.rule, shape = {}, (BATCH, HEADS, queries, keys)
         if "causal" in self.given:
             self.rule["mask"] = np.tri(queries, keys, dtype=bool)
@@ -78,8 +78,7 @@ name: self.normal(DIM) for name in ("b_q", "b_k", "b_v", "b_o")})
         flow_weights = self.flow_weights if weights else None
         gradients = layer.backward(self.flow, **self.arguments(), d_weights=flow_weights, result=result)
         again = layer.backward(self.flow, **self.arguments(), d_weights=flow_weights)
-        got = {"output": result.output, **({
-    "all weights" : result.weights} if weights else {})}
+        got = {"output": result.output, **({"all weights": result.weights} if weights else {})}
         for ask, made in (("", gradients), (", computed again", again)):
             got.update({f"d_{name}{ask}": gradient for name, gradient in named(made).items()
                         if name != "mechanism_params"})
@@ -90,8 +89,7 @@ name: self.normal(DIM) for name in ("b_q", "b_k", "b_v", "b_o")})
         p = {name: torch.tensor(array.astype("f8")) for name, array in self.params.items()}
         layer = torch.nn.MultiheadAttention(
             DIM, HEADS, bias="b_o" in p, batch_first=True, dtype=torch.float64,
-            **({
-    "kdim" : p["W_k"].shape[1], "vdim" : p["W_v"].shape[1]} if "other" in self.given else {}))
+            **({"kdim": p["W_k"].shape[1], "vdim": p["W_v"].shape[1]} if "other" in self.given else {}))
         with torch.no_grad():
             if "other" in self.given:
                 for part in "qkv":
@@ -142,17 +140,12 @@ name: self.normal(DIM) for name in ("b_q", "b_k", "b_v", "b_o")})
         d["W_o"] = module.out_proj.weight.grad
         if module.in_proj_bias is not None:
             d.update(zip(("b_q", "b_k", "b_v"), module.in_proj_bias.grad.chunk(3)), b_o=module.out_proj.bias.grad)
-        d = self.packed({
-name: tensor.numpy() for name, tensor in d.items()})
-        d.update({
-name: tensor.grad.numpy() for name, tensor in x.items()})
+        d = self.packed({name: tensor.numpy() for name, tensor in d.items()})
+        d.update({name: tensor.grad.numpy() for name, tensor in x.items()})
         for ask in ("", ", computed again"):
             want.update({f"d_{name}{ask}": gradient for name, gradient in d.items()})
-        return
-{
-name: tensor.detach().numpy() if isinstance(tensor, torch.Tensor) else tensor
-                for name, tensor in want.items()
-}
+        return {name: tensor.detach().numpy() if isinstance(tensor, torch.Tensor) else tensor
+                for name, tensor in want.items()}
 
     def off(self, tamper=None):
         got, logsumexp = self.by_library()
@@ -221,7 +214,8 @@ def swapped(module, given):
 def unbiased(module, given):
     module.out_proj.bias.data.zero_()
 
-#What makes a layer wrong, and the words that it takes to see it : first in the output.
+
+# What makes a layer wrong, and the words that it takes to see it: first in the output.
 WRONG_OUTPUTS = {
     "heads of queries are dealt by turns": ("packed self", by_turns),
     "queries and keys are swapped in what is packed": ("packed cross", swapped),
@@ -241,7 +235,8 @@ def hooked(name, change):
 
     return tamper
 
-#These are wrong in the gradients alone.
+
+# These are wrong in the gradients alone.
 WRONG_GRADIENTS = {
     "keys have no part in x": ("packed self", "d_query", lambda module, given: {**given, "key": given["key"].detach()}),
     "values have no part in y": ("separate shared", "d_key", lambda module, given: {
