@@ -224,10 +224,11 @@ static void scene_create(struct scene *s, attn_engine *own, const struct kind *k
 
 static void scene_destroy(struct scene *s)
 {
-    struct array *const arrays[] = {&s->x.offsets, &s->y.offsets, &s->input[0],   &s->input[1],
-                                    &s->output,    &s->d_output,  &s->d_input[0], &s->d_input[1]};
+    enum { COUNT = 8 };
+    struct array *const arrays[COUNT] = {&s->x.offsets, &s->y.offsets, &s->input[0],   &s->input[1],
+                                         &s->output,    &s->d_output,  &s->d_input[0], &s->d_input[1]};
     for (int32_t i = 0; i < s->l.count; i++) array_destroy(&s->d_params[i]);
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) array_destroy(arrays[i]);
+    for (int i = 0; i < COUNT; i++) array_destroy(arrays[i]);
     layer_destroy(&s->l);
 }
 
