@@ -12,13 +12,9 @@ static attn_status check_table(attn_i_problem *p, const attn_forward_args *args)
 {
     attn_i_pages *pages = &p->pages;
     const int packed = args->page_offsets != NULL;
-    attn_status status = attn_i_tensor_check(args->page_table, "page_table", 2, &pages->table);
-    if (status != ATTN_OK) return status;
-    if (args->page_table->dtype != ATTN_I32 && args->page_table->dtype != ATTN_I64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "page_table is %s, but ATTN_I32 or ATTN_I64 is needed",
-                           attn_i_dtype_name(args->page_table->dtype));
-    }
-    if (packed) status = attn_i_ragged_read_offsets(args->page_offsets, "page_offsets", &pages->offsets);
+    attn_status status = attn_i_tensor_check_integers(args->page_table, "page_table", 2, &pages->table);
+    if (status == ATTN_OK && packed)
+        status = attn_i_ragged_read_offsets(args->page_offsets, "page_offsets", &pages->offsets);
     if (status != ATTN_OK) return status;
     if (packed && pages->offsets.shape[3] != p->batch + 1) {
         return attn_i_fail(ATTN_ERR_SHAPE, "page_offsets has %" PRId64 " elements, but the batch is %" PRId64,
@@ -28,13 +24,8 @@ static attn_status check_table(attn_i_problem *p, const attn_forward_args *args)
         return attn_i_fail(ATTN_ERR_SHAPE, "page_table has %" PRId64 " rows, but %s %" PRId64, pages->table.shape[2],
                            packed ? "with page_offsets there is" : "the batch is", packed ? 1 : p->batch);
     }
-    const int64_t last = packed ? attn_i_integer(&pages->offsets, p->batch) : 0;
-    if (last > pages->table.shape[3]) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT,
-                           "page_offsets ends with %" PRId64 ", but page_table has %" PRId64 " elements", last,
-                           pages->table.shape[3]);
-    }
-    return ATTN_OK;
+    if (!packed) return ATTN_OK;
+    return attn_i_ragged_check_end(&pages->offsets, "page_offsets", "page_table", "elements", pages->table.shape[3]);
 }
 
 static attn_status check_sequence(const attn_i_problem *p, int64_t b, const char *name, int64_t pages)

@@ -45,17 +45,23 @@ attn_status attn_i_ragged_read(attn_i_problem *p, const attn_forward_args *args)
     return ATTN_OK;
 }
 
+attn_status attn_i_ragged_check_end(const attn_i_view *offsets, const char *offsets_name, const char *name,
+                                    const char *of, int64_t count)
+{
+    const int64_t last = attn_i_integer(offsets, offsets->shape[3] - 1);
+    if (last <= count) return ATTN_OK;
+    return attn_i_fail(ATTN_ERR_ARGUMENT, "%s ends with %" PRId64 ", but %s has %" PRId64 " %s", offsets_name, last,
+                       name, count, of);
+}
+
 static attn_status check_rows(const attn_i_view *offsets, const char *offsets_name, const char *name,
                               const int64_t shape[4])
 {
-    const int64_t last = attn_i_integer(offsets, offsets->shape[3] - 1);
     if (shape[0] != 1) {
         return attn_i_fail(ATTN_ERR_SHAPE, "%s has batch %" PRId64 ", but with %s it must be 1", name, shape[0],
                            offsets_name);
     }
-    if (last <= shape[2]) return ATTN_OK;
-    return attn_i_fail(ATTN_ERR_ARGUMENT, "%s ends with %" PRId64 ", but %s has %" PRId64 " rows", offsets_name, last,
-                       name, shape[2]);
+    return attn_i_ragged_check_end(offsets, offsets_name, name, "rows", shape[2]);
 }
 
 attn_status attn_i_ragged_check_queries(const attn_i_problem *p)

@@ -11,6 +11,10 @@
 /* An optional tensor of offsets, in order; its argument is called `name`. */
 attn_status attn_i_ragged_read_offsets(const attn_tensor *tensor, const char *name, attn_i_view *view);
 
+/* That they end among the `count` rows, or elements, of what is called `name`. */
+attn_status attn_i_ragged_check_end(const attn_i_view *offsets, const char *offsets_name, const char *name,
+                                    const char *of, int64_t count);
+
 /* Reads the offsets, which are where they are to be: in order. Sets the batch where there are any. */
 attn_status attn_i_ragged_read(attn_i_problem *problem, const attn_forward_args *args);
 

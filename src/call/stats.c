@@ -15,12 +15,8 @@ static attn_status check_strongest(const attn_i_problem *p, const attn_tensor *t
 {
     static const char name[] = "stats->strongest";
     if (tensor == NULL) return ATTN_OK;
-    attn_status status = attn_i_tensor_check(tensor, name, 4, view);
+    attn_status status = attn_i_tensor_check_integers(tensor, name, 4, view);
     if (status != ATTN_OK) return status;
-    if (tensor->dtype != ATTN_I32 && tensor->dtype != ATTN_I64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_I32 or ATTN_I64 is needed", name,
-                           attn_i_dtype_name(tensor->dtype));
-    }
     if (tensor->dtype == ATTN_I32 && p->keys - 1 > INT32_MAX) {
         return attn_i_fail(ATTN_ERR_DTYPE, "%s is ATTN_I32, which cannot count %" PRId64 " keys", name, p->keys);
     }

@@ -16,12 +16,8 @@ int64_t attn_i_integer(const attn_i_view *view, int64_t index)
 attn_status attn_i_integers_check_from(const attn_tensor *tensor, const char *name, int64_t least, int64_t most,
                                        attn_i_view *view)
 {
-    attn_status status = attn_i_tensor_check(tensor, name, 1, view);
+    attn_status status = attn_i_tensor_check_integers(tensor, name, 1, view);
     if (status != ATTN_OK) return status;
-    if (tensor->dtype != ATTN_I32 && tensor->dtype != ATTN_I64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_I32 or ATTN_I64 is needed", name,
-                           attn_i_dtype_name(tensor->dtype));
-    }
     const int64_t different = view->stride[3] == 0 ? attn_i_min(view->shape[3], 1) : view->shape[3];
     for (int64_t b = 0; b < different; b++) {
         const int64_t x = attn_i_integer(view, b);

@@ -162,6 +162,15 @@ attn_status attn_i_tensor_check_real(const attn_tensor *tensor, const char *name
     return ATTN_OK;
 }
 
+attn_status attn_i_tensor_check_integers(const attn_tensor *tensor, const char *name, int32_t most_dims,
+                                         attn_i_view *view)
+{
+    attn_status status = attn_i_tensor_check(tensor, name, most_dims, view);
+    if (status != ATTN_OK || tensor->dtype == ATTN_I32 || tensor->dtype == ATTN_I64) return status;
+    return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_I32 or ATTN_I64 is needed", name,
+                       attn_i_dtype_name(tensor->dtype));
+}
+
 attn_status attn_i_tensor_check_like(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_dtype dtype,
                                      const char *like, attn_i_view *view)
 {

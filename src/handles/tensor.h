@@ -33,10 +33,12 @@ const char *attn_i_shape_text(int32_t ndim, const int64_t *shape, char text[ATTN
 attn_status attn_i_tensor_check(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view);
 
 /* The same, and ATTN_ERR_DTYPE unless the tensor is of a type that is computed with; unless it is ATTN_F32 or ATTN_F64;
- * or unless it is `dtype`, which that of the argument `like` is. */
+ * unless it is ATTN_I32 or ATTN_I64; or unless it is `dtype`, which that of the argument `like` is. */
 attn_status attn_i_tensor_check_number(const attn_tensor *tensor, const char *name, int32_t most_dims,
                                        attn_i_view *view);
 attn_status attn_i_tensor_check_real(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_i_view *view);
+attn_status attn_i_tensor_check_integers(const attn_tensor *tensor, const char *name, int32_t most_dims,
+                                         attn_i_view *view);
 attn_status attn_i_tensor_check_like(const attn_tensor *tensor, const char *name, int32_t most_dims, attn_dtype dtype,
                                      const char *like, attn_i_view *view);
 

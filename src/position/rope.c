@@ -36,30 +36,32 @@ static int64_t position_of(const attn_i_rotation *r, int64_t sequence, int64_t t
 
 /* ------------------------------------------------------------------------------------------------ checking */
 
-static attn_status check_positions(attn_i_rotation *r, const attn_rope_options *options)
+attn_status attn_i_rope_positions(const attn_tensor *tensor, const char *name, int64_t batch, int64_t length,
+                                  int64_t first, int64_t end, attn_i_view *view)
 {
-    const int64_t batch = r->from.shape[0], length = r->from.shape[2], all[4] = {1, 1, batch, length};
-    if (options->positions == NULL) return attn_i_position_check_from(r->first, length);
-    attn_status status = attn_i_tensor_check(options->positions, "positions", 2, &r->positions);
+    const int64_t all[4] = {1, 1, batch, length};
+    attn_status status = attn_i_tensor_check_integers(tensor, name, 2, view);
+    if (status == ATTN_OK) status = attn_i_view_broadcast(view, name, "[1, 1, B, T]", all);
     if (status != ATTN_OK) return status;
-    if (options->positions->dtype != ATTN_I32 && options->positions->dtype != ATTN_I64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "positions is %s, but ATTN_I32 or ATTN_I64 is needed",
-                           attn_i_dtype_name(options->positions->dtype));
-    }
-    status = attn_i_view_broadcast(&r->positions, "positions", "[1, 1, B, T]", all);
-    if (status != ATTN_OK) return status;
-    if (r->first != 0) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "first is %" PRId64 ", but there are positions", r->first);
-    }
-    const int64_t sequences = r->positions.stride[2] == 0 ? attn_i_min(batch, 1) : batch;
-    const int64_t rows = r->positions.stride[3] == 0 ? attn_i_min(length, 1) : length; /* that may differ */
+    const int64_t sequences = view->stride[2] == 0 ? attn_i_min(batch, 1) : batch;
+    if (view->stride[3] == 0) end = attn_i_min(end, first + 1); /* those that may differ */
     for (int64_t b = 0; b < sequences && status == ATTN_OK; b++) {
-        for (int64_t t = 0; t < rows && status == ATTN_OK; t++) {
-            const int64_t position = position_of(r, b, t);
-            status = attn_i_position_check("positions", position, position);
+        for (int64_t t = first; t < end && status == ATTN_OK; t++) {
+            const int64_t position = attn_i_view_integer(view, attn_i_view_element(view, 0, 0, b, t));
+            status = attn_i_position_check(name, position, position);
         }
     }
     return status;
+}
+
+static attn_status check_positions(attn_i_rotation *r, const attn_rope_options *options)
+{
+    const int64_t batch = r->from.shape[0], length = r->from.shape[2];
+    if (options->positions == NULL) return attn_i_position_check_from(r->first, length);
+    attn_status status =
+        attn_i_rope_positions(options->positions, "positions", batch, length, 0, length, &r->positions);
+    if (status != ATTN_OK || r->first == 0) return status;
+    return attn_i_fail(ATTN_ERR_ARGUMENT, "first is %" PRId64 ", but there are positions", r->first);
 }
 
 static double base_of(const attn_rope_options *options)

@@ -9,6 +9,12 @@
 #include "runtime/parallel.h"
 #include "runtime/slots.h"
 
+/* The caller's positions of rows, [B, T], or [T] for all sequences, of which rows first .. end - 1 of each are looked
+ * at.
+ */
+attn_status attn_i_rope_positions(const attn_tensor *tensor, const char *name, int64_t batch, int64_t length,
+                                  int64_t first, int64_t end, attn_i_view *view);
+
 typedef struct attn_i_rotation {
     attn_engine *engine;
     attn_i_storage storage;

@@ -108,10 +108,7 @@ static attn_status check_growth(append *a, const attn_tensor *counts, const attn
         return attn_i_fail(ATTN_ERR_SHAPE, "%s has %" PRId64 " elements, but there are %" PRId64 " sequences",
                            ragged ? "offsets" : "counts", given->shape[3], a->m->batch);
     }
-    const int64_t last = ragged ? attn_i_integer(given, a->m->batch) : 0;
-    if (last <= a->p.keys) return ATTN_OK;
-    return attn_i_fail(ATTN_ERR_ARGUMENT, "offsets ends with %" PRId64 ", but %s has %" PRId64 " rows", last, rows,
-                       a->p.keys);
+    return ragged ? attn_i_ragged_check_end(given, "offsets", rows, "rows", a->p.keys) : ATTN_OK;
 }
 
 static attn_status check(append *a, const attn_tensor *key, const attn_tensor *value, const attn_tensor *counts,

@@ -45,14 +45,6 @@ static int64_t first_moved(const choice *c, int64_t b)
 
 /* ------------------------------------------------------------------------------------------------ checking */
 
-static attn_status check_integers(const attn_tensor *tensor, const char *name, attn_i_view *view)
-{
-    attn_status status = attn_i_tensor_check(tensor, name, 1, view);
-    if (status != ATTN_OK || tensor->dtype == ATTN_I32 || tensor->dtype == ATTN_I64) return status;
-    return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_I32 or ATTN_I64 is needed", name,
-                       attn_i_dtype_name(tensor->dtype));
-}
-
 static attn_status check_tensors(choice *c, const attn_tensor *lengths, const attn_tensor *positions,
                                  const attn_tensor *offsets)
 {
@@ -60,17 +52,14 @@ static attn_status check_tensors(choice *c, const attn_tensor *lengths, const at
     if (lengths == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "lengths is NULL");
     if (offsets == NULL) return attn_i_fail(ATTN_ERR_ARGUMENT, "offsets is NULL");
     attn_status status = attn_i_lengths_check(lengths, "lengths", batch, c->m->longest, &c->lengths);
-    if (status == ATTN_OK) status = check_integers(positions, "positions", &c->positions);
+    if (status == ATTN_OK) status = attn_i_tensor_check_integers(positions, "positions", 1, &c->positions);
     if (status == ATTN_OK) status = attn_i_ragged_read_offsets(offsets, "offsets", &c->offsets);
     if (status != ATTN_OK) return status;
     if (c->offsets.shape[3] != batch + 1) {
         return attn_i_fail(ATTN_ERR_SHAPE, "offsets has %" PRId64 " elements, but there are %" PRId64 " sequences",
                            c->offsets.shape[3], batch);
     }
-    const int64_t last = attn_i_integer(&c->offsets, batch);
-    if (last <= c->positions.shape[3]) return ATTN_OK;
-    return attn_i_fail(ATTN_ERR_ARGUMENT, "offsets ends with %" PRId64 ", but positions has %" PRId64 " elements", last,
-                       c->positions.shape[3]);
+    return attn_i_ragged_check_end(&c->offsets, "offsets", "positions", "elements", c->positions.shape[3]);
 }
 
 static attn_status check_sequence(const choice *c, int64_t b)

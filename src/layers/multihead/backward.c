@@ -313,17 +313,17 @@ enum { MOST_TENSORS = ATTN_I_MOST_GRADIENT_TENSORS + 2 * ATTN_I_MOST_MULTIHEAD_T
 static int list_tensors(const backward *b, attn_i_named_view list[MOST_TENSORS], int *outputs)
 {
     int inner, count = 0;
-    count = attn_i_multihead_list(list, count, "", "d_query", &b->d_input[ATTN_I_QUERY]);
-    count = attn_i_multihead_list(list, count, "", "d_key", &b->d_input[ATTN_I_KEY]);
-    count = attn_i_multihead_list(list, count, "", "d_value", &b->d_input[ATTN_I_VALUE]);
+    count = attn_i_list_add(list, count, "", "d_query", &b->d_input[ATTN_I_QUERY]);
+    count = attn_i_list_add(list, count, "", "d_key", &b->d_input[ATTN_I_KEY]);
+    count = attn_i_list_add(list, count, "", "d_value", &b->d_input[ATTN_I_VALUE]);
     for (int32_t i = 0; i < b->c.m->param_count; i++) {
-        count = attn_i_multihead_list(list, count, "d_", b->c.m->params[i].name, &b->d_params[i]);
+        count = attn_i_list_add(list, count, "d_", b->c.m->params[i].name, &b->d_params[i]);
     }
     const int first = count;
     count += attn_i_gradient_list(&b->plan.gradient, list + count, &inner);
     *outputs = first + inner;
-    count = attn_i_multihead_list(list, count, "", "d_output", &b->d_output);
-    count = attn_i_multihead_list(list, count, "", "saved", &b->c.saved);
+    count = attn_i_list_add(list, count, "", "d_output", &b->d_output);
+    count = attn_i_list_add(list, count, "", "saved", &b->c.saved);
     return attn_i_multihead_list_inputs(&b->c, list, count);
 }
 

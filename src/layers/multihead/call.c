@@ -73,14 +73,10 @@ static attn_status check_extent(attn_i_multihead_call *c, int part, const attn_t
     attn_status status = attn_i_ragged_read_offsets(offsets, offsets_name, &e->offsets);
     if (status != ATTN_OK) return status;
     *batch = e->offsets.shape[3] - 1;
-    const int64_t last = attn_i_integer(&e->offsets, *batch);
-    if (last > e->length) {
-        return attn_i_fail(ATTN_ERR_ARGUMENT, "%s ends with %" PRId64 ", but %s has %" PRId64 " rows", offsets_name,
-                           last, input_names[part], e->length);
-    }
+    status = attn_i_ragged_check_end(&e->offsets, offsets_name, input_names[part], "rows", e->length);
     e->first = attn_i_integer(&e->offsets, 0);
-    e->count = last - e->first;
-    return ATTN_OK;
+    e->count = attn_i_integer(&e->offsets, *batch) - e->first;
+    return status;
 }
 
 /* In self-attention the queries' rows are those of the keys. */
@@ -249,24 +245,17 @@ attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_m
     return status == ATTN_OK ? check_saved(c) : status;
 }
 
-int attn_i_multihead_list(attn_i_named_view *list, int count, const char *kind, const char *name,
-                          const attn_i_view *view)
-{
-    if (view->first < view->end) list[count++] = (attn_i_named_view){kind, name, view};
-    return count;
-}
-
 int attn_i_multihead_list_inputs(const attn_i_multihead_call *c, attn_i_named_view *list, int count)
 {
     for (int i = 0; i < ATTN_I_PARTS; i++) {
-        count = attn_i_multihead_list(list, count, "", input_names[i], &c->input[i]);
+        count = attn_i_list_add(list, count, "", input_names[i], &c->input[i]);
     }
-    count = attn_i_multihead_list(list, count, "", "positions", &c->extent[ATTN_I_QUERY].positions);
+    count = attn_i_list_add(list, count, "", "positions", &c->extent[ATTN_I_QUERY].positions);
     if (c->source[ATTN_I_KEY] != ATTN_I_QUERY) {
-        count = attn_i_multihead_list(list, count, "", "key_positions", &c->extent[ATTN_I_KEY].positions);
+        count = attn_i_list_add(list, count, "", "key_positions", &c->extent[ATTN_I_KEY].positions);
     }
     for (int32_t i = 0; i < c->m->param_count; i++) {
-        count = attn_i_multihead_list(list, count, "parameter ", c->m->params[i].name, &c->m->params[i].view);
+        count = attn_i_list_add(list, count, "parameter ", c->m->params[i].name, &c->m->params[i].view);
     }
     return count;
 }

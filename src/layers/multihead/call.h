@@ -67,10 +67,7 @@ attn_status attn_i_multihead_check(const attn_multihead *multihead, const attn_m
 /* The bytes of `saved`, with room for any alignment. ATTN_ERR_OVERFLOW. */
 attn_status attn_i_multihead_saved_bytes(const attn_i_multihead_call *call, size_t *bytes);
 
-/* Adds tensors with elements to a list, of which there are count so far; returns their number then. The inputs: x, y, z
- * and the parameters. */
-int attn_i_multihead_list(attn_i_named_view *list, int count, const char *kind, const char *name,
-                          const attn_i_view *view);
+/* Adds the inputs to a list of tensors: x, y, z, their positions and the parameters; returns their number then. */
 int attn_i_multihead_list_inputs(const attn_i_multihead_call *call, attn_i_named_view *list, int count);
 enum { ATTN_I_MOST_MULTIHEAD_TENSORS = ATTN_I_PARTS + 2 + ATTN_I_MOST_PARAMS };
 

@@ -8,36 +8,26 @@
 #include "layers/memory/append.h"
 #include "layers/multihead/call.h"
 
-/* Without queries there is nothing to do, but where keys and values are kept. Sequences of a ragged batch, or of pages,
- * want scratch, even so. */
+/* Without queries there is nothing to do, but where keys and values are kept. */
 static int is_wanted(const attn_i_multihead_call *c)
 {
-    const attn_memory *m = c->memory;
-    if (c->extent[ATTN_I_QUERY].offsets.data != NULL || c->extent[ATTN_I_KEY].offsets.data != NULL) return 1;
-    if (m != NULL && (m->pool != NULL || !c->args.attend_only)) return 1;
-    return attn_i_multihead_attends(c) || c->saved.data != NULL;
+    return attn_i_multihead_attends(c) || c->saved.data != NULL || (c->memory != NULL && !c->args.attend_only);
 }
 
-static attn_status check_attention(attn_i_multihead_call *c)
+/* Without queries: of rows that are nowhere. */
+static attn_status attend_to_nothing(attn_i_multihead_call *c, attn_i_multihead_scratch *scratch)
 {
-    attn_i_multihead_scratch nowhere = {.arena = {.base = NULL}};
+    attn_i_arena nowhere = {.base = NULL};
     attn_i_multihead_rows rows = {.logsumexp = NULL};
-    attn_i_multihead_lay_out_parts(c, &nowhere.arena, &rows);
-    attn_i_multihead_lay_out_context(c, &nowhere.arena, &rows);
-    return attn_i_multihead_attend(c, &nowhere, &rows, 1);
+    attn_i_multihead_lay_out_parts(c, &nowhere, &rows);
+    attn_i_multihead_lay_out_context(c, &nowhere, &rows);
+    return attn_i_multihead_attend(c, scratch, &rows, 1);
 }
 
 /* Measures if the scratch has no memory; only then can it fail. */
 static attn_status compute(attn_i_multihead_call *c, attn_i_multihead_scratch *scratch)
 {
-    if (!is_wanted(c)) { /* but for sums over no queries */
-        attn_status status = check_attention(c);
-        if (status == ATTN_OK && scratch->arena.base != NULL) {
-            attn_i_forward_begin(&c->plan, NULL);
-            attn_i_forward_run(&c->plan);
-        }
-        return status;
-    }
+    if (!is_wanted(c)) return attend_to_nothing(c, scratch); /* but for sums over no queries */
     const attn_i_multihead_group output = {ATTN_I_PARTS, 1};
     const int measures = scratch->arena.base == NULL;
     attn_i_arena saved = {.base = measures ? NULL : (unsigned char *)c->saved.data};
@@ -81,8 +71,8 @@ enum { MOST_TENSORS = ATTN_I_MOST_TENSORS + ATTN_I_MOST_MULTIHEAD_TENSORS + 2 };
 static int list_tensors(const attn_i_multihead_call *c, attn_i_named_view list[MOST_TENSORS], int *outputs)
 {
     int inner;
-    int count = attn_i_multihead_list(list, 0, "", "output", &c->output);
-    count = attn_i_multihead_list(list, count, "", "saved", &c->saved);
+    int count = attn_i_list_add(list, 0, "", "output", &c->output);
+    count = attn_i_list_add(list, count, "", "saved", &c->saved);
     const int first = count;
     count += attn_i_problem_list(&c->plan.problem, list + count, &inner);
     *outputs = first + inner;

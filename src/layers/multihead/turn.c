@@ -11,27 +11,10 @@
 
 /* ------------------------------------------------------------------------------------------- positions */
 
-/* A caller's [B, T], or [T]; of a ragged batch [rows]. */
 static attn_status check_given(attn_i_multihead_extent *e, const attn_tensor *tensor, const char *name)
 {
-    const int64_t all[4] = {1, 1, e->batch, e->length};
-    attn_i_view *view = &e->positions;
-    attn_status status = attn_i_tensor_check(tensor, name, 2, view);
-    if (status != ATTN_OK) return status;
-    if (tensor->dtype != ATTN_I32 && tensor->dtype != ATTN_I64) {
-        return attn_i_fail(ATTN_ERR_DTYPE, "%s is %s, but ATTN_I32 or ATTN_I64 is needed", name,
-                           attn_i_dtype_name(tensor->dtype));
-    }
-    status = attn_i_view_broadcast(view, name, "[B, T]", all);
-    const int64_t batch = view->stride[2] == 0 ? attn_i_min(e->batch, 1) : e->batch; /* that may differ */
     const int64_t end = e->offsets.data != NULL ? e->first + e->count : e->length;
-    for (int64_t b = 0; b < batch && status == ATTN_OK; b++) {
-        for (int64_t t = e->first; t < end && status == ATTN_OK; t++) {
-            const int64_t position = attn_i_view_integer(view, attn_i_view_element(view, 0, 0, b, t));
-            status = attn_i_position_check(name, position, position);
-        }
-    }
-    return status;
+    return attn_i_rope_positions(tensor, name, e->batch, e->length, e->first, end, &e->positions);
 }
 
 /* Counted from attention->query_start. */
