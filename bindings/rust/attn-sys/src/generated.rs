@@ -1572,7 +1572,8 @@ extern "C" {
     /// 1] - 1: each at least lengths[b], less than the sequence's length, and more than the one before. All ATTN_I32 or
     /// ATTN_I64; offsets [B + 1], as attn_forward_args.query_offsets. What is kept is moved as it is: keys that were turned
     /// where they stood, with options.rope, and stand elsewhere then are ATTN_ERR_UNSUPPORTED. Pages that are shared are
-    /// copied before they are written to. ATTN_ERR_ARGUMENT, _DTYPE, _SHAPE, _BUFFER (fixed, and full), _NOMEM.
+    /// copied before they are written to, and before others are given back: a fixed pool that is full may refuse what would
+    /// fit. ATTN_ERR_ARGUMENT, _DTYPE, _SHAPE, _BUFFER (fixed, and full), _NOMEM.
     /// ```
     pub fn attn_memory_keep(
         memory: *mut attn_memory,
